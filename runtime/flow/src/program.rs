@@ -1,0 +1,257 @@
+//! The checked graph that every front end compiles to and the interpreter walks.
+//!
+//! Refuses to run anything: expressions are compiled here and evaluated elsewhere.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use serde_json::Value;
+use stepwell_types::StepTarget;
+
+use crate::expression::{DataPath, Expression, Template, WritePath};
+
+/// Index of a state in [`Program::states`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct StateIdx(pub u32);
+
+/// Index of a graph in [`Program::graphs`]; 0 is the flow itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct GraphIdx(pub u32);
+
+/// A flow, checked and compiled: every reference in it resolves.
+#[derive(Debug)]
+pub struct Program {
+    /// From the definition.
+    pub comment: Option<String>,
+    /// Wall seconds for a whole execution; `None`: no limit.
+    pub timeout_seconds: Option<u64>,
+    /// All states of all graphs, in the order of the source.
+    pub states: Vec<State>,
+    /// The flow's own graph first, then those of Parallel branches and Map processors.
+    pub graphs: Vec<Graph>,
+}
+
+/// States that run one after another: the flow, a branch, a Map's processor.
+#[derive(Debug)]
+pub struct Graph {
+    /// Where it begins.
+    pub start: StateIdx,
+    /// Its own states by name (not those of nested graphs).
+    pub by_name: HashMap<Arc<str>, StateIdx>,
+}
+
+/// One node of the graph.
+#[derive(Debug)]
+pub struct State {
+    /// Unique in the flow.
+    pub name: Arc<str>,
+    /// What it does.
+    pub kind: Kind,
+    /// Where it leads when it succeeds.
+    pub next: Next,
+    /// JSONPath-mode data flow. (JSONata mode adds its own variant here.)
+    pub data: DataFlow,
+    /// Rules by error name, in order. Task, Parallel and Map only.
+    pub retry: Vec<Retrier>,
+    /// Rules by error name, in order. Task, Parallel and Map only.
+    pub catch: Vec<Catcher>,
+}
+
+/// Where a state leads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Next {
+    /// To another state of the same graph.
+    State(StateIdx),
+    /// The graph ends here with this state's output.
+    End,
+    /// The kind itself decides (Choice) or ends (Succeed, Fail).
+    ByKind,
+}
+
+/// The data-flow fields of JSONPath mode, in the order in which they apply.
+/// Source: states-language.net, "Input and Output Processing".
+#[derive(Debug)]
+pub struct DataFlow {
+    /// `InputPath`; `None`: JSON `null`, the input becomes `{}`.
+    pub input_path: Option<DataPath>,
+    /// `Parameters` (Task, Pass, Parallel, Map).
+    pub parameters: Option<Template>,
+    /// `ResultSelector` (Task, Parallel, Map).
+    pub result_selector: Option<Template>,
+    /// `ResultPath`.
+    pub result_path: WritePath,
+    /// `OutputPath`; `None`: JSON `null`, the output becomes `{}`.
+    pub output_path: Option<DataPath>,
+}
+
+/// The eight state kinds.
+#[derive(Debug)]
+pub enum Kind {
+    /// Runs a step.
+    Task(Task),
+    /// Passes its input, or `result`, on.
+    Pass {
+        /// `Result`.
+        result: Option<Value>,
+    },
+    /// Takes the first rule that holds.
+    Choice {
+        /// In order.
+        rules: Vec<ChoiceRule>,
+        /// `Default`; without it no match fails with `States.NoChoiceMatched`.
+        default: Option<StateIdx>,
+    },
+    /// Branches side by side, joined into an array.
+    Parallel {
+        /// In order.
+        branches: Vec<GraphIdx>,
+    },
+    /// A graph for each item of an array, joined into an array.
+    Map(MapState),
+    /// Waits.
+    Wait(WaitUntil),
+    /// Ends its graph well.
+    Succeed,
+    /// Fails its graph.
+    Fail {
+        /// `Error`, or from `ErrorPath`.
+        error: Option<Expression>,
+        /// `Cause`, or from `CausePath`.
+        cause: Option<Expression>,
+    },
+}
+
+/// A Task state's own fields.
+#[derive(Debug)]
+pub struct Task {
+    /// `Resource` as written, for history and messages.
+    pub resource: Arc<str>,
+    /// What it resolved to.
+    pub target: StepTarget,
+    /// `.waitForTaskToken`: the step's end is not the task's end.
+    pub wait_for_token: bool,
+    /// `TimeoutSeconds` or `TimeoutSecondsPath`.
+    pub timeout_seconds: Option<Expression>,
+    /// `HeartbeatSeconds` or `HeartbeatSecondsPath`.
+    pub heartbeat_seconds: Option<Expression>,
+}
+
+/// A Map state's own fields (inline mode).
+#[derive(Debug)]
+pub struct MapState {
+    /// `ItemsPath`; default `$`.
+    pub items: DataPath,
+    /// `ItemSelector`, or the older `Parameters`.
+    pub item_selector: Option<Template>,
+    /// `ItemProcessor`, or the older `Iterator`.
+    pub processor: GraphIdx,
+    /// `MaxConcurrency` or `MaxConcurrencyPath`; 0: the engine's own window.
+    pub max_concurrency: Option<Expression>,
+    /// `ToleratedFailureCount` and its percentage are the distributed mode's.
+    pub label: Option<Arc<str>>,
+}
+
+/// The forms of Wait.
+#[derive(Debug)]
+pub enum WaitUntil {
+    /// `Seconds` or `SecondsPath`.
+    Seconds(Expression),
+    /// `Timestamp` or `TimestampPath` (RFC 3339).
+    Timestamp(Expression),
+}
+
+/// One rule of a Choice.
+#[derive(Debug)]
+pub struct ChoiceRule {
+    /// When it holds.
+    pub test: Test,
+    /// Where it leads.
+    pub next: StateIdx,
+}
+
+/// A Choice rule's condition.
+#[derive(Debug)]
+pub enum Test {
+    /// All hold.
+    And(Vec<Test>),
+    /// One holds.
+    Or(Vec<Test>),
+    /// It does not hold.
+    Not(Box<Test>),
+    /// A data-test expression.
+    Compare {
+        /// `Variable`.
+        variable: DataPath,
+        /// Which comparison.
+        operator: Comparison,
+        /// What with: a literal, or a path for the `…Path` operators.
+        operand: Operand,
+    },
+}
+
+/// Right-hand side of a comparison.
+#[derive(Debug)]
+pub enum Operand {
+    /// As written.
+    Literal(Value),
+    /// Read from the state's input.
+    Path(DataPath),
+}
+
+/// The comparison operators, without their `Path` suffix.
+/// Source: states-language.net, "Choice State".
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the specification's own names")]
+pub enum Comparison {
+    StringEquals,
+    StringLessThan,
+    StringGreaterThan,
+    StringLessThanEquals,
+    StringGreaterThanEquals,
+    StringMatches,
+    NumericEquals,
+    NumericLessThan,
+    NumericGreaterThan,
+    NumericLessThanEquals,
+    NumericGreaterThanEquals,
+    BooleanEquals,
+    TimestampEquals,
+    TimestampLessThan,
+    TimestampGreaterThan,
+    TimestampLessThanEquals,
+    TimestampGreaterThanEquals,
+    IsNull,
+    IsPresent,
+    IsNumeric,
+    IsString,
+    IsBoolean,
+    IsTimestamp,
+}
+
+/// One rule of Retry.
+#[derive(Debug)]
+pub struct Retrier {
+    /// `ErrorEquals`.
+    pub errors: Vec<Arc<str>>,
+    /// `IntervalSeconds`; default 1.
+    pub interval_seconds: u64,
+    /// `MaxAttempts`; default 3; 0: never.
+    pub max_attempts: u32,
+    /// `BackoffRate`; default 2.0; at least 1.0.
+    pub backoff_rate: f64,
+    /// `MaxDelaySeconds`.
+    pub max_delay_seconds: Option<u64>,
+    /// `JitterStrategy: FULL`.
+    pub full_jitter: bool,
+}
+
+/// One rule of Catch.
+#[derive(Debug)]
+pub struct Catcher {
+    /// `ErrorEquals`.
+    pub errors: Vec<Arc<str>>,
+    /// Where the failure leads.
+    pub next: StateIdx,
+    /// Where in the state's raw input the `{Error, Cause}` object is put.
+    pub result_path: WritePath,
+}

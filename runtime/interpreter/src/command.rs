@@ -1,0 +1,57 @@
+//! What the interpreter wants done.
+
+use std::sync::Arc;
+
+use stepwell_types::{Data, EntryId, Failure, StepTarget, TaskToken, Timestamp};
+
+/// One wish. The driver carries it out; the interpreter has touched nothing.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Command {
+    /// Begin one attempt of a step.
+    Run(RunStep),
+    /// The attempt's answer is no longer wanted: stop it if it runs.
+    Abort {
+        /// Which state entry.
+        entry: EntryId,
+        /// Which attempt.
+        attempt: u32,
+    },
+    /// The turn reached its bound: feed [`crate::Event::Continued`] when others had their turn.
+    Continue,
+    /// The execution has ended. Always the last.
+    Finish(Outcome),
+}
+
+/// One attempt to begin.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RunStep {
+    /// The state's name.
+    pub state: Arc<str>,
+    /// The state entry.
+    pub entry: EntryId,
+    /// From 0.
+    pub attempt: u32,
+    /// What runs.
+    pub target: StepTarget,
+    /// Effective input.
+    pub input: Data,
+    /// When the attempt times out, if the flow says so.
+    pub deadline: Option<Timestamp>,
+    /// The token that the attempt may hand out.
+    pub token: Option<TaskToken>,
+    /// Seed of the attempt's randomness.
+    pub seed: u64,
+}
+
+/// How an execution ended.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+pub enum Outcome {
+    /// With this output.
+    Succeeded(Data),
+    /// With a failure that nothing caught.
+    Failed(Failure),
+    /// Its own `TimeoutSeconds` passed.
+    TimedOut(Failure),
+    /// Somebody cancelled it.
+    Aborted(Failure),
+}

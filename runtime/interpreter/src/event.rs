@@ -1,0 +1,82 @@
+//! What happened: the inputs of the interpreter, and the only thing that the log holds.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use stepwell_types::{Data, EntryId, Failure, FlowRef, Spent};
+
+/// One happening. With the time at which it was recorded, it is all that
+/// decides what an execution does next.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Event {
+    /// The execution begins. Always the first.
+    Started {
+        /// Definition and version.
+        flow: FlowRef,
+        /// The execution's name (its id when it was given none).
+        name: Arc<str>,
+        /// Raw input.
+        input: Data,
+        /// Secret seed of tokens, jitter and every random choice.
+        seed: [u8; 16],
+    },
+    /// The step of one attempt ended by itself.
+    StepEnded {
+        /// Which state entry.
+        entry: EntryId,
+        /// Which attempt, from 0.
+        attempt: u32,
+        /// Its answer.
+        result: Result<Data, Failure>,
+        /// Its cost.
+        spent: Spent,
+    },
+    /// An outside program ended the task by its token.
+    TokenEnded {
+        /// Which state entry.
+        entry: EntryId,
+        /// Which attempt, from 0.
+        attempt: u32,
+        /// Its answer.
+        result: Result<Data, Failure>,
+    },
+    /// An outside program says by its token that it is still at work.
+    Heartbeat {
+        /// Which state entry.
+        entry: EntryId,
+        /// Which attempt, from 0.
+        attempt: u32,
+    },
+    /// A timer of [`crate::State::next_timer`] came due.
+    TimerFired {
+        /// Which state entry; `EntryId(0)`: the whole execution.
+        entry: EntryId,
+        /// Which of its timers.
+        timer: Timer,
+    },
+    /// Somebody ends the execution.
+    Cancelled {
+        /// Error name and cause to record.
+        failure: Failure,
+    },
+    /// The engine gives up on this execution's consistency or safety and ends it.
+    Broken {
+        /// Why.
+        failure: Failure,
+    },
+    /// A turn that was cut short goes on ([`crate::Command::Continue`]).
+    Continued,
+}
+
+/// The kinds of timer that one state entry can have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Timer {
+    /// A Wait state is over.
+    Wait,
+    /// The next attempt may begin.
+    Backoff,
+    /// `TimeoutSeconds` of the attempt, or of the execution, has passed.
+    Timeout,
+    /// No heartbeat came in time.
+    Heartbeat,
+}

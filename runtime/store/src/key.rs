@@ -1,0 +1,162 @@
+//! The kinds of row and the ranges that can be read.
+
+use std::sync::Arc;
+
+use stepwell_types::{Digest, ExecutionId, ShardId, Timestamp};
+
+/// Names one row. How it is laid out in bytes is the backend's.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Key {
+    /// Events of one execution that became durable in one commit.
+    Log {
+        /// Whose.
+        execution: ExecutionId,
+        /// Number of the first event in the row, from 0.
+        seq: u64,
+    },
+    /// The newest state from which an execution resumes.
+    Checkpoint {
+        /// Whose.
+        execution: ExecutionId,
+    },
+    /// What lists and `describe` show of an execution.
+    Summary {
+        /// Whose.
+        execution: ExecutionId,
+    },
+    /// Finds a flow's executions.
+    FlowExecution {
+        /// The flow's name.
+        flow: Arc<str>,
+        /// One of its executions.
+        execution: ExecutionId,
+    },
+    /// Reserves an execution's name.
+    Name {
+        /// The flow's name.
+        flow: Arc<str>,
+        /// The execution's name.
+        name: Arc<str>,
+    },
+    /// An execution with work to do at once after a restart.
+    Hot {
+        /// Which.
+        execution: ExecutionId,
+    },
+    /// An idle execution that wakes at a time. Lives on the execution's shard.
+    Timer {
+        /// When.
+        at: Timestamp,
+        /// Which.
+        execution: ExecutionId,
+    },
+    /// A large payload, stored once.
+    Blob {
+        /// Of the bytes.
+        digest: Digest,
+    },
+    /// What must reach another execution, shard or bridge, until acknowledged.
+    Outbox {
+        /// The sender's shard.
+        shard: ShardId,
+        /// The sender.
+        execution: ExecutionId,
+        /// Number within the sender, from 0.
+        number: u64,
+    },
+    /// Usage of one flow on one day, as one loop counted it.
+    Usage {
+        /// The flow's name.
+        flow: Arc<str>,
+        /// Days since 1970-01-01 UTC.
+        day: u32,
+        /// Which loop counted.
+        writer: u8,
+    },
+    /// One published version of a flow.
+    Flow {
+        /// The flow's name.
+        name: Arc<str>,
+        /// From 1.
+        version: u32,
+    },
+    /// An uploaded module by name: its versions and digests.
+    Module {
+        /// The module's name.
+        name: Arc<str>,
+    },
+    /// An HTTP trigger by its flow's name.
+    Trigger {
+        /// The flow's name.
+        flow: Arc<str>,
+    },
+    /// A single value of the data directory, e.g. its format version.
+    Meta {
+        /// Which.
+        name: Arc<str>,
+    },
+}
+
+/// Rows that belong together, and the order in which they are read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Range {
+    /// An execution's log, oldest first, from the row that begins at or after `from_seq`.
+    Log {
+        /// Whose.
+        execution: ExecutionId,
+        /// First event number wanted.
+        from_seq: u64,
+    },
+    /// All summaries, newest execution first.
+    Summaries {
+        /// Only executions before (older than) this one.
+        before: Option<ExecutionId>,
+    },
+    /// A flow's executions, newest first.
+    FlowExecutions {
+        /// The flow's name.
+        flow: Arc<str>,
+        /// Only executions before (older than) this one.
+        before: Option<ExecutionId>,
+    },
+    /// A shard's hot executions, oldest first.
+    Hot {
+        /// Which shard.
+        shard: ShardId,
+        /// Only executions after this one.
+        after: Option<ExecutionId>,
+    },
+    /// A shard's timers from `from` (inclusive), earliest first.
+    Timers {
+        /// Which shard.
+        shard: ShardId,
+        /// Earliest time wanted.
+        from: Timestamp,
+    },
+    /// A shard's outbox rows, in key order, after this one.
+    Outbox {
+        /// Which shard.
+        shard: ShardId,
+        /// Only rows after this sender and number.
+        after: Option<(ExecutionId, u64)>,
+    },
+    /// Usage rows of all flows, by flow then day, from this flow and day on.
+    Usage {
+        /// `None`: every flow.
+        flow: Option<Arc<str>>,
+    },
+    /// All flow versions, by name, then version.
+    Flows {
+        /// `None`: every flow.
+        name: Option<Arc<str>>,
+        /// Only rows after this name and version.
+        after: Option<(Arc<str>, u32)>,
+    },
+    /// All modules, by name.
+    Modules {
+        /// Only rows after this name.
+        after: Option<Arc<str>>,
+    },
+    /// All triggers, by flow name.
+    Triggers,
+}

@@ -1,0 +1,1 @@
+//! The store in memory, for simulation and one-shot runs only.

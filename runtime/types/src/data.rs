@@ -1,0 +1,123 @@
+//! JSON data that flows between states: shared, immutable, parsed only when someone asks.
+
+use std::sync::{Arc, OnceLock};
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::Value;
+
+/// One JSON document, cheap to clone.
+///
+/// It is made from text (kept as it came, so 64-bit integers, number spelling
+/// and key order survive) or from a value; the other form is made on first use.
+/// Text handed in must be valid JSON: check it with [`Data::parse`] at every edge.
+#[derive(Clone)]
+pub struct Data(Arc<Inner>);
+
+struct Inner {
+    text: OnceLock<Box<str>>,
+    value: OnceLock<Value>,
+}
+
+impl Data {
+    /// Checks text that came from outside and keeps it.
+    ///
+    /// Nesting is bounded by [`crate::limits::JSON_DEPTH_MAX`].
+    /// # Errors
+    /// The parser's message, with line and column.
+    pub fn parse(text: &str) -> Result<Data, serde_json::Error> {
+        // `IgnoredAny` checks the whole text, within the parser's depth limit,
+        // without building a tree.
+        serde_json::from_str::<serde::de::IgnoredAny>(text)?;
+        Ok(Data::from_valid_text(text.to_owned()))
+    }
+
+    /// Keeps text that is known to be valid JSON, as our own writers print it.
+    #[must_use]
+    pub fn from_valid_text(text: impl Into<Box<str>>) -> Data {
+        Data(Arc::new(Inner {
+            text: OnceLock::from(text.into()),
+            value: OnceLock::new(),
+        }))
+    }
+
+    /// Keeps a value; its text is printed on first use.
+    #[must_use]
+    pub fn from_value(value: Value) -> Data {
+        Data(Arc::new(Inner {
+            text: OnceLock::new(),
+            value: OnceLock::from(value),
+        }))
+    }
+
+    /// `{}`.
+    #[must_use]
+    pub fn empty_object() -> Data {
+        Data::from_valid_text("{}")
+    }
+
+    /// `null`.
+    #[must_use]
+    pub fn null() -> Data {
+        Data::from_valid_text("null")
+    }
+
+    /// The JSON text.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        self.0.text.get_or_init(|| {
+            self.0
+                .value
+                .get()
+                .map_or_else(|| "null".into(), |v| v.to_string().into_boxed_str())
+        })
+    }
+
+    /// The parsed value.
+    #[must_use]
+    pub fn value(&self) -> &Value {
+        self.0.value.get_or_init(|| {
+            self.0
+                .text
+                .get()
+                .and_then(|t| serde_json::from_str(t).ok())
+                .unwrap_or(Value::Null)
+        })
+    }
+
+    /// Length of the JSON text in bytes.
+    #[must_use]
+    pub fn len_bytes(&self) -> usize {
+        self.text().len()
+    }
+
+    /// Whether both name the same document in memory (not merely an equal one).
+    #[must_use]
+    pub fn same(&self, other: &Data) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl PartialEq for Data {
+    fn eq(&self, other: &Data) -> bool {
+        self.same(other) || self.text() == other.text() || self.value() == other.value()
+    }
+}
+
+impl std::fmt::Debug for Data {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.text())
+    }
+}
+
+/// As a string holding the JSON text: what the compact codecs store.
+impl Serialize for Data {
+    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        s.serialize_str(self.text())
+    }
+}
+
+impl<'de> Deserialize<'de> for Data {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Data, D::Error> {
+        String::deserialize(d).map(Data::from_valid_text)
+    }
+}

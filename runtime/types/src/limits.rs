@@ -1,0 +1,25 @@
+//! Bounds that more than one room keeps. Each says its unit in its name.
+
+/// Deepest nesting of JSON that any edge accepts (`serde_json`'s own limit).
+pub const JSON_DEPTH_MAX: usize = 128;
+/// Largest input or output of an execution or step, in bytes of JSON text.
+pub const PAYLOAD_BYTES_MAX: usize = 32 << 20;
+/// Largest flow definition, in bytes of text.
+pub const DEFINITION_BYTES_MAX: usize = 1 << 20;
+/// Most states in one definition, nested ones included.
+pub const STATES_MAX: usize = 10_000;
+/// Largest uploaded module, in bytes, unless the configuration says otherwise.
+pub const MODULE_BYTES_MAX: u64 = 100 << 20;
+/// Longest flow, module or execution name, in bytes.
+pub const NAME_BYTES_MAX: usize = 128;
+/// Longest error name, in characters.
+pub const ERROR_CHARS_MAX: usize = 256;
+/// Longest cause, in characters; longer ones are cut.
+pub const CAUSE_CHARS_MAX: usize = 32_768;
+/// Payloads above this many bytes are stored once, by digest, and referred to.
+pub const INLINE_BYTES_MAX: usize = 64 << 10;
+/// State transitions that one execution may make in its life.
+pub const TRANSITIONS_MAX: u64 = 10_000_000;
+/// State transitions in a row without a step, a wait or a callback between them:
+/// more is an endless Choice and Pass loop.
+pub const SPIN_TRANSITIONS_MAX: u32 = 100_000;

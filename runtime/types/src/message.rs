@@ -1,0 +1,195 @@
+//! What one door hands to the next: a start, a step to run, its outcome.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Data, Digest, EntryId, ExecutionId, TaskToken, Timestamp};
+
+/// A wish to start one execution, from `trigger` to the orchestrator.
+#[derive(Debug, Clone)]
+pub struct StartRequest {
+    /// The flow's name.
+    pub flow: Arc<str>,
+    /// A published version, or the newest.
+    pub version: Option<u32>,
+    /// The execution's name: a second start of the same name is the same
+    /// execution. `None`: named by its id.
+    pub name: Option<Arc<str>>,
+    /// Valid JSON, at most [`crate::limits::PAYLOAD_BYTES_MAX`].
+    pub input: Data,
+}
+
+/// A failure as data: what a step, a state or an execution failed with.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// Error name that `Retry` and `Catch` match, e.g. `States.Timeout`.
+    pub error: Arc<str>,
+    /// Human-readable text, often JSON.
+    pub cause: Arc<str>,
+}
+
+impl Failure {
+    /// A failure with this name and cause.
+    pub fn new(error: impl Into<Arc<str>>, cause: impl Into<Arc<str>>) -> Failure {
+        Failure {
+            error: error.into(),
+            cause: cause.into(),
+        }
+    }
+}
+
+/// What a Task's resource was resolved to when its flow was published.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum StepTarget {
+    /// A module's exported step function.
+    Wasm {
+        /// The name the flow used, for messages.
+        name: Arc<str>,
+        /// The component that runs, whatever the name means later.
+        digest: Digest,
+        /// The exported function; `None`: the generic step world's `run`.
+        function: Option<Arc<str>>,
+    },
+    /// The bridge `http:request`: the input is a [`HttpCall`].
+    Http,
+    /// No step runs: an outside program ends the task with its token.
+    Callback,
+}
+
+impl StepTarget {
+    /// Whether running it touches the outside world, so that it must wait
+    /// until what led to it is durable (output commit).
+    #[must_use]
+    pub fn leaves(&self) -> bool {
+        !matches!(self, StepTarget::Wasm { .. })
+    }
+}
+
+/// One attempt to run, from the orchestrator to the `StepRunner`.
+#[derive(Debug, Clone)]
+pub struct StepRequest {
+    /// The execution.
+    pub execution: ExecutionId,
+    /// The execution's name.
+    pub execution_name: Arc<str>,
+    /// The flow's name.
+    pub flow: Arc<str>,
+    /// The state's name.
+    pub state: Arc<str>,
+    /// The state entry.
+    pub entry: EntryId,
+    /// From 0.
+    pub attempt: u32,
+    /// What runs.
+    pub target: StepTarget,
+    /// The effective input, valid JSON.
+    pub input: Data,
+    /// Wall time at which the attempt is abandoned; `None`: the runner's own limit holds.
+    pub deadline: Option<Timestamp>,
+    /// Present for `.waitForTaskToken`.
+    pub token: Option<TaskToken>,
+    /// Seed of the attempt's randomness, drawn from the execution's.
+    pub seed: u64,
+}
+
+impl StepRequest {
+    /// The key under which outside systems deduplicate this state entry's
+    /// `call`-th call. The same for every attempt, so that a retry is deduplicated too.
+    #[must_use]
+    pub fn idempotency_key(&self, call: u32) -> String {
+        format!("{}-{}-{}", self.execution, self.entry.0, call)
+    }
+}
+
+/// What an attempt used, recorded with its outcome.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Spent {
+    /// wasmtime fuel.
+    pub fuel: u64,
+    /// Wall time in microseconds.
+    pub time_us: u64,
+    /// Bytes in and out, payload and host calls.
+    pub bytes: u64,
+}
+
+/// How an attempt ended.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StepOutcome {
+    /// Valid JSON, or the named failure.
+    pub result: Result<Data, Failure>,
+    /// What it cost.
+    pub spent: Spent,
+    /// What the step logged, bounded by the runner.
+    pub logs: Vec<LogLine>,
+}
+
+/// Severity of a step's log line.
+/// Source: `wit/log@1.0.0/log.wit`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum LogLevel {
+    /// Finest detail.
+    Trace,
+    /// Detail for the developer.
+    Debug,
+    /// Worth knowing.
+    Info,
+    /// Looks wrong, goes on.
+    Warn,
+    /// Is wrong.
+    Error,
+}
+
+/// One line that a step logged.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogLine {
+    /// Severity.
+    pub level: LogLevel,
+    /// Text, bounded by the runner.
+    pub message: String,
+}
+
+/// An outside call that asks the gate for leave.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BridgeCall {
+    /// The execution that calls.
+    pub execution: ExecutionId,
+    /// The state entry that calls.
+    pub entry: EntryId,
+    /// The attempt that calls, from 0.
+    pub attempt: u32,
+    /// Number of the call within the attempt, from 0.
+    pub call: u32,
+    /// Digest of the request: another one on replay is a divergence.
+    pub request: Digest,
+}
+
+/// The input of the Task resource `http:request`.
+///
+/// JSON names as users of CloudFlow write them, or capitalised as in Step Functions.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HttpCall {
+    /// `GET`, `POST`, `PUT`, `PATCH`, `DELETE` or `HEAD`; default `GET`.
+    #[serde(default = "get", alias = "Method")]
+    pub method: String,
+    /// Absolute `http` or `https` URL.
+    #[serde(alias = "Url", alias = "URL")]
+    pub url: String,
+    /// Request headers, a string each.
+    #[serde(default, alias = "Headers")]
+    pub headers: serde_json::Map<String, serde_json::Value>,
+    /// A string is sent raw; anything else as JSON.
+    #[serde(default, alias = "Body")]
+    pub body: Option<serde_json::Value>,
+    /// Milliseconds for the whole call; default 30,000; 1 to 900,000.
+    #[serde(default, alias = "TimeoutMs")]
+    pub timeout_ms: Option<u64>,
+    /// Largest response body in bytes; default 1 MiB; at most the host's own limit.
+    #[serde(default, alias = "ResponseBytesMax")]
+    pub response_bytes_max: Option<u64>,
+}
+
+fn get() -> String {
+    "GET".into()
+}
