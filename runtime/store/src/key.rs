@@ -140,14 +140,14 @@ pub enum Range {
         /// Only rows after this sender and number.
         after: Option<(ExecutionId, u64)>,
     },
-    /// Usage rows of all flows, by flow then day, from this flow and day on.
+    /// Usage rows, by flow, then day, then loop.
     Usage {
-        /// `None`: every flow.
+        /// Only this flow's; `None`: every flow.
         flow: Option<Arc<str>>,
     },
-    /// All flow versions, by name, then version.
+    /// Flow versions, by name (as bytes), then version.
     Flows {
-        /// `None`: every flow.
+        /// Only this flow's; `None`: every flow.
         name: Option<Arc<str>>,
         /// Only rows after this name and version.
         after: Option<(Arc<str>, u32)>,
@@ -159,4 +159,55 @@ pub enum Range {
     },
     /// All triggers, by flow name.
     Triggers,
+}
+
+impl Range {
+    /// Whether a row with this key belongs to the range: what [`crate::Reader::scan`]
+    /// returns, apart from order and limit.
+    #[must_use]
+    pub fn contains(&self, key: &Key) -> bool {
+        match (self, key) {
+            (
+                Range::Log {
+                    execution,
+                    from_seq,
+                },
+                Key::Log { execution: e, seq },
+            ) => e == execution && seq >= from_seq,
+            (Range::Summaries { before }, Key::Summary { execution }) => {
+                before.is_none_or(|before| *execution < before)
+            }
+            (Range::FlowExecutions { flow, before }, Key::FlowExecution { flow: f, execution }) => {
+                f == flow && before.is_none_or(|before| *execution < before)
+            }
+            (Range::Hot { shard, after }, Key::Hot { execution }) => {
+                execution.shard() == *shard && after.is_none_or(|after| *execution > after)
+            }
+            (Range::Timers { shard, from }, Key::Timer { at, execution }) => {
+                execution.shard() == *shard && at >= from
+            }
+            (
+                Range::Outbox { shard, after },
+                Key::Outbox {
+                    shard: s,
+                    execution,
+                    number,
+                },
+            ) => s == shard && after.is_none_or(|after| (*execution, *number) > after),
+            (Range::Usage { flow }, Key::Usage { flow: f, .. }) => {
+                flow.as_ref().is_none_or(|flow| flow == f)
+            }
+            (Range::Flows { name, after }, Key::Flow { name: n, version }) => {
+                name.as_ref().is_none_or(|name| name == n)
+                    && after
+                        .as_ref()
+                        .is_none_or(|(name, past)| (&**n, *version) > (&**name, *past))
+            }
+            (Range::Modules { after }, Key::Module { name }) => {
+                after.as_ref().is_none_or(|after| name > after)
+            }
+            (Range::Triggers, Key::Trigger { .. }) => true,
+            _ => false,
+        }
+    }
 }

@@ -10,6 +10,7 @@ pub mod suite;
 
 pub use error::Error;
 pub use key::{Key, Range};
+pub use memory::{Fault, Memory, MemoryWriter, Snapshot};
 
 /// Changes that become durable together.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
