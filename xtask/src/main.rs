@@ -1,1 +1,42 @@
-fn main(){}
+//! `cargo xtask`: builds, checks, tests and demonstrates the project.
+//!
+//! Reads the command line and hands over. Refuses to know how anything is done.
+
+use std::process::ExitCode;
+
+const HELP: &str = "\
+cargo xtask COMMAND
+
+  setup                         install what is missing (says so first)
+  guests                        build every Wasm guest: examples, test programs, SDK
+  demo [--exit]                 build, serve, upload, publish, trigger, and stay up
+  test [SUITE] [--kills N]      all suites, or one of unit, conformance, e2e, crash, sim
+  tidy                          the house rules that a program can check
+  sim --seeds N [--seed N]      the orchestrator under simulated faults
+  bench [ARG...]                the benchmarks
+  help                          this text
+";
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let (command, _rest) = match args.split_first() {
+        Some((command, rest)) => (command.as_str(), rest),
+        None => ("help", [].as_slice()),
+    };
+    let done = match command {
+        "setup" => xtask::setup::run(),
+        "guests" => xtask::guests::run(),
+        "help" | "--help" | "-h" => {
+            print!("{HELP}");
+            Ok(())
+        }
+        other => Err(anyhow::anyhow!("no command `{other}`\n\n{HELP}")),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

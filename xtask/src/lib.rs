@@ -1,0 +1,14 @@
+//! The project's scripts as a library, so that tests build guests by the same
+//! code as `cargo xtask`.
+//!
+//! Refuses heavy dependencies: it is compiled before everything else.
+#![allow(
+    clippy::disallowed_methods,
+    reason = "scripts read the environment and the clock; the rule is for the runtime"
+)]
+
+pub mod guests;
+pub mod place;
+pub mod setup;
+pub mod shell;
+pub mod wasm;

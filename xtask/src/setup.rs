@@ -1,0 +1,162 @@
+//! `cargo xtask setup`: finds what the build needs and this machine lacks, says
+//! so, and installs it.
+//!
+//! Refuses to install anything that it has not named first, and to touch a
+//! machine that has everything.
+
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Result, bail};
+
+use crate::{shell, wasm};
+
+/// One thing that the build needs.
+struct Need {
+    /// For the reader: what it is for.
+    why: &'static str,
+    /// Debian packages that bring it.
+    packages: &'static [&'static str],
+    /// Whether it is here.
+    here: fn() -> bool,
+}
+
+const NEEDS: &[Need] = &[
+    Need {
+        why: "a C++ compiler, for RocksDB",
+        packages: &["g++"],
+        here: || shell::which("c++").is_some() || shell::which("g++").is_some(),
+    },
+    Need {
+        why: "a C compiler, for RocksDB and for the crash suite's preload shim",
+        packages: &["gcc", "libc6-dev"],
+        here: || shell::which("cc").is_some(),
+    },
+    Need {
+        why: "libclang, with which bindgen reads RocksDB's headers",
+        packages: &["libclang-dev"],
+        here: libclang_is_here,
+    },
+];
+
+const COMPONENTS: &[(&str, &str)] = &[("cargo-fmt", "rustfmt"), ("cargo-clippy", "clippy")];
+
+/// Installs what is missing, the Wasm target included.
+///
+/// # Errors
+/// Something is missing and cannot be installed here; the text says what to do by hand.
+pub fn run() -> Result<()> {
+    native()?;
+    wasm::toolchain()?;
+    println!("setup: everything is here");
+    Ok(())
+}
+
+/// Installs what a native build lacks: compilers and libclang.
+///
+/// # Errors
+/// As [`run`].
+pub fn native() -> Result<()> {
+    let missing: Vec<&Need> = NEEDS.iter().filter(|need| !(need.here)()).collect();
+    if !missing.is_empty() {
+        let packages: Vec<&str> = missing.iter().flat_map(|n| n.packages).copied().collect();
+        println!("setup: this machine lacks");
+        for need in &missing {
+            println!("  - {} ({})", need.why, need.packages.join(", "));
+        }
+        apt_install(&packages)?;
+        if let Some(need) = missing.iter().find(|need| !(need.here)()) {
+            bail!("still missing after the installation: {}", need.why);
+        }
+    }
+    Ok(())
+}
+
+/// Installs rustfmt and clippy, which only the tests need.
+///
+/// # Errors
+/// rustup is missing or cannot fetch them.
+pub fn lints() -> Result<()> {
+    for (program, component) in COMPONENTS {
+        let works = Command::new(program)
+            .arg("--version")
+            .output()
+            .is_ok_and(|output| output.status.success());
+        if !works {
+            println!("setup: installing rustup's component {component}");
+            shell::run(Command::new("rustup").args(["component", "add", component]))?;
+        }
+    }
+    Ok(())
+}
+
+/// Installs Debian packages, as root or through sudo.
+///
+/// # Errors
+/// There is no apt-get, no way to become root, or apt-get failed.
+pub fn apt_install(packages: &[&str]) -> Result<()> {
+    if shell::which("apt-get").is_none() {
+        bail!(
+            "this machine has no apt-get; install what these Debian packages hold: {}",
+            packages.join(" ")
+        );
+    }
+    let root = rustix::process::geteuid().is_root();
+    if !root && shell::which("sudo").is_none() {
+        bail!(
+            "not root and no sudo; run: apt-get install -y --no-install-recommends {}",
+            packages.join(" ")
+        );
+    }
+    let apt = |args: &[&str]| {
+        let mut command = if root {
+            Command::new("apt-get")
+        } else {
+            let mut command = Command::new("sudo");
+            command.args(["env", "DEBIAN_FRONTEND=noninteractive", "apt-get"]);
+            command
+        };
+        command.env("DEBIAN_FRONTEND", "noninteractive").args(args);
+        println!("setup: {}", shell::shown(&command));
+        shell::run(&mut command)
+    };
+    apt(&["update", "-qq"])?;
+    let mut args = vec!["install", "-qq", "-y", "--no-install-recommends"];
+    args.extend(packages);
+    apt(&args)
+}
+
+/// Looks where bindgen's loader looks: `LIBCLANG_PATH`, Debian's versioned
+/// folders, the usual library folders.
+fn libclang_is_here() -> bool {
+    if std::env::var_os("LIBCLANG_PATH").is_some() {
+        return true;
+    }
+    let mut folders: Vec<std::path::PathBuf> = [
+        "/usr/lib",
+        "/usr/lib64",
+        "/usr/local/lib",
+        "/usr/lib/x86_64-linux-gnu",
+        "/usr/lib/aarch64-linux-gnu",
+        "/opt/homebrew/opt/llvm/lib",
+        "/usr/local/opt/llvm/lib",
+    ]
+    .iter()
+    .map(std::path::PathBuf::from)
+    .collect();
+    if let Ok(entries) = Path::new("/usr/lib").read_dir() {
+        folders.extend(
+            entries
+                .flatten()
+                .filter(|e| e.file_name().to_string_lossy().starts_with("llvm"))
+                .map(|e| e.path().join("lib")),
+        );
+    }
+    // Headers come with the -dev package only; the bare runtime library
+    // (libclang.so.1 with a version) is not enough for bindgen.
+    folders.iter().any(|folder| {
+        ["libclang.so", "libclang.dylib"]
+            .iter()
+            .any(|name| folder.join(name).exists())
+    })
+}
