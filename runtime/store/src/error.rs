@@ -35,6 +35,16 @@ pub enum Error {
         /// The directory.
         path: String,
     },
+    /// The directory holds something else.
+    #[error(
+        "STORE0005: the directory {path} is not a data directory of stepwell ({found} is in it); name an empty one"
+    )]
+    Foreign {
+        /// The directory.
+        path: String,
+        /// What does not belong there.
+        found: String,
+    },
 }
 
 impl Error {
@@ -46,6 +56,7 @@ impl Error {
             Error::Damaged { .. } => "STORE0002",
             Error::NewerFormat { .. } => "STORE0003",
             Error::Locked { .. } => "STORE0004",
+            Error::Foreign { .. } => "STORE0005",
         }
     }
 }

@@ -1,0 +1,206 @@
+//! The reader and the writer over one open database.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use rocksdb::{ColumnFamily, DB, Direction, IteratorMode, ReadOptions, WriteBatch, WriteOptions};
+use stepwell_store::{Batch, Change, Error, Key, Range, Reader, Writer};
+
+use crate::ballast::Ballast;
+use crate::columns::{self, Column};
+use crate::directory::Directory;
+use crate::keys::{self, Bounds};
+use crate::{FORMAT, Options, error};
+
+/// The meta row that repeats the format, so that rows and `FORMAT` can't be mixed up.
+const FORMAT_ROW: &str = "format";
+
+/// Commits between two looks at whether the ballast can be made again.
+const COMMITS_PER_LOOK: u32 = 1_024;
+
+/// Reads what is durable. Clones share one database.
+#[derive(Clone)]
+pub struct RocksReader {
+    shared: Arc<Shared>,
+}
+
+/// The one way in.
+pub struct RocksWriter {
+    shared: Arc<Shared>,
+    ballast: Ballast,
+    commits: u32,
+    sync: bool,
+    failed: bool,
+}
+
+struct Shared {
+    // Before the directory, so that it is closed before the lock is given back.
+    db: DB,
+    directory: Directory,
+}
+
+pub(crate) fn open(dir: &Path, options: &Options) -> Result<(RocksReader, RocksWriter), Error> {
+    let mut directory = Directory::claim(dir)?;
+    // Before RocksDB needs room.
+    let mut ballast = Ballast::open(&directory, options.ballast_bytes)?;
+    let settings =
+        columns::database(options, !directory.complete).map_err(|e| error::rocks("set up", &e))?;
+    let db = DB::open_cf_descriptors(&settings, directory.rows(), columns::descriptors(options))
+        .map_err(|e| error::rocks("open", &e))?;
+    check_format(&db)?;
+    if !directory.complete {
+        directory.finish()?;
+    }
+    ballast.renew(&directory)?;
+    let shared = Arc::new(Shared { db, directory });
+    let reader = RocksReader {
+        shared: shared.clone(),
+    };
+    let writer = RocksWriter {
+        shared,
+        ballast,
+        commits: 0,
+        sync: options.sync,
+        failed: false,
+    };
+    Ok((reader, writer))
+}
+
+/// Reads the format from the rows, or writes it into fresh ones.
+fn check_format(db: &DB) -> Result<(), Error> {
+    let key = Key::Meta {
+        name: FORMAT_ROW.into(),
+    };
+    let mut bytes = Vec::new();
+    keys::encode(&key, &mut bytes);
+    let cf = family(db, keys::column(&key))?;
+    let row = db
+        .get_cf(cf, &bytes)
+        .map_err(|e| error::rocks("read its format", &e))?;
+    let Some(row) = row else {
+        let mut durable = WriteOptions::default();
+        durable.set_sync(true);
+        return db
+            .put_cf_opt(cf, &bytes, FORMAT.to_be_bytes(), &durable)
+            .map_err(|e| error::rocks("write its format", &e));
+    };
+    match row.try_into().map(u32::from_be_bytes) {
+        Ok(FORMAT) => Ok(()),
+        Ok(found) if found > FORMAT => Err(Error::NewerFormat {
+            found,
+            known: FORMAT,
+        }),
+        _ => Err(Error::Damaged {
+            detail: "the format in the rows makes no sense".into(),
+        }),
+    }
+}
+
+fn family(db: &DB, column: Column) -> Result<&ColumnFamily, Error> {
+    db.cf_handle(column.name()).ok_or_else(|| Error::Damaged {
+        detail: format!("the column `{}` is missing", column.name()),
+    })
+}
+
+impl Reader for RocksReader {
+    fn get(&self, key: &Key) -> Result<Option<Vec<u8>>, Error> {
+        let db = &self.shared.db;
+        let mut bytes = Vec::with_capacity(64);
+        keys::encode(key, &mut bytes);
+        let row = db
+            .get_pinned_cf(family(db, keys::column(key))?, &bytes)
+            .map_err(|e| error::rocks("read", &e))?;
+        Ok(row.map(|row| row.to_vec()))
+    }
+
+    fn scan(&self, range: &Range, limit: usize) -> Result<Vec<(Key, Vec<u8>)>, Error> {
+        let Bounds {
+            column,
+            lower,
+            upper,
+            reverse,
+        } = keys::bounds(range);
+        // RocksDB takes crossed bounds for a caller's mistake.
+        if limit == 0 || lower >= upper {
+            return Ok(Vec::new());
+        }
+        let start = if reverse { &upper } else { &lower }.clone();
+        let mode = if reverse {
+            IteratorMode::From(&start, Direction::Reverse)
+        } else {
+            IteratorMode::From(&start, Direction::Forward)
+        };
+        let mut options = ReadOptions::default();
+        options.set_iterate_lower_bound(lower);
+        options.set_iterate_upper_bound(upper);
+        // A log is read within its execution: files that lack it are passed over.
+        options.set_prefix_same_as_start(column == Column::Log);
+        let db = &self.shared.db;
+        db.iterator_cf_opt(family(db, column)?, options, mode)
+            .take(limit)
+            .map(|row| {
+                let (key, value) = row.map_err(|e| error::rocks("read", &e))?;
+                Ok((keys::decode(&key)?, value.into_vec()))
+            })
+            .collect()
+    }
+
+    fn free_bytes(&self) -> Result<u64, Error> {
+        self.shared.directory.free_bytes()
+    }
+}
+
+impl Writer for RocksWriter {
+    fn commit(&mut self, batches: &[Batch]) -> Result<(), Error> {
+        if batches.iter().all(Batch::is_empty) {
+            return Ok(());
+        }
+        if self.failed {
+            return Err(Error::Medium {
+                action: "commit",
+                detail: "a commit before this one failed; only a restart can tell what is there"
+                    .into(),
+            });
+        }
+        let merged = self.merge(batches)?;
+        let mut options = WriteOptions::default();
+        options.set_sync(self.sync);
+        // It becomes visible to readers only after the sync: visible means durable.
+        self.shared.db.write_opt(merged, &options).map_err(|e| {
+            self.failed = true;
+            error::rocks("commit", &e)
+        })?;
+        self.look_after_ballast();
+        Ok(())
+    }
+}
+
+impl RocksWriter {
+    fn merge(&self, batches: &[Batch]) -> Result<WriteBatch, Error> {
+        let db = &self.shared.db;
+        let weight: usize = batches.iter().map(Batch::len_bytes).sum();
+        let mut merged = WriteBatch::with_capacity_bytes(weight);
+        let mut bytes = Vec::with_capacity(64);
+        for change in batches.iter().flat_map(|b| &b.changes) {
+            match change {
+                Change::Put(key, value) => {
+                    keys::encode(key, &mut bytes);
+                    merged.put_cf(family(db, keys::column(key))?, &bytes, value);
+                }
+                Change::Delete(key) => {
+                    keys::encode(key, &mut bytes);
+                    merged.delete_cf(family(db, keys::column(key))?, &bytes);
+                }
+            }
+        }
+        Ok(merged)
+    }
+
+    fn look_after_ballast(&mut self) {
+        self.commits = self.commits.wrapping_add(1);
+        if self.ballast.missing() && self.commits.is_multiple_of(COMMITS_PER_LOOK) {
+            // The commit is durable: that the disk cannot be asked must not undo it.
+            let _ = self.ballast.renew(&self.shared.directory);
+        }
+    }
+}

@@ -1,0 +1,155 @@
+//! The data directory: whose it is, who has it open, and what wrote it.
+//!
+//! Refuses, before anything is touched, a directory with foreign files, one in use and
+//! one of a newer release. Its files:
+//!
+//! | file | what |
+//! |---|---|
+//! | `FORMAT` | the on-disk format, as text; written last when the store is made |
+//! | `LOCK` | held while the store is open |
+//! | `ballast` | space to give up |
+//! | `rows/` | RocksDB's own |
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FlockOperation, flock};
+use stepwell_store::Error;
+
+use crate::{FORMAT, ballast, error};
+
+const FORMAT_FILE: &str = "FORMAT";
+const FORMAT_FILE_NEW: &str = "FORMAT.new";
+const LOCK_FILE: &str = "LOCK";
+const ROWS: &str = "rows";
+
+/// What may be in a directory whose store was not finished, or hardly begun. A mounted
+/// volume has a `lost+found` of its own.
+const OURS: [&str; 5] = [
+    FORMAT_FILE_NEW,
+    LOCK_FILE,
+    ROWS,
+    ballast::FILE,
+    "lost+found",
+];
+
+/// A data directory that this process holds.
+#[derive(Debug)]
+pub(crate) struct Directory {
+    path: PathBuf,
+    /// Whether the store in it is complete: its rows must be there.
+    pub(crate) complete: bool,
+    // Closing it gives the lock back.
+    _lock: File,
+}
+
+impl Directory {
+    /// Makes the directory if it is missing, and takes it.
+    pub(crate) fn claim(path: &Path) -> Result<Directory, Error> {
+        match fs::create_dir(path) {
+            Err(e) if e.kind() != io::ErrorKind::AlreadyExists => {
+                return Err(error::file("make its directory", path, e));
+            }
+            _ => {}
+        }
+        // A first look before anything is written, even a lock file.
+        read_format(path)?;
+        let lock = lock(path)?;
+        // Another process may have made the store while we waited for nothing.
+        let complete = read_format(path)?.is_some();
+        Ok(Directory {
+            path: path.to_owned(),
+            complete,
+            _lock: lock,
+        })
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(crate) fn rows(&self) -> PathBuf {
+        self.path.join(ROWS)
+    }
+
+    /// Marks the store as complete. Durable when it returns.
+    pub(crate) fn finish(&mut self) -> Result<(), Error> {
+        let (new, to) = (self.path.join(FORMAT_FILE_NEW), self.path.join(FORMAT_FILE));
+        let write = || -> io::Result<()> {
+            let mut file = File::create(&new)?;
+            writeln!(file, "stepwell {FORMAT}")?;
+            file.sync_all()?;
+            fs::rename(&new, &to)?;
+            File::open(&self.path)?.sync_all()
+        };
+        write().map_err(|e| error::file("write its format", &to, e))?;
+        self.complete = true;
+        Ok(())
+    }
+
+    /// Bytes that this process may still write.
+    pub(crate) fn free_bytes(&self) -> Result<u64, Error> {
+        let stat = rustix::fs::statvfs(&self.path)
+            .map_err(|e| error::file("ask for free space", &self.path, e))?;
+        Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+    }
+}
+
+/// The format of the store in the directory; `None` when there is none yet.
+fn read_format(path: &Path) -> Result<Option<u32>, Error> {
+    let file = path.join(FORMAT_FILE);
+    let text = match fs::read(&file) {
+        Ok(text) => text,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => {
+            return refuse_foreign(path).map(|()| None);
+        }
+        Err(e) => return Err(error::file("read its format", &file, e)),
+    };
+    let found = std::str::from_utf8(&text)
+        .ok()
+        .and_then(|text| text.trim_end().strip_prefix("stepwell "))
+        .and_then(|number| number.parse().ok());
+    match found {
+        Some(found) if found > FORMAT => Err(Error::NewerFormat {
+            found,
+            known: FORMAT,
+        }),
+        Some(0) | None => Err(Error::Damaged {
+            detail: format!("{} does not hold `stepwell NUMBER`", file.display()),
+        }),
+        Some(found) => Ok(Some(found)),
+    }
+}
+
+fn refuse_foreign(path: &Path) -> Result<(), Error> {
+    let entries = fs::read_dir(path).map_err(|e| error::file("list its directory", path, e))?;
+    for entry in entries {
+        let entry = entry.map_err(|e| error::file("list its directory", path, e))?;
+        let name = entry.file_name();
+        if !OURS.iter().any(|ours| name == *ours) {
+            return Err(Error::Foreign {
+                path: path.display().to_string(),
+                found: name.to_string_lossy().into_owned(),
+            });
+        }
+    }
+    Ok(())
+}
+
+fn lock(path: &Path) -> Result<File, Error> {
+    let file = path.join(LOCK_FILE);
+    let lock = File::options()
+        .create(true)
+        .write(true)
+        .truncate(false)
+        .open(&file)
+        .map_err(|e| error::file("open its lock", &file, e))?;
+    match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(lock),
+        Err(rustix::io::Errno::WOULDBLOCK) => Err(Error::Locked {
+            path: path.display().to_string(),
+        }),
+        Err(e) => Err(error::file("lock", &file, e)),
+    }
+}
