@@ -69,7 +69,10 @@ pub fn component(workspace_name: &str, guest: &str) -> Result<PathBuf> {
     let guests = workspace(workspace_name)?;
     guests.get(guest).cloned().with_context(|| {
         let names: Vec<_> = guests.keys().map(String::as_str).collect();
-        format!("{workspace_name} has no guest `{guest}`, only {}", names.join(", "))
+        format!(
+            "{workspace_name} has no guest `{guest}`, only {}",
+            names.join(", ")
+        )
     })
 }
 
@@ -79,7 +82,9 @@ pub fn component(workspace_name: &str, guest: &str) -> Result<PathBuf> {
 /// There is no toolchain, the build failed, or the folder is no cargo workspace.
 pub fn workspace(name: &str) -> Result<BTreeMap<String, PathBuf>> {
     static DONE: Mutex<BTreeMap<String, BTreeMap<String, PathBuf>>> = Mutex::new(BTreeMap::new());
-    let mut done = DONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let mut done = DONE
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner);
     if let Some(guests) = done.get(name) {
         return Ok(guests.clone());
     }
@@ -225,5 +230,9 @@ fn sources(folder: &Path, into: &mut Vec<PathBuf>) -> Result<()> {
 }
 
 fn hex(bytes: &[u8], count: usize) -> String {
-    bytes.iter().take(count).map(|b| format!("{b:02x}")).collect()
+    bytes
+        .iter()
+        .take(count)
+        .map(|b| format!("{b:02x}"))
+        .collect()
 }

@@ -11,4 +11,5 @@ pub mod guests;
 pub mod place;
 pub mod setup;
 pub mod shell;
+pub mod tidy;
 pub mod wasm;

@@ -26,6 +26,7 @@ fn main() -> ExitCode {
     let done = match command {
         "setup" => xtask::setup::run(),
         "guests" => xtask::guests::run(),
+        "tidy" => xtask::tidy::run(),
         "help" | "--help" | "-h" => {
             print!("{HELP}");
             Ok(())

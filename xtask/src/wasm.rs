@@ -186,10 +186,18 @@ fn debian_sysroot(tools: &Tools) -> Result<PathBuf> {
         .and_then(Path::file_name)
         .context("no host folder")?;
     std::os::unix::fs::symlink(Path::new("/usr/lib/rustlib").join(host), rustlib.join(host))?;
-    let deps = built.path().join("target").join(TARGET).join("release/deps");
+    let deps = built
+        .path()
+        .join("target")
+        .join(TARGET)
+        .join("release/deps");
     for entry in deps.read_dir()? {
         let path = entry?.path();
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let name = path
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
         if name.ends_with(".rlib") && !name.starts_with("libonly_std") {
             std::fs::copy(&path, lib.join(name))?;
         }
@@ -215,8 +223,17 @@ fn build_std() -> Result<tempfile::TempDir> {
         .env("RUSTC_BOOTSTRAP", "1")
         .env("CARGO_TARGET_DIR", dir.path().join("target"))
         // Without bitcode a guest's link-time optimisation fails.
-        .env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS", "-C embed-bitcode=yes")
-        .args(["build", "--quiet", "--release", "-Z", "build-std=std,panic_abort"])
+        .env(
+            "CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS",
+            "-C embed-bitcode=yes",
+        )
+        .args([
+            "build",
+            "--quiet",
+            "--release",
+            "-Z",
+            "build-std=std,panic_abort",
+        ])
         .args(["--target", TARGET]);
     for name in ["RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS", "RUSTC_WRAPPER"] {
         cargo.env_remove(name);
