@@ -11,7 +11,7 @@
 //! | `rows/` | RocksDB's own |
 
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
@@ -58,6 +58,12 @@ impl Directory {
         let lock = lock(path)?;
         // Another process may have made the store while we waited for nothing.
         let complete = read_format(path)?.is_some();
+        // Fresh rows in place of lost ones would look like an empty store.
+        if complete && !path.join(ROWS).join("CURRENT").exists() {
+            return Err(Error::Damaged {
+                detail: format!("{} is not there", path.join(ROWS).join("CURRENT").display()),
+            });
+        }
         Ok(Directory {
             path: path.to_owned(),
             complete,
@@ -99,8 +105,8 @@ impl Directory {
 /// The format of the store in the directory; `None` when there is none yet.
 fn read_format(path: &Path) -> Result<Option<u32>, Error> {
     let file = path.join(FORMAT_FILE);
-    let text = match fs::read(&file) {
-        Ok(text) => text,
+    let text = match File::open(&file) {
+        Ok(from) => read_start(from).map_err(|e| error::file("read its format", &file, e))?,
         Err(e) if e.kind() == io::ErrorKind::NotFound => {
             return refuse_foreign(path).map(|()| None);
         }
@@ -120,6 +126,13 @@ fn read_format(path: &Path) -> Result<Option<u32>, Error> {
         }),
         Some(found) => Ok(Some(found)),
     }
+}
+
+/// The first bytes of a file: as many as a format could have.
+fn read_start(file: File) -> io::Result<Vec<u8>> {
+    let mut text = Vec::new();
+    file.take(64).read_to_end(&mut text)?;
+    Ok(text)
 }
 
 fn refuse_foreign(path: &Path) -> Result<(), Error> {

@@ -1,0 +1,223 @@
+//! What may be opened, and what is refused untouched.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use stepwell_store::{Batch, Key, Reader, Writer};
+use stepwell_store_rocks::{Error, FORMAT, Options, RocksReader, RocksWriter, open};
+use tempfile::TempDir;
+
+fn small() -> Options {
+    Options {
+        ballast_bytes: 1 << 20,
+        ..Options::default()
+    }
+}
+
+fn key() -> Key {
+    Key::Module { name: "m".into() }
+}
+
+fn put(value: &str) -> Batch {
+    let mut batch = Batch::default();
+    batch.put(key(), value);
+    batch
+}
+
+fn error(dir: &Path) -> Error {
+    match open(dir, small()) {
+        Ok(_) => panic!("{} was opened", dir.display()),
+        Err(error) => error,
+    }
+}
+
+/// A store that was used and closed.
+fn used() -> TempDir {
+    let dir = TempDir::new().expect("a temporary directory");
+    let (_, mut writer) = open(dir.path(), small()).expect("an empty directory");
+    writer.commit(&[put("kept")]).expect("commit");
+    dir
+}
+
+fn value((reader, _): &(RocksReader, RocksWriter)) -> Option<Vec<u8>> {
+    reader.get(&key()).expect("read")
+}
+
+type Files = BTreeMap<PathBuf, (Option<SystemTime>, Vec<u8>)>;
+
+fn files(dir: &Path, into: &mut Files) {
+    for entry in fs::read_dir(dir).expect("list") {
+        let path = entry.expect("list").path();
+        if path.is_dir() {
+            files(&path, into);
+        } else {
+            let changed = fs::metadata(&path).and_then(|m| m.modified()).ok();
+            into.insert(path.clone(), (changed, fs::read(&path).expect("read")));
+        }
+    }
+}
+
+fn check_untouched(dir: &Path, code: &str) {
+    let (mut before, mut after) = (Files::new(), Files::new());
+    files(dir, &mut before);
+    let error = error(dir);
+    assert_eq!(error.code(), code, "{error}");
+    files(dir, &mut after);
+    assert!(before == after, "{code} changed {}", dir.display());
+}
+
+#[test]
+fn a_newer_format_is_refused_untouched() {
+    let dir = used();
+    let newer = format!("stepwell {}\n", FORMAT + 1);
+    fs::write(dir.path().join("FORMAT"), newer).expect("write");
+    check_untouched(dir.path(), "STORE0003");
+    // A newer release may lay out everything else anew.
+    fs::remove_dir_all(dir.path().join("rows")).expect("remove");
+    check_untouched(dir.path(), "STORE0003");
+}
+
+#[test]
+fn a_format_that_makes_no_sense_is_refused_untouched() {
+    for text in [
+        "",
+        "stepwell",
+        "stepwell 0",
+        "stepwell -1",
+        "other 1",
+        "stepwell 1 1",
+    ] {
+        let dir = used();
+        fs::write(dir.path().join("FORMAT"), text).expect("write");
+        check_untouched(dir.path(), "STORE0002");
+    }
+}
+
+#[test]
+fn a_foreign_directory_is_refused_untouched() {
+    let dir = TempDir::new().expect("a temporary directory");
+    fs::write(dir.path().join("thesis.txt"), "years of work").expect("write");
+    check_untouched(dir.path(), "STORE0005");
+    assert!(error(dir.path()).to_string().contains("thesis.txt"));
+    let file = dir.path().join("thesis.txt");
+    assert_eq!(error(&file).code(), "STORE0001", "a file is no directory");
+    let nowhere = dir.path().join("no/such");
+    assert_eq!(error(&nowhere).code(), "STORE0001", "its parent is missing");
+}
+
+#[test]
+fn lost_rows_are_not_replaced_by_empty_ones() {
+    let dir = used();
+    fs::remove_dir_all(dir.path().join("rows")).expect("remove");
+    check_untouched(dir.path(), "STORE0002");
+}
+
+#[test]
+fn a_lost_log_is_noticed() {
+    let dir = TempDir::new().expect("a temporary directory");
+    let options = Options {
+        ballast_bytes: 0,
+        // So small that logs are closed, and their sizes recorded, while others go on.
+        memtable_bytes_max: 512 << 10,
+        ..Options::default()
+    };
+    let (reader, mut writer) = open(dir.path(), options.clone()).expect("open");
+    for i in 0..300u32 {
+        let mut batch = put("kept");
+        let digest = stepwell_types::Digest::of(&i.to_be_bytes());
+        batch.put(Key::Blob { digest }, vec![7; 4_000]);
+        writer.commit(&[batch]).expect("commit");
+    }
+    drop((reader, writer));
+    let mut logs: Vec<PathBuf> = fs::read_dir(dir.path().join("rows"))
+        .expect("list")
+        .map(|entry| entry.expect("list").path())
+        .filter(|path| path.extension().is_some_and(|e| e == "log"))
+        .collect();
+    logs.sort();
+    assert!(logs.len() > 1, "only {} logs to lose one of", logs.len());
+    fs::remove_file(&logs[0]).expect("remove");
+    let error = error(dir.path());
+    assert_eq!(error.code(), "STORE0002", "{error}");
+}
+
+#[test]
+fn one_process_and_one_handle_at_a_time() {
+    let dir = used();
+    let (reader, writer) = open(dir.path(), small()).expect("open");
+    let error = error(dir.path());
+    assert_eq!(error.code(), "STORE0004", "{error}");
+    assert!(
+        error
+            .to_string()
+            .contains(&dir.path().display().to_string())
+    );
+    drop(writer);
+    assert!(open(dir.path(), small()).is_err(), "a reader still has it");
+    drop(reader);
+    let again = open(dir.path(), small()).expect("nobody has it any more");
+    assert_eq!(value(&again).as_deref(), Some(b"kept".as_slice()));
+}
+
+#[test]
+fn a_store_that_was_not_finished_is_made_anew() {
+    // What a crash while the store was made leaves behind, in the order of its steps.
+    let steps: [&[&str]; 3] = [
+        &["LOCK"],
+        &["LOCK", "rows/"],
+        &["LOCK", "FORMAT.new", "lost+found/"],
+    ];
+    for left in steps {
+        let dir = TempDir::new().expect("a temporary directory");
+        for name in left {
+            let path = dir.path().join(name);
+            match name.ends_with('/') {
+                true => fs::create_dir(path),
+                false => fs::write(path, ""),
+            }
+            .expect("write");
+        }
+        let mut store = open(dir.path(), small()).expect("open");
+        assert_eq!(value(&store), None);
+        store.1.commit(&[put("kept")]).expect("commit");
+        drop(store);
+        let store = open(dir.path(), small()).expect("open again");
+        assert_eq!(
+            value(&store).as_deref(),
+            Some(b"kept".as_slice()),
+            "{left:?}"
+        );
+    }
+    // Killed after the rows were made, before the directory was marked.
+    let dir = used();
+    fs::remove_file(dir.path().join("FORMAT")).expect("remove");
+    let store = open(dir.path(), small()).expect("open");
+    assert_eq!(value(&store).as_deref(), Some(b"kept".as_slice()));
+    assert!(dir.path().join("FORMAT").exists());
+}
+
+#[test]
+fn the_ballast_follows_its_option() {
+    let dir = used();
+    let ballast = dir.path().join("ballast");
+    let blocks = |path: &Path| {
+        use std::os::unix::fs::MetadataExt;
+        fs::metadata(path).map(|m| m.blocks() * 512).unwrap_or(0)
+    };
+    assert!(blocks(&ballast) >= 1 << 20, "it holds real space");
+    for (bytes, expected) in [
+        (2 << 20, Some(2 << 20)),
+        (0, None),
+        (1 << 20, Some(1 << 20)),
+    ] {
+        let options = Options {
+            ballast_bytes: bytes,
+            ..Options::default()
+        };
+        drop(open(dir.path(), options).expect("open"));
+        let len = fs::metadata(&ballast).ok().map(|m| m.len());
+        assert_eq!(len, expected, "asked for {bytes}");
+    }
+}
