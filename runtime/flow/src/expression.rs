@@ -64,6 +64,10 @@ pub enum Expression {
     /// A JSONPath.
     Path(DataPath),
     /// An intrinsic function of JSONPath mode, `States.Format(…)`.
+    ///
+    /// The number of arguments is right. Literal strings are unescaped, but for
+    /// the template of `Format`: there `\\`, `\{` and `\}` are still escapes (as in
+    /// a template that a path yields), and only a bare `{}` is a place to fill.
     Call {
         /// Which.
         function: Intrinsic,

@@ -2,7 +2,63 @@
 //!
 //! Refuses to run anything, and to read a clock, a file or a network.
 
+mod asl;
+pub mod diagnostic;
+mod document;
+pub mod error;
 pub mod expression;
+mod intrinsic;
+mod path;
 pub mod program;
+pub mod resource;
+mod suggest;
+mod template;
+pub mod timestamp;
 
+pub use diagnostic::{Diagnostic, Severity};
+pub use error::Error;
 pub use program::Program;
+pub use resource::{AnyModule, Resolve, Unresolved};
+
+/// What became of a definition.
+#[derive(Debug)]
+pub struct Checked {
+    /// Present if and only if no diagnostic is an error.
+    pub program: Option<Program>,
+    /// Every problem found, in the order of the text, at most
+    /// [`diagnostic::DIAGNOSTICS_MAX`] and one that says that there were more.
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+impl Checked {
+    /// The program, or the problems that forbid it.
+    /// # Errors
+    /// The code of the first error among the diagnostics.
+    pub fn into_program(self) -> Result<Program, Error> {
+        match self.program {
+            Some(program) => Ok(program),
+            None => Err(Error::Invalid {
+                diagnostics: self.diagnostics,
+            }),
+        }
+    }
+}
+
+/// Checks and compiles a flow definition in Amazon States Language.
+///
+/// `text` is JSON if its first character is `{` or `[`, otherwise YAML; at most
+/// [`stepwell_types::limits::DEFINITION_BYTES_MAX`] bytes. `resolve` says what
+/// the module names in it mean now. Takes time linear in the text.
+/// Not found: endless loops, and whatever depends on the data.
+/// Source: states-language.net.
+#[must_use]
+pub fn compile(text: &str, resolve: &dyn Resolve) -> Checked {
+    let mut report = diagnostic::Report::default();
+    let program = document::parse(text, &mut report)
+        .and_then(|root| asl::compile(&root, resolve, &mut report));
+    let (failed, diagnostics) = report.finish();
+    Checked {
+        program: if failed { None } else { program },
+        diagnostics,
+    }
+}

@@ -1,0 +1,106 @@
+//! Amazon States Language, JSONPath mode: the tree to a checked [`Program`].
+//!
+//! One state kind per file below. Every check goes on after a problem with a
+//! stand-in value, so that all problems come at once; the program is thrown away
+//! if there was any. Refuses to know how states run.
+//! Source: states-language.net.
+
+mod choice;
+mod expect;
+mod fail;
+mod fields;
+mod graph;
+mod map;
+mod pass;
+mod retry;
+mod state;
+mod task;
+mod wait;
+
+use std::collections::HashMap;
+
+use stepwell_types::limits;
+
+use crate::diagnostic::{Report, code};
+use crate::document::{At, Node, Position};
+use crate::program::{Graph, Program, State};
+use crate::resource::Resolve;
+
+/// Fields of the whole flow.
+const FLOW_FIELDS: &[&str] = &[
+    "Comment",
+    "QueryLanguage",
+    "StartAt",
+    "States",
+    "TimeoutSeconds",
+    "Version",
+];
+
+/// What is being built, and where problems go.
+struct Compiler<'t, 'r> {
+    report: &'r mut Report,
+    resolve: &'r dyn Resolve,
+    /// A slot for each state, in the order of the source.
+    states: Vec<Option<State>>,
+    graphs: Vec<Option<Graph>>,
+    /// Every state's name and place: names are unique in the whole flow.
+    names: HashMap<&'t str, Position>,
+}
+
+/// Checks and compiles one definition. What it returns counts only if nothing
+/// was reported as an error.
+pub(crate) fn compile(root: &Node, resolve: &dyn Resolve, report: &mut Report) -> Option<Program> {
+    let at = At::root(root);
+    let count = graph::count(&at, "States");
+    if count > limits::STATES_MAX {
+        report.error_hint(
+            &at,
+            code::TOO_MANY_STATES,
+            format!(
+                "the flow has {count} states; at most {} are allowed",
+                limits::STATES_MAX
+            ),
+            Some("split the flow".to_owned()),
+        );
+        return None;
+    }
+    let mut compiler = Compiler {
+        report,
+        resolve,
+        states: std::iter::repeat_with(|| None).take(count).collect(),
+        graphs: Vec::new(),
+        names: HashMap::with_capacity(count),
+    };
+    let (comment, timeout_seconds) = compiler.flow(&at);
+    Some(Program {
+        comment,
+        timeout_seconds,
+        states: compiler.states.into_iter().collect::<Option<_>>()?,
+        graphs: compiler.graphs.into_iter().collect::<Option<_>>()?,
+    })
+}
+
+impl<'t> Compiler<'t, '_> {
+    fn flow(&mut self, at: &At<'_, 't>) -> (Option<String>, Option<u64>) {
+        if !self.is_object(at) || !self.json_path(at) {
+            return (None, None);
+        }
+        self.known_fields(at, "the flow", &[FLOW_FIELDS]);
+        if let Some(version) = at.get("Version")
+            && let Some(text) = self.text(&version)
+            && text != "1.0"
+        {
+            self.report.error(
+                &version,
+                code::BAD_VALUE,
+                format!("the language has only the Version \"1.0\", not {text:?}"),
+            );
+        }
+        let timeout = at
+            .get("TimeoutSeconds")
+            .and_then(|t| self.integer(&t, 1, expect::SECONDS_MAX));
+        self.graph(at, 0);
+        let comment = at.get("Comment").and_then(|c| self.text(&c));
+        (comment.map(str::to_owned), timeout)
+    }
+}

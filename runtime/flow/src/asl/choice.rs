@@ -1,0 +1,331 @@
+//! Choice: rules, their conditions and operands.
+
+use serde_json::Value;
+
+use super::graph::Scope;
+use super::{Compiler, expect};
+use crate::diagnostic::code;
+use crate::document::{At, Member};
+use crate::program::{ChoiceRule, Comparison, Kind, Operand, StateIdx, Test};
+use crate::suggest;
+
+/// Fields of a Choice beyond the common ones.
+pub(super) const FIELDS: &[&str] = &["Choices", "Default"];
+
+const RULE_FIELDS: &[&str] = &["And", "Or", "Not", "Variable", "Comment"];
+
+/// What a literal operand must be.
+#[derive(Clone, Copy, PartialEq)]
+enum Wants {
+    Text,
+    Number,
+    Boolean,
+    Timestamp,
+}
+
+/// Name, operator, literal operand, whether it has a `…Path` form.
+const OPERATORS: [(&str, Comparison, Wants, bool); 23] = [
+    ("StringEquals", Comparison::StringEquals, Wants::Text, true),
+    (
+        "StringLessThan",
+        Comparison::StringLessThan,
+        Wants::Text,
+        true,
+    ),
+    (
+        "StringGreaterThan",
+        Comparison::StringGreaterThan,
+        Wants::Text,
+        true,
+    ),
+    (
+        "StringLessThanEquals",
+        Comparison::StringLessThanEquals,
+        Wants::Text,
+        true,
+    ),
+    (
+        "StringGreaterThanEquals",
+        Comparison::StringGreaterThanEquals,
+        Wants::Text,
+        true,
+    ),
+    (
+        "StringMatches",
+        Comparison::StringMatches,
+        Wants::Text,
+        false,
+    ),
+    (
+        "NumericEquals",
+        Comparison::NumericEquals,
+        Wants::Number,
+        true,
+    ),
+    (
+        "NumericLessThan",
+        Comparison::NumericLessThan,
+        Wants::Number,
+        true,
+    ),
+    (
+        "NumericGreaterThan",
+        Comparison::NumericGreaterThan,
+        Wants::Number,
+        true,
+    ),
+    (
+        "NumericLessThanEquals",
+        Comparison::NumericLessThanEquals,
+        Wants::Number,
+        true,
+    ),
+    (
+        "NumericGreaterThanEquals",
+        Comparison::NumericGreaterThanEquals,
+        Wants::Number,
+        true,
+    ),
+    (
+        "BooleanEquals",
+        Comparison::BooleanEquals,
+        Wants::Boolean,
+        true,
+    ),
+    (
+        "TimestampEquals",
+        Comparison::TimestampEquals,
+        Wants::Timestamp,
+        true,
+    ),
+    (
+        "TimestampLessThan",
+        Comparison::TimestampLessThan,
+        Wants::Timestamp,
+        true,
+    ),
+    (
+        "TimestampGreaterThan",
+        Comparison::TimestampGreaterThan,
+        Wants::Timestamp,
+        true,
+    ),
+    (
+        "TimestampLessThanEquals",
+        Comparison::TimestampLessThanEquals,
+        Wants::Timestamp,
+        true,
+    ),
+    (
+        "TimestampGreaterThanEquals",
+        Comparison::TimestampGreaterThanEquals,
+        Wants::Timestamp,
+        true,
+    ),
+    ("IsNull", Comparison::IsNull, Wants::Boolean, false),
+    ("IsPresent", Comparison::IsPresent, Wants::Boolean, false),
+    ("IsNumeric", Comparison::IsNumeric, Wants::Boolean, false),
+    ("IsString", Comparison::IsString, Wants::Boolean, false),
+    ("IsBoolean", Comparison::IsBoolean, Wants::Boolean, false),
+    (
+        "IsTimestamp",
+        Comparison::IsTimestamp,
+        Wants::Boolean,
+        false,
+    ),
+];
+
+/// The operator of a field, and whether its operand is a path.
+fn operator(name: &str) -> Option<(Comparison, Wants, bool)> {
+    let (base, path) = match name.strip_suffix("Path") {
+        Some(base) => (base, true),
+        None => (name, false),
+    };
+    let (_, comparison, wants, has_path) = OPERATORS.iter().find(|o| o.0 == base)?;
+    (*has_path || !path).then_some((*comparison, *wants, path))
+}
+
+/// A condition that stands in for one that could not be read.
+fn stand_in() -> Test {
+    Test::And(Vec::new())
+}
+
+impl<'t> Compiler<'t, '_> {
+    pub(super) fn choice(&mut self, at: &At<'_, 't>, scope: &mut Scope<'t>) -> Kind {
+        let mut rules = Vec::new();
+        if let Some(list) = self.required(at, "a Choice state", "Choices")
+            && self.is_filled_list(&list)
+        {
+            for (i, rule) in list.elements().iter().enumerate() {
+                rules.push(self.rule(&list.element(i, rule), scope));
+            }
+        }
+        let default: Option<StateIdx> = at.get("Default").map(|d| self.target(&d, scope, true));
+        Kind::Choice { rules, default }
+    }
+
+    fn rule(&mut self, at: &At<'_, 't>, scope: &mut Scope<'t>) -> ChoiceRule {
+        let mut next = scope.current;
+        let test = if self.is_object(at) {
+            if let Some(field) = self.required(at, "a Choice rule", "Next") {
+                next = self.target(&field, scope, true);
+            }
+            self.test(at, true)
+        } else {
+            stand_in()
+        };
+        ChoiceRule { test, next }
+    }
+
+    /// The condition of a rule; `top`: of one that has the `Next`.
+    fn test(&mut self, at: &At<'_, 't>, top: bool) -> Test {
+        if !self.is_object(at) {
+            return stand_in();
+        }
+        let jsonata = at.get("Condition").is_some();
+        self.rule_fields(at, top);
+        let mut conditions = at
+            .members()
+            .iter()
+            .filter(|m| matches!(&*m.name, "And" | "Or" | "Not") || operator(&m.name).is_some());
+        let Some(condition) = conditions.next() else {
+            if !jsonata {
+                self.report.error_hint(
+                    at,
+                    code::BAD_RULE,
+                    "the rule has no condition".to_owned(),
+                    Some(
+                        "add Variable with a comparison such as StringEquals, or And, Or, Not"
+                            .to_owned(),
+                    ),
+                );
+            }
+            return stand_in();
+        };
+        if let Some(second) = conditions.next() {
+            self.report.error_hint(
+                &at.member_name(second),
+                code::BAD_RULE,
+                format!(
+                    "the rule has more than one condition: {} and {}",
+                    condition.name, second.name
+                ),
+                Some("join them with And or Or".to_owned()),
+            );
+        }
+        let place = at.member(condition);
+        match &*condition.name {
+            "And" => Test::And(self.tests(&place)),
+            "Or" => Test::Or(self.tests(&place)),
+            "Not" => Test::Not(Box::new(self.test(&place, false))),
+            _ => self.comparison(at, condition),
+        }
+    }
+
+    fn tests(&mut self, at: &At<'_, 't>) -> Vec<Test> {
+        if !self.is_filled_list(at) {
+            return Vec::new();
+        }
+        at.elements()
+            .iter()
+            .enumerate()
+            .map(|(i, rule)| self.test(&at.element(i, rule), false))
+            .collect()
+    }
+
+    fn rule_fields(&mut self, at: &At<'_, 't>, top: bool) {
+        let mut known: Vec<&str> = RULE_FIELDS.to_vec();
+        let present = at.members().iter().map(|m| &*m.name);
+        known.extend(present.filter(|name| operator(name).is_some()));
+        if top {
+            known.push("Next");
+        } else if let Some(next) = at.members().iter().find(|m| *m.name == *"Next") {
+            known.push("Next");
+            self.report.error(
+                &at.member_name(next),
+                code::BAD_RULE,
+                "only the outermost rule has a Next".to_owned(),
+            );
+        }
+        for member in at.members() {
+            let name = &*member.name;
+            if let Some(base) = name.strip_suffix("Path")
+                && operator(base).is_some()
+                && operator(name).is_none()
+            {
+                self.report.error(
+                    &at.member_name(member),
+                    code::UNKNOWN_FIELD,
+                    format!("{base} has no form that takes a path"),
+                );
+                known.push(name);
+            }
+        }
+        // For the suggestion: all operators count as candidates.
+        if at.members().iter().any(|m| !known.contains(&&*m.name)) {
+            let names: Vec<&str> = OPERATORS.iter().map(|o| o.0).collect();
+            self.unknown_in_rule(at, &known, &names);
+        } else {
+            self.known_fields(at, "a Choice rule", &[&known]);
+        }
+    }
+
+    /// Unknown fields of a rule, suggested among operators and other fields.
+    fn unknown_in_rule(&mut self, at: &At<'_, 't>, known: &[&str], operators: &[&str]) {
+        for member in at.members() {
+            let name = &*member.name;
+            if known.contains(&name) {
+                continue;
+            }
+            let place = at.member_name(member);
+            match name {
+                "Assign" => self.not_supported(&place, "variables (Assign)"),
+                "Condition" => self.not_supported(&place, "JSONata (Condition)"),
+                _ => {
+                    let candidates = RULE_FIELDS.iter().chain(operators).copied();
+                    self.report.error_hint(
+                        &place,
+                        code::UNKNOWN_FIELD,
+                        format!("a Choice rule has no field {:?}", crate::path::clip(name)),
+                        suggest::hint(name, candidates),
+                    );
+                }
+            }
+        }
+    }
+
+    fn comparison(&mut self, rule: &At<'_, 't>, condition: &'t Member) -> Test {
+        let Some((comparison, wants, path)) = operator(&condition.name) else {
+            return stand_in();
+        };
+        let variable = match self.required(rule, "a comparison", "Variable") {
+            Some(field) => self.path(&field),
+            None => expect::whole(),
+        };
+        let place = rule.member(condition);
+        let operand = if path {
+            Operand::Path(self.path(&place))
+        } else {
+            Operand::Literal(self.operand(&place, wants))
+        };
+        Test::Compare {
+            variable,
+            operator: comparison,
+            operand,
+        }
+    }
+
+    fn operand(&mut self, at: &At<'_, 't>, wants: Wants) -> Value {
+        let value = at.node.value();
+        match wants {
+            Wants::Text if !value.is_string() => self.wrong_type(at, "a string"),
+            Wants::Number if !value.is_number() => self.wrong_type(at, "a number"),
+            Wants::Boolean if !value.is_boolean() => self.wrong_type(at, "true or false"),
+            Wants::Timestamp => {
+                self.timestamp(at);
+            }
+            _ => {}
+        }
+        value
+    }
+}

@@ -1,0 +1,35 @@
+//! Fail: the error it fails with.
+
+use serde_json::Value;
+
+use super::Compiler;
+use crate::document::At;
+use crate::expression::Expression;
+use crate::program::Kind;
+
+/// Fields of a Fail beyond the common ones.
+pub(super) const FIELDS: &[&str] = &["Error", "ErrorPath", "Cause", "CausePath"];
+
+impl<'t> Compiler<'t, '_> {
+    pub(super) fn fail(&mut self, at: &At<'_, 't>) -> Kind {
+        Kind::Fail {
+            error: self.text_or_expression(at, "Error", "ErrorPath"),
+            cause: self.text_or_expression(at, "Cause", "CausePath"),
+        }
+    }
+
+    /// A literal string, or in its twin field a path or intrinsic function.
+    fn text_or_expression(
+        &mut self,
+        at: &At<'_, 't>,
+        name: &str,
+        path_name: &str,
+    ) -> Option<Expression> {
+        self.exclusive(at, name, path_name);
+        if let Some(field) = at.get(name) {
+            let text = self.text(&field)?;
+            return Some(Expression::Literal(Value::String(text.to_owned())));
+        }
+        at.get(path_name).map(|field| self.expression(&field))
+    }
+}

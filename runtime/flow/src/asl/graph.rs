@@ -1,0 +1,241 @@
+//! Graphs: the flow, a Parallel's branch, a Map's processor.
+//!
+//! Finds dangling references, unreachable states and missing ends.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::Compiler;
+use crate::diagnostic::code;
+use crate::document::{At, Tree};
+use crate::program::{Graph, GraphIdx, StateIdx};
+use crate::suggest;
+
+/// Longest state name, in characters.
+const NAME_CHARS_MAX: usize = 80;
+
+/// Most names among which a misspelt one is looked for.
+const SUGGEST_AMONG_MAX: usize = 1_000;
+
+/// A graph while its states are compiled.
+pub(super) struct Scope<'t> {
+    by_name: HashMap<&'t str, StateIdx>,
+    /// Index of the state that is being compiled.
+    pub(super) current: StateIdx,
+    /// From, to.
+    edges: Vec<(StateIdx, StateIdx)>,
+    /// Whether a state was seen that ends the graph.
+    pub(super) ends: bool,
+}
+
+/// The names under which a state holds graphs of its own.
+pub(super) fn nested<'c, 't>(state: &'c At<'_, 't>) -> Option<At<'c, 't>> {
+    match state.get("Type").map(|t| &t.node.tree) {
+        Some(Tree::Text(kind)) if **kind == *"Parallel" => state.get("Branches"),
+        Some(Tree::Text(kind)) if **kind == *"Map" => {
+            state.get("ItemProcessor").or_else(|| state.get("Iterator"))
+        }
+        _ => None,
+    }
+}
+
+/// How many states the graph at `at` has, nested ones included.
+pub(super) fn count(at: &At<'_, '_>, field: &str) -> usize {
+    let Some(states) = at.get(field) else {
+        return 0;
+    };
+    states
+        .members()
+        .iter()
+        .map(|m| 1 + count_below(&states.member(m)))
+        .sum()
+}
+
+/// How many states are nested in a state.
+fn count_below(state: &At<'_, '_>) -> usize {
+    let Some(inner) = nested(state) else {
+        return 0;
+    };
+    match &inner.node.tree {
+        Tree::List(branches) => branches
+            .iter()
+            .enumerate()
+            .map(|(i, b)| count(&inner.element(i, b), "States"))
+            .sum(),
+        _ => count(&inner, "States"),
+    }
+}
+
+impl<'t> Compiler<'t, '_> {
+    /// Compiles `StartAt` and `States` of an object whose first state gets the
+    /// index `first`.
+    pub(super) fn graph(&mut self, at: &At<'_, 't>, first: u32) -> GraphIdx {
+        let index = GraphIdx(u32::try_from(self.graphs.len()).unwrap_or(u32::MAX));
+        self.graphs.push(None);
+        let start_at = self.required(at, "a graph", "StartAt");
+        let Some(states) = self.required(at, "a graph", "States") else {
+            return index;
+        };
+        if !self.is_object(&states) {
+            return index;
+        }
+        let mut scope = self.scope(&states, first);
+        if scope.by_name.is_empty() {
+            self.report.error(
+                &states,
+                code::EMPTY,
+                "a graph needs at least one state".to_owned(),
+            );
+            return index;
+        }
+        let start = start_at.map(|s| self.target(&s, &mut scope, false));
+        self.states_of(&states, &mut scope);
+        if !scope.ends {
+            self.report.error_hint(
+                &states,
+                code::NO_TERMINAL,
+                "no state of this graph ends it".to_owned(),
+                Some("give a state \"End\": true, or add a Succeed or Fail state".to_owned()),
+            );
+        }
+        if let Some(start) = start {
+            self.unreachable(&states, &scope, start);
+            self.finish_graph(index, start, &scope);
+        }
+        index
+    }
+
+    fn finish_graph(&mut self, index: GraphIdx, start: StateIdx, scope: &Scope<'t>) {
+        let named = |(name, idx): (&&'t str, &StateIdx)| {
+            // One allocation of a name serves the state and the index of names.
+            let state = self.states.get(idx.0 as usize).and_then(Option::as_ref);
+            (
+                state.map_or_else(|| Arc::from(*name), |s| s.name.clone()),
+                *idx,
+            )
+        };
+        let by_name = scope.by_name.iter().map(named).collect();
+        if let Some(slot) = self.graphs.get_mut(index.0 as usize) {
+            *slot = Some(Graph { start, by_name });
+        }
+    }
+
+    /// Gives every state of the graph its index, and checks the names.
+    fn scope(&mut self, states: &At<'_, 't>, first: u32) -> Scope<'t> {
+        let members = states.members();
+        let mut by_name = HashMap::with_capacity(members.len());
+        let mut next = first;
+        for member in members {
+            let place = states.member_name(member);
+            let length = member.name.chars().count();
+            if length == 0 || length > NAME_CHARS_MAX {
+                self.report.error(
+                    &place,
+                    code::BAD_NAME,
+                    format!("a state's name has 1 to {NAME_CHARS_MAX} characters, not {length}"),
+                );
+            }
+            by_name.entry(&*member.name).or_insert(StateIdx(next));
+            // A name twice in one object was reported with the document.
+            let again = self.names.insert(&member.name, member.at);
+            if let Some(other) = again
+                && !members.iter().any(|m| m.at == other)
+            {
+                self.report.error(
+                    &place,
+                    code::DUPLICATE_STATE,
+                    format!(
+                        "the state name {:?} is used twice in the flow: first at line {}, column {}",
+                        member.name, other.line, other.column
+                    ),
+                );
+            }
+            let below = count_below(&states.member(member));
+            next = next.saturating_add(u32::try_from(1 + below).unwrap_or(u32::MAX));
+        }
+        Scope {
+            by_name,
+            current: StateIdx(first),
+            edges: Vec::with_capacity(members.len()),
+            ends: false,
+        }
+    }
+
+    fn states_of(&mut self, states: &At<'_, 't>, scope: &mut Scope<'t>) {
+        for member in states.members() {
+            if let Some(index) = scope.by_name.get(&*member.name) {
+                scope.current = *index;
+            }
+            let state = self.state(&states.member(member), &member.name, scope);
+            if let Some(slot) = self.states.get_mut(scope.current.0 as usize) {
+                *slot = state;
+            }
+        }
+    }
+
+    /// The state that a text names; `edge`: the current state leads to it.
+    pub(super) fn target(
+        &mut self,
+        at: &At<'_, 't>,
+        scope: &mut Scope<'t>,
+        edge: bool,
+    ) -> StateIdx {
+        let Some(name) = self.text(at) else {
+            return scope.current;
+        };
+        if let Some(index) = scope.by_name.get(name) {
+            if edge {
+                scope.edges.push((scope.current, *index));
+            }
+            return *index;
+        }
+        let hint = if self.names.contains_key(name) {
+            Some("a state of another graph cannot be reached from here".to_owned())
+        } else if self.report.wants_hints() && scope.by_name.len() <= SUGGEST_AMONG_MAX {
+            suggest::hint(name, scope.by_name.keys().copied())
+        } else {
+            None
+        };
+        self.report.error_hint(
+            at,
+            code::UNKNOWN_STATE,
+            format!(
+                "there is no state {:?} in this graph",
+                crate::path::clip(name)
+            ),
+            hint,
+        );
+        scope.current
+    }
+
+    fn unreachable(&mut self, states: &At<'_, 't>, scope: &Scope<'t>, start: StateIdx) {
+        let mut onward: HashMap<StateIdx, Vec<StateIdx>> = HashMap::new();
+        for (from, to) in &scope.edges {
+            onward.entry(*from).or_default().push(*to);
+        }
+        let mut open = vec![start];
+        // Taking the edges out marks a state as seen.
+        let mut seen = std::collections::HashSet::from([start]);
+        while let Some(state) = open.pop() {
+            for to in onward.remove(&state).unwrap_or_default() {
+                if seen.insert(to) {
+                    open.push(to);
+                }
+            }
+        }
+        for member in states.members() {
+            let reached = scope
+                .by_name
+                .get(&*member.name)
+                .is_none_or(|index| seen.contains(index));
+            if !reached {
+                self.report.warning(
+                    &states.member_name(member),
+                    code::UNREACHABLE,
+                    format!("nothing leads to the state {:?}", member.name),
+                    None,
+                );
+            }
+        }
+    }
+}

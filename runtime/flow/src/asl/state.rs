@@ -1,0 +1,217 @@
+//! What all state kinds share: type, next or end, data flow.
+
+use std::sync::Arc;
+
+use super::graph::Scope;
+use super::{Compiler, expect};
+use crate::diagnostic::code;
+use crate::document::{At, Tree};
+use crate::expression::{DataPath, Template, WritePath};
+use crate::program::{DataFlow, Kind, Next, State, StateIdx};
+use crate::{suggest, template};
+
+const KINDS: [&str; 8] = [
+    "Task", "Pass", "Choice", "Parallel", "Map", "Wait", "Succeed", "Fail",
+];
+
+const ALL: &[&str] = &["Type", "Comment", "QueryLanguage"];
+const IN_OUT: &[&str] = &["InputPath", "OutputPath"];
+const ONWARD: &[&str] = &["Next", "End"];
+const RESULT: &[&str] = &["Parameters", "ResultPath"];
+const FAILURE: &[&str] = &["ResultSelector", "Retry", "Catch"];
+
+impl<'t> Compiler<'t, '_> {
+    /// Compiles one state; `None` when it is beyond a stand-in.
+    pub(super) fn state(
+        &mut self,
+        at: &At<'_, 't>,
+        name: &'t str,
+        scope: &mut Scope<'t>,
+    ) -> Option<State> {
+        if !self.is_object(at) {
+            scope.ends = true;
+            return None;
+        }
+        let Some(kind) = self.kind_name(at) else {
+            // What is unknown may well end the graph and lead anywhere.
+            scope.ends = true;
+            self.follow(at, scope);
+            return None;
+        };
+        if !self.json_path(at) {
+            scope.ends = true;
+            self.follow(at, scope);
+            return None;
+        }
+        self.state_fields(at, kind);
+        let next = self.next(at, kind, scope);
+        let data = self.data_flow(at, kind);
+        let failure = matches!(kind, "Task" | "Parallel" | "Map");
+        let retry = if failure { self.retry(at) } else { Vec::new() };
+        let catch = if failure {
+            self.catch(at, scope)
+        } else {
+            Vec::new()
+        };
+        let kind = match kind {
+            "Task" => Kind::Task(self.task(at)?),
+            "Pass" => super::pass::pass(at),
+            "Choice" => self.choice(at, scope),
+            "Parallel" => self.parallel(at, scope.current),
+            "Map" => Kind::Map(self.map(at, scope.current)?),
+            "Wait" => Kind::Wait(self.wait(at)?),
+            "Succeed" => Kind::Succeed,
+            _ => self.fail(at),
+        };
+        Some(State {
+            name: Arc::from(name),
+            kind,
+            next,
+            data,
+            retry,
+            catch,
+        })
+    }
+
+    fn kind_name(&mut self, at: &At<'_, 't>) -> Option<&'t str> {
+        let field = self.required(at, "a state", "Type")?;
+        let kind = self.text(&field)?;
+        if KINDS.contains(&kind) {
+            return Some(kind);
+        }
+        let hint = suggest::hint(kind, KINDS)
+            .or_else(|| Some(format!("the state types are {}", KINDS.join(", "))));
+        self.report.error_hint(
+            &field,
+            code::UNKNOWN_TYPE,
+            format!("there is no state type {:?}", crate::path::clip(kind)),
+            hint,
+        );
+        None
+    }
+
+    /// Counts the ways out of a state that is not checked further.
+    fn follow(&mut self, at: &At<'_, 't>, scope: &mut Scope<'t>) {
+        let lists = ["Choices", "Catch"];
+        let rules = lists.iter().filter_map(|n| at.get(n));
+        for list in rules {
+            for (i, rule) in list.elements().iter().enumerate() {
+                if let Some(next) = list.element(i, rule).get("Next") {
+                    self.target(&next, scope, true);
+                }
+            }
+        }
+        for name in ["Next", "Default"] {
+            if let Some(next) = at.get(name) {
+                self.target(&next, scope, true);
+            }
+        }
+    }
+
+    fn state_fields(&mut self, at: &At<'_, 't>, kind: &str) {
+        let lists: &[&[&str]] = match kind {
+            "Task" => &[ALL, IN_OUT, ONWARD, RESULT, FAILURE, super::task::FIELDS],
+            "Pass" => &[ALL, IN_OUT, ONWARD, RESULT, &["Result"]],
+            "Choice" => &[ALL, IN_OUT, super::choice::FIELDS],
+            "Parallel" => &[ALL, IN_OUT, ONWARD, RESULT, FAILURE, &["Branches"]],
+            "Map" => &[ALL, IN_OUT, ONWARD, RESULT, FAILURE, super::map::FIELDS],
+            "Wait" => &[ALL, IN_OUT, ONWARD, super::wait::FIELDS],
+            "Succeed" => &[ALL, IN_OUT],
+            _ => &[ALL, super::fail::FIELDS],
+        };
+        self.known_fields(at, &format!("a {kind} state"), lists);
+    }
+
+    fn next(&mut self, at: &At<'_, 't>, kind: &str, scope: &mut Scope<'t>) -> Next {
+        if matches!(kind, "Succeed" | "Fail") {
+            scope.ends = true;
+            return Next::ByKind;
+        }
+        if kind == "Choice" {
+            return Next::ByKind;
+        }
+        let next = at.get("Next").map(|n| self.target(&n, scope, true));
+        let end = at.get("End").and_then(|e| self.boolean(&e));
+        match (next, end) {
+            (Some(next), None | Some(false)) => Next::State(next),
+            (None, Some(true)) => {
+                scope.ends = true;
+                Next::End
+            }
+            (Some(_), Some(true)) => {
+                scope.ends = true;
+                self.next_or_end(at, "has both Next and End; it needs one of them");
+                Next::End
+            }
+            (None, _) => {
+                // It has its own report; a missing end would only repeat it.
+                scope.ends = true;
+                self.next_or_end(
+                    at,
+                    "has neither Next nor \"End\": true; it needs one of them",
+                );
+                Next::End
+            }
+        }
+    }
+
+    fn next_or_end(&mut self, at: &At<'_, 't>, what: &str) {
+        self.report
+            .error(at, code::NEXT_OR_END, format!("the state {what}"));
+    }
+
+    fn data_flow(&mut self, at: &At<'_, 't>, kind: &str) -> DataFlow {
+        DataFlow {
+            input_path: self.in_out(at, "InputPath", kind),
+            // A Map's Parameters are the older form of its ItemSelector.
+            parameters: match kind {
+                "Task" | "Pass" | "Parallel" => self.template(at, "Parameters"),
+                _ => None,
+            },
+            result_selector: match kind {
+                "Task" | "Parallel" | "Map" => self.template(at, "ResultSelector"),
+                _ => None,
+            },
+            result_path: match kind {
+                "Task" | "Pass" | "Parallel" | "Map" => self.write_path(at.get("ResultPath")),
+                _ => WritePath::Replace,
+            },
+            output_path: self.in_out(at, "OutputPath", kind),
+        }
+    }
+
+    /// `InputPath` and `OutputPath`: a path, or `null` for `{}`.
+    fn in_out(&mut self, at: &At<'_, 't>, name: &str, kind: &str) -> Option<DataPath> {
+        match at.get(name) {
+            Some(field) if kind != "Fail" => match field.node.tree {
+                Tree::Null => None,
+                _ => Some(self.path(&field)),
+            },
+            _ => Some(expect::whole()),
+        }
+    }
+
+    pub(super) fn template(&mut self, at: &At<'_, 't>, name: &str) -> Option<Template> {
+        at.get(name)
+            .map(|field| template::compile(&field, self.report))
+    }
+
+    fn parallel(&mut self, at: &At<'_, 't>, own: StateIdx) -> Kind {
+        let mut branches = Vec::new();
+        if let Some(list) = self.required(at, "a Parallel state", "Branches")
+            && self.is_filled_list(&list)
+        {
+            let mut first = own.0.saturating_add(1);
+            for (i, branch) in list.elements().iter().enumerate() {
+                let branch = list.element(i, branch);
+                let size = super::graph::count(&branch, "States");
+                if self.is_object(&branch) && self.json_path(&branch) {
+                    self.known_fields(&branch, "a branch", &[super::map::GRAPH_FIELDS]);
+                    branches.push(self.graph(&branch, first));
+                }
+                first = first.saturating_add(u32::try_from(size).unwrap_or(u32::MAX));
+            }
+        }
+        Kind::Parallel { branches }
+    }
+}

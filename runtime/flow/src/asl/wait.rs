@@ -1,0 +1,46 @@
+//! Wait: one of its four forms.
+
+use serde_json::Value;
+
+use super::{Compiler, expect};
+use crate::diagnostic::code;
+use crate::document::At;
+use crate::expression::Expression;
+use crate::program::WaitUntil;
+use crate::timestamp;
+
+/// Fields of a Wait beyond the common ones; exactly one is needed.
+pub(super) const FIELDS: &[&str] = &["Seconds", "SecondsPath", "Timestamp", "TimestampPath"];
+
+impl<'t> Compiler<'t, '_> {
+    pub(super) fn wait(&mut self, at: &At<'_, 't>) -> Option<WaitUntil> {
+        let (name, field) = self.one_of(at, "a Wait state", FIELDS)?;
+        Some(match name {
+            "Seconds" => {
+                let seconds = self.integer(&field, 0, expect::SECONDS_MAX)?;
+                WaitUntil::Seconds(Expression::Literal(seconds.into()))
+            }
+            "SecondsPath" => WaitUntil::Seconds(self.single(&field)),
+            "Timestamp" => {
+                let text = self.timestamp(&field)?;
+                WaitUntil::Timestamp(Expression::Literal(Value::String(text.to_owned())))
+            }
+            _ => WaitUntil::Timestamp(self.single(&field)),
+        })
+    }
+
+    /// A literal timestamp.
+    pub(super) fn timestamp(&mut self, at: &At<'_, 't>) -> Option<&'t str> {
+        let text = self.text(at)?;
+        if timestamp::parse(text).is_some() {
+            return Some(text);
+        }
+        self.report.error_hint(
+            at,
+            code::BAD_TIMESTAMP,
+            format!("{:?} is no timestamp", crate::path::clip(text)),
+            Some("write it by RFC 3339, such as 2024-08-18T17:33:00Z".to_owned()),
+        );
+        None
+    }
+}

@@ -1,0 +1,215 @@
+//! JSONPath: from what people write to the compiled [`DataPath`].
+//!
+//! Definite paths (names and indices) are read by this parser alone. Others are
+//! written anew in RFC 9535 form, so that what the Jayway library accepts (and
+//! with it Step Functions) means the same here. Refuses to evaluate.
+
+mod filter;
+mod scan;
+
+use serde_json_path::JsonPath;
+
+use crate::diagnostic::code;
+use crate::expression::{DataPath, Query, Root, Segment, WritePath};
+
+pub(crate) use scan::{Mode, Scan, unquote};
+
+/// Longest path, in bytes: an indefinite one is compiled by recursion.
+const PATH_BYTES_MAX: usize = 8_192;
+
+/// Why a path or intrinsic cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Fault {
+    pub(crate) code: &'static str,
+    pub(crate) message: String,
+    pub(crate) hint: Option<String>,
+}
+
+impl Fault {
+    pub(crate) fn new(message: impl Into<String>) -> Fault {
+        Fault {
+            code: code::BAD_PATH,
+            message: message.into(),
+            hint: None,
+        }
+    }
+
+    pub(crate) fn code(mut self, code: &'static str) -> Fault {
+        self.code = code;
+        self
+    }
+
+    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Fault {
+        self.hint = Some(hint.into());
+        self
+    }
+}
+
+/// One step of a path as written.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Piece {
+    /// `..` before it.
+    pub(crate) descendant: bool,
+    pub(crate) selector: Selector,
+}
+
+#[derive(Debug, PartialEq)]
+pub(crate) enum Selector {
+    Name(String),
+    Index(i64),
+    /// In RFC 9535 form, without the brackets.
+    Many(String),
+}
+
+/// Reads a whole string as a path.
+pub(crate) fn parse(source: &str) -> Result<DataPath, Fault> {
+    let mut scan = Scan::new(source.trim(), Mode::Whole);
+    let path = read(&mut scan)?;
+    if !scan.rest().is_empty() {
+        return Err(Fault::new(format!(
+            "{:?} after the path makes no sense",
+            clip(scan.rest())
+        )));
+    }
+    Ok(path)
+}
+
+/// Reads a path where the scan stands, and stops after it.
+pub(crate) fn read(scan: &mut Scan<'_>) -> Result<DataPath, Fault> {
+    let begin = scan.rest();
+    if !scan.eat('$') {
+        return Err(Fault::new(format!(
+            "a path begins with $ or $$, not {:?}",
+            clip(begin)
+        )));
+    }
+    let root = if scan.eat('$') {
+        Root::Context
+    } else {
+        Root::Data
+    };
+    if scan.peek().is_some_and(|c| c.is_alphabetic() || c == '_') {
+        return Err(Fault::new("variables ($name) are not supported yet")
+            .code(code::NOT_SUPPORTED)
+            .hint("write $.name for a field of the data"));
+    }
+    let pieces = scan.pieces()?;
+    let length = begin.len() - scan.rest().len();
+    if length > PATH_BYTES_MAX {
+        return Err(Fault::new(format!(
+            "the path has {length} bytes; at most {PATH_BYTES_MAX} are allowed"
+        )));
+    }
+    Ok(DataPath {
+        source: begin.get(..length).unwrap_or(begin).into(),
+        root,
+        query: query(pieces)?,
+    })
+}
+
+fn query(pieces: Vec<Piece>) -> Result<Query, Fault> {
+    if pieces.is_empty() {
+        return Ok(Query::Whole);
+    }
+    let definite = pieces
+        .iter()
+        .all(|p| !p.descendant && !matches!(p.selector, Selector::Many(_)));
+    if definite {
+        let segments = pieces.into_iter().filter_map(|p| match p.selector {
+            Selector::Name(name) => Some(Segment::Name(name.into())),
+            Selector::Index(index) => Some(Segment::Index(index)),
+            Selector::Many(_) => None,
+        });
+        return Ok(Query::Definite(segments.collect()));
+    }
+    let mut text = String::from("$");
+    rfc(&pieces, &mut text);
+    JsonPath::parse(&text)
+        .map(Query::Indefinite)
+        .map_err(|e| Fault::new(format!("the path cannot be read: {}", e.message())))
+}
+
+/// Appends pieces in the form of RFC 9535.
+pub(crate) fn rfc(pieces: &[Piece], out: &mut String) {
+    for piece in pieces {
+        if piece.descendant {
+            out.push_str("..");
+        }
+        out.push('[');
+        match &piece.selector {
+            Selector::Name(name) => quote(name, out),
+            Selector::Index(index) => out.push_str(&index.to_string()),
+            Selector::Many(text) => out.push_str(text),
+        }
+        out.push(']');
+    }
+}
+
+/// Appends a string literal of RFC 9535.
+pub(crate) fn quote(text: &str, out: &mut String) {
+    out.push('\'');
+    for c in text.chars() {
+        match c {
+            '\'' | '\\' => {
+                out.push('\\');
+                out.push(c);
+            }
+            c if (c as u32) < 0x20 => out.push_str(&format!("\\u{:04x}", c as u32)),
+            c => out.push(c),
+        }
+    }
+    out.push('\'');
+}
+
+/// Reads a path that must name one place.
+pub(crate) fn parse_single(source: &str) -> Result<DataPath, Fault> {
+    let path = parse(source)?;
+    if matches!(path.query, Query::Indefinite(_)) {
+        return Err(not_reference(source));
+    }
+    Ok(path)
+}
+
+/// Reads a path that is written to.
+pub(crate) fn parse_write(source: &str) -> Result<WritePath, Fault> {
+    let path = parse(source)?;
+    if path.root == Root::Context {
+        return Err(Fault::new("the Context object ($$) cannot be written to")
+            .code(code::NOT_REFERENCE_PATH));
+    }
+    match path.query {
+        Query::Whole => Ok(WritePath::Replace),
+        Query::Definite(segments) => {
+            if segments
+                .iter()
+                .any(|s| matches!(s, Segment::Index(i) if *i < 0))
+            {
+                return Err(Fault::new("a place to write to cannot count from the end")
+                    .code(code::NOT_REFERENCE_PATH));
+            }
+            Ok(WritePath::At(segments))
+        }
+        Query::Indefinite(_) => Err(not_reference(source)),
+    }
+}
+
+fn not_reference(source: &str) -> Fault {
+    Fault::new(format!(
+        "{:?} may select several places; a reference path names one",
+        clip(source)
+    ))
+    .code(code::NOT_REFERENCE_PATH)
+    .hint("use names and indices only: no *, .., slices, filters or lists")
+}
+
+/// Enough of a text for a message.
+pub(crate) fn clip(text: &str) -> String {
+    let mut short: String = text.chars().take(60).collect();
+    if short.len() < text.len() {
+        short.push('…');
+    }
+    short
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,267 @@
+//! What a Task's `Resource` names.
+//!
+//! Refuses to look anything up itself: that is the caller's [`Resolve`].
+
+use stepwell_types::{Digest, limits};
+
+/// Says what a module name means now.
+pub trait Resolve {
+    /// The component that `wasm:NAME[@VERSION][#FUNCTION]` runs.
+    ///
+    /// `version: None` is the newest; `function: None` is the generic step
+    /// world's `run`.
+    /// # Errors
+    /// There is no such module, version or function; the error lists what exists.
+    fn module(
+        &self,
+        name: &str,
+        version: Option<&str>,
+        function: Option<&str>,
+    ) -> Result<Digest, Unresolved>;
+}
+
+/// Why a module name means nothing.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct Unresolved {
+    /// One sentence for the author of the flow, e.g. `there is no module "ehco"`.
+    pub message: String,
+    /// What exists in its place, nearest or newest first; may be empty. The
+    /// first few are shown, and the nearest is suggested.
+    pub available: Vec<String>,
+}
+
+/// Accepts every module name, with a digest of zeros: for checking a flow
+/// without a server. Its programs must not run.
+#[derive(Debug, Clone, Copy)]
+pub struct AnyModule;
+
+impl Resolve for AnyModule {
+    fn module(
+        &self,
+        _name: &str,
+        _version: Option<&str>,
+        _function: Option<&str>,
+    ) -> Result<Digest, Unresolved> {
+        Ok(Digest([0; 32]))
+    }
+}
+
+/// A `Resource`, taken apart.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Resource<'a> {
+    /// Which kind of work.
+    pub kind: ResourceKind<'a>,
+    /// `.waitForTaskToken`, or implied by `callback`.
+    pub wait_for_token: bool,
+}
+
+/// The kinds of resource.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ResourceKind<'a> {
+    /// `wasm:NAME[@VERSION][#FUNCTION]`, or a Lambda ARN of that name.
+    Module {
+        /// The module's name.
+        name: &'a str,
+        /// A version, or the newest.
+        version: Option<&'a str>,
+        /// An exported function, or the step world's own.
+        function: Option<&'a str>,
+    },
+    /// `http:request`.
+    Http,
+    /// `callback`.
+    Callback,
+}
+
+/// Why a text is no resource.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BadResource {
+    /// One sentence.
+    pub message: String,
+    /// Whether another release may accept it.
+    pub not_yet: bool,
+}
+
+const TOKEN_SUFFIX: &str = ".waitForTaskToken";
+
+/// Takes a `Resource` apart.
+///
+/// Forms: `wasm:NAME[@VERSION][#FUNCTION]`, `http:request`, either with
+/// `.waitForTaskToken`; `callback`; and
+/// `arn:PARTITION:lambda:REGION:ACCOUNT:function:NAME[:QUALIFIER]`, which means
+/// the module of that name (`$LATEST`: the newest).
+/// # Errors
+/// The text has none of these forms.
+pub fn parse(text: &str) -> Result<Resource<'_>, BadResource> {
+    let (base, wait_for_token) = match text.strip_suffix(TOKEN_SUFFIX) {
+        Some(base) => (base, true),
+        None => (text, false),
+    };
+    let kind = if base == "callback" {
+        ResourceKind::Callback
+    } else if base == "http:request" {
+        ResourceKind::Http
+    } else if let Some(module) = base.strip_prefix("wasm:") {
+        wasm(module)?
+    } else if base.starts_with("arn:") {
+        lambda(base)?
+    } else {
+        return Err(other(base));
+    };
+    Ok(Resource {
+        wait_for_token: wait_for_token || kind == ResourceKind::Callback,
+        kind,
+    })
+}
+
+fn bad(message: impl Into<String>) -> BadResource {
+    BadResource {
+        message: message.into(),
+        not_yet: false,
+    }
+}
+
+fn other(base: &str) -> BadResource {
+    let later = ["container:", "vm:", "flow:", "activity:", "http:"];
+    BadResource {
+        message: if later.iter().any(|p| base.starts_with(p)) {
+            format!("the resource {base:?} is not supported yet")
+        } else {
+            format!("{base:?} is no resource")
+        },
+        not_yet: later.iter().any(|p| base.starts_with(p)),
+    }
+}
+
+fn wasm(text: &str) -> Result<ResourceKind<'_>, BadResource> {
+    let (left, function) = match text.split_once('#') {
+        Some((left, function)) => (left, Some(function)),
+        None => (text, None),
+    };
+    let (name, version) = match left.split_once('@') {
+        Some((name, version)) => (name, Some(version)),
+        None => (left, None),
+    };
+    let word = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | '+');
+    let valid = name.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && name.chars().all(|c| word(c) || c == '/');
+    if !valid || name.len() > limits::NAME_BYTES_MAX {
+        return Err(bad(format!(
+            "{name:?} is no module name: letters, digits and . _ - / only, at most {} bytes",
+            limits::NAME_BYTES_MAX
+        )));
+    }
+    if version.is_some_and(|v| v.is_empty() || !v.chars().all(word)) {
+        return Err(bad("after @ comes a version, such as 1.2.0"));
+    }
+    if function.is_some_and(|f| f.is_empty() || f.len() > 256 || f.contains(char::is_whitespace)) {
+        return Err(bad("after # comes the name of an exported function"));
+    }
+    Ok(ResourceKind::Module {
+        name,
+        version,
+        function,
+    })
+}
+
+fn lambda(arn: &str) -> Result<ResourceKind<'_>, BadResource> {
+    let mut parts = arn.split(':').skip(2);
+    let service = parts.next();
+    if service != Some("lambda") {
+        return Err(BadResource {
+            message: format!("the AWS resource {arn:?} is not supported yet"),
+            not_yet: true,
+        });
+    }
+    let mut parts = parts.skip(2);
+    let function = parts.next() == Some("function");
+    let name = parts.next().unwrap_or_default();
+    let qualifier = parts.next();
+    let odd = |c: char| c.is_whitespace() || c.is_control() || matches!(c, '#' | '@');
+    if !function
+        || name.is_empty()
+        || name.len() > limits::NAME_BYTES_MAX
+        || name.contains(odd)
+        || parts.next().is_some()
+    {
+        return Err(bad(
+            "a Lambda function is named arn:aws:lambda:REGION:ACCOUNT:function:NAME[:QUALIFIER]",
+        ));
+    }
+    let version = match qualifier {
+        None | Some("$LATEST") => None,
+        Some(q)
+            if !q.is_empty()
+                && q.chars()
+                    .all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_')) =>
+        {
+            Some(q)
+        }
+        Some(q) => return Err(bad(format!("{q:?} is no version or alias of a function"))),
+    };
+    Ok(ResourceKind::Module {
+        name,
+        version,
+        function: None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{ResourceKind, parse};
+
+    #[test]
+    fn forms() {
+        let check = |text: &str, expected: &str| {
+            let got = match parse(text) {
+                Err(e) => format!("{} {}", if e.not_yet { "later" } else { "bad" }, e.message),
+                Ok(r) => {
+                    let kind = match r.kind {
+                        ResourceKind::Http => "http".to_owned(),
+                        ResourceKind::Callback => "callback".to_owned(),
+                        ResourceKind::Module {
+                            name,
+                            version,
+                            function,
+                        } => format!(
+                            "{name} {} {}",
+                            version.unwrap_or("-"),
+                            function.unwrap_or("-")
+                        ),
+                    };
+                    format!("{kind}{}", if r.wait_for_token { " token" } else { "" })
+                }
+            };
+            assert!(got.starts_with(expected), "{text}: {got}");
+        };
+        check("wasm:echo", "echo - -");
+        check("wasm:echo@1.2.0-rc.1#run", "echo 1.2.0-rc.1 run");
+        check(
+            "wasm:echo#acme:steps/step@0.1.0#run",
+            "echo - acme:steps/step@0.1.0#run",
+        );
+        check("wasm:echo.waitForTaskToken", "echo - - token");
+        check("wasm:a/b-c_d.e", "a/b-c_d.e - -");
+        check("http:request", "http");
+        check("http:request.waitForTaskToken", "http token");
+        check("callback", "callback token");
+        check("callback.waitForTaskToken", "callback token");
+        check("arn:aws:lambda:us-east-1:111111111111:function:f", "f - -");
+        check("arn:aws:lambda:::function:f", "f - -");
+        check("arn:aws:lambda:r:1:function:f:$LATEST", "f - -");
+        check("arn:aws:lambda:r:1:function:f:prod", "f prod -");
+        check("arn:aws:lambda:r:1:function:f:", "bad");
+        check("arn:aws:lambda:r:1:function:f:$*#$7485", "bad");
+        check("arn:aws:lambda:r:1:layer:f", "bad");
+        check("arn:aws:states:::lambda:invoke", "later");
+        check("container:run", "later");
+        check("wasm:", "bad");
+        check("wasm:-a", "bad");
+        check("wasm:a b", "bad");
+        check("wasm:a@", "bad");
+        check("wasm:a#", "bad");
+        check("ehco", "bad");
+        check("", "bad");
+    }
+}

@@ -1,0 +1,75 @@
+//! "Did you mean": the nearest of a few known names.
+
+/// The candidate nearest to `wrong`, if it is near enough to be a slip.
+pub(crate) fn nearest<'a>(
+    wrong: &str,
+    candidates: impl IntoIterator<Item = &'a str>,
+) -> Option<&'a str> {
+    // Longer names are not slips of known ones, and would cost time.
+    if wrong.is_empty() || wrong.len() > 80 {
+        return None;
+    }
+    let budget = 1 + wrong.chars().count() / 4;
+    candidates
+        .into_iter()
+        .filter(|c| c.len() <= 100)
+        .map(|c| (distance(wrong, c), c))
+        .filter(|(d, _)| *d <= budget)
+        .min_by_key(|(d, _)| *d)
+        .map(|(_, c)| c)
+}
+
+/// `did you mean "…"?` for the nearest candidate.
+pub(crate) fn hint<'a>(
+    wrong: &str,
+    candidates: impl IntoIterator<Item = &'a str>,
+) -> Option<String> {
+    nearest(wrong, candidates).map(|c| format!("did you mean {c:?}?"))
+}
+
+/// Edit distance with swaps of neighbours; letter case alone costs nothing much.
+fn distance(a: &str, b: &str) -> usize {
+    if a.eq_ignore_ascii_case(b) {
+        return usize::from(a != b);
+    }
+    let a: Vec<char> = a.chars().collect();
+    let b: Vec<char> = b.chars().collect();
+    let width = b.len() + 1;
+    let mut before_last = vec![0; width];
+    let mut last: Vec<usize> = (0..width).collect();
+    for (i, x) in a.iter().enumerate() {
+        let mut row = Vec::with_capacity(width);
+        row.push(i + 1);
+        for (j, y) in b.iter().enumerate() {
+            let cost = usize::from(x != y);
+            let mut best = (last[j + 1] + 1).min(row[j] + 1).min(last[j] + cost);
+            if i > 0 && j > 0 && *x == b[j - 1] && a[i - 1] == *y {
+                best = best.min(before_last[j - 1] + 1);
+            }
+            row.push(best);
+        }
+        before_last = std::mem::replace(&mut last, row);
+    }
+    last[b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::nearest;
+
+    #[test]
+    fn slips_are_found_and_strangers_are_not() {
+        let check = |wrong, expected| {
+            assert_eq!(
+                nearest(wrong, ["ResultPath", "Resource", "Retry", "Next"]),
+                expected,
+                "{wrong}"
+            );
+        };
+        check("ReslutPath", Some("ResultPath"));
+        check("resource", Some("Resource"));
+        check("Nxt", Some("Next"));
+        check("Zebra", None);
+        check("", None);
+    }
+}

@@ -1,0 +1,135 @@
+//! Definitions that nobody here wrote: each either compiles, or is refused for
+//! a reason that this file names. Passed over where the corpora are absent.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+use stepwell_flow::{AnyModule, Checked, Severity, compile};
+
+fn corpora() -> Option<PathBuf> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/corpora");
+    if root.is_dir() {
+        return Some(root);
+    }
+    println!("no corpora beside the repository: nothing to check");
+    None
+}
+
+fn json_files(folder: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = std::fs::read_dir(folder) else {
+        return Vec::new();
+    };
+    let mut all = Vec::new();
+    for entry in entries.flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            all.extend(json_files(&path));
+        } else if path.extension().is_some_and(|e| e == "json") {
+            all.push(path);
+        }
+    }
+    all.sort();
+    all
+}
+
+/// Codes of the errors, each once.
+fn codes(checked: &Checked) -> Vec<&'static str> {
+    let mut codes: Vec<_> = checked
+        .diagnostics
+        .iter()
+        .filter(|d| d.severity == Severity::Error)
+        .map(|d| d.code)
+        .collect();
+    codes.sort_unstable();
+    codes.dedup();
+    codes
+}
+
+fn shown(checked: &Checked) -> String {
+    let all: Vec<_> = checked
+        .diagnostics
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    all.join("\n  ")
+}
+
+/// Every recorded definition that Step Functions accepted compiles, unless it
+/// uses a part of the language that is not supported yet; those that it refused
+/// are refused.
+#[test]
+fn recorded_definitions() {
+    let Some(root) = corpora() else { return };
+    let mut counts: BTreeMap<String, [usize; 3]> = BTreeMap::new();
+    let mut wrong = Vec::new();
+    for path in json_files(&root.join("asl")) {
+        let text = std::fs::read_to_string(&path).unwrap();
+        let case: Value = serde_json::from_str(&text).unwrap();
+        let definition = case["definition"].to_string();
+        let checked = compile(&definition, &AnyModule);
+        let error = case["expected"].to_string();
+        let refused = case["kind"] == "create_state_machine_error"
+            && error.contains("Invalid State Machine Definition");
+        let category = path
+            .parent()
+            .and_then(Path::file_name)
+            .map(|n| n.to_string_lossy().into_owned())
+            .unwrap_or_default();
+        let count = counts.entry(category).or_default();
+        let codes = codes(&checked);
+        if codes == ["FLOW0026"] {
+            count[2] += 1;
+        } else if checked.program.is_some() != refused {
+            count[0] += 1;
+        } else {
+            count[1] += 1;
+            wrong.push(format!("{}\n  {}", path.display(), shown(&checked)));
+        }
+    }
+    println!("category: right, wrong, not supported yet");
+    for (category, [right, wrong, later]) in &counts {
+        println!("{category}: {right}, {wrong}, {later}");
+    }
+    let total = counts
+        .values()
+        .fold([0; 3], |a, b| [a[0] + b[0], a[1] + b[1], a[2] + b[2]]);
+    println!("all: {}, {}, {}", total[0], total[1], total[2]);
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert!(total[0] >= 400, "the corpus shrank: {total:?}");
+}
+
+/// The validator's own suite: valid ones compile or are not supported yet, and
+/// invalid ones are refused, but for those listed.
+#[test]
+fn validator_suite() {
+    let Some(root) = corpora() else { return };
+    // An unreachable state is a warning here.
+    let accepted = ["invalid-unreachable-state.json"];
+    // CloudFormation substitutions ("${…}", Fn::GetAtt) must be filled in before.
+    let refused = [
+        "valid-cfn-definition-substitutions.json",
+        "valid-task-intrisic-function.json",
+    ];
+    let (mut right, mut later, mut wrong) = (0, 0, Vec::new());
+    for path in json_files(&root.join("asl-validator")) {
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        let checked = compile(&std::fs::read_to_string(&path).unwrap(), &AnyModule);
+        let codes = codes(&checked);
+        let valid = (name.starts_with("valid-") && !refused.contains(&name.as_str()))
+            || accepted.contains(&name.as_str());
+        if valid && codes == ["FLOW0026"] {
+            later += 1;
+        } else if checked.program.is_some() == valid {
+            right += 1;
+        } else {
+            wrong.push(format!("{name}\n  {}", shown(&checked)));
+        }
+    }
+    println!(
+        "right {right}, not supported yet {later}, wrong {}",
+        wrong.len()
+    );
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert!(right >= 60, "the corpus shrank: {right}");
+}
