@@ -1,0 +1,242 @@
+//! What the edges may ask of the orchestrator, and what they get: plain types.
+//!
+//! Refuses wire formats: `server` and `cli` have their own.
+
+use std::sync::Arc;
+
+use stepwell_flow::Diagnostic;
+use stepwell_types::{Data, Digest, ExecutionId, Failure, TaskToken, Timestamp};
+
+/// Where an execution stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Status {
+    /// Accepted and not ended.
+    Running,
+    /// Ended well.
+    Succeeded,
+    /// Ended by a failure that nothing caught.
+    Failed,
+    /// Its own `TimeoutSeconds` passed.
+    TimedOut,
+    /// Cancelled.
+    Aborted,
+}
+
+/// What `describe` and lists show of an execution. Only what is durable.
+#[derive(Debug, Clone)]
+pub struct Execution {
+    /// Its id.
+    pub id: ExecutionId,
+    /// Its name (the id when it was given none).
+    pub name: Arc<str>,
+    /// The flow's name.
+    pub flow: Arc<str>,
+    /// The version that it runs.
+    pub version: u32,
+    /// Where it stands.
+    pub status: Status,
+    /// When it was accepted.
+    pub started: Timestamp,
+    /// When it ended.
+    pub ended: Option<Timestamp>,
+    /// Raw input; left out of lists.
+    pub input: Option<Data>,
+    /// Output of a success; left out of lists.
+    pub output: Option<Data>,
+    /// Error and cause of any other end.
+    pub failure: Option<Failure>,
+    /// State transitions so far.
+    pub transitions: u64,
+    /// Fuel so far.
+    pub fuel: u64,
+    /// Set when the engine refuses to go on with it until an operator looks: the reason.
+    pub parked: Option<Failure>,
+}
+
+/// The answer to a start.
+#[derive(Debug, Clone)]
+pub struct Started {
+    /// The execution.
+    pub id: ExecutionId,
+    /// Its name.
+    pub name: Arc<str>,
+    /// The version that it runs.
+    pub version: u32,
+    /// When it was accepted.
+    pub started: Timestamp,
+    /// Whether this very call started it; `false`: it was there under this name.
+    pub new: bool,
+}
+
+/// One page of something.
+#[derive(Debug, Clone)]
+pub struct Page<T, C> {
+    /// The rows.
+    pub items: Vec<T>,
+    /// Hand it back for the next page; `None`: this was the last.
+    pub next: Option<C>,
+}
+
+/// Which executions a list shows. Newest first.
+#[derive(Debug, Clone, Default)]
+pub struct ListFilter {
+    /// Only this flow's.
+    pub flow: Option<Arc<str>>,
+    /// Only in this status.
+    pub status: Option<Status>,
+}
+
+/// One line of history: the JSON object that Step Functions would show.
+#[derive(Debug, Clone)]
+pub struct HistoryLine {
+    /// Counts from 1.
+    pub id: u64,
+    /// The event type, e.g. `TaskStateEntered`.
+    pub kind: String,
+    /// The whole event as JSON text.
+    pub json: Data,
+}
+
+/// A task that waits for its token to come back.
+#[derive(Debug, Clone)]
+pub struct OpenTask {
+    /// The state's name.
+    pub state: Arc<str>,
+    /// What an outside program hands back.
+    pub token: TaskToken,
+    /// The effective input that the task was given.
+    pub input: Data,
+    /// When it times out.
+    pub deadline: Option<Timestamp>,
+}
+
+/// A published flow version.
+#[derive(Debug, Clone)]
+pub struct FlowInfo {
+    /// Its name.
+    pub name: Arc<str>,
+    /// From 1.
+    pub version: u32,
+    /// When it was published.
+    pub published: Timestamp,
+    /// Digest of the definition's text.
+    pub digest: Digest,
+    /// The text as it was published; left out of lists.
+    pub definition: Option<Arc<str>>,
+    /// Module names that it uses, and what they resolved to.
+    pub modules: Vec<(Arc<str>, Digest)>,
+    /// Its HTTP endpoints (of the newest version).
+    pub triggers: Vec<HttpTrigger>,
+}
+
+/// The answer to a publish.
+#[derive(Debug, Clone)]
+pub struct Published {
+    /// What is there now.
+    pub flow: FlowInfo,
+    /// `false`: the newest version already was this very text with these modules.
+    pub new: bool,
+    /// Warnings.
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+/// An HTTP endpoint of a flow's own, below the server's `/t` prefix.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HttpTrigger {
+    /// `GET`, `POST`, `PUT`, `PATCH` or `DELETE`.
+    pub method: Arc<str>,
+    /// Begins with `/`; a segment `{name}` matches any one segment.
+    pub path: Arc<str>,
+    /// `true`: the response is the execution's result; `false`: 202 at once.
+    pub wait: bool,
+}
+
+/// An uploaded module.
+#[derive(Debug, Clone)]
+pub struct ModuleInfo {
+    /// Its name.
+    pub name: Arc<str>,
+    /// From 1; each upload of other bytes under the name counts one up.
+    pub version: u32,
+    /// Digest of the `.wasm`.
+    pub digest: Digest,
+    /// When it was uploaded.
+    pub uploaded: Timestamp,
+    /// What the component holds.
+    pub about: ModuleAbout,
+    /// Flows that use it, `name@version`; left out of lists.
+    pub used_by: Vec<String>,
+}
+
+/// What a component holds, as the sandbox read it.
+#[derive(Debug, Clone, Default)]
+pub struct ModuleAbout {
+    /// Bytes of the `.wasm`.
+    pub wasm_bytes: u64,
+    /// Bytes of the compiled artifact.
+    pub artifact_bytes: u64,
+    /// What compiling took, in milliseconds.
+    pub compile_ms: u64,
+    /// WIT interfaces that it imports.
+    pub imports: Vec<String>,
+    /// WIT interfaces and functions that it exports.
+    pub exports: Vec<String>,
+}
+
+/// Usage of one flow on one UTC day.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Executions accepted.
+    pub started: u64,
+    /// Entries into states.
+    pub transitions: u64,
+    /// Attempts that ended.
+    pub attempts: u64,
+    /// wasmtime fuel.
+    pub fuel: u64,
+    /// Wall microseconds of steps.
+    pub step_us: u64,
+    /// Payload bytes in and out of steps.
+    pub bytes: u64,
+}
+
+/// A row of the usage report.
+#[derive(Debug, Clone)]
+pub struct UsageRow {
+    /// The flow's name.
+    pub flow: Arc<str>,
+    /// Days since 1970-01-01 UTC.
+    pub day: u32,
+    /// What was used.
+    pub usage: Usage,
+}
+
+/// Counters and gauges for Prometheus. Counters start at 0 with the process and
+/// count after the commit.
+#[derive(Debug, Clone, Default)]
+pub struct Metrics {
+    /// Executions accepted.
+    pub started: u64,
+    /// Executions ended, in the order succeeded, failed, timed out, aborted.
+    pub ended: [u64; 4],
+    /// Entries into states.
+    pub transitions: u64,
+    /// Attempts that ended.
+    pub attempts: u64,
+    /// wasmtime fuel.
+    pub fuel: u64,
+    /// Group commits (each is one sync).
+    pub commits: u64,
+    /// Bytes handed to the store.
+    pub commit_bytes: u64,
+    /// Microseconds spent in commits.
+    pub commit_us: u64,
+    /// Starts refused by admission.
+    pub refused: u64,
+    /// Executions in memory.
+    pub hot: u64,
+    /// Executions accepted and not ended.
+    pub open: u64,
+    /// Attempts that run outside their first slice.
+    pub steps_running: u64,
+}

@@ -1,0 +1,201 @@
+//! Flows, modules and triggers: what is published, and what names mean.
+//!
+//! Changes go one at a time and are durable before they are seen. A published version
+//! never changes: the modules that it names were resolved to digests when it came.
+
+mod flows;
+mod modules;
+mod triggers;
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use parking_lot::{Mutex, RwLock};
+use stepwell_flow::Program;
+use stepwell_store::{Batch, Key, Range, Reader};
+use stepwell_types::limits::NAME_BYTES_MAX;
+use stepwell_types::{Digest, FlowRef, Timestamp};
+use tokio::sync::oneshot;
+
+pub use modules::Upload;
+
+use crate::Error;
+use crate::committer::Committer;
+use crate::ports::{Clock, ModuleStore, Programs};
+use crate::rows::{self, FlowRow, ModuleRow, TriggerRow};
+use flows::Compiled;
+
+/// Rows read at a time.
+const ROWS: usize = 256;
+
+/// What the catalog knows of one flow version without its text.
+#[derive(Debug, Clone)]
+struct FlowMeta {
+    published: Timestamp,
+    digest: Digest,
+    modules: Vec<(Arc<str>, Digest)>,
+}
+
+#[derive(Default)]
+struct Index {
+    flows: BTreeMap<Arc<str>, BTreeMap<u32, FlowMeta>>,
+    modules: BTreeMap<Arc<str>, ModuleRow>,
+    triggers: BTreeMap<Arc<str>, TriggerRow>,
+}
+
+/// The catalog: an index in memory over rows in the store.
+#[derive(Clone)]
+pub(crate) struct Catalog(Arc<Inner>);
+
+struct Inner {
+    index: RwLock<Index>,
+    programs: Mutex<HashMap<FlowRef, Arc<Program>>>,
+    /// Held while one change is decided and committed.
+    changing: tokio::sync::Mutex<()>,
+    reader: Arc<dyn Reader>,
+    store: Arc<dyn ModuleStore>,
+    committer: Arc<Committer>,
+    clock: Arc<dyn Clock>,
+}
+
+impl Catalog {
+    /// Reads the index from the store.
+    pub fn open(
+        reader: Arc<dyn Reader>,
+        store: Arc<dyn ModuleStore>,
+        committer: Arc<Committer>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Catalog, Error> {
+        let mut index = Index::default();
+        let mut after: Option<(Arc<str>, u32)> = None;
+        loop {
+            let found = reader.scan(
+                &Range::Flows {
+                    name: None,
+                    after: after.clone(),
+                },
+                ROWS,
+            )?;
+            for (key, value) in &found {
+                let Key::Flow { name, version } = key else {
+                    continue;
+                };
+                let row: FlowRow = rows::decode(value)?;
+                let meta = FlowMeta {
+                    published: row.published,
+                    digest: Digest::of(row.definition.as_bytes()),
+                    modules: row.modules,
+                };
+                let versions = index.flows.entry(name.clone()).or_default();
+                versions.insert(*version, meta);
+                after = Some((name.clone(), *version));
+            }
+            if found.len() < ROWS {
+                break;
+            }
+        }
+        let mut after: Option<Arc<str>> = None;
+        loop {
+            let range = Range::Modules {
+                after: after.clone(),
+            };
+            let found = reader.scan(&range, ROWS)?;
+            for (key, value) in &found {
+                if let Key::Module { name } = key {
+                    index.modules.insert(name.clone(), rows::decode(value)?);
+                    after = Some(name.clone());
+                }
+            }
+            if found.len() < ROWS {
+                break;
+            }
+        }
+        for (key, value) in reader.scan(&Range::Triggers, usize::MAX)? {
+            if let Key::Trigger { flow } = key {
+                index.triggers.insert(flow, rows::decode(&value)?);
+            }
+        }
+        Ok(Catalog(Arc::new(Inner {
+            index: RwLock::new(index),
+            programs: Mutex::new(HashMap::new()),
+            changing: tokio::sync::Mutex::new(()),
+            reader,
+            store,
+            committer,
+            clock,
+        })))
+    }
+
+    /// The programs of published versions, compiled at first use.
+    pub fn programs(&self) -> Arc<dyn Programs> {
+        Arc::new(self.clone())
+    }
+
+    /// The version that `flow` without a version means now.
+    pub fn newest(&self, flow: &str) -> Result<u32, Error> {
+        let index = self.0.index.read();
+        let versions = index.flows.get(flow);
+        let newest = versions.and_then(|v| v.last_key_value());
+        newest
+            .map(|(v, _)| *v)
+            .ok_or_else(|| Error::NoFlow(format!("named {}", shown(flow))))
+    }
+
+    /// Commits rows; returns when they are durable.
+    async fn commit(&self, batch: Batch) -> Result<(), Error> {
+        let (durable, done) = oneshot::channel();
+        self.0.committer.submit(
+            batch,
+            Box::new(move || {
+                let _ = durable.send(());
+            }),
+        );
+        done.await.map_err(|_| Error::Stopping)
+    }
+}
+
+impl Programs for Catalog {
+    fn program(&self, flow: &FlowRef) -> Result<Arc<Program>, Error> {
+        if let Some(program) = self.0.programs.lock().get(flow) {
+            return Ok(program.clone());
+        }
+        let key = Key::Flow {
+            name: flow.name.clone(),
+            version: flow.version,
+        };
+        let row = self.0.reader.get(&key)?.ok_or_else(|| {
+            Error::NoFlow(format!(
+                "named {} with version {}",
+                shown(&flow.name),
+                flow.version
+            ))
+        })?;
+        let row: FlowRow = rows::decode(&row)?;
+        let Compiled { program, .. } = flows::compile_pinned(&row)?;
+        self.0.programs.lock().insert(flow.clone(), program.clone());
+        Ok(program)
+    }
+}
+
+/// A name as error messages show it: cut, and without control characters.
+fn shown(name: &str) -> String {
+    let cut: String = name.chars().take(64).collect();
+    cut.escape_debug().to_string()
+}
+
+/// Checks a flow's, module's or execution's name.
+/// # Errors
+/// `RUN0014`.
+pub(crate) fn check_name(what: &'static str, name: &str) -> Result<(), Error> {
+    let fine = name
+        .bytes()
+        .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'));
+    let begins = name.bytes().next().is_some_and(|b| b.is_ascii_alphanumeric());
+    if fine && begins && name.len() <= NAME_BYTES_MAX {
+        return Ok(());
+    }
+    Err(Error::BadName {
+        what,
+        name: shown(name),
+    })
+}

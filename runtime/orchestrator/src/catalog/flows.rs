@@ -1,0 +1,308 @@
+//! Publishing and reading flows.
+
+use std::cell::RefCell;
+use std::sync::Arc;
+
+use stepwell_flow::{Diagnostic, Program, Resolve, Severity, Unresolved};
+use stepwell_store::{Batch, Key};
+use stepwell_types::limits::DEFINITION_BYTES_MAX;
+use stepwell_types::{Digest, FlowRef};
+
+use super::{Catalog, FlowMeta, Index, check_name, shown};
+use crate::Error;
+use crate::api::{FlowInfo, HttpTrigger, Page, Published};
+use crate::ports::ModuleStore;
+use crate::rows::{self, FlowRow, TriggerRow};
+
+/// A definition compiled, and what its module names meant.
+pub(super) struct Compiled {
+    pub program: Arc<Program>,
+    pub modules: Vec<(Arc<str>, Digest)>,
+    pub warnings: Vec<Diagnostic>,
+}
+
+impl Catalog {
+    /// All problems of a definition, against the modules that are there now.
+    pub fn validate(&self, definition: &str) -> Vec<Diagnostic> {
+        let index = self.0.index.read();
+        let names = Names::new(&index, &*self.0.store);
+        stepwell_flow::compile(definition, &names).diagnostics
+    }
+
+    /// Publishes a definition under a name. The same text with the same modules as
+    /// the newest version is that version.
+    pub async fn publish(
+        &self,
+        name: &str,
+        definition: &str,
+        triggers: Option<Vec<HttpTrigger>>,
+    ) -> Result<Published, Error> {
+        check_name("flow", name)?;
+        if definition.len() > DEFINITION_BYTES_MAX {
+            return Err(Error::TooLarge {
+                what: "the definition",
+                bytes: definition.len() as u64,
+                max: DEFINITION_BYTES_MAX as u64,
+            });
+        }
+        let _one_at_a_time = self.0.changing.lock().await;
+        let name: Arc<str> = name.into();
+        let compiled = {
+            let index = self.0.index.read();
+            let names = Names::new(&index, &*self.0.store);
+            compile(definition, &names)?
+        };
+        let digest = Digest::of(definition.as_bytes());
+        let mut batch = Batch::default();
+        let endpoints = match triggers {
+            None => None,
+            Some(list) => Some(self.check_triggers(&name, &list)?),
+        };
+        let newest = self.newest_meta(&name);
+        let same = newest
+            .as_ref()
+            .filter(|(_, m)| m.digest == digest && m.modules == compiled.modules);
+        let new = same.is_none();
+        let version = match (&same, &newest) {
+            (Some((v, _)), _) => *v,
+            (None, Some((v, _))) => v + 1,
+            (None, None) => 1,
+        };
+        let meta = FlowMeta {
+            published: same.map_or_else(|| self.0.clock.now(), |(_, m)| m.published),
+            digest,
+            modules: compiled.modules,
+        };
+        if new {
+            let row = FlowRow {
+                published: meta.published,
+                definition: definition.into(),
+                modules: meta.modules.clone(),
+            };
+            let key = Key::Flow {
+                name: name.clone(),
+                version,
+            };
+            batch.put(key, rows::encode(&row));
+        }
+        if let Some(row) = &endpoints {
+            let key = Key::Trigger { flow: name.clone() };
+            batch.put(key, rows::encode(row));
+        }
+        if !batch.is_empty() {
+            self.commit(batch).await?;
+        }
+        {
+            let mut index = self.0.index.write();
+            let versions = index.flows.entry(name.clone()).or_default();
+            versions.insert(version, meta);
+            if let Some(row) = endpoints {
+                index.triggers.insert(name.clone(), row);
+            }
+        }
+        let flow = FlowRef {
+            name: name.clone(),
+            version,
+        };
+        self.0.programs.lock().insert(flow, compiled.program);
+        Ok(Published {
+            flow: self.flow(&name, Some(version))?,
+            new,
+            diagnostics: compiled.warnings,
+        })
+    }
+
+    /// The newest version of each flow, by name.
+    pub fn flows(&self, after: Option<&str>, limit: usize) -> Page<FlowInfo, Arc<str>> {
+        let index = self.0.index.read();
+        let from = after.map_or(std::ops::Bound::Unbounded, std::ops::Bound::Excluded);
+        let mut items = Vec::new();
+        for (name, versions) in index
+            .flows
+            .range::<str, _>((from, std::ops::Bound::Unbounded))
+        {
+            if items.len() == limit {
+                let next = items.last().map(|i: &FlowInfo| i.name.clone());
+                return Page { items, next };
+            }
+            if let Some((version, meta)) = versions.last_key_value() {
+                items.push(info(&index, name, *version, meta));
+            }
+        }
+        Page { items, next: None }
+    }
+
+    /// All versions of a flow, oldest first, without their texts.
+    pub fn flow_versions(&self, name: &str) -> Result<Vec<FlowInfo>, Error> {
+        let index = self.0.index.read();
+        let (name, versions) = index
+            .flows
+            .get_key_value(name)
+            .ok_or_else(|| Error::NoFlow(format!("named {}", shown(name))))?;
+        let infos = versions.iter().map(|(v, m)| info(&index, name, *v, m));
+        Ok(infos.collect())
+    }
+
+    /// One version with its text; `None`: the newest.
+    pub fn flow(&self, name: &str, version: Option<u32>) -> Result<FlowInfo, Error> {
+        let version = match version {
+            Some(v) => v,
+            None => self.newest(name)?,
+        };
+        let missing =
+            || Error::NoFlow(format!("named {} with version {version}", shown(name)));
+        let mut found = {
+            let index = self.0.index.read();
+            let (name, versions) = index.flows.get_key_value(name).ok_or_else(missing)?;
+            let meta = versions.get(&version).ok_or_else(missing)?;
+            info(&index, name, version, meta)
+        };
+        let key = Key::Flow {
+            name: found.name.clone(),
+            version,
+        };
+        let row = self.0.reader.get(&key)?.ok_or_else(missing)?;
+        let row: FlowRow = rows::decode(&row)?;
+        found.definition = Some(row.definition);
+        Ok(found)
+    }
+
+    fn newest_meta(&self, name: &str) -> Option<(u32, FlowMeta)> {
+        let index = self.0.index.read();
+        let (version, meta) = index.flows.get(name)?.last_key_value()?;
+        Some((*version, meta.clone()))
+    }
+}
+
+fn info(index: &Index, name: &Arc<str>, version: u32, meta: &FlowMeta) -> FlowInfo {
+    FlowInfo {
+        name: name.clone(),
+        version,
+        published: meta.published,
+        digest: meta.digest,
+        definition: None,
+        modules: meta.modules.clone(),
+        triggers: index
+            .triggers
+            .get(name)
+            .map(TriggerRow::list)
+            .unwrap_or_default(),
+    }
+}
+
+/// What module names mean now, and which were asked for.
+struct Names<'a> {
+    index: &'a Index,
+    store: &'a dyn ModuleStore,
+    asked: RefCell<Vec<(Arc<str>, Digest)>>,
+}
+
+impl<'a> Names<'a> {
+    fn new(index: &'a Index, store: &'a dyn ModuleStore) -> Names<'a> {
+        Names {
+            index,
+            store,
+            asked: RefCell::new(Vec::new()),
+        }
+    }
+}
+
+/// `name`, or `name@version`: how a row spells what a flow asked for.
+fn spelled(name: &str, version: Option<&str>) -> Arc<str> {
+    match version {
+        None => name.into(),
+        Some(v) => format!("{name}@{v}").into(),
+    }
+}
+
+impl Resolve for Names<'_> {
+    fn module(
+        &self,
+        name: &str,
+        version: Option<&str>,
+        function: Option<&str>,
+    ) -> Result<Digest, Unresolved> {
+        let available = || self.index.modules.keys().map(|k| k.to_string()).collect();
+        let row = self.index.modules.get(name);
+        let row = row.ok_or_else(|| Unresolved {
+            message: format!("there is no module {name:?}"),
+            available: available(),
+        })?;
+        let found = match version {
+            None => row.versions.last(),
+            Some(v) => v
+                .parse::<usize>()
+                .ok()
+                .and_then(|v| row.versions.get(v.checked_sub(1)?)),
+        };
+        let found = found.ok_or_else(|| {
+            let versions = 1..=row.versions.len();
+            Unresolved {
+                message: format!("module {name:?} has no such version"),
+                available: versions.map(|v| v.to_string()).collect(),
+            }
+        })?;
+        if !self.store.exports(found.digest, function) {
+            return Err(Unresolved {
+                message: format!("module {name:?} exports no such step"),
+                available: found.exports.clone(),
+            });
+        }
+        let pinned = (spelled(name, version), found.digest);
+        let mut asked = self.asked.borrow_mut();
+        if !asked.contains(&pinned) {
+            asked.push(pinned);
+        }
+        Ok(found.digest)
+    }
+}
+
+/// What module names meant when a version was published.
+struct Pinned<'a>(&'a [(Arc<str>, Digest)]);
+
+impl Resolve for Pinned<'_> {
+    fn module(
+        &self,
+        name: &str,
+        version: Option<&str>,
+        _function: Option<&str>,
+    ) -> Result<Digest, Unresolved> {
+        let spelled = spelled(name, version);
+        let found = self.0.iter().find(|(n, _)| *n == spelled);
+        found
+            .map(|(_, d)| *d)
+            .ok_or_else(|| Unresolved {
+                message: format!("module {name:?} was not there when the flow was published"),
+                available: Vec::new(),
+            })
+    }
+}
+
+/// Compiles a definition that was checked when it was published.
+pub(super) fn compile_pinned(row: &FlowRow) -> Result<Compiled, Error> {
+    let checked = stepwell_flow::compile(&row.definition, &Pinned(&row.modules));
+    let program = checked
+        .program
+        .ok_or(Error::BadFlow(checked.diagnostics))?;
+    Ok(Compiled {
+        program: Arc::new(program),
+        modules: row.modules.clone(),
+        warnings: Vec::new(),
+    })
+}
+
+fn compile(definition: &str, names: &Names<'_>) -> Result<Compiled, Error> {
+    let checked = stepwell_flow::compile(definition, names);
+    let Some(program) = checked.program else {
+        return Err(Error::BadFlow(checked.diagnostics));
+    };
+    let mut warnings = checked.diagnostics;
+    warnings.retain(|d| d.severity != Severity::Error);
+    let mut modules = names.asked.take();
+    modules.sort();
+    Ok(Compiled {
+        program: Arc::new(program),
+        modules,
+        warnings,
+    })
+}

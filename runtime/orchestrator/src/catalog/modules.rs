@@ -1,0 +1,183 @@
+//! Uploading, reading and deleting modules.
+
+use std::sync::Arc;
+
+use stepwell_store::{Batch, Key};
+use stepwell_types::Digest;
+
+use super::{Catalog, check_name, shown};
+use crate::Error;
+use crate::api::{ModuleAbout, ModuleInfo, Page};
+use crate::ports::ModuleUpload;
+use crate::rows::{self, ModuleRow, ModuleVersion};
+
+/// One upload in flight. Dropping it discards what came so far.
+pub struct Upload {
+    catalog: Catalog,
+    name: Arc<str>,
+    bytes: Box<dyn ModuleUpload>,
+}
+
+impl Upload {
+    /// Takes the next bytes.
+    /// # Errors
+    /// `BOX####` when it grows beyond the limit or the disk refuses.
+    pub async fn write(&mut self, chunk: &[u8]) -> Result<(), Error> {
+        self.bytes.write(chunk).await
+    }
+
+    /// Checks, compiles and names the module. `true`: the name has a new version.
+    /// # Errors
+    /// `BOX####` when it is not a component that can be a step.
+    pub async fn finish(self) -> Result<(ModuleInfo, bool), Error> {
+        let Upload {
+            catalog,
+            name,
+            bytes,
+        } = self;
+        let (digest, about) = bytes.finish().await?;
+        catalog.add_module(name, digest, about).await
+    }
+}
+
+impl Catalog {
+    /// Opens an upload under a name.
+    pub async fn begin_upload(&self, name: &str) -> Result<Upload, Error> {
+        check_name("module", name)?;
+        Ok(Upload {
+            catalog: self.clone(),
+            name: name.into(),
+            bytes: self.0.store.begin().await?,
+        })
+    }
+
+    async fn add_module(
+        &self,
+        name: Arc<str>,
+        digest: Digest,
+        about: ModuleAbout,
+    ) -> Result<(ModuleInfo, bool), Error> {
+        let _one_at_a_time = self.0.changing.lock().await;
+        let mut row = {
+            let index = self.0.index.read();
+            index.modules.get(&name).cloned().unwrap_or_default()
+        };
+        let same = row.versions.last().is_some_and(|v| v.digest == digest);
+        if !same {
+            row.versions.push(ModuleVersion {
+                digest,
+                uploaded: self.0.clock.now(),
+                wasm_bytes: about.wasm_bytes,
+                artifact_bytes: about.artifact_bytes,
+                compile_ms: about.compile_ms,
+                imports: about.imports,
+                exports: about.exports,
+            });
+            let mut batch = Batch::default();
+            batch.put(Key::Module { name: name.clone() }, rows::encode(&row));
+            self.commit(batch).await?;
+            self.0.index.write().modules.insert(name.clone(), row);
+        }
+        Ok((self.module(&name, None)?, !same))
+    }
+
+    /// The newest version of each module, by name.
+    pub fn modules(&self, after: Option<&str>, limit: usize) -> Page<ModuleInfo, Arc<str>> {
+        let index = self.0.index.read();
+        let from = after.map_or(std::ops::Bound::Unbounded, std::ops::Bound::Excluded);
+        let mut items: Vec<ModuleInfo> = Vec::new();
+        for (name, row) in index
+            .modules
+            .range::<str, _>((from, std::ops::Bound::Unbounded))
+        {
+            if items.len() == limit {
+                let next = items.last().map(|i| i.name.clone());
+                return Page { items, next };
+            }
+            items.extend(info(name, row, None));
+        }
+        Page { items, next: None }
+    }
+
+    /// One version; `None`: the newest. With the flows that use the module.
+    pub fn module(&self, name: &str, version: Option<u32>) -> Result<ModuleInfo, Error> {
+        let index = self.0.index.read();
+        let (key, row) = index
+            .modules
+            .get_key_value(name)
+            .ok_or_else(|| Error::NoModule(format!("named {}", shown(name))))?;
+        let mut found = info(key, row, version).ok_or_else(|| {
+            let version = version.unwrap_or_default();
+            Error::NoModule(format!("named {} with version {version}", shown(name)))
+        })?;
+        drop(index);
+        found.used_by = self.used_by(&found.name);
+        Ok(found)
+    }
+
+    /// Deletes a module and its files, unless a flow version uses it.
+    pub async fn delete_module(&self, name: &str) -> Result<(), Error> {
+        let _one_at_a_time = self.0.changing.lock().await;
+        let found = self.module(name, None)?;
+        if !found.used_by.is_empty() {
+            return Err(Error::ModuleInUse {
+                name: name.to_owned(),
+                used_by: found.used_by,
+            });
+        }
+        let row = self.0.index.read().modules.get(name).cloned();
+        let mut batch = Batch::default();
+        batch.delete(Key::Module {
+            name: found.name.clone(),
+        });
+        self.commit(batch).await?;
+        self.0.index.write().modules.remove(name);
+        for version in row.unwrap_or_default().versions {
+            let elsewhere = self.0.index.read().modules.values().any(|row| {
+                row.versions.iter().any(|v| v.digest == version.digest)
+            });
+            if !elsewhere {
+                self.0.store.remove(version.digest).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// `flow@version` of every flow version that asked for this name.
+    fn used_by(&self, name: &str) -> Vec<String> {
+        let index = self.0.index.read();
+        let mut out = Vec::new();
+        for (flow, versions) in &index.flows {
+            for (version, meta) in versions {
+                let uses = meta
+                    .modules
+                    .iter()
+                    .any(|(n, _)| n.split('@').next() == Some(name));
+                if uses {
+                    out.push(format!("{flow}@{version}"));
+                }
+            }
+        }
+        out
+    }
+}
+
+fn info(name: &Arc<str>, row: &ModuleRow, version: Option<u32>) -> Option<ModuleInfo> {
+    let count = u32::try_from(row.versions.len()).ok()?;
+    let version = version.unwrap_or(count);
+    let found = row.versions.get(version.checked_sub(1)? as usize)?;
+    Some(ModuleInfo {
+        name: name.clone(),
+        version,
+        digest: found.digest,
+        uploaded: found.uploaded,
+        about: ModuleAbout {
+            wasm_bytes: found.wasm_bytes,
+            artifact_bytes: found.artifact_bytes,
+            compile_ms: found.compile_ms,
+            imports: found.imports.clone(),
+            exports: found.exports.clone(),
+        },
+        used_by: Vec::new(),
+    })
+}

@@ -1,0 +1,307 @@
+//! The only loop: requests and outcomes in, events to the interpreter, rows to the
+//! open batch, effects out once the batch they depend on is durable.
+//!
+//! Refuses threads, clocks, randomness and async: all of that is in `shell.rs`, or in
+//! the simulation. Time is an argument of every call.
+//!
+//! Output commit: records of one execution form a prefix; an effect names the batch
+//! that holds the last record it depends on and waits in `waiting` until that batch
+//! is durable. Commands that stay inside run ahead.
+
+mod apply;
+mod hot;
+mod recover;
+mod request;
+mod seal;
+mod timers;
+mod token;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
+
+use stepwell_interpreter::{Event, RunStep};
+use stepwell_store::{Batch, Reader};
+use stepwell_types::{EntryId, ExecutionId, ShardId, StepOutcome, StepRequest, Timestamp};
+
+pub(crate) use recover::{blob, read_log, read_state};
+pub use request::{Reply, Request, Ticket, TokenAnswer};
+
+use crate::Error;
+use crate::api::Metrics;
+use crate::ports::Programs;
+use crate::ready::Ready;
+use crate::rows::UsageRow;
+use hot::Hot;
+use timers::ShardTimers;
+
+/// Bounds of one driver.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Executions in memory above which starts are refused.
+    pub hot_max: usize,
+    /// Bytes not yet durable above which starts are refused.
+    pub open_bytes_max: usize,
+    /// Attempts outside their first slice above which no further one begins.
+    pub steps_running_max: usize,
+    /// Milliseconds after an unclean stop in which a step's start is durable before it runs.
+    pub cautious_ms: u64,
+}
+
+/// What the driver wants done by its surroundings.
+#[derive(Debug)]
+pub enum Output {
+    /// Run this attempt (inline first when its target does not leave).
+    Run(Box<StepRequest>),
+    /// Stop this attempt if it still runs.
+    Abort {
+        /// Whose.
+        execution: ExecutionId,
+        /// Which entry.
+        entry: EntryId,
+        /// Which attempt.
+        attempt: u32,
+    },
+    /// Answer a request.
+    Reply(Ticket, Reply),
+}
+
+/// Work that waits for its flow's turn.
+#[derive(Debug)]
+enum Work {
+    /// An event for the interpreter.
+    Event(ExecutionId, Event),
+    /// A step to begin.
+    Step(ExecutionId, Box<RunStep>),
+}
+
+/// One loop's share of the engine: some shards, their executions, one open batch.
+pub struct Driver {
+    options: Options,
+    reader: Arc<dyn Reader>,
+    programs: Arc<dyn Programs>,
+    /// Names this loop's usage and gauge rows.
+    index: u8,
+    shards: BTreeMap<ShardId, ShardTimers>,
+    hot: HashMap<ExecutionId, Hot>,
+    /// Named executions whose name row may not be durable yet.
+    names: HashMap<(Arc<str>, Arc<str>), ExecutionId>,
+    /// Who waits for an execution's end.
+    waiters: HashMap<ExecutionId, Vec<Ticket>>,
+    events: Ready<Work>,
+    steps: Ready<Work>,
+    steps_running: usize,
+    /// Earliest timer of each execution in memory.
+    timers: BTreeSet<(Timestamp, ExecutionId)>,
+    /// Number of the batch that is open now; counts from 1.
+    batch: u64,
+    /// Batches up to this one are durable.
+    durable: u64,
+    /// Executions with records that are not in a sealed batch.
+    dirty: Vec<ExecutionId>,
+    /// Rows of the open batch besides those of dirty executions.
+    extra: Batch,
+    /// Bytes of records in unsealed and undurable batches.
+    open_bytes: usize,
+    sealed_bytes: BTreeMap<u64, usize>,
+    /// Effects by the batch that they wait for.
+    waiting: BTreeMap<u64, Vec<Output>>,
+    /// Executions to look at (evict, announce) when a batch is durable.
+    settling: BTreeMap<u64, Vec<ExecutionId>>,
+    usage: HashMap<(Arc<str>, u32), (UsageRow, bool)>,
+    open: i64,
+    open_saved: i64,
+    metrics: Metrics,
+    /// Counters that wait for the batch they belong to.
+    uncounted: BTreeMap<u64, Metrics>,
+    out: VecDeque<Output>,
+    /// Free and floor MiB while admission is closed for want of disk.
+    disk_full: Option<(u64, u64)>,
+    stopping: bool,
+    cautious_until: Timestamp,
+    commands: Vec<stepwell_interpreter::Command>,
+}
+
+impl Driver {
+    /// A driver of these shards, before recovery: call [`Driver::recover`] next.
+    #[must_use]
+    pub fn new(
+        index: u8,
+        shards: &[ShardId],
+        options: Options,
+        reader: Arc<dyn Reader>,
+        programs: Arc<dyn Programs>,
+    ) -> Driver {
+        Driver {
+            options,
+            reader,
+            programs,
+            index,
+            shards: shards.iter().map(|s| (*s, ShardTimers::default())).collect(),
+            hot: HashMap::new(),
+            names: HashMap::new(),
+            waiters: HashMap::new(),
+            events: Ready::default(),
+            steps: Ready::default(),
+            steps_running: 0,
+            timers: BTreeSet::new(),
+            batch: 1,
+            durable: 0,
+            dirty: Vec::new(),
+            extra: Batch::default(),
+            open_bytes: 0,
+            sealed_bytes: BTreeMap::new(),
+            waiting: BTreeMap::new(),
+            settling: BTreeMap::new(),
+            usage: HashMap::new(),
+            open: 0,
+            open_saved: 0,
+            metrics: Metrics::default(),
+            uncounted: BTreeMap::new(),
+            out: VecDeque::new(),
+            disk_full: None,
+            stopping: false,
+            cautious_until: Timestamp(i64::MIN),
+            commands: Vec::new(),
+        }
+    }
+
+    /// The next thing to do for the surroundings.
+    pub fn output(&mut self) -> Option<Output> {
+        self.out.pop_front()
+    }
+
+    /// Takes one piece of ready work. `false`: there was none.
+    pub fn work(&mut self, now: Timestamp) -> bool {
+        if let Some(Work::Event(id, event)) = self.events.pop() {
+            self.apply(id, event, now);
+            return true;
+        }
+        if self.steps_running >= self.options.steps_running_max || self.stopping {
+            return false;
+        }
+        if let Some(Work::Step(id, step)) = self.steps.pop() {
+            self.begin_step(id, *step, now);
+            return true;
+        }
+        false
+    }
+
+    /// Whether [`Driver::work`] would find something.
+    #[must_use]
+    pub fn has_work(&self) -> bool {
+        !self.events.is_empty()
+            || (!self.steps.is_empty()
+                && !self.stopping
+                && self.steps_running < self.options.steps_running_max)
+    }
+
+    /// An attempt did not end in its first slice: it runs elsewhere now.
+    pub fn step_pending(&mut self, execution: ExecutionId, entry: EntryId, attempt: u32) {
+        if let Some(running) = self
+            .hot
+            .get_mut(&execution)
+            .and_then(|h| h.steps.get_mut(&(entry, attempt)))
+        {
+            running.counted = true;
+            self.steps_running += 1;
+        }
+    }
+
+    /// An attempt ended. Late ones are ignored.
+    pub fn step_ended(
+        &mut self,
+        execution: ExecutionId,
+        entry: EntryId,
+        attempt: u32,
+        outcome: StepOutcome,
+        now: Timestamp,
+    ) {
+        let Some(hot) = self.hot.get_mut(&execution) else {
+            return;
+        };
+        let Some(running) = hot.steps.remove(&(entry, attempt)) else {
+            return;
+        };
+        self.steps_running -= usize::from(running.counted);
+        if hot.begun.remove(&(entry, attempt)).is_some() {
+            hot.hot_row_stale = true;
+        }
+        hot.forget_journal(entry, attempt);
+        if !outcome.logs.is_empty() {
+            self.log_lines(execution, entry, attempt, outcome.logs, now);
+        }
+        self.count_attempt(execution, &outcome.spent, now);
+        self.apply(
+            execution,
+            Event::StepEnded {
+                entry,
+                attempt,
+                result: outcome.result,
+                spent: outcome.spent,
+            },
+            now,
+        );
+    }
+
+    /// Closes or opens admission for want of disk: free and floor in MiB.
+    pub fn set_disk(&mut self, full: Option<(u64, u64)>) {
+        self.disk_full = full;
+    }
+
+    /// No further step begins; starts are refused.
+    pub fn stop(&mut self) {
+        self.stopping = true;
+    }
+
+    /// Attempts that run outside their first slice.
+    #[must_use]
+    pub fn steps_running(&self) -> usize {
+        self.steps_running
+    }
+
+    /// Counters of what is durable, and gauges of now.
+    #[must_use]
+    pub fn metrics(&self) -> Metrics {
+        Metrics {
+            hot: self.hot.len() as u64,
+            open: u64::try_from(self.open.max(0)).unwrap_or(0),
+            steps_running: self.steps_running as u64,
+            ..self.metrics.clone()
+        }
+    }
+
+    /// Whether a start may come in.
+    fn admit(&mut self) -> Result<(), Error> {
+        let refusal = if self.stopping {
+            Error::Stopping
+        } else if let Some((free_mib, floor_mib)) = self.disk_full {
+            Error::DiskFull {
+                free_mib,
+                floor_mib,
+            }
+        } else if self.hot.len() >= self.options.hot_max {
+            Error::Busy {
+                reason: "as many executions are active as memory allows",
+                retry_after_s: 1,
+            }
+        } else if self.open_bytes >= self.options.open_bytes_max {
+            Error::Busy {
+                reason: "the store cannot keep up with what is being written",
+                retry_after_s: 1,
+            }
+        } else {
+            return Ok(());
+        };
+        self.metrics.refused += 1;
+        Err(refusal)
+    }
+
+    /// Lets an effect out when `batch` is durable, at once if it is.
+    fn after(&mut self, batch: u64, effect: Output) {
+        if batch <= self.durable {
+            self.out.push_back(effect);
+        } else {
+            self.waiting.entry(batch).or_default().push(effect);
+        }
+    }
+}

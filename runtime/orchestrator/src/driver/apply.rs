@@ -1,0 +1,298 @@
+//! An event meets the interpreter; what it decided is recorded and carried out.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use stepwell_interpreter::codec::{self, Logged, Record};
+use stepwell_interpreter::{Command, Event, NoHistory, Outcome, RunStep};
+use stepwell_types::limits::INLINE_BYTES_MAX;
+use stepwell_types::{
+    Data, Digest, EntryId, ExecutionId, Failure, LogLine, Spent, StepRequest, StepTarget, Timestamp,
+};
+
+use super::{Driver, Hot, Output, Work};
+
+impl Driver {
+    /// Feeds one event, records it with the digest of what was decided, carries the commands out.
+    pub(super) fn apply(&mut self, id: ExecutionId, event: Event, now: Timestamp) {
+        let mut commands = std::mem::take(&mut self.commands);
+        commands.clear();
+        let Some(hot) = self.hot.get_mut(&id) else {
+            self.commands = commands;
+            return;
+        };
+        if matches!(event, Event::Continued) {
+            hot.queued_events = hot.queued_events.saturating_sub(1);
+        }
+        if hot.ended.is_some() || hot.parked.is_some() && !matches!(event, Event::Cancelled { .. })
+        {
+            self.commands = commands;
+            return;
+        }
+        let at = now.max(hot.last_at);
+        // A bug in the walker must cost one execution, not the process.
+        let walked = catch_unwind(AssertUnwindSafe(|| {
+            stepwell_interpreter::step(
+                &hot.program,
+                &mut hot.state,
+                &event,
+                at,
+                &mut NoHistory,
+                &mut commands,
+            )
+        }));
+        let trouble = match walked {
+            Ok(Ok(())) => None,
+            Ok(Err(e)) => Some(e.to_string()),
+            Err(_) => Some("the interpreter panicked on this event; please report it".to_owned()),
+        };
+        if let Some(cause) = trouble {
+            self.park(id, Failure::new("Stepwell.EngineFault", cause), now);
+            self.commands = commands;
+            return;
+        }
+        hot.last_at = at;
+        let record = Record {
+            at,
+            commands: codec::digest(&commands),
+            event,
+        };
+        self.log(id, &Logged::Event(record));
+        self.after_walk(id, now);
+        for command in commands.drain(..) {
+            self.carry_out(id, command, now);
+        }
+        self.commands = commands;
+    }
+
+    /// Appends one record to the execution's open row.
+    pub(super) fn log(&mut self, id: ExecutionId, logged: &Logged) {
+        let Some(hot) = self.hot.get_mut(&id) else {
+            return;
+        };
+        if hot.row.is_empty() {
+            hot.row_seq = hot.logged;
+        }
+        let before = hot.row.len();
+        let blobs = &mut hot.blobs;
+        codec::append(&mut hot.row, logged, &mut |data: &Data| {
+            (data.len_bytes() > INLINE_BYTES_MAX).then(|| {
+                let digest = Digest::of(data.text().as_bytes());
+                blobs.push((digest, Arc::from(data.text())));
+                digest
+            })
+        });
+        hot.logged += 1;
+        self.open_bytes += hot.row.len() - before;
+        self.touch(id);
+    }
+
+    /// The execution has something for the open batch.
+    pub(super) fn touch(&mut self, id: ExecutionId) {
+        if let Some(hot) = self.hot.get_mut(&id) {
+            hot.batch = self.batch;
+            if !hot.is_dirty {
+                hot.is_dirty = true;
+                self.dirty.push(id);
+            }
+        }
+    }
+
+    /// Keeps the driver's index of timers and the usage in step with the new state.
+    fn after_walk(&mut self, id: ExecutionId, now: Timestamp) {
+        let Some(hot) = self.hot.get_mut(&id) else {
+            return;
+        };
+        let next = hot.state.next_timer().map(|(at, ..)| at);
+        if next != hot.timer {
+            if let Some(at) = hot.timer.take() {
+                self.timers.remove(&(at, id));
+            }
+            if let Some(at) = next {
+                self.timers.insert((at, id));
+            }
+            hot.timer = next;
+        }
+        let transitions = hot.state.transitions();
+        let new = transitions - hot.counted_transitions;
+        if new > 0 {
+            hot.counted_transitions = transitions;
+            let flow = hot.flow.name.clone();
+            self.count(&flow, now, |u, m| {
+                u.transitions += new;
+                m.transitions += new;
+            });
+        }
+    }
+
+    /// Does what one command says.
+    fn carry_out(&mut self, id: ExecutionId, command: Command, now: Timestamp) {
+        match command {
+            Command::Run(step) => self.queue_step(id, step),
+            Command::Continue => {
+                if let Some(hot) = self.hot.get_mut(&id) {
+                    hot.queued_events += 1;
+                    let queue = hot.events;
+                    self.events.push(queue, Work::Event(id, Event::Continued));
+                }
+            }
+            Command::Abort { entry, attempt } => self.abort_step(id, entry, attempt),
+            Command::Finish(outcome) => self.finish(id, &outcome, now),
+        }
+    }
+
+    /// Puts a step in its flow's queue. A `callback` has none: its token is all there is.
+    pub(super) fn queue_step(&mut self, id: ExecutionId, step: RunStep) {
+        if matches!(step.target, StepTarget::Callback) {
+            return;
+        }
+        if let Some(hot) = self.hot.get_mut(&id) {
+            hot.steps
+                .insert((step.entry, step.attempt), super::hot::Running::default());
+            let queue = hot.steps_queue;
+            self.steps.push(queue, Work::Step(id, Box::new(step)));
+        }
+    }
+
+    /// Hands a step to the surroundings, unless it was aborted while it queued.
+    pub(super) fn begin_step(&mut self, id: ExecutionId, step: RunStep, now: Timestamp) {
+        let cautious = now < self.cautious_until;
+        let Some(hot) = self.hot.get_mut(&id) else {
+            return;
+        };
+        let Some(running) = hot.steps.get_mut(&(step.entry, step.attempt)) else {
+            return;
+        };
+        running.started = true;
+        let request = Output::Run(Box::new(StepRequest {
+            execution: id,
+            execution_name: match &hot.given_name {
+                Some(name) => name.clone(),
+                None => hot.state.name().clone(),
+            },
+            flow: hot.flow.name.clone(),
+            state: step.state,
+            entry: step.entry,
+            attempt: step.attempt,
+            target: step.target,
+            input: step.input,
+            deadline: step.deadline,
+            token: step.token,
+            seed: step.seed,
+        }));
+        if !cautious {
+            self.out.push_back(request);
+            return;
+        }
+        // After an unclean stop: whoever killed us may be this step. Its start is
+        // durable before it runs, so that recovery can count.
+        let begun = hot.begun.entry((step.entry, step.attempt)).or_insert(0);
+        *begun = begun.saturating_add(1);
+        hot.hot_row_stale = true;
+        self.touch(id);
+        self.after(self.batch, request);
+    }
+
+    /// Stops an attempt whose answer is no longer wanted.
+    pub(super) fn abort_step(&mut self, id: ExecutionId, entry: EntryId, attempt: u32) {
+        let Some(hot) = self.hot.get_mut(&id) else {
+            return;
+        };
+        hot.forget_journal(entry, attempt);
+        if hot.begun.remove(&(entry, attempt)).is_some() {
+            hot.hot_row_stale = true;
+        }
+        if let Some(running) = hot.steps.remove(&(entry, attempt)) {
+            self.steps_running -= usize::from(running.counted);
+            if running.started {
+                self.out.push_back(Output::Abort {
+                    execution: id,
+                    entry,
+                    attempt,
+                });
+            }
+        }
+    }
+
+    /// The execution ended: whoever waits hears of it when that is durable.
+    fn finish(&mut self, id: ExecutionId, outcome: &Outcome, now: Timestamp) {
+        let Some(hot) = self.hot.get_mut(&id) else {
+            return;
+        };
+        hot.ended = Some(now.max(hot.last_at));
+        hot.parked = None;
+        let left: Vec<_> = hot.steps.keys().copied().collect();
+        for (entry, attempt) in left {
+            self.abort_step(id, entry, attempt);
+        }
+        self.open -= 1;
+        let slot = match outcome {
+            Outcome::Succeeded(_) => 0,
+            Outcome::Failed(_) => 1,
+            Outcome::TimedOut(_) => 2,
+            Outcome::Aborted(_) => 3,
+        };
+        self.uncounted.entry(self.batch).or_default().ended[slot] += 1;
+        self.wake_waiters(id);
+    }
+
+    /// Takes an execution out of the race until an operator looks at it.
+    pub(super) fn park(&mut self, id: ExecutionId, failure: Failure, _now: Timestamp) {
+        let Some(hot) = self.hot.get_mut(&id) else {
+            return;
+        };
+        hot.parked = Some(failure);
+        if let Some(at) = hot.timer.take() {
+            self.timers.remove(&(at, id));
+        }
+        let left: Vec<_> = hot.steps.keys().copied().collect();
+        for (entry, attempt) in left {
+            self.abort_step(id, entry, attempt);
+        }
+        self.touch(id);
+    }
+
+    /// Records what a step logged.
+    pub(super) fn log_lines(
+        &mut self,
+        id: ExecutionId,
+        entry: EntryId,
+        attempt: u32,
+        lines: Vec<LogLine>,
+        now: Timestamp,
+    ) {
+        self.log(
+            id,
+            &Logged::Logs {
+                at: now,
+                entry,
+                attempt,
+                lines,
+            },
+        );
+    }
+
+    /// Adds an attempt's cost to its flow's usage.
+    pub(super) fn count_attempt(&mut self, id: ExecutionId, spent: &Spent, now: Timestamp) {
+        let Some(hot) = self.hot.get_mut(&id) else {
+            return;
+        };
+        hot.fuel += spent.fuel;
+        let flow = hot.flow.name.clone();
+        self.count(&flow, now, |u, m| {
+            u.attempts += 1;
+            u.fuel += spent.fuel;
+            u.step_us += spent.time_us;
+            u.bytes += spent.bytes;
+            m.attempts += 1;
+            m.fuel += spent.fuel;
+        });
+    }
+}
+
+impl Hot {
+    /// The name that the interpreter and the summary show.
+    pub(super) fn name(&self) -> Arc<str> {
+        self.state.name().clone()
+    }
+}

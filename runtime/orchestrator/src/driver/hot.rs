@@ -1,0 +1,78 @@
+//! One execution in memory.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use stepwell_flow::Program;
+use stepwell_interpreter::State;
+use stepwell_types::{Digest, EntryId, Failure, FlowRef, Timestamp};
+
+use crate::ready::FlowNumber;
+
+/// An attempt that was begun or waits to begin.
+#[derive(Debug, Default)]
+pub(super) struct Running {
+    /// The surroundings were told to run it.
+    pub started: bool,
+    /// It counts against `steps_running_max`.
+    pub counted: bool,
+}
+
+/// A recorded outside call: digest of the request, and the answer once there is one.
+pub(super) type Journal = HashMap<(EntryId, u32, u32), (Digest, Option<Vec<u8>>)>;
+
+/// One execution in memory: its state, and what of it is durable.
+pub(super) struct Hot {
+    pub program: Arc<Program>,
+    pub state: State,
+    pub flow: FlowRef,
+    /// `None`: named by its id.
+    pub given_name: Option<Arc<str>>,
+    pub events: FlowNumber,
+    pub steps_queue: FlowNumber,
+    pub started: Timestamp,
+    pub last_at: Timestamp,
+    /// Records so far, sealed or not.
+    pub logged: u64,
+    /// Records that are not in a sealed batch, encoded, and the number of the first.
+    pub row: Vec<u8>,
+    pub row_seq: u64,
+    /// Blob rows that the open row refers to.
+    pub blobs: Vec<(Digest, Arc<str>)>,
+    /// The batch that holds, or will hold, the newest record.
+    pub batch: u64,
+    pub is_dirty: bool,
+    pub steps: BTreeMap<(EntryId, u32), Running>,
+    pub journal: Journal,
+    /// Token answers taken while in memory: digest of each, for repeats.
+    pub answered: HashMap<(EntryId, u32), Digest>,
+    pub queued_events: u32,
+    /// Attempts begun since an unclean stop, and how often.
+    pub begun: BTreeMap<(EntryId, u32), u8>,
+    pub hot_row: bool,
+    pub hot_row_stale: bool,
+    pub timer_row: Option<Timestamp>,
+    /// What `Driver::timers` holds for this execution.
+    pub timer: Option<Timestamp>,
+    pub log_bytes: usize,
+    pub has_checkpoint: bool,
+    pub summary_saved: bool,
+    pub ended: Option<Timestamp>,
+    pub parked: Option<Failure>,
+    pub fuel: u64,
+    pub counted_transitions: u64,
+}
+
+impl Hot {
+    /// Nothing to do until a timer, a callback or a cancel comes.
+    pub fn is_idle(&self) -> bool {
+        self.ended.is_none() && self.steps.is_empty() && self.queued_events == 0
+    }
+
+    /// Drops the journal of an attempt that ended.
+    pub fn forget_journal(&mut self, entry: EntryId, attempt: u32) {
+        if !self.journal.is_empty() {
+            self.journal.retain(|k, _| (k.0, k.1) != (entry, attempt));
+        }
+    }
+}

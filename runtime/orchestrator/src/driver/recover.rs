@@ -1,0 +1,334 @@
+//! Brings executions back into memory: after a restart, and when a sleeper wakes.
+
+use stepwell_flow::Program;
+use stepwell_interpreter::codec::{self, Logged, Record};
+use stepwell_interpreter::{Command, Event, NoHistory, State};
+use stepwell_store::{Key, Range, Reader};
+use stepwell_types::{Data, Digest, EntryId, ExecutionId, Failure, FlowRef, Timestamp};
+
+use super::hot::Journal;
+use super::{Driver, Work};
+use crate::Error;
+use crate::api::Status;
+use crate::rows::{self, CheckpointRow, HotRow};
+
+/// Rows read at a time.
+const ROWS: usize = 512;
+
+/// How often a step may be begun without ending, over unclean stops, before its
+/// execution is parked.
+const DEATHS_MAX: u8 = 3;
+
+impl Driver {
+    /// Takes up every execution that had work to do. `clean`: the process before
+    /// this one stopped in good order.
+    /// # Errors
+    /// `RUN0012` when the store cannot be read.
+    pub fn recover(&mut self, clean: bool, now: Timestamp) -> Result<(), Error> {
+        if !clean {
+            self.cautious_until = now.plus_ms(self.options.cautious_ms);
+        }
+        if let Some(row) = self.reader.get(&self.open_key())? {
+            self.open = rows::decode(&row)?;
+            self.open_saved = self.open;
+        }
+        let shards: Vec<_> = self.shards.keys().copied().collect();
+        for shard in shards {
+            let mut after = None;
+            loop {
+                let found = self.reader.scan(&Range::Hot { shard, after }, ROWS)?;
+                for (key, value) in &found {
+                    if let Key::Hot { execution } = key {
+                        self.recover_one(*execution, value, now)?;
+                        after = Some(*execution);
+                    }
+                }
+                if found.len() < ROWS {
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn recover_one(
+        &mut self,
+        id: ExecutionId,
+        row: &[u8],
+        now: Timestamp,
+    ) -> Result<(), Error> {
+        let row: HotRow = rows::decode(row)?;
+        self.load(id, now)?;
+        let Some(hot) = self.hot.get_mut(&id) else {
+            return Ok(());
+        };
+        hot.hot_row = true;
+        for (entry, attempt, begun) in row.begun {
+            let key = (EntryId(entry), attempt);
+            if hot.steps.contains_key(&key) {
+                hot.begun.insert(key, begun);
+            }
+        }
+        let killer = hot.begun.iter().find(|(_, n)| **n >= DEATHS_MAX);
+        if let Some(((entry, attempt), n)) = killer {
+            let cause = format!(
+                "the server died {n} times while attempt {attempt} of state entry {} ran; the execution is parked until it is cancelled",
+                entry.0
+            );
+            self.park(id, Failure::new("Stepwell.StepKillsServer", cause), now);
+        }
+        // Nothing to do after all (it ended or slept in its last batch): its rows are put right.
+        self.touch(id);
+        Ok(())
+    }
+
+    /// Reads an execution from its last checkpoint on, and queues what it has to do.
+    pub(super) fn load(&mut self, id: ExecutionId, now: Timestamp) -> Result<(), Error> {
+        let summary = self.read_summary(id)?;
+        let flow = FlowRef {
+            name: summary.flow.clone(),
+            version: summary.version,
+        };
+        let program = self.programs.program(&flow)?;
+        let found = read_state(&*self.reader, &program, id)?;
+        let mut hot = self.new_hot(
+            program,
+            found.state,
+            flow,
+            summary.name.clone(),
+            summary.started,
+        );
+        hot.summary_saved = true;
+        hot.parked = summary.parked;
+        hot.ended = summary.ended;
+        hot.fuel = found.fuel;
+        hot.logged = found.logged;
+        hot.last_at = found.last_at;
+        hot.journal = found.journal;
+        hot.log_bytes = found.log_bytes;
+        hot.has_checkpoint = found.has_checkpoint;
+        let diverged = found.diverged;
+        hot.counted_transitions = hot.state.transitions();
+        hot.timer = hot.state.next_timer().map(|(at, ..)| at);
+        if let Some(name) = &hot.given_name {
+            self.names
+                .insert((hot.flow.name.clone(), name.clone()), id);
+        }
+        if hot.ended.is_none() && hot.parked.is_none() {
+            if let Some(at) = hot.timer {
+                self.timers.insert((at, id));
+            }
+        } else {
+            hot.timer = None;
+        }
+        let at_rest = hot.ended.is_some() || hot.parked.is_some();
+        let mut commands = Vec::new();
+        stepwell_interpreter::outstanding(&hot.program, &hot.state, &mut commands);
+        hot.batch = 0;
+        let queue = hot.events;
+        self.hot.insert(id, hot);
+        if let Some(cause) = diverged {
+            self.park(id, Failure::new("Stepwell.ReplayDiverged", cause), now);
+            return Ok(());
+        }
+        if at_rest {
+            return Ok(());
+        }
+        for command in commands {
+            match command {
+                Command::Run(step) => self.queue_step(id, step),
+                Command::Continue => {
+                    if let Some(hot) = self.hot.get_mut(&id) {
+                        hot.queued_events += 1;
+                        self.events.push(queue, Work::Event(id, Event::Continued));
+                    }
+                }
+                Command::Abort { .. } | Command::Finish(_) => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// All records of an execution from number `from` on.
+    pub(super) fn read_log(&self, id: ExecutionId, from: u64) -> Result<Vec<Logged>, Error> {
+        read_log(&*self.reader, id, from)
+    }
+}
+
+/// All durable records of an execution from number `from` on.
+pub(crate) fn read_log(
+    reader: &dyn Reader,
+    id: ExecutionId,
+    from: u64,
+) -> Result<Vec<Logged>, Error> {
+    let mut out = Vec::new();
+    let mut from_seq = from;
+    loop {
+        let range = Range::Log {
+            execution: id,
+            from_seq,
+        };
+        let found = reader.scan(&range, ROWS)?;
+        for (key, bytes) in &found {
+            if let Key::Log { seq, .. } = key {
+                let records = codec::decode(bytes, &|d: &Digest| blob(reader, d))
+                    .map_err(|e| Error::Store(e.to_string()))?;
+                from_seq = seq + (records.len() as u64).max(1);
+                out.extend(records);
+            }
+        }
+        if found.len() < ROWS {
+            return Ok(out);
+        }
+    }
+}
+
+/// A blob row as data.
+pub(crate) fn blob(reader: &dyn Reader, digest: &Digest) -> Option<Data> {
+    let bytes = reader.get(&Key::Blob { digest: *digest }).ok()??;
+    String::from_utf8(bytes).ok().map(Data::from_valid_text)
+}
+
+/// An execution as its rows tell it.
+pub(crate) struct Recovered {
+    pub state: State,
+    pub fuel: u64,
+    pub logged: u64,
+    pub last_at: Timestamp,
+    pub journal: Journal,
+    pub log_bytes: usize,
+    pub has_checkpoint: bool,
+    /// This release decides otherwise than was recorded: how.
+    pub diverged: Option<String>,
+}
+
+/// Reads the newest checkpoint and walks the records after it.
+pub(crate) fn read_state(
+    reader: &dyn Reader,
+    program: &Program,
+    id: ExecutionId,
+) -> Result<Recovered, Error> {
+    let mut found = Recovered {
+        state: State::new(id),
+        fuel: 0,
+        logged: 0,
+        last_at: Timestamp(i64::MIN),
+        journal: Journal::new(),
+        log_bytes: 0,
+        has_checkpoint: false,
+        diverged: None,
+    };
+    if let Some(row) = reader.get(&Key::Checkpoint { execution: id })? {
+        let row: CheckpointRow = rows::decode(&row)?;
+        found.state = codec::decode_state(&row.state, &|d: &Digest| blob(reader, d))
+            .map_err(|e| Error::Store(e.to_string()))?;
+        found.logged = row.seq;
+        found.fuel = row.fuel;
+        found.last_at = row.last_at;
+        found.has_checkpoint = true;
+        for (entry, attempt, call, request, answer) in row.calls {
+            let key = (EntryId(entry), attempt, call);
+            found.journal.insert(key, (request, answer));
+        }
+    }
+    for logged in read_log(reader, id, found.logged)? {
+        found.logged += 1;
+        found.diverged = found.walk(program, &logged);
+        if found.diverged.is_some() {
+            break;
+        }
+    }
+    Ok(found)
+}
+
+impl Recovered {
+    /// Walks one record again. `Some`: this release decides otherwise than was recorded.
+    fn walk(&mut self, program: &Program, logged: &Logged) -> Option<String> {
+        match logged {
+            Logged::Event(record) => return self.walk_event(program, record),
+            Logged::CallIntent {
+                entry,
+                attempt,
+                call,
+                request,
+                ..
+            } => {
+                let key = (*entry, *attempt, *call);
+                self.journal.insert(key, (*request, None));
+            }
+            Logged::CallAnswer {
+                entry,
+                attempt,
+                call,
+                answer,
+                ..
+            } => {
+                if let Some((_, slot)) = self.journal.get_mut(&(*entry, *attempt, *call)) {
+                    *slot = Some(answer.clone());
+                }
+            }
+            Logged::Logs { .. } => {}
+        }
+        None
+    }
+
+    fn walk_event(&mut self, program: &Program, record: &Record) -> Option<String> {
+        let mut commands = Vec::new();
+        self.last_at = self.last_at.max(record.at);
+        let walked = stepwell_interpreter::step(
+            program,
+            &mut self.state,
+            &record.event,
+            record.at,
+            &mut NoHistory,
+            &mut commands,
+        );
+        if let Err(e) = walked {
+            return Some(e.to_string());
+        }
+        if codec::digest(&commands) != record.commands {
+            return Some(format!(
+                "record {} leads to other commands than were recorded; run it with the release that started it, or cancel it",
+                self.logged
+            ));
+        }
+        if let Event::StepEnded {
+            entry,
+            attempt,
+            spent,
+            ..
+        } = &record.event
+        {
+            self.fuel += spent.fuel;
+            let done = (*entry, *attempt);
+            self.journal.retain(|k, _| (k.0, k.1) != done);
+        }
+        None
+    }
+}
+
+impl Status {
+    /// How rows spell it.
+    #[must_use]
+    pub fn number(self) -> u8 {
+        match self {
+            Status::Running => 0,
+            Status::Succeeded => 1,
+            Status::Failed => 2,
+            Status::TimedOut => 3,
+            Status::Aborted => 4,
+        }
+    }
+
+    /// What a row's number means; unknown ones are read as running.
+    #[must_use]
+    pub fn from_number(n: u8) -> Status {
+        match n {
+            1 => Status::Succeeded,
+            2 => Status::Failed,
+            3 => Status::TimedOut,
+            4 => Status::Aborted,
+            _ => Status::Running,
+        }
+    }
+}

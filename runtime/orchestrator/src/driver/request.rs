@@ -1,0 +1,417 @@
+//! What the edges ask of a driver: start, wait, cancel, answer a token, pass the gate.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use stepwell_interpreter::codec::Logged;
+use stepwell_interpreter::{Event, State};
+use stepwell_store::Key;
+use stepwell_types::{
+    BridgeCall, Data, Digest, ExecutionId, Failure, FlowRef, TaskToken, Timestamp,
+};
+
+use super::{Driver, Hot, Output};
+use crate::Error;
+use crate::api::{Execution, Started};
+use crate::gate::Verdict;
+use crate::rows::{self, NameRow};
+
+/// Names one open request; the shell keeps who asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Ticket(pub u64);
+
+/// One wish.
+#[derive(Debug, Clone)]
+pub enum Request {
+    /// Start an execution.
+    Start {
+        /// The published version to run.
+        flow: FlowRef,
+        /// `None`: named by its id.
+        name: Option<Arc<str>>,
+        /// Valid JSON.
+        input: Data,
+        /// The id it gets if it is new; on a shard of this driver.
+        id: ExecutionId,
+        /// Its secret seed.
+        seed: [u8; 16],
+        /// Answer with [`Reply::Ended`] instead of [`Reply::Started`].
+        wait: bool,
+    },
+    /// Answer when the execution has ended, at once if it has.
+    Wait(ExecutionId),
+    /// End the execution.
+    Cancel(ExecutionId, Failure),
+    /// An outside program answers for a task.
+    Token(TaskToken, TokenAnswer),
+    /// A bridge asks leave for a call.
+    Gate(BridgeCall),
+}
+
+/// What an outside program says of its task.
+#[derive(Debug, Clone, PartialEq)]
+pub enum TokenAnswer {
+    /// It ended, well or badly.
+    Ended(Result<Data, Failure>),
+    /// It is still at work.
+    Heartbeat,
+}
+
+/// The answer to a [`Request`].
+#[derive(Debug, Clone)]
+pub enum Reply {
+    /// To `Start`.
+    Started(Started),
+    /// To `Start` with `wait`, and to `Wait`. `None`: read it from the store.
+    Ended(Option<Box<Execution>>),
+    /// To `Cancel` and `Token`.
+    Done,
+    /// To `Gate`.
+    Gate(Verdict),
+    /// To any.
+    Refused(Error),
+}
+
+impl Driver {
+    /// Takes one request in. Its answer comes as [`Output::Reply`], when what it
+    /// says is durable.
+    pub fn request(&mut self, ticket: Ticket, request: Request, now: Timestamp) {
+        let answer = match request {
+            Request::Start {
+                flow,
+                name,
+                input,
+                id,
+                seed,
+                wait,
+            } => self.start(ticket, flow, name, input, id, seed, wait, now),
+            Request::Wait(id) => self.wait(ticket, id),
+            Request::Cancel(id, failure) => self.cancel(ticket, id, failure, now),
+            Request::Token(token, answer) => self.token(ticket, &token, answer, now),
+            Request::Gate(call) => {
+                let effect = self.gate(ticket, &call, now);
+                if let Some((batch, verdict)) = effect {
+                    self.after(batch, Output::Reply(ticket, Reply::Gate(verdict)));
+                }
+                Ok(())
+            }
+        };
+        if let Err(e) = answer {
+            self.out
+                .push_back(Output::Reply(ticket, Reply::Refused(e)));
+        }
+    }
+
+    /// Nobody waits for this ticket any more.
+    pub fn forget(&mut self, ticket: Ticket, id: ExecutionId) {
+        if let Some(list) = self.waiters.get_mut(&id) {
+            list.retain(|t| *t != ticket);
+            if list.is_empty() {
+                self.waiters.remove(&id);
+            }
+        }
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "the fields of one request")]
+    fn start(
+        &mut self,
+        ticket: Ticket,
+        flow: FlowRef,
+        name: Option<Arc<str>>,
+        input: Data,
+        id: ExecutionId,
+        seed: [u8; 16],
+        wait: bool,
+        now: Timestamp,
+    ) -> Result<(), Error> {
+        if let Some(name) = &name
+            && self.start_again(ticket, &flow, name, &input, wait)?
+        {
+            return Ok(());
+        }
+        self.admit()?;
+        let program = self.programs.program(&flow)?;
+        let shown: Arc<str> = match &name {
+            Some(name) => name.clone(),
+            None => id.to_string().into(),
+        };
+        if let Some(name) = &name {
+            let row = NameRow {
+                execution: id,
+                input: Digest::of(input.text().as_bytes()),
+            };
+            let key = Key::Name {
+                flow: flow.name.clone(),
+                name: name.clone(),
+            };
+            self.extra.put(key, rows::encode(&row));
+            self.names.insert((flow.name.clone(), name.clone()), id);
+        }
+        let hot = self.new_hot(program, State::new(id), flow.clone(), name, now);
+        self.hot.insert(id, hot);
+        self.open += 1;
+        self.count(&flow.name, now, |u, m| {
+            u.started += 1;
+            m.started += 1;
+        });
+        if wait {
+            self.waiters.entry(id).or_default().push(ticket);
+        }
+        let version = flow.version;
+        let event = Event::Started {
+            flow,
+            name: shown.clone(),
+            input,
+            seed,
+        };
+        self.apply(id, event, now);
+        if !wait {
+            let started = Started {
+                id,
+                name: shown,
+                version,
+                started: now,
+                new: true,
+            };
+            self.after(self.batch, Output::Reply(ticket, Reply::Started(started)));
+        }
+        Ok(())
+    }
+
+    /// Answers a start whose name is taken. `false`: it is free.
+    fn start_again(
+        &mut self,
+        ticket: Ticket,
+        flow: &FlowRef,
+        name: &Arc<str>,
+        input: &Data,
+        wait: bool,
+    ) -> Result<bool, Error> {
+        let key = (flow.name.clone(), name.clone());
+        let taken = |existing: ExecutionId| Error::NameTaken {
+            flow: flow.name.to_string(),
+            name: name.to_string(),
+            existing,
+        };
+        if let Some(id) = self.names.get(&key).copied()
+            && let Some(hot) = self.hot.get(&id)
+        {
+            if hot.state.input() != input {
+                return Err(taken(id));
+            }
+            let started = Started {
+                id,
+                name: name.clone(),
+                version: hot.flow.version,
+                started: hot.started,
+                new: false,
+            };
+            let batch = hot.batch;
+            if wait {
+                self.wait(ticket, id)?;
+            } else {
+                self.after(batch, Output::Reply(ticket, Reply::Started(started)));
+            }
+            return Ok(true);
+        }
+        let row = self.reader.get(&Key::Name {
+            flow: key.0,
+            name: key.1,
+        })?;
+        let Some(row) = row else {
+            return Ok(false);
+        };
+        let row: NameRow = rows::decode(&row)?;
+        if row.input != Digest::of(input.text().as_bytes()) {
+            return Err(taken(row.execution));
+        }
+        if wait {
+            self.wait(ticket, row.execution)?;
+            return Ok(true);
+        }
+        let summary = self.read_summary(row.execution)?;
+        let started = Started {
+            id: row.execution,
+            name: name.clone(),
+            version: summary.version,
+            started: summary.started,
+            new: false,
+        };
+        self.out
+            .push_back(Output::Reply(ticket, Reply::Started(started)));
+        Ok(true)
+    }
+
+    fn wait(&mut self, ticket: Ticket, id: ExecutionId) -> Result<(), Error> {
+        if let Some(hot) = self.hot.get(&id) {
+            if hot.ended.is_some() {
+                let (batch, described) = (hot.batch, self.described(id));
+                let reply = Reply::Ended(described.map(Box::new));
+                self.after(batch, Output::Reply(ticket, reply));
+            } else {
+                self.waiters.entry(id).or_default().push(ticket);
+            }
+            return Ok(());
+        }
+        if self.read_summary(id)?.status == 0 {
+            self.waiters.entry(id).or_default().push(ticket);
+        } else {
+            self.out
+                .push_back(Output::Reply(ticket, Reply::Ended(None)));
+        }
+        Ok(())
+    }
+
+    /// The execution has ended: who waits is answered when that is durable.
+    pub(super) fn wake_waiters(&mut self, id: ExecutionId) {
+        let Some(tickets) = self.waiters.remove(&id) else {
+            return;
+        };
+        let described = self.described(id);
+        for ticket in tickets {
+            let reply = Reply::Ended(described.clone().map(Box::new));
+            self.after(self.batch, Output::Reply(ticket, reply));
+        }
+    }
+
+    fn cancel(
+        &mut self,
+        ticket: Ticket,
+        id: ExecutionId,
+        failure: Failure,
+        now: Timestamp,
+    ) -> Result<(), Error> {
+        self.wake(id, now)?;
+        let Some(hot) = self.hot.get_mut(&id) else {
+            return Err(Error::NoExecution(id.to_string()));
+        };
+        if hot.ended.is_some() {
+            return Err(Error::Ended(id));
+        }
+        self.apply(id, Event::Cancelled { failure }, now);
+        self.after(self.batch, Output::Reply(ticket, Reply::Done));
+        Ok(())
+    }
+
+    /// Brings an execution into memory if it is there and has not ended.
+    pub(super) fn wake(&mut self, id: ExecutionId, now: Timestamp) -> Result<(), Error> {
+        if self.hot.contains_key(&id) {
+            return Ok(());
+        }
+        if self.read_summary(id)?.status != 0 {
+            return Err(Error::Ended(id));
+        }
+        self.load(id, now)
+    }
+
+    pub(super) fn read_summary(&self, id: ExecutionId) -> Result<rows::SummaryRow, Error> {
+        let row = self.reader.get(&Key::Summary { execution: id })?;
+        let row = row.ok_or_else(|| Error::NoExecution(id.to_string()))?;
+        rows::decode(&row)
+    }
+
+    /// Decides on one outside call: the batch after which the verdict may leave.
+    fn gate(
+        &mut self,
+        _ticket: Ticket,
+        call: &BridgeCall,
+        now: Timestamp,
+    ) -> Option<(u64, Verdict)> {
+        let Some(hot) = self.hot.get(&call.execution) else {
+            return Some((0, Verdict::Stopped));
+        };
+        if self.stopping || !hot.steps.contains_key(&(call.entry, call.attempt)) {
+            return Some((0, Verdict::Stopped));
+        }
+        let key = (call.entry, call.attempt, call.call);
+        if let Some((request, answer)) = hot.journal.get(&key) {
+            let verdict = match answer {
+                _ if *request != call.request => Verdict::Diverged,
+                Some(answer) => Verdict::Recorded(answer.clone()),
+                None => Verdict::Go,
+            };
+            return Some((hot.batch, verdict));
+        }
+        self.log(
+            call.execution,
+            &Logged::CallIntent {
+                at: now,
+                entry: call.entry,
+                attempt: call.attempt,
+                call: call.call,
+                request: call.request,
+            },
+        );
+        if let Some(hot) = self.hot.get_mut(&call.execution) {
+            hot.journal.insert(key, (call.request, None));
+        }
+        Some((self.batch, Verdict::Go))
+    }
+
+    /// Records the answer of a call that was let go.
+    pub fn call_answered(&mut self, call: &BridgeCall, answer: Vec<u8>, now: Timestamp) {
+        let key = (call.entry, call.attempt, call.call);
+        let Some(hot) = self.hot.get_mut(&call.execution) else {
+            return;
+        };
+        if let Some((request, slot)) = hot.journal.get_mut(&key)
+            && *request == call.request
+            && slot.is_none()
+        {
+            *slot = Some(answer.clone());
+            self.log(
+                call.execution,
+                &Logged::CallAnswer {
+                    at: now,
+                    entry: call.entry,
+                    attempt: call.attempt,
+                    call: call.call,
+                    answer,
+                },
+            );
+        }
+    }
+
+    /// An execution's place in memory, nothing of it written yet.
+    pub(super) fn new_hot(
+        &mut self,
+        program: Arc<stepwell_flow::Program>,
+        state: State,
+        flow: FlowRef,
+        given_name: Option<Arc<str>>,
+        started: Timestamp,
+    ) -> Hot {
+        Hot {
+            program,
+            state,
+            events: self.events.number(&flow.name),
+            steps_queue: self.steps.number(&flow.name),
+            flow,
+            given_name,
+            started,
+            last_at: started,
+            logged: 0,
+            row: Vec::new(),
+            row_seq: 0,
+            blobs: Vec::new(),
+            batch: self.batch,
+            is_dirty: false,
+            steps: BTreeMap::new(),
+            journal: HashMap::new(),
+            answered: HashMap::new(),
+            queued_events: 0,
+            begun: BTreeMap::new(),
+            hot_row: false,
+            hot_row_stale: false,
+            timer_row: None,
+            timer: None,
+            log_bytes: 0,
+            has_checkpoint: false,
+            summary_saved: false,
+            ended: None,
+            parked: None,
+            fuel: 0,
+            counted_transitions: 0,
+        }
+    }
+}

@@ -1,0 +1,350 @@
+//! Closes the open batch, and settles what a durable batch lets happen.
+
+use std::sync::Arc;
+
+use stepwell_interpreter::{Outcome, codec};
+use stepwell_store::{Batch, Key};
+use stepwell_types::limits::INLINE_BYTES_MAX;
+use stepwell_types::{Data, Digest, EntryId, ExecutionId, Timestamp};
+
+use super::{Driver, Hot};
+use crate::api::{self, Metrics, Status};
+use crate::rows::{self, CheckpointRow, HotRow, Kept, SummaryRow, UsageRow};
+
+/// A log shorter than this is read from its start: no checkpoint.
+const CHECKPOINT_BYTES_MIN: usize = 16 << 10;
+
+impl Driver {
+    /// Whether the open batch holds anything.
+    #[must_use]
+    pub fn has_unsealed(&self) -> bool {
+        !self.dirty.is_empty() || !self.extra.is_empty()
+    }
+
+    /// Bytes of records that are not durable yet.
+    #[must_use]
+    pub fn undurable_bytes(&self) -> usize {
+        self.open_bytes + self.sealed_bytes.values().sum::<usize>()
+    }
+
+    /// Closes the open batch: its number and rows, to be committed in this order.
+    pub fn seal(&mut self) -> Option<(u64, Batch)> {
+        if !self.has_unsealed() {
+            return None;
+        }
+        let number = self.batch;
+        self.batch += 1;
+        let mut batch = std::mem::take(&mut self.extra);
+        let dirty = std::mem::take(&mut self.dirty);
+        for id in &dirty {
+            if let Some(hot) = self.hot.get_mut(id) {
+                write_execution(hot, *id, &mut batch);
+            }
+        }
+        for ((flow, day), (row, changed)) in &mut self.usage {
+            if std::mem::take(changed) {
+                let key = Key::Usage {
+                    flow: flow.clone(),
+                    day: *day,
+                    writer: self.index,
+                };
+                batch.put(key, rows::encode(row));
+            }
+        }
+        if self.open != self.open_saved {
+            self.open_saved = self.open;
+            batch.put(self.open_key(), rows::encode(&self.open));
+        }
+        self.sealed_bytes.insert(number, self.open_bytes);
+        self.open_bytes = 0;
+        self.settling.insert(number, dirty);
+        Some((number, batch))
+    }
+
+    /// The row of this loop's gauge of open executions.
+    pub(super) fn open_key(&self) -> Key {
+        Key::Meta {
+            name: format!("open/{}", self.index).into(),
+        }
+    }
+
+    /// Batches up to `number` are durable: their effects leave, idle executions too.
+    /// Returns the executions whose visible state changed, for whoever follows them.
+    pub fn committed(&mut self, number: u64, now: Timestamp) -> Vec<ExecutionId> {
+        self.durable = self.durable.max(number);
+        let later = self.waiting.split_off(&(number + 1));
+        for effect in std::mem::replace(&mut self.waiting, later)
+            .into_values()
+            .flatten()
+        {
+            self.out.push_back(effect);
+        }
+        let later = self.uncounted.split_off(&(number + 1));
+        for m in std::mem::replace(&mut self.uncounted, later).into_values() {
+            add(&mut self.metrics, &m);
+        }
+        let later = self.sealed_bytes.split_off(&(number + 1));
+        self.sealed_bytes = later;
+        let later = self.settling.split_off(&(number + 1));
+        let mut changed: Vec<_> = std::mem::replace(&mut self.settling, later)
+            .into_values()
+            .flatten()
+            .collect();
+        changed.sort_unstable();
+        changed.dedup();
+        for id in &changed {
+            self.settle(*id, now);
+        }
+        self.forget_old_usage(now);
+        changed
+    }
+
+    /// Lets an execution go from memory when nothing is left to do or to write.
+    fn settle(&mut self, id: ExecutionId, _now: Timestamp) {
+        let Some(hot) = self.hot.get(&id) else {
+            return;
+        };
+        let at_rest = hot.ended.is_some() || hot.parked.is_some() || hot.is_idle();
+        if hot.is_dirty || hot.batch > self.durable || !at_rest {
+            return;
+        }
+        if let Some(at) = hot.timer {
+            self.timers.remove(&(at, id));
+        }
+        let row = hot.timer_row;
+        if let Some(name) = &hot.given_name {
+            self.names.remove(&(hot.flow.name.clone(), name.clone()));
+        }
+        self.hot.remove(&id);
+        if let (Some(at), Some(shard)) = (row, self.shards.get_mut(&id.shard())) {
+            shard.written(at);
+        }
+    }
+
+    /// Counts usage now, metrics when the open batch is durable.
+    pub(super) fn count(
+        &mut self,
+        flow: &Arc<str>,
+        now: Timestamp,
+        add: impl FnOnce(&mut UsageRow, &mut Metrics),
+    ) {
+        let day = u32::try_from(now.0.div_euclid(86_400_000)).unwrap_or(0);
+        let metrics = self.uncounted.entry(self.batch).or_default();
+        let key = (flow.clone(), day);
+        if let Some((row, changed)) = self.usage.get_mut(&key) {
+            add(row, metrics);
+            *changed = true;
+            return;
+        }
+        // First sight since the start, or the first of the day: go on from what is there.
+        let stored = self
+            .reader
+            .get(&Key::Usage {
+                flow: flow.clone(),
+                day,
+                writer: self.index,
+            })
+            .ok()
+            .flatten()
+            .and_then(|bytes| rows::decode(&bytes).ok());
+        let mut row: UsageRow = stored.unwrap_or_default();
+        add(&mut row, metrics);
+        self.usage.insert(key, (row, true));
+    }
+
+    /// Days that are over leave memory; a late record reads its row back.
+    fn forget_old_usage(&mut self, now: Timestamp) {
+        if self.usage.len() < 1024 {
+            return;
+        }
+        let today = u32::try_from(now.0.div_euclid(86_400_000)).unwrap_or(0);
+        self.usage
+            .retain(|(_, day), (_, changed)| *changed || *day + 1 >= today);
+    }
+}
+
+/// Writes what changed of one execution.
+fn write_execution(hot: &mut Hot, id: ExecutionId, batch: &mut Batch) {
+    hot.is_dirty = false;
+    if !hot.row.is_empty() {
+        hot.log_bytes += hot.row.len();
+        let key = Key::Log {
+            execution: id,
+            seq: hot.row_seq,
+        };
+        batch.put(key, std::mem::take(&mut hot.row));
+    }
+    for (digest, text) in hot.blobs.drain(..) {
+        batch.put(Key::Blob { digest }, text.as_bytes());
+    }
+    let over = hot.ended.is_some() || hot.parked.is_some();
+    if !hot.summary_saved || over {
+        if !hot.summary_saved {
+            let flow = hot.flow.name.clone();
+            batch.put(
+                Key::FlowExecution {
+                    flow,
+                    execution: id,
+                },
+                Vec::new(),
+            );
+        }
+        hot.summary_saved = true;
+        let row = summary(hot, batch);
+        batch.put(Key::Summary { execution: id }, rows::encode(&row));
+    }
+    write_checkpoint(hot, id, batch);
+    write_wakeups(hot, id, batch);
+}
+
+/// Moves the point of resume when the log since the last one outgrew the state.
+fn write_checkpoint(hot: &mut Hot, id: ExecutionId, batch: &mut Batch) {
+    let key = Key::Checkpoint { execution: id };
+    if hot.ended.is_some() {
+        if std::mem::take(&mut hot.has_checkpoint) {
+            batch.delete(key);
+        }
+        return;
+    }
+    if hot.log_bytes < CHECKPOINT_BYTES_MIN.max(hot.state.size_hint_bytes()) {
+        return;
+    }
+    let state = codec::encode_state(&hot.state, &mut |data: &Data| {
+        (data.len_bytes() > INLINE_BYTES_MAX).then(|| {
+            let digest = Digest::of(data.text().as_bytes());
+            batch.put(Key::Blob { digest }, data.text().as_bytes());
+            digest
+        })
+    });
+    let row = CheckpointRow {
+        seq: hot.logged,
+        state,
+        fuel: hot.fuel,
+        last_at: hot.last_at,
+        calls: hot
+            .journal
+            .iter()
+            .map(|((e, a, c), (request, answer))| (e.0, *a, *c, *request, answer.clone()))
+            .collect(),
+    };
+    batch.put(key, rows::encode(&row));
+    hot.has_checkpoint = true;
+    hot.log_bytes = 0;
+}
+
+/// Hot row while there is work, timer row while there is none.
+fn write_wakeups(hot: &mut Hot, id: ExecutionId, batch: &mut Batch) {
+    let parked = hot.parked.is_some();
+    let idle = parked || hot.is_idle();
+    let wants_hot = hot.ended.is_none() && !idle;
+    let key = Key::Hot { execution: id };
+    if wants_hot && (!hot.hot_row || hot.hot_row_stale) {
+        let begun = hot.begun.iter();
+        let row = HotRow {
+            begun: begun
+                .map(|((entry, attempt), n)| (entry.0, *attempt, *n))
+                .collect(),
+        };
+        batch.put(key, rows::encode(&row));
+    } else if !wants_hot && hot.hot_row {
+        batch.delete(key);
+    }
+    hot.hot_row = wants_hot;
+    hot.hot_row_stale = false;
+    let wants_timer = if idle && !parked && hot.ended.is_none() {
+        hot.timer
+    } else {
+        None
+    };
+    if hot.timer_row != wants_timer {
+        if let Some(at) = hot.timer_row {
+            batch.delete(Key::Timer { at, execution: id });
+        }
+        if let Some(at) = wants_timer {
+            batch.put(Key::Timer { at, execution: id }, Vec::new());
+        }
+        hot.timer_row = wants_timer;
+    }
+}
+
+/// The summary row as the execution stands.
+fn summary(hot: &Hot, batch: &mut Batch) -> SummaryRow {
+    let (status, output, failure) = match hot.state.outcome() {
+        None => (Status::Running, None, None),
+        Some(Outcome::Succeeded(data)) => (Status::Succeeded, Some(data), None),
+        Some(Outcome::Failed(f)) => (Status::Failed, None, Some(f.clone())),
+        Some(Outcome::TimedOut(f)) => (Status::TimedOut, None, Some(f.clone())),
+        Some(Outcome::Aborted(f)) => (Status::Aborted, None, Some(f.clone())),
+    };
+    let output = output.map(|data| {
+        if data.len_bytes() <= INLINE_BYTES_MAX {
+            return Kept::Inline(data.clone());
+        }
+        let digest = Digest::of(data.text().as_bytes());
+        batch.put(Key::Blob { digest }, data.text().as_bytes());
+        Kept::Blob(digest)
+    });
+    SummaryRow {
+        flow: hot.flow.name.clone(),
+        version: hot.flow.version,
+        name: hot.given_name.clone(),
+        status: status.number(),
+        started: hot.started,
+        ended: hot.ended,
+        output,
+        failure,
+        transitions: hot.state.transitions(),
+        fuel: hot.fuel,
+        parked: hot.parked.clone(),
+    }
+}
+
+impl Driver {
+    /// The execution as it stands, for a reply that leaves when it is durable.
+    pub(super) fn described(&self, id: ExecutionId) -> Option<api::Execution> {
+        let hot = self.hot.get(&id)?;
+        let (status, output, failure) = match hot.state.outcome() {
+            None => (Status::Running, None, None),
+            Some(Outcome::Succeeded(data)) => (Status::Succeeded, Some(data.clone()), None),
+            Some(Outcome::Failed(f)) => (Status::Failed, None, Some(f.clone())),
+            Some(Outcome::TimedOut(f)) => (Status::TimedOut, None, Some(f.clone())),
+            Some(Outcome::Aborted(f)) => (Status::Aborted, None, Some(f.clone())),
+        };
+        Some(api::Execution {
+            id,
+            name: hot.name(),
+            flow: hot.flow.name.clone(),
+            version: hot.flow.version,
+            status,
+            started: hot.started,
+            ended: hot.ended,
+            input: None,
+            output,
+            failure,
+            transitions: hot.state.transitions(),
+            fuel: hot.fuel,
+            parked: hot.parked.clone(),
+        })
+    }
+
+    /// Whether a token answer for this attempt was taken while in memory, and which.
+    pub(super) fn answered(
+        &self,
+        id: ExecutionId,
+        entry: EntryId,
+        attempt: u32,
+    ) -> Option<Digest> {
+        let hot = self.hot.get(&id)?;
+        hot.answered.get(&(entry, attempt)).copied()
+    }
+}
+
+fn add(to: &mut Metrics, m: &Metrics) {
+    to.started += m.started;
+    for (a, b) in to.ended.iter_mut().zip(m.ended) {
+        *a += b;
+    }
+    to.transitions += m.transitions;
+    to.attempts += m.attempts;
+    to.fuel += m.fuel;
+}

@@ -1,0 +1,148 @@
+//! Timers: those of executions in memory, and rows of those that are not.
+//!
+//! A row is read again and again until its deletion is durable, and skipped while its
+//! execution is in memory: so a clock that steps fires nothing twice and loses nothing.
+
+use stepwell_interpreter::Event;
+use stepwell_store::{Key, Range};
+use stepwell_types::{Failure, Timestamp};
+
+use super::Driver;
+use crate::Error;
+
+/// Rows of one shard read at a time.
+const ROWS: usize = 256;
+
+/// Where a shard's timer rows are.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct ShardTimers {
+    /// No live row is earlier: scans begin here, past the deleted ones.
+    pub cursor: Timestamp,
+    /// The earliest row that may still wait; `MAX`: none.
+    pub next: Timestamp,
+}
+
+impl Default for ShardTimers {
+    fn default() -> Self {
+        ShardTimers {
+            cursor: Timestamp(i64::MIN),
+            next: Timestamp(i64::MIN),
+        }
+    }
+}
+
+impl ShardTimers {
+    /// A row is durable and its execution has left memory.
+    pub fn written(&mut self, at: Timestamp) {
+        self.cursor = self.cursor.min(at);
+        self.next = self.next.min(at);
+    }
+}
+
+impl Driver {
+    /// When [`Driver::tick`] has something to do next; `None`: nothing is due, ever.
+    #[must_use]
+    pub fn next_tick(&self) -> Option<Timestamp> {
+        let hot = self.timers.first().map(|(at, _)| *at);
+        let rows = self.shards.values().map(|s| s.next).min();
+        match (hot, rows) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
+        }
+        .filter(|at| *at < Timestamp::MAX)
+    }
+
+    /// Fires what is due.
+    /// # Errors
+    /// `RUN0012` when the store cannot be read.
+    pub fn tick(&mut self, now: Timestamp) -> Result<(), Error> {
+        let due: Vec<_> = self
+            .shards
+            .iter()
+            .filter(|(_, t)| t.next <= now)
+            .map(|(s, _)| *s)
+            .collect();
+        for shard in due {
+            self.wake_rows(shard, now)?;
+        }
+        while let Some(&(at, id)) = self.timers.first() {
+            if at > now {
+                break;
+            }
+            self.timers.pop_first();
+            let Some(hot) = self.hot.get_mut(&id) else {
+                continue;
+            };
+            hot.timer = None;
+            let Some((_, entry, timer)) = hot.state.next_timer() else {
+                continue;
+            };
+            let before = hot.state.next_timer();
+            self.apply(id, Event::TimerFired { entry, timer }, now);
+            let stuck = self.hot.get(&id).is_some_and(|h| {
+                h.ended.is_none() && h.parked.is_none() && h.state.next_timer() == before
+            });
+            if stuck {
+                let cause = "a timer fired and stayed set; please report it";
+                self.park(id, Failure::new("Stepwell.EngineFault", cause), now);
+            }
+        }
+        Ok(())
+    }
+
+    /// Brings executions whose rows are due into memory; `tick` then fires them.
+    fn wake_rows(&mut self, shard: stepwell_types::ShardId, now: Timestamp) -> Result<(), Error> {
+        let Some(from) = self.shards.get(&shard).map(|t| t.cursor) else {
+            return Ok(());
+        };
+        if self.hot.len() >= self.options.hot_max {
+            // Memory is full of work: sleepers wait a moment longer.
+            if let Some(t) = self.shards.get_mut(&shard) {
+                t.next = now.plus_ms(10);
+            }
+            return Ok(());
+        }
+        let rows = self.reader.scan(&Range::Timers { shard, from }, ROWS)?;
+        let mut next = if rows.len() < ROWS {
+            Timestamp::MAX
+        } else {
+            rows.last().map_or(Timestamp::MAX, |(k, _)| row_time(k))
+        };
+        let mut cursor = None;
+        for (key, _) in &rows {
+            let Key::Timer { at, execution } = key else {
+                continue;
+            };
+            if *at > now {
+                next = *at;
+                break;
+            }
+            if self.hot.contains_key(execution) {
+                // In memory with a timer of its own; its row goes with its next batch.
+                cursor.get_or_insert(*at);
+                continue;
+            }
+            cursor.get_or_insert(*at);
+            self.load(*execution, now)?;
+            if let Some(hot) = self.hot.get_mut(execution) {
+                hot.timer_row = Some(*at);
+                // A row without a timer behind it is stale: the next seal deletes it.
+                if hot.timer.is_none_or(|t| t > *at) {
+                    self.touch(*execution);
+                }
+            }
+        }
+        if let Some(t) = self.shards.get_mut(&shard) {
+            t.cursor = cursor.unwrap_or(next.min(now));
+            t.next = next;
+        }
+        Ok(())
+    }
+}
+
+fn row_time(key: &Key) -> Timestamp {
+    match key {
+        Key::Timer { at, .. } => *at,
+        _ => Timestamp::MAX,
+    }
+}

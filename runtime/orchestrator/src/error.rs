@@ -1,0 +1,155 @@
+//! What the orchestrator refuses, and why.
+
+use stepwell_flow::Diagnostic;
+use stepwell_types::ExecutionId;
+
+/// A refusal or a failure of the runtime itself. A step's failure is data, not this.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum Error {
+    /// No such execution.
+    #[error("RUN0001: there is no execution {0}")]
+    NoExecution(String),
+    /// No such flow or version.
+    #[error("RUN0002: there is no flow {0}")]
+    NoFlow(String),
+    /// No such module or version.
+    #[error("RUN0003: there is no module {0}")]
+    NoModule(String),
+    /// The name is taken by an execution with another input.
+    #[error(
+        "RUN0004: execution name {name} of flow {flow} is taken by {existing}, which had another input; choose another name"
+    )]
+    NameTaken {
+        /// The flow's name.
+        flow: String,
+        /// The execution's name.
+        name: String,
+        /// Who has it.
+        existing: ExecutionId,
+    },
+    /// Too much work is in memory already.
+    #[error("RUN0005: the server is busy: {reason}; try again in {retry_after_s} s")]
+    Busy {
+        /// Which limit was met.
+        reason: &'static str,
+        /// Seconds after which another try makes sense.
+        retry_after_s: u32,
+    },
+    /// The disk is almost full.
+    #[error(
+        "RUN0006: the data directory has {free_mib} MiB left, below the floor of {floor_mib} MiB; new work is refused until there is room"
+    )]
+    DiskFull {
+        /// What is left.
+        free_mib: u64,
+        /// What admission wants left.
+        floor_mib: u64,
+    },
+    /// The server is stopping.
+    #[error("RUN0007: the server is stopping; try again when it is back")]
+    Stopping,
+    /// The definition has errors.
+    #[error("RUN0008: the flow is not valid: {} problem(s)", .0.len())]
+    BadFlow(Vec<Diagnostic>),
+    /// The token was never handed out, or belongs to an older attempt.
+    #[error("RUN0009: the task token is not valid")]
+    BadToken,
+    /// The task that the token names has ended otherwise.
+    #[error(
+        "RUN0010: the task has already ended; this answer came too late or differs from the first"
+    )]
+    TaskOver,
+    /// The execution has ended.
+    #[error("RUN0011: execution {0} has already ended")]
+    Ended(ExecutionId),
+    /// The store failed; what was asked may or may not have happened.
+    #[error("RUN0012: the store failed: {0}")]
+    Store(String),
+    /// The module is used by flows.
+    #[error("RUN0013: module {name} is used by {}; delete those flow versions first", .used_by.join(", "))]
+    ModuleInUse {
+        /// Which module.
+        name: String,
+        /// `flow@version` each.
+        used_by: Vec<String>,
+    },
+    /// A name is empty, too long or has characters outside `[A-Za-z0-9._-]`.
+    #[error(
+        "RUN0014: {what} {name:?} is not a valid name: 1 to 128 of A-Z a-z 0-9 . _ -, beginning with a letter or digit"
+    )]
+    BadName {
+        /// What is named.
+        what: &'static str,
+        /// The name, cut.
+        name: String,
+    },
+    /// Two flows want one endpoint, or a path is malformed.
+    #[error("RUN0015: trigger {method} {path}: {reason}")]
+    BadTrigger {
+        /// Its method.
+        method: String,
+        /// Its path.
+        path: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The module was refused.
+    #[error("{code}: {message}")]
+    BadModule {
+        /// `BOX####`.
+        code: &'static str,
+        /// What is wrong and what to do.
+        message: String,
+    },
+    /// The payload is too large.
+    #[error("RUN0016: {what} has {bytes} bytes, more than the {max} allowed")]
+    TooLarge {
+        /// Which payload.
+        what: &'static str,
+        /// Its size.
+        bytes: u64,
+        /// The bound.
+        max: u64,
+    },
+}
+
+impl Error {
+    /// The stable code; `docs/errors/<code>.md` explains it.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Error::NoExecution(_) => "RUN0001",
+            Error::NoFlow(_) => "RUN0002",
+            Error::NoModule(_) => "RUN0003",
+            Error::NameTaken { .. } => "RUN0004",
+            Error::Busy { .. } => "RUN0005",
+            Error::DiskFull { .. } => "RUN0006",
+            Error::Stopping => "RUN0007",
+            Error::BadFlow(_) => "RUN0008",
+            Error::BadToken => "RUN0009",
+            Error::TaskOver => "RUN0010",
+            Error::Ended(_) => "RUN0011",
+            Error::Store(_) => "RUN0012",
+            Error::ModuleInUse { .. } => "RUN0013",
+            Error::BadName { .. } => "RUN0014",
+            Error::BadTrigger { .. } => "RUN0015",
+            Error::BadModule { code, .. } => code,
+            Error::TooLarge { .. } => "RUN0016",
+        }
+    }
+
+    /// Whether the same call may succeed later.
+    #[must_use]
+    pub fn retry(&self) -> bool {
+        matches!(
+            self,
+            Error::Busy { .. } | Error::DiskFull { .. } | Error::Stopping
+        )
+    }
+}
+
+impl From<stepwell_store::Error> for Error {
+    fn from(e: stepwell_store::Error) -> Error {
+        Error::Store(e.to_string())
+    }
+}

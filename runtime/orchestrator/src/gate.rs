@@ -1,0 +1,37 @@
+//! The gate: nothing touches the outside world before its intent is durable.
+//!
+//! A bridge asks with a [`BridgeCall`] and gets a [`Verdict`] once the log says so.
+//! The driver decides and commits; this is only the way to it.
+
+use std::sync::Arc;
+
+use stepwell_types::BridgeCall;
+
+/// What a bridge may do about one call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// The intent is durable: send it.
+    Go,
+    /// It was sent before, and this was the answer: do not send it.
+    Recorded(Vec<u8>),
+    /// On replay the step asks for something else than it did: end the attempt
+    /// with `Stepwell.ReplayDiverged`.
+    Diverged,
+    /// The attempt is no longer wanted, or the server stops: end it quietly.
+    Stopped,
+}
+
+/// A boxed verdict to come.
+pub type VerdictFuture = std::pin::Pin<Box<dyn Future<Output = Verdict> + Send>>;
+
+/// The way to the driver that owns an execution.
+pub trait GateKeeper: Send + Sync {
+    /// Asks leave for one call. Resolves when its intent is durable.
+    fn admit(&self, call: BridgeCall) -> VerdictFuture;
+    /// Records the answer of a call that was let go. Not waited for: what
+    /// depends on it leaves only after it is durable too.
+    fn answered(&self, call: BridgeCall, answer: Vec<u8>);
+}
+
+/// A [`GateKeeper`], cheap to clone.
+pub type GateHandle = Arc<dyn GateKeeper>;

@@ -1,0 +1,503 @@
+//! The handle that the edges hold: asks the loops, reads the store, changes the catalog.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use stepwell_flow::Diagnostic;
+use stepwell_store::{Key, Range};
+use stepwell_types::limits::PAYLOAD_BYTES_MAX;
+use stepwell_types::{
+    Data, ExecutionId, Failure, FlowRef, StartRequest, TaskToken,
+};
+
+use crate::Error;
+use crate::api::{
+    Execution, FlowInfo, HttpTrigger, ListFilter, Metrics, ModuleInfo, Page, Published, Started,
+    Status, Usage, UsageRow,
+};
+use crate::catalog::{Upload, check_name};
+use crate::driver::{Reply, Request, Ticket, TokenAnswer};
+use crate::rows::{self, Kept, NameRow, SummaryRow};
+use crate::shell::{Shared, shard_for};
+
+/// Rows looked at for one page of a filtered list, at most.
+const SCAN_MAX: usize = 10_000;
+
+/// The way to a running engine. Cheap to clone.
+#[derive(Clone)]
+pub struct Orchestrator {
+    pub(crate) shared: Arc<Shared>,
+}
+
+impl Orchestrator {
+    pub(crate) fn new(shared: Arc<Shared>) -> Orchestrator {
+        Orchestrator { shared }
+    }
+
+    /// Starts an execution; returns when that is durable.
+    /// # Errors
+    /// `RUN0002`, `RUN0004` to `RUN0007`, `RUN0014`, `RUN0016`.
+    pub async fn start(&self, request: StartRequest) -> Result<Started, Error> {
+        let (id, request) = self.start_request(request, false)?;
+        match self.shared.ask(id, request).await? {
+            Reply::Started(started) => Ok(started),
+            _ => Err(Error::Stopping),
+        }
+    }
+
+    /// Starts an execution and waits for its end, at most for `limit`.
+    /// `None`: it still runs.
+    /// # Errors
+    /// As [`Orchestrator::start`].
+    pub async fn start_and_wait(
+        &self,
+        request: StartRequest,
+        limit: Duration,
+    ) -> Result<(ExecutionId, Option<Execution>), Error> {
+        let (id, request) = self.start_request(request.clone(), true)?;
+        let name = match &request {
+            Request::Start { flow, name, .. } => {
+                name.as_ref().map(|n| (flow.name.clone(), n.clone()))
+            }
+            _ => None,
+        };
+        let answer = tokio::time::timeout(limit, self.shared.ask(id, request)).await;
+        let ended = match answer {
+            Ok(Ok(Reply::Ended(Some(execution)))) => return Ok((execution.id, Some(*execution))),
+            Ok(Ok(_)) => true,
+            Ok(Err(Error::Stopping)) | Err(_) => false,
+            Ok(Err(e)) => return Err(e),
+        };
+        // An execution that was there under this name has another id.
+        let id = match name {
+            Some((flow, name)) => self.find(&flow, &name)?.unwrap_or(id),
+            None => id,
+        };
+        if ended {
+            return Ok((id, Some(self.read(id)?)));
+        }
+        if self.shared.is_stopping() && self.read(id).is_err() {
+            return Err(Error::Stopping);
+        }
+        Ok((id, None))
+    }
+
+    /// Waits for an execution's end, at most for `limit`. `None`: it still runs.
+    /// # Errors
+    /// `RUN0001`.
+    pub async fn wait(
+        &self,
+        id: ExecutionId,
+        limit: Duration,
+    ) -> Result<Option<Execution>, Error> {
+        match tokio::time::timeout(limit, self.shared.ask(id, Request::Wait(id))).await {
+            Ok(Ok(_)) => Ok(Some(self.describe(id).await?)),
+            Ok(Err(Error::Stopping)) | Err(_) => Ok(None),
+            Ok(Err(e)) => Err(e),
+        }
+    }
+
+    fn start_request(
+        &self,
+        request: StartRequest,
+        wait: bool,
+    ) -> Result<(ExecutionId, Request), Error> {
+        if self.shared.is_stopping() {
+            return Err(Error::Stopping);
+        }
+        if let Some(name) = &request.name {
+            check_name("execution", name)?;
+        }
+        let bytes = request.input.len_bytes();
+        if bytes > PAYLOAD_BYTES_MAX {
+            return Err(Error::TooLarge {
+                what: "the input",
+                bytes: bytes as u64,
+                max: PAYLOAD_BYTES_MAX as u64,
+            });
+        }
+        let newest = self.shared.catalog.newest(&request.flow)?;
+        let version = request.version.unwrap_or(newest);
+        let random = u128::from_be_bytes(self.shared.entropy.draw());
+        let shard = shard_for(
+            &request.flow,
+            request.name.as_deref(),
+            self.shared.inboxes.len(),
+            (random >> 120) as u8,
+        );
+        let id = ExecutionId::new(self.shared.clock.now(), shard, random);
+        let flow = FlowRef {
+            name: request.flow,
+            version,
+        };
+        let request = Request::Start {
+            flow,
+            name: request.name,
+            input: request.input,
+            id,
+            seed: self.shared.entropy.draw(),
+            wait,
+        };
+        Ok((id, request))
+    }
+
+    /// The execution of this name.
+    /// # Errors
+    /// `RUN0012`.
+    pub fn find(&self, flow: &str, name: &str) -> Result<Option<ExecutionId>, Error> {
+        let key = Key::Name {
+            flow: flow.into(),
+            name: name.into(),
+        };
+        match self.shared.reader.get(&key)? {
+            None => Ok(None),
+            Some(row) => Ok(Some(rows::decode::<NameRow>(&row)?.execution)),
+        }
+    }
+
+    /// Everything about one execution, with input and output.
+    /// # Errors
+    /// `RUN0001`.
+    pub async fn describe(&self, id: ExecutionId) -> Result<Execution, Error> {
+        let mut found = self.read(id)?;
+        let now = crate::history::progress(self, id, &found).await?;
+        found.input = now.input;
+        if found.status == Status::Running {
+            found.transitions = now.transitions;
+            found.fuel = now.fuel;
+        }
+        Ok(found)
+    }
+
+    /// The summary of one execution.
+    fn read(&self, id: ExecutionId) -> Result<Execution, Error> {
+        let row = self.shared.reader.get(&Key::Summary { execution: id })?;
+        let row = row.ok_or_else(|| Error::NoExecution(id.to_string()))?;
+        let row: SummaryRow = rows::decode(&row)?;
+        self.execution(id, row, true)
+    }
+
+    fn execution(
+        &self,
+        id: ExecutionId,
+        row: SummaryRow,
+        whole: bool,
+    ) -> Result<Execution, Error> {
+        let output = match row.output.filter(|_| whole) {
+            None => None,
+            Some(Kept::Inline(data)) => Some(data),
+            Some(Kept::Blob(digest)) => Some(
+                crate::driver::blob(&*self.shared.reader, &digest)
+                    .ok_or_else(|| Error::Store(format!("payload {digest} is missing")))?,
+            ),
+        };
+        Ok(Execution {
+            id,
+            name: row.name.unwrap_or_else(|| id.to_string().into()),
+            flow: row.flow,
+            version: row.version,
+            status: Status::from_number(row.status),
+            started: row.started,
+            ended: row.ended,
+            input: None,
+            output,
+            failure: row.failure,
+            transitions: row.transitions,
+            fuel: row.fuel,
+            parked: row.parked,
+        })
+    }
+
+    /// A page of executions, newest first, without inputs and outputs.
+    /// # Errors
+    /// `RUN0012`.
+    pub fn list(
+        &self,
+        filter: &ListFilter,
+        before: Option<ExecutionId>,
+        limit: usize,
+    ) -> Result<Page<Execution, ExecutionId>, Error> {
+        let mut items = Vec::new();
+        let mut last = before;
+        let mut seen = 0;
+        while seen < SCAN_MAX {
+            let range = match &filter.flow {
+                Some(flow) => Range::FlowExecutions {
+                    flow: flow.clone(),
+                    before: last,
+                },
+                None => Range::Summaries { before: last },
+            };
+            let want = (limit + 1).clamp(64, 1024);
+            let rows = self.shared.reader.scan(&range, want)?;
+            for (key, value) in &rows {
+                seen += 1;
+                let (id, row) = match key {
+                    Key::Summary { execution } => (*execution, rows::decode(value)?),
+                    Key::FlowExecution { execution, .. } => {
+                        let key = Key::Summary {
+                            execution: *execution,
+                        };
+                        let Some(row) = self.shared.reader.get(&key)? else {
+                            continue;
+                        };
+                        (*execution, rows::decode::<SummaryRow>(&row)?)
+                    }
+                    _ => continue,
+                };
+                let fits = filter.status.is_none_or(|s| s.number() == row.status);
+                if fits && items.len() == limit {
+                    return Ok(Page { items, next: last });
+                }
+                last = Some(id);
+                if fits {
+                    items.push(self.execution(id, row, false)?);
+                }
+            }
+            if rows.len() < want {
+                return Ok(Page { items, next: None });
+            }
+        }
+        Ok(Page { items, next: last })
+    }
+
+    /// Ends an execution; returns when that is durable.
+    /// # Errors
+    /// `RUN0001`, `RUN0011`.
+    pub async fn cancel(&self, id: ExecutionId, failure: Failure) -> Result<(), Error> {
+        self.shared
+            .ask(id, Request::Cancel(id, failure))
+            .await
+            .map(|_| ())
+    }
+
+    /// A task ended well. The same answer again is no error.
+    /// # Errors
+    /// `RUN0009`, `RUN0010`, `RUN0016`.
+    pub async fn token_succeed(&self, token: TaskToken, output: Data) -> Result<(), Error> {
+        let bytes = output.len_bytes();
+        if bytes > PAYLOAD_BYTES_MAX {
+            return Err(Error::TooLarge {
+                what: "the output",
+                bytes: bytes as u64,
+                max: PAYLOAD_BYTES_MAX as u64,
+            });
+        }
+        self.answer(token, TokenAnswer::Ended(Ok(output))).await
+    }
+
+    /// A task failed. The same answer again is no error.
+    /// # Errors
+    /// `RUN0009`, `RUN0010`.
+    pub async fn token_fail(&self, token: TaskToken, failure: Failure) -> Result<(), Error> {
+        self.answer(token, TokenAnswer::Ended(Err(failure))).await
+    }
+
+    /// A task is still at work.
+    /// # Errors
+    /// `RUN0009`, `RUN0010`.
+    pub async fn token_heartbeat(&self, token: TaskToken) -> Result<(), Error> {
+        self.answer(token, TokenAnswer::Heartbeat).await
+    }
+
+    async fn answer(&self, token: TaskToken, answer: TokenAnswer) -> Result<(), Error> {
+        self.shared
+            .ask(token.execution, Request::Token(token, answer))
+            .await
+            .map(|_| ())
+    }
+
+    /// Publishes a flow; `triggers` `None`: its endpoints stay as they are.
+    /// # Errors
+    /// `RUN0008`, `RUN0014` to `RUN0016`.
+    pub async fn publish(
+        &self,
+        name: &str,
+        definition: &str,
+        triggers: Option<Vec<HttpTrigger>>,
+    ) -> Result<Published, Error> {
+        self.room()?;
+        self.shared
+            .catalog
+            .publish(name, definition, triggers)
+            .await
+    }
+
+    /// All problems of a definition; nothing is published.
+    #[must_use]
+    pub fn validate(&self, definition: &str) -> Vec<Diagnostic> {
+        self.shared.catalog.validate(definition)
+    }
+
+    /// The newest version of each flow, by name.
+    /// # Errors
+    /// None today.
+    pub fn flows(
+        &self,
+        after: Option<Arc<str>>,
+        limit: usize,
+    ) -> Result<Page<FlowInfo, Arc<str>>, Error> {
+        Ok(self.shared.catalog.flows(after.as_deref(), limit))
+    }
+
+    /// One flow version with its text; `None`: the newest.
+    /// # Errors
+    /// `RUN0002`.
+    pub fn flow(&self, name: &str, version: Option<u32>) -> Result<FlowInfo, Error> {
+        self.shared.catalog.flow(name, version)
+    }
+
+    /// All versions of a flow, oldest first.
+    /// # Errors
+    /// `RUN0002`.
+    pub fn flow_versions(&self, name: &str) -> Result<Vec<FlowInfo>, Error> {
+        self.shared.catalog.flow_versions(name)
+    }
+
+    /// Opens an upload of a module.
+    /// # Errors
+    /// `RUN0006`, `RUN0014`.
+    pub async fn begin_upload(&self, name: &str) -> Result<Upload, Error> {
+        self.room()?;
+        self.shared.catalog.begin_upload(name).await
+    }
+
+    /// The newest version of each module, by name.
+    /// # Errors
+    /// None today.
+    pub fn modules(
+        &self,
+        after: Option<Arc<str>>,
+        limit: usize,
+    ) -> Result<Page<ModuleInfo, Arc<str>>, Error> {
+        Ok(self.shared.catalog.modules(after.as_deref(), limit))
+    }
+
+    /// One module version; `None`: the newest.
+    /// # Errors
+    /// `RUN0003`.
+    pub fn module(&self, name: &str, version: Option<u32>) -> Result<ModuleInfo, Error> {
+        self.shared.catalog.module(name, version)
+    }
+
+    /// Deletes a module that no flow version uses.
+    /// # Errors
+    /// `RUN0003`, `RUN0013`.
+    pub async fn delete_module(&self, name: &str) -> Result<(), Error> {
+        self.shared.catalog.delete_module(name).await
+    }
+
+    /// The flow whose endpoint a request meets, the endpoint, and its path parameters.
+    #[must_use]
+    pub fn trigger(
+        &self,
+        method: &str,
+        path: &str,
+    ) -> Option<(Arc<str>, HttpTrigger, Vec<(String, String)>)> {
+        self.shared.catalog.trigger(method, path)
+    }
+
+    /// Usage by flow and day.
+    /// # Errors
+    /// `RUN0012`.
+    pub fn usage(&self, flow: Option<&str>) -> Result<Vec<UsageRow>, Error> {
+        let range = Range::Usage {
+            flow: flow.map(Into::into),
+        };
+        let mut out: Vec<UsageRow> = Vec::new();
+        for (key, value) in self.shared.reader.scan(&range, 100_000)? {
+            let Key::Usage { flow, day, .. } = key else {
+                continue;
+            };
+            let row: rows::UsageRow = rows::decode(&value)?;
+            let same = out.last().is_some_and(|l| l.flow == flow && l.day == day);
+            if !same {
+                out.push(UsageRow {
+                    flow,
+                    day,
+                    usage: Usage::default(),
+                });
+            }
+            if let Some(last) = out.last_mut() {
+                last.usage.started += row.started;
+                last.usage.transitions += row.transitions;
+                last.usage.attempts += row.attempts;
+                last.usage.fuel += row.fuel;
+                last.usage.step_us += row.step_us;
+                last.usage.bytes += row.bytes;
+            }
+        }
+        Ok(out)
+    }
+
+    /// Counters and gauges of all loops together.
+    #[must_use]
+    pub fn metrics(&self) -> Metrics {
+        self.shared.metrics()
+    }
+
+    /// Whether new work would be taken.
+    /// # Errors
+    /// `RUN0006`, `RUN0007`.
+    pub fn ready(&self) -> Result<(), Error> {
+        if self.shared.is_stopping() {
+            return Err(Error::Stopping);
+        }
+        self.room()
+    }
+
+    /// From now on starts are refused; call before [`crate::shell::Shell::stop`].
+    pub fn close(&self) {
+        self.shared.stopping.store(true, Ordering::Release);
+    }
+
+    fn room(&self) -> Result<(), Error> {
+        match *self.shared.disk_full.lock() {
+            None => Ok(()),
+            Some((free_mib, floor_mib)) => Err(Error::DiskFull {
+                free_mib,
+                floor_mib,
+            }),
+        }
+    }
+}
+
+static TICKETS: AtomicU64 = AtomicU64::new(1);
+
+impl Shared {
+    /// A number that no other request of this process has.
+    pub(crate) fn new_ticket(&self) -> Ticket {
+        Ticket(TICKETS.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// A loop's newest counters.
+    pub(crate) fn put_metrics(&self, index: usize, metrics: Metrics) {
+        if let Some(slot) = self.metrics.get(index) {
+            *slot.lock() = metrics;
+        }
+    }
+
+    fn metrics(&self) -> Metrics {
+        let mut sum = Metrics::default();
+        for slot in &self.metrics {
+            let m = slot.lock().clone();
+            sum.started += m.started;
+            for (a, b) in sum.ended.iter_mut().zip(m.ended) {
+                *a += b;
+            }
+            sum.transitions += m.transitions;
+            sum.attempts += m.attempts;
+            sum.fuel += m.fuel;
+            sum.refused += m.refused;
+            sum.hot += m.hot;
+            sum.open += m.open;
+            sum.steps_running += m.steps_running;
+        }
+        let counts = &self.committer.counts;
+        sum.commits = counts.commits.load(Ordering::Relaxed);
+        sum.commit_bytes = counts.bytes.load(Ordering::Relaxed);
+        sum.commit_us = counts.us.load(Ordering::Relaxed);
+        sum
+    }
+}

@@ -1,0 +1,87 @@
+//! What the orchestrator needs from outside. `cli` plugs these in; the simulation plugs in its own.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use stepwell_flow::Program;
+use stepwell_store::{Reader, Writer};
+use stepwell_types::{Digest, FlowRef, StepOutcome, StepRequest, Timestamp};
+
+use crate::Error;
+use crate::api::ModuleAbout;
+use crate::gate::GateHandle;
+
+/// A step that runs. Dropping it stops it.
+pub type StepFuture = Pin<Box<dyn Future<Output = StepOutcome> + Send>>;
+
+/// Runs steps: the sandbox for modules, the bridges for the rest.
+pub trait StepRunner: Send + Sync {
+    /// Prepares one attempt. For `StepTarget::Wasm` the future is polled once on the
+    /// loop's own thread, outside any runtime's reactor, and must give way within a
+    /// millisecond; after that, and for every other target, it runs on the worker pool.
+    fn run(&self, request: StepRequest, gate: GateHandle) -> StepFuture;
+}
+
+/// Reads time. Only `cli` has a real one.
+pub trait Clock: Send + Sync {
+    /// Wall time; may step in either direction.
+    fn now(&self) -> Timestamp;
+    /// Microseconds since some fixed moment; never steps back.
+    fn monotonic_us(&self) -> u64;
+}
+
+/// Draws randomness. Only `cli` has a real one.
+pub trait Entropy: Send + Sync {
+    /// 16 unpredictable bytes.
+    fn draw(&self) -> [u8; 16];
+}
+
+/// Finds the compiled program of a published flow version.
+pub trait Programs: Send + Sync {
+    /// The program of exactly this version.
+    /// # Errors
+    /// `RUN0002`, or `RUN0012` when the store failed.
+    fn program(&self, flow: &FlowRef) -> Result<Arc<Program>, Error>;
+}
+
+/// A boxed future of a port's answer.
+pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send + 'a>>;
+
+/// Takes uploads in, compiles them apart, and keeps them by digest.
+pub trait ModuleStore: Send + Sync {
+    /// Opens a place for one upload's bytes.
+    fn begin(&self) -> Answer<'_, Box<dyn ModuleUpload>>;
+    /// Removes a module's files; missing ones are no error.
+    fn remove(&self, digest: Digest) -> Answer<'_, ()>;
+    /// Whether the module exports this step function (`None`: the generic world's `run`).
+    fn exports(&self, digest: Digest, function: Option<&str>) -> bool;
+}
+
+/// One upload in flight. Dropping it discards what was written.
+pub trait ModuleUpload: Send {
+    /// Takes the next bytes.
+    fn write<'a>(&'a mut self, chunk: &'a [u8]) -> Answer<'a, ()>;
+    /// Checks and compiles; when it returns, the module is on disk and can run.
+    fn finish(self: Box<Self>) -> Answer<'static, (Digest, ModuleAbout)>;
+}
+
+/// All ports together.
+pub struct Ports {
+    /// Reads what is durable.
+    pub reader: Arc<dyn Reader>,
+    /// The one way in.
+    pub writer: Box<dyn Writer>,
+    /// Runs steps.
+    pub runner: Arc<dyn StepRunner>,
+    /// Keeps modules.
+    pub modules: Arc<dyn ModuleStore>,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Randomness.
+    pub entropy: Arc<dyn Entropy>,
+    /// Called once when a commit failed: must end the process, recovery decides.
+    pub fatal: Arc<dyn Fn(Error) + Send + Sync>,
+    /// Called at the start of each worker-pool thread (to lower its priority, say).
+    pub worker_started: Arc<dyn Fn() + Send + Sync>,
+}

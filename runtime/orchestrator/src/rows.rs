@@ -1,0 +1,167 @@
+//! The orchestrator's own rows as bytes: a version byte, then a compact encoding.
+//!
+//! Events and checkpoints are the interpreter's (`interpreter/codec.rs`); these are
+//! the rows around them.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use stepwell_types::{Data, Digest, ExecutionId, Failure, Timestamp};
+
+use crate::Error;
+
+/// The version of every row kind in this file.
+const VERSION: u8 = 1;
+
+/// What lists and `describe` show of an execution.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct SummaryRow {
+    /// The flow's name.
+    pub flow: Arc<str>,
+    /// Its version.
+    pub version: u32,
+    /// The execution's name; `None`: its id.
+    pub name: Option<Arc<str>>,
+    /// 0 running, 1 succeeded, 2 failed, 3 timed out, 4 aborted.
+    pub status: u8,
+    /// When it was accepted.
+    pub started: Timestamp,
+    /// When it ended.
+    pub ended: Option<Timestamp>,
+    /// Output of a success.
+    pub output: Option<Kept>,
+    /// Error and cause of any other end.
+    pub failure: Option<Failure>,
+    /// Entries into states.
+    pub transitions: u64,
+    /// Fuel.
+    pub fuel: u64,
+    /// Why the engine refuses to go on with it.
+    pub parked: Option<Failure>,
+}
+
+/// A payload in a row, or where it is.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub enum Kept {
+    /// The text itself.
+    Inline(Data),
+    /// A blob row.
+    Blob(Digest),
+}
+
+/// Who has an execution name, and with which input.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub struct NameRow {
+    /// Who.
+    pub execution: ExecutionId,
+    /// Digest of the input's text.
+    pub input: Digest,
+}
+
+/// What must be known of an execution that had work to do when the process died.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HotRow {
+    /// Attempts that were begun after an unclean stop and have not ended:
+    /// entry, attempt, how often begun. See `driver/recover.rs`.
+    pub begun: Vec<(u64, u32, u8)>,
+}
+
+/// A resume point: all events before `seq` are in the state.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct CheckpointRow {
+    /// Number of the first event that is not in the state.
+    pub seq: u64,
+    /// `interpreter::codec`'s bytes.
+    pub state: Vec<u8>,
+    /// Fuel of the attempts before it.
+    pub fuel: u64,
+    /// Time of the newest event before it.
+    pub last_at: Timestamp,
+    /// Journals of the attempts that run: entry, attempt, call, request, answer.
+    pub calls: Vec<(u64, u32, u32, Digest, Option<Vec<u8>>)>,
+}
+
+/// A published flow version.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct FlowRow {
+    /// When.
+    pub published: Timestamp,
+    /// The text as it came.
+    pub definition: Arc<str>,
+    /// Module names as written and what they resolved to.
+    pub modules: Vec<(Arc<str>, Digest)>,
+}
+
+/// A module's versions, oldest first.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct ModuleRow {
+    /// Never empty.
+    pub versions: Vec<ModuleVersion>,
+}
+
+/// One uploaded version.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ModuleVersion {
+    /// Of the `.wasm`.
+    pub digest: Digest,
+    /// When.
+    pub uploaded: Timestamp,
+    /// Bytes of the `.wasm`.
+    pub wasm_bytes: u64,
+    /// Bytes of the artifact.
+    pub artifact_bytes: u64,
+    /// Milliseconds to compile.
+    pub compile_ms: u64,
+    /// Imported interfaces.
+    pub imports: Vec<String>,
+    /// Exported interfaces and functions.
+    pub exports: Vec<String>,
+}
+
+/// A flow's HTTP endpoints: method, path, wait.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct TriggerRow {
+    /// In the order of the publish.
+    pub endpoints: Vec<(Arc<str>, Arc<str>, bool)>,
+}
+
+/// Usage of one flow and day, as one loop counted it since the day began.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UsageRow {
+    /// Executions accepted.
+    pub started: u64,
+    /// Entries into states.
+    pub transitions: u64,
+    /// Attempts ended.
+    pub attempts: u64,
+    /// Fuel.
+    pub fuel: u64,
+    /// Microseconds of steps.
+    pub step_us: u64,
+    /// Payload bytes of steps.
+    pub bytes: u64,
+}
+
+/// The bytes of a row.
+pub fn encode<T: Serialize>(row: &T) -> Vec<u8> {
+    // Into memory, of plain types: the encoder has no way to fail.
+    let mut bytes = vec![VERSION];
+    if let Ok(body) = postcard::to_allocvec(row) {
+        bytes.extend_from_slice(&body);
+    }
+    bytes
+}
+
+/// The row of some bytes.
+/// # Errors
+/// `RUN0012` for damaged bytes or a newer version.
+pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Error> {
+    match bytes.split_first() {
+        Some((&VERSION, body)) => postcard::from_bytes(body)
+            .map_err(|e| Error::Store(format!("a stored row is damaged: {e}"))),
+        Some((v, _)) => Err(Error::Store(format!(
+            "a stored row has version {v}, this release knows {VERSION}"
+        ))),
+        None => Err(Error::Store("a stored row is empty".into())),
+    }
+}

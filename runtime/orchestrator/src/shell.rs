@@ -1,0 +1,330 @@
+//! Threads around the drivers: one tokio loop a core, the commit thread, the worker pool.
+//!
+//! Refuses decisions: it moves messages, time and bytes between the drivers and the ports.
+
+mod event_loop;
+mod inbox;
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use stepwell_store::{Batch, Key, Reader};
+use stepwell_types::id::SHARDS;
+use stepwell_types::{ExecutionId, ShardId};
+use tokio::sync::{mpsc, oneshot};
+
+pub(crate) use inbox::{Inbox, Message};
+
+use crate::Error;
+use crate::catalog::Catalog;
+use crate::committer::Committer;
+use crate::driver::{self, Driver};
+use crate::handle::Orchestrator;
+use crate::ports::Ports;
+use crate::rows;
+use crate::watch::Watchers;
+use event_loop::EventLoop;
+
+/// Bounds and sizes of the whole engine.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Loops: one a core.
+    pub loops: usize,
+    /// Worker-pool threads: one a core.
+    pub workers: usize,
+    /// Each driver's bounds.
+    pub driver: driver::Options,
+    /// Free bytes below which new work is refused.
+    pub disk_floor_bytes: u64,
+}
+
+/// What runs on each loop beside its driver, e.g. the HTTP connections.
+pub type Companion = Arc<
+    dyn Fn(usize, Orchestrator) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync,
+>;
+
+/// The running threads.
+pub struct Shell {
+    loops: Vec<std::thread::JoinHandle<()>>,
+    inboxes: Vec<Inbox>,
+    committer: Arc<Committer>,
+    commit_thread: std::thread::JoinHandle<()>,
+    disk: DiskWatch,
+    pool: tokio::runtime::Runtime,
+}
+
+/// What the handle and every loop share.
+pub(crate) struct Shared {
+    pub inboxes: Vec<Inbox>,
+    pub reader: Arc<dyn Reader>,
+    pub catalog: Catalog,
+    pub committer: Arc<Committer>,
+    pub watchers: Arc<Watchers>,
+    pub clock: Arc<dyn crate::ports::Clock>,
+    pub entropy: Arc<dyn crate::ports::Entropy>,
+    pub stopping: AtomicBool,
+    pub disk_full: parking_lot::Mutex<Option<(u64, u64)>>,
+    pub metrics: Vec<parking_lot::Mutex<crate::api::Metrics>>,
+}
+
+/// The row that says that the last process stopped in good order.
+fn clean_key() -> Key {
+    Key::Meta {
+        name: "clean-stop".into(),
+    }
+}
+
+impl Shell {
+    /// Recovers what the store holds and starts all threads.
+    /// # Errors
+    /// `RUN0012` when the store cannot be read, or the system gives no threads.
+    pub fn start(
+        options: &Options,
+        mut ports: Ports,
+        companion: &Companion,
+    ) -> Result<(Orchestrator, Shell), Error> {
+        let clean = ports.reader.get(&clean_key())?.is_some();
+        let mut begin = Batch::default();
+        begin.delete(clean_key());
+        ports.writer.commit(&[begin])?;
+        let system = |e: std::io::Error| Error::Store(format!("cannot start a thread: {e}"));
+        let (committer, commit_thread) =
+            Committer::start(ports.writer, ports.clock.clone(), ports.fatal.clone())
+                .map_err(system)?;
+        let catalog = Catalog::open(
+            ports.reader.clone(),
+            ports.modules.clone(),
+            committer.clone(),
+            ports.clock.clone(),
+        )?;
+        let count = options.loops.clamp(1, usize::from(SHARDS));
+        let (inboxes, receivers): (Vec<_>, Vec<_>) = (0..count).map(|_| Inbox::new()).unzip();
+        let shared = Arc::new(Shared {
+            inboxes: inboxes.clone(),
+            reader: ports.reader.clone(),
+            catalog,
+            committer: committer.clone(),
+            watchers: Arc::new(Watchers::default()),
+            clock: ports.clock.clone(),
+            entropy: ports.entropy.clone(),
+            stopping: AtomicBool::new(false),
+            disk_full: parking_lot::Mutex::new(None),
+            metrics: (0..count).map(|_| parking_lot::Mutex::default()).collect(),
+        });
+        let started = ports.worker_started.clone();
+        let pool = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(options.workers.max(1))
+            .thread_name("worker")
+            .on_thread_start(move || started())
+            .enable_all()
+            .build()
+            .map_err(system)?;
+        let orchestrator = Orchestrator::new(shared.clone());
+        let mut loops = Vec::new();
+        for (index, receiver) in receivers.into_iter().enumerate() {
+            let driver = recovered_driver(index, count, clean, options, &ports_view(&shared))?;
+            let event_loop = EventLoop::new(
+                index,
+                driver,
+                receiver,
+                shared.clone(),
+                ports.runner.clone(),
+                pool.handle().clone(),
+                ports.fatal.clone(),
+            );
+            let beside = companion(index, orchestrator.clone());
+            loops.push(spawn_loop(index, event_loop, beside, &committer).map_err(system)?);
+        }
+        let disk = DiskWatch::start(shared, options.disk_floor_bytes).map_err(system)?;
+        let shell = Shell {
+            loops,
+            inboxes,
+            committer,
+            commit_thread,
+            disk,
+            pool,
+        };
+        Ok((orchestrator, shell))
+    }
+
+    /// Stops in good order: no step begins, running ones get `grace` to end, what
+    /// they leave is committed. Blocks for at most about `grace`.
+    pub fn stop(self, grace: Duration) {
+        let (done, all_done) = mpsc::unbounded_channel();
+        for inbox in &self.inboxes {
+            inbox.send(Message::Stop {
+                grace,
+                done: done.clone(),
+            });
+        }
+        drop(done);
+        drop(all_done);
+        for thread in self.loops {
+            let _ = thread.join();
+        }
+        self.disk.stop();
+        let mut clean = Batch::default();
+        clean.put(clean_key(), rows::encode(&true));
+        self.committer.submit(clean, Box::new(|| {}));
+        self.committer.close();
+        let _ = self.commit_thread.join();
+        self.pool.shutdown_background();
+    }
+}
+
+/// What a driver is built from.
+struct PortsView {
+    reader: Arc<dyn Reader>,
+    programs: Arc<dyn crate::ports::Programs>,
+    now: stepwell_types::Timestamp,
+}
+
+fn ports_view(shared: &Arc<Shared>) -> PortsView {
+    PortsView {
+        reader: shared.reader.clone(),
+        programs: shared.catalog.programs(),
+        now: shared.clock.now(),
+    }
+}
+
+fn recovered_driver(
+    index: usize,
+    count: usize,
+    clean: bool,
+    options: &Options,
+    view: &PortsView,
+) -> Result<Driver, Error> {
+    let shards: Vec<_> = (0..SHARDS)
+        .filter(|s| usize::from(*s) % count == index)
+        .filter_map(|s| u8::try_from(s).ok().map(ShardId))
+        .collect();
+    let mut driver = Driver::new(
+        u8::try_from(index).unwrap_or(u8::MAX),
+        &shards,
+        options.driver.clone(),
+        view.reader.clone(),
+        view.programs.clone(),
+    );
+    driver.recover(clean, view.now)?;
+    Ok(driver)
+}
+
+thread_local! {
+    /// The loop that this thread runs, if it runs one.
+    static LOOP: std::cell::Cell<Option<usize>> = const { std::cell::Cell::new(None) };
+}
+
+/// The loop that the caller runs on, if any.
+pub(crate) fn current_loop() -> Option<usize> {
+    LOOP.with(std::cell::Cell::get)
+}
+
+fn spawn_loop(
+    index: usize,
+    event_loop: EventLoop,
+    beside: Pin<Box<dyn Future<Output = ()> + Send>>,
+    committer: &Arc<Committer>,
+) -> std::io::Result<std::thread::JoinHandle<()>> {
+    let (sleeps, wakes) = (committer.clone(), committer.clone());
+    committer.loop_wakes();
+    let last = committer.clone();
+    std::thread::Builder::new()
+        .name(format!("loop-{index}"))
+        .spawn(move || {
+            LOOP.with(|l| l.set(Some(index)));
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .on_thread_park(move || sleeps.loop_sleeps())
+                .on_thread_unpark(move || wakes.loop_wakes())
+                .event_interval(31)
+                .build();
+            if let Ok(runtime) = runtime {
+                runtime.spawn(beside);
+                runtime.block_on(event_loop.run());
+            }
+            last.loop_sleeps();
+        })
+}
+
+/// The shard that an execution of this name lives on, or any of the caller's loop.
+pub(crate) fn shard_for(flow: &str, name: Option<&str>, loops: usize, random: u8) -> ShardId {
+    if let Some(name) = name {
+        return ShardId::of_name(flow, name);
+    }
+    let any = random & 63;
+    match current_loop() {
+        None => ShardId(any),
+        Some(index) => {
+            let step = u8::try_from(loops).unwrap_or(1).max(1);
+            let base = any - any % step;
+            let shard = base + u8::try_from(index).unwrap_or(0);
+            ShardId(if shard < 64 { shard } else { shard % step })
+        }
+    }
+}
+
+/// The loop that owns an execution.
+pub(crate) fn loop_of(id: ExecutionId, loops: usize) -> usize {
+    usize::from(id.shard().0) % loops
+}
+
+/// Looks at the free space now and then, and closes admission before it is gone.
+struct DiskWatch {
+    quit: std::sync::mpsc::Sender<()>,
+    thread: std::thread::JoinHandle<()>,
+}
+
+impl DiskWatch {
+    fn start(shared: Arc<Shared>, floor: u64) -> std::io::Result<DiskWatch> {
+        let (quit, quitting) = std::sync::mpsc::channel::<()>();
+        let thread = std::thread::Builder::new()
+            .name("disk-watch".into())
+            .spawn(move || {
+                loop {
+                    let full = match shared.reader.free_bytes() {
+                        Ok(free) if free < floor => Some((free >> 20, floor >> 20)),
+                        _ => None,
+                    };
+                    let was = std::mem::replace(&mut *shared.disk_full.lock(), full);
+                    if was.is_some() != full.is_some() {
+                        match full {
+                            Some((free_mib, floor_mib)) => tracing::error!(
+                                free_mib,
+                                floor_mib,
+                                "the disk is almost full: new work is refused until there is room"
+                            ),
+                            None => tracing::info!("there is room on the disk again"),
+                        }
+                    }
+                    for inbox in &shared.inboxes {
+                        inbox.send(Message::Disk(full));
+                    }
+                    let wait = Duration::from_millis(500);
+                    if quitting.recv_timeout(wait)
+                        != Err(std::sync::mpsc::RecvTimeoutError::Timeout)
+                    {
+                        return;
+                    }
+                }
+            })?;
+        Ok(DiskWatch { quit, thread })
+    }
+
+    fn stop(self) {
+        drop(self.quit);
+        let _ = self.thread.join();
+    }
+}
+
+impl Shared {
+    /// Whether starts are refused because the process is about to end.
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Acquire)
+    }
+}
+
+/// A reply to come.
+pub(crate) type ReplyTo = oneshot::Sender<driver::Reply>;

@@ -1,0 +1,351 @@
+//! One loop: its inbox, its driver's work and outputs, and when to seal and to sleep.
+
+use std::collections::HashMap;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
+use stepwell_types::{
+    BridgeCall, EntryId, ExecutionId, Failure, Spent, StepOutcome, StepRequest,
+};
+use tokio::sync::{mpsc, oneshot};
+
+use super::{Message, ReplyTo, Shared};
+use crate::Error;
+use crate::driver::{Driver, Output, Reply, Request, Ticket};
+use crate::gate::{GateHandle, GateKeeper, Verdict, VerdictFuture};
+use crate::ports::StepRunner;
+
+/// Messages taken in one go, before work.
+const INBOX_TURN: usize = 256;
+/// Microseconds of work before connections get a turn.
+const WORK_US: u64 = 1_000;
+/// Age in microseconds at which an open batch is handed over although work goes on.
+const SEAL_US: u64 = 1_000;
+/// Longest sleep: a wall clock that stepped is noticed after this.
+const SLEEP_MAX: Duration = Duration::from_millis(500);
+
+/// One driver with its surroundings.
+pub(super) struct EventLoop {
+    index: usize,
+    driver: Driver,
+    inbox: mpsc::UnboundedReceiver<Message>,
+    shared: Arc<Shared>,
+    runner: Arc<dyn StepRunner>,
+    gate: GateHandle,
+    pool: tokio::runtime::Handle,
+    fatal: Arc<dyn Fn(Error) + Send + Sync>,
+    replies: HashMap<Ticket, ReplyTo>,
+    tasks: HashMap<(ExecutionId, EntryId, u32), tokio::task::AbortHandle>,
+    /// When the oldest unsealed record came, in monotonic microseconds.
+    unsealed_since: Option<u64>,
+    stop_at_us: Option<u64>,
+    stopped: Option<mpsc::UnboundedSender<()>>,
+}
+
+impl EventLoop {
+    pub fn new(
+        index: usize,
+        driver: Driver,
+        inbox: mpsc::UnboundedReceiver<Message>,
+        shared: Arc<Shared>,
+        runner: Arc<dyn StepRunner>,
+        pool: tokio::runtime::Handle,
+        fatal: Arc<dyn Fn(Error) + Send + Sync>,
+    ) -> EventLoop {
+        let gate = Arc::new(LoopGate {
+            shared: shared.clone(),
+        });
+        EventLoop {
+            index,
+            driver,
+            inbox,
+            shared,
+            runner,
+            gate,
+            pool,
+            fatal,
+            replies: HashMap::new(),
+            tasks: HashMap::new(),
+            unsealed_since: None,
+            stop_at_us: None,
+            stopped: None,
+        }
+    }
+
+    /// Runs until stopped.
+    pub async fn run(mut self) {
+        loop {
+            for _ in 0..INBOX_TURN {
+                match self.inbox.try_recv() {
+                    Ok(message) => self.take(message),
+                    Err(_) => break,
+                }
+            }
+            let now = self.shared.clock.now();
+            if self.driver.next_tick().is_some_and(|at| at <= now)
+                && let Err(e) = self.driver.tick(now)
+            {
+                (self.fatal)(e);
+                return;
+            }
+            self.work();
+            self.seal();
+            if self.is_done() {
+                break;
+            }
+            if self.driver.has_work() {
+                tokio::task::yield_now().await;
+                continue;
+            }
+            let wait = self.sleep_for();
+            tokio::select! {
+                biased;
+                message = self.inbox.recv() => match message {
+                    Some(message) => self.take(message),
+                    None => break,
+                },
+                () = tokio::time::sleep(wait) => {}
+            }
+        }
+        self.shared.put_metrics(self.index, self.driver.metrics());
+        drop(self.stopped);
+    }
+
+    /// Some of the ready work, and everything that it wants done.
+    fn work(&mut self) {
+        let begun = self.shared.clock.monotonic_us();
+        self.drain();
+        while self.driver.work(self.shared.clock.now()) {
+            self.drain();
+            if self.shared.clock.monotonic_us() - begun >= WORK_US {
+                break;
+            }
+        }
+        self.drain();
+    }
+
+    /// Hands the open batch over when there is nothing more to add, or it is old.
+    fn seal(&mut self) {
+        if !self.driver.has_unsealed() {
+            self.unsealed_since = None;
+            return;
+        }
+        let now = self.shared.clock.monotonic_us();
+        let since = *self.unsealed_since.get_or_insert(now);
+        if self.driver.has_work() && now - since < SEAL_US {
+            return;
+        }
+        self.unsealed_since = None;
+        if let Some((number, batch)) = self.driver.seal() {
+            let inbox = self.shared.inboxes.get(self.index).cloned();
+            self.shared.committer.submit(
+                batch,
+                Box::new(move || {
+                    if let Some(inbox) = inbox {
+                        inbox.send(Message::Committed(number));
+                    }
+                }),
+            );
+        }
+    }
+
+    fn take(&mut self, message: Message) {
+        let now = self.shared.clock.now();
+        match message {
+            Message::Request(ticket, request, reply_to) => {
+                self.replies.insert(ticket, reply_to);
+                self.driver.request(ticket, request, now);
+            }
+            Message::Forget(ticket, id) => {
+                self.replies.remove(&ticket);
+                self.driver.forget(ticket, id);
+            }
+            Message::StepEnded(id, entry, attempt, outcome) => {
+                self.tasks.remove(&(id, entry, attempt));
+                self.driver.step_ended(id, entry, attempt, *outcome, now);
+            }
+            Message::Answered(call, answer) => self.driver.call_answered(&call, answer, now),
+            Message::Committed(number) => {
+                let changed = self.driver.committed(number, now);
+                self.shared.watchers.announce(&changed);
+                self.shared.put_metrics(self.index, self.driver.metrics());
+            }
+            Message::Disk(full) => self.driver.set_disk(full),
+            Message::Stop { grace, done } => {
+                self.driver.stop();
+                let grace = u64::try_from(grace.as_micros()).unwrap_or(u64::MAX);
+                self.stop_at_us =
+                    Some(self.shared.clock.monotonic_us().saturating_add(grace));
+                self.stopped = Some(done);
+            }
+        }
+    }
+
+    /// Carries out what the driver wants done.
+    fn drain(&mut self) {
+        while let Some(output) = self.driver.output() {
+            match output {
+                Output::Run(request) => self.run_step(*request),
+                Output::Abort {
+                    execution,
+                    entry,
+                    attempt,
+                } => {
+                    if let Some(task) = self.tasks.remove(&(execution, entry, attempt)) {
+                        task.abort();
+                    }
+                }
+                Output::Reply(ticket, reply) => {
+                    if let Some(to) = self.replies.remove(&ticket) {
+                        // Whoever asked may be gone; the log remembers the answer.
+                        let _ = to.send(reply);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Polls a module's step once right here; moves it to the pool if it needs longer.
+    fn run_step(&mut self, request: StepRequest) {
+        let (id, entry, attempt) = (request.execution, request.entry, request.attempt);
+        let leaves = request.target.leaves();
+        let future = self.runner.run(request, self.gate.clone());
+        let mut future = Box::pin(AssertUnwindSafe(future).catch_unwind());
+        if !leaves {
+            let mut context = Context::from_waker(Waker::noop());
+            if let Poll::Ready(outcome) = future.as_mut().poll(&mut context) {
+                let now = self.shared.clock.now();
+                let outcome = outcome.unwrap_or_else(|_| panicked());
+                self.driver.step_ended(id, entry, attempt, outcome, now);
+                return;
+            }
+        }
+        self.driver.step_pending(id, entry, attempt);
+        let inbox = self.shared.inboxes.get(self.index).cloned();
+        let task = self.pool.spawn(async move {
+            let outcome = future.await.unwrap_or_else(|_| panicked());
+            if let Some(inbox) = inbox {
+                inbox.send(Message::StepEnded(id, entry, attempt, Box::new(outcome)));
+            }
+        });
+        self.tasks
+            .insert((id, entry, attempt), task.abort_handle());
+    }
+
+    /// How long nothing is due.
+    fn sleep_for(&self) -> Duration {
+        let now = self.shared.clock.now();
+        let timer = self
+            .driver
+            .next_tick()
+            .map_or(SLEEP_MAX, |at| Duration::from_millis(at.since_ms(now)));
+        let mut wait = timer.min(SLEEP_MAX);
+        if let Some(stop) = self.stop_at_us {
+            let left = stop.saturating_sub(self.shared.clock.monotonic_us());
+            wait = wait.min(Duration::from_micros(left));
+        }
+        wait
+    }
+
+    /// Stopping, and everything is durable or out of time.
+    fn is_done(&mut self) -> bool {
+        let Some(stop_at) = self.stop_at_us else {
+            return false;
+        };
+        let late = self.shared.clock.monotonic_us() >= stop_at;
+        if late {
+            for (_, task) in self.tasks.drain() {
+                task.abort();
+            }
+        }
+        let quiet = self.driver.steps_running() == 0 || late;
+        quiet && !self.driver.has_unsealed() && (self.driver.undurable_bytes() == 0)
+    }
+}
+
+/// The outcome of a step whose host code panicked: one execution's trouble, not ours.
+fn panicked() -> StepOutcome {
+    StepOutcome {
+        result: Err(Failure::new(
+            "Stepwell.EngineFault",
+            "the step runner panicked; please report it",
+        )),
+        spent: Spent::default(),
+        logs: Vec::new(),
+    }
+}
+
+/// The gate of every loop: sends the call to the loop that owns its execution.
+struct LoopGate {
+    shared: Arc<Shared>,
+}
+
+impl GateKeeper for LoopGate {
+    fn admit(&self, call: BridgeCall) -> VerdictFuture {
+        let shared = self.shared.clone();
+        Box::pin(async move {
+            let id = call.execution;
+            match shared.ask(id, Request::Gate(call)).await {
+                Ok(Reply::Gate(verdict)) => verdict,
+                _ => Verdict::Stopped,
+            }
+        })
+    }
+
+    fn answered(&self, call: BridgeCall, answer: Vec<u8>) {
+        if let Some(inbox) = self.shared.inbox_of(call.execution) {
+            inbox.send(Message::Answered(call, answer));
+        }
+    }
+}
+
+impl Shared {
+    /// The inbox of the loop that owns an execution.
+    pub(crate) fn inbox_of(&self, id: ExecutionId) -> Option<&super::Inbox> {
+        self.inboxes.get(super::loop_of(id, self.inboxes.len()))
+    }
+
+    /// Asks the loop that owns `id`; the answer comes when it is durable.
+    pub(crate) async fn ask(&self, id: ExecutionId, request: Request) -> Result<Reply, Error> {
+        let ticket = self.new_ticket();
+        let (reply_to, reply) = oneshot::channel();
+        let inbox = self.inbox_of(id).ok_or(Error::Stopping)?;
+        if !inbox.send(Message::Request(ticket, request, reply_to)) {
+            return Err(Error::Stopping);
+        }
+        let mut guard = Forgetting {
+            shared: self,
+            ticket,
+            id,
+            armed: true,
+        };
+        let reply = reply.await;
+        guard.armed = false;
+        match reply {
+            Ok(Reply::Refused(e)) => Err(e),
+            Ok(reply) => Ok(reply),
+            Err(_) => Err(Error::Stopping),
+        }
+    }
+}
+
+/// Tells the loop when whoever asked has gone, so that no ticket is kept for ever.
+struct Forgetting<'a> {
+    shared: &'a Shared,
+    ticket: Ticket,
+    id: ExecutionId,
+    armed: bool,
+}
+
+impl Drop for Forgetting<'_> {
+    fn drop(&mut self) {
+        if self.armed
+            && let Some(inbox) = self.shared.inbox_of(self.id)
+        {
+            inbox.send(Message::Forget(self.ticket, self.id));
+        }
+    }
+}

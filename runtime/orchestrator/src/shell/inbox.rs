@@ -1,0 +1,48 @@
+//! What reaches a loop from outside: other threads, connections, the commit thread.
+
+use std::time::Duration;
+
+use stepwell_types::{BridgeCall, EntryId, ExecutionId, StepOutcome};
+use tokio::sync::mpsc;
+
+use super::ReplyTo;
+use crate::driver::{Request, Ticket};
+
+/// One message to a loop.
+pub(crate) enum Message {
+    /// Somebody asks.
+    Request(Ticket, Request, ReplyTo),
+    /// Somebody no longer waits.
+    Forget(Ticket, ExecutionId),
+    /// An attempt on the worker pool ended.
+    StepEnded(ExecutionId, EntryId, u32, Box<StepOutcome>),
+    /// A bridge got its answer.
+    Answered(BridgeCall, Vec<u8>),
+    /// Batches up to this one are durable.
+    Committed(u64),
+    /// Free and floor MiB when the disk is almost full.
+    Disk(Option<(u64, u64)>),
+    /// Stop in good order.
+    Stop {
+        /// How long running steps may take.
+        grace: Duration,
+        /// Dropped when the loop has stopped.
+        done: mpsc::UnboundedSender<()>,
+    },
+}
+
+/// The sending side.
+#[derive(Clone)]
+pub(crate) struct Inbox(mpsc::UnboundedSender<Message>);
+
+impl Inbox {
+    pub fn new() -> (Inbox, mpsc::UnboundedReceiver<Message>) {
+        let (send, receive) = mpsc::unbounded_channel();
+        (Inbox(send), receive)
+    }
+
+    /// `false`: the loop is gone.
+    pub fn send(&self, message: Message) -> bool {
+        self.0.send(message).is_ok()
+    }
+}
