@@ -4,8 +4,8 @@
 //! drag long-lived ones through every merge.
 
 use rocksdb::{
-    BlockBasedOptions, Cache, ColumnFamilyDescriptor, DBCompressionType, DBRecoveryMode, LogLevel,
-    Options as Rocks, SliceTransform,
+    BlockBasedIndexType, BlockBasedOptions, Cache, ColumnFamilyDescriptor, DBCompressionType,
+    DBRecoveryMode, LogLevel, LruCacheOptions, Options as Rocks, SliceTransform,
 };
 
 use crate::Options;
@@ -95,7 +95,11 @@ pub(crate) fn database(options: &Options, create: bool) -> Result<Rocks, rocksdb
 
 /// All columns with their settings, for opening.
 pub(crate) fn descriptors(options: &Options) -> Vec<ColumnFamilyDescriptor> {
-    let cache = Cache::new_lru_cache(options.cache_bytes);
+    // In few parts: what is larger than its part of the cache is never kept in it.
+    let mut parts = LruCacheOptions::default();
+    parts.set_capacity(options.cache_bytes);
+    parts.set_num_shard_bits(2);
+    let cache = Cache::new_lru_cache_opts(&parts);
     Column::ALL
         .into_iter()
         .map(|column| ColumnFamilyDescriptor::new(column.name(), settings(column, options, &cache)))
@@ -161,7 +165,13 @@ fn table(cache: &Cache) -> BlockBasedOptions {
     // name, touch no file, however many finished executions there are.
     table.set_bloom_filter(10.0, false);
     table.set_optimize_filters_for_memory(true);
-    // Indexes and filters grow with the data: inside the cache they have its bound.
+    // Indexes and filters grow with the data: inside the cache they have its bound, and
+    // in small parts only those in use are held. In one piece, the filter of a large
+    // file is megabytes that each read would fetch again.
+    table.set_index_type(BlockBasedIndexType::TwoLevelIndexSearch);
+    table.set_partition_filters(true);
+    table.set_metadata_block_size(8 << 10);
+    table.set_pin_top_level_index_and_filter(true);
     table.set_cache_index_and_filter_blocks(true);
     table.set_cache_index_and_filter_blocks_with_high_priority(true);
     table.set_pin_l0_filter_and_index_blocks_in_cache(true);
