@@ -1,1 +1,18 @@
-//! Placeholder.
+//! The host's doors to guests: one file per WIT interface, and the bridges to outside systems.
+//!
+//! Refuses to hold a `Writer`: what a call leaves behind goes through the [`Gate`].
+//! Refuses to grant by default: no directory, no environment, no network address of the machine's own.
+
+pub mod answer;
+pub mod bindings;
+pub mod error;
+pub mod gate;
+pub mod host;
+pub mod http;
+pub mod log;
+pub mod wasi;
+
+pub use error::Error;
+pub use gate::{Gate, OpenGate, Verdict};
+pub use host::{Host, HostView, link};
+pub use http::{HttpBridge, HttpOptions};

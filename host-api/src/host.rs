@@ -1,0 +1,114 @@
+//! What an attempt's host calls work on, and how they are offered to guests.
+//!
+//! Refuses to cost anything for a capability that a module doesn't use: logs and
+//! WASI are made on first use.
+
+use std::sync::Arc;
+
+use stepwell_types::{LogLine, Timestamp};
+use wasmtime::component::{HasData, Linker};
+use wasmtime_wasi::{WasiCtxView, WasiView};
+
+use crate::Error;
+use crate::bindings::stepwell::log::log;
+use crate::log::{LogLimits, Logs};
+use crate::wasi::{Grants, Wasi};
+
+/// The host's side of one attempt.
+pub struct Host {
+    pub(crate) logs: Logs,
+    seed: u64,
+    started: Timestamp,
+    grants: Arc<Grants>,
+    wasi: Option<Box<Wasi>>,
+}
+
+impl Host {
+    /// The host's side of an attempt that started at `started`; `seed` feeds its randomness.
+    #[must_use]
+    pub fn new(seed: u64, started: Timestamp, logs: LogLimits, grants: Arc<Grants>) -> Host {
+        Host {
+            logs: Logs::new(logs),
+            seed,
+            started,
+            grants,
+            wasi: None,
+        }
+    }
+
+    /// What the guest logged so far; the log starts anew.
+    #[must_use]
+    pub fn take_logs(&mut self) -> Vec<LogLine> {
+        if let Some(wasi) = &self.wasi {
+            wasi.flush_lines();
+        }
+        self.logs.take()
+    }
+
+    /// The WASI state, made on the first WASI call.
+    pub fn wasi(&mut self) -> WasiCtxView<'_> {
+        let logs = self.logs.shared();
+        self.wasi
+            .get_or_insert_with(|| Box::new(Wasi::new(self.seed, self.started, logs, &self.grants)))
+            .view()
+    }
+}
+
+/// A store's data that holds a [`Host`].
+pub trait HostView: WasiView + 'static {
+    /// The host's side of the attempt that this store runs.
+    fn host(&mut self) -> &mut Host;
+}
+
+struct Doors;
+
+impl HasData for Doors {
+    type Data<'a> = &'a mut Host;
+}
+
+/// Offers every host interface to the guests that `linker` will make.
+/// # Errors
+/// `HOST0003`.
+pub fn link<T: HostView>(linker: &mut Linker<T>) -> Result<(), Error> {
+    let link_all = |linker: &mut Linker<T>| {
+        wasmtime_wasi::p2::add_to_linker_async(linker)?;
+        log::add_to_linker::<T, Doors>(linker, T::host)
+    };
+    link_all(linker).map_err(|e| Error::Link {
+        detail: format!("{e:#}"),
+    })
+}
+
+/// The interfaces that the host offers, without version, for messages.
+///
+/// WASI ones in any version 0.2.x.
+pub const OFFERED: &[&str] = &[
+    "stepwell:log/log",
+    "wasi:cli/environment",
+    "wasi:cli/exit",
+    "wasi:cli/stderr",
+    "wasi:cli/stdin",
+    "wasi:cli/stdout",
+    "wasi:cli/terminal-input",
+    "wasi:cli/terminal-output",
+    "wasi:cli/terminal-stderr",
+    "wasi:cli/terminal-stdin",
+    "wasi:cli/terminal-stdout",
+    "wasi:clocks/monotonic-clock",
+    "wasi:clocks/wall-clock",
+    "wasi:filesystem/preopens",
+    "wasi:filesystem/types",
+    "wasi:io/error",
+    "wasi:io/poll",
+    "wasi:io/streams",
+    "wasi:random/insecure",
+    "wasi:random/insecure-seed",
+    "wasi:random/random",
+    "wasi:sockets/instance-network",
+    "wasi:sockets/ip-name-lookup",
+    "wasi:sockets/network",
+    "wasi:sockets/tcp",
+    "wasi:sockets/tcp-create-socket",
+    "wasi:sockets/udp",
+    "wasi:sockets/udp-create-socket",
+];

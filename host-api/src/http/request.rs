@@ -1,0 +1,199 @@
+//! From the step's input to a typed request: nothing that a step wrote reaches the wire unchecked.
+//!
+//! Refuses hop-by-hop headers, unknown methods, credentials in the URL and what is over a limit.
+
+use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use reqwest::{Method, Url};
+use serde_json::Value;
+use stepwell_types::{Digest, Failure, HttpCall, StepRequest};
+
+/// Most headers of one request.
+const HEADERS_MAX: usize = 100;
+/// Most bytes of all header names and values of one request.
+const HEADER_BYTES_MAX: usize = 64 << 10;
+/// Longest URL, in bytes.
+const URL_BYTES_MAX: usize = 8 << 10;
+/// Longest wait that a call may ask for, in milliseconds.
+const TIMEOUT_MS_MAX: u64 = 900_000;
+/// How long a call may take if it doesn't say, in milliseconds.
+const TIMEOUT_MS: u64 = 30_000;
+/// Largest response if the call doesn't say, in bytes.
+const RESPONSE_BYTES: u64 = 1 << 20;
+
+/// Headers that belong to the connection or are made by the client itself.
+const REFUSED: &[&str] = &[
+    "connection",
+    "content-length",
+    "expect",
+    "host",
+    "keep-alive",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+
+/// A checked request.
+#[derive(Debug, Clone)]
+pub(crate) struct Checked {
+    pub(crate) method: Method,
+    pub(crate) url: Url,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Vec<u8>,
+    pub(crate) timeout_ms: u64,
+    pub(crate) response_bytes_max: u64,
+}
+
+/// The limits of the host that a call cannot raise.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Ceilings {
+    pub(crate) request_bytes: u64,
+    pub(crate) response_bytes: u64,
+}
+
+/// Reads and checks the input of an `http:request` task.
+///
+/// # Errors
+/// `Stepwell.HttpInvalidRequest`, as the step's failure.
+pub(crate) fn check(request: &StepRequest, ceilings: Ceilings) -> Result<Checked, Failure> {
+    let call: HttpCall = serde_json::from_str(request.input.text())
+        .map_err(|e| invalid(format!("the input is no HTTP call: {e}")))?;
+    let method = method(&call.method)?;
+    let url = url(&call.url)?;
+    let mut headers = headers(&call)?;
+    let body = body(&call, &mut headers)?;
+    if body.len() as u64 > ceilings.request_bytes {
+        return Err(invalid(format!(
+            "the body has {} bytes, the limit is {}",
+            body.len(),
+            ceilings.request_bytes
+        )));
+    }
+    let safe = matches!(method, Method::GET | Method::HEAD | Method::OPTIONS);
+    let key = HeaderName::from_static("idempotency-key");
+    if !safe && !headers.contains_key(&key) {
+        let value = HeaderValue::from_str(&request.idempotency_key(0))
+            .map_err(|_| invalid("the idempotency key is no header value"))?;
+        headers.insert(key, value);
+    }
+    let timeout_ms = call.timeout_ms.unwrap_or(TIMEOUT_MS);
+    if !(1..=TIMEOUT_MS_MAX).contains(&timeout_ms) {
+        return Err(invalid(format!("timeout_ms must be 1 to {TIMEOUT_MS_MAX}")));
+    }
+    Ok(Checked {
+        method,
+        url,
+        headers,
+        body,
+        timeout_ms,
+        response_bytes_max: call
+            .response_bytes_max
+            .unwrap_or(RESPONSE_BYTES)
+            .min(ceilings.response_bytes),
+    })
+}
+
+impl Checked {
+    /// Names this request: another digest on replay is another request.
+    pub(crate) fn digest(&self) -> Digest {
+        let mut bytes = Vec::with_capacity(self.body.len() + 256);
+        for part in [self.method.as_str(), self.url.as_str()] {
+            bytes.extend((part.len() as u64).to_be_bytes());
+            bytes.extend(part.as_bytes());
+        }
+        for (name, value) in &self.headers {
+            bytes.extend((name.as_str().len() as u64).to_be_bytes());
+            bytes.extend(name.as_str().as_bytes());
+            bytes.extend((value.len() as u64).to_be_bytes());
+            bytes.extend(value.as_bytes());
+        }
+        bytes.extend((self.body.len() as u64).to_be_bytes());
+        bytes.extend(&self.body);
+        Digest::of(&bytes)
+    }
+}
+
+fn invalid(cause: impl Into<std::sync::Arc<str>>) -> Failure {
+    Failure::new("Stepwell.HttpInvalidRequest", cause)
+}
+
+fn method(text: &str) -> Result<Method, Failure> {
+    const KNOWN: [Method; 7] = [
+        Method::GET,
+        Method::POST,
+        Method::PUT,
+        Method::PATCH,
+        Method::DELETE,
+        Method::HEAD,
+        Method::OPTIONS,
+    ];
+    KNOWN
+        .into_iter()
+        .find(|m| m.as_str() == text)
+        .ok_or_else(|| invalid("the method must be GET, POST, PUT, PATCH, DELETE, HEAD or OPTIONS"))
+}
+
+fn url(text: &str) -> Result<Url, Failure> {
+    if text.len() > URL_BYTES_MAX {
+        return Err(invalid(format!("the URL is over {URL_BYTES_MAX} bytes")));
+    }
+    let url = Url::parse(text).map_err(|e| invalid(format!("the URL is wrong: {e}")))?;
+    if !matches!(url.scheme(), "http" | "https") {
+        return Err(invalid("the URL must begin with http:// or https://"));
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(invalid(
+            "credentials in the URL would end up in logs; use an Authorization header",
+        ));
+    }
+    Ok(url)
+}
+
+fn headers(call: &HttpCall) -> Result<HeaderMap, Failure> {
+    if call.headers.len() > HEADERS_MAX {
+        return Err(invalid(format!("more than {HEADERS_MAX} headers")));
+    }
+    let mut bytes = 0;
+    let mut headers = HeaderMap::with_capacity(call.headers.len() + 2);
+    for (name, value) in &call.headers {
+        let Value::String(value) = value else {
+            return Err(invalid(format!("header `{name}` must be a string")));
+        };
+        bytes += name.len() + value.len();
+        if bytes > HEADER_BYTES_MAX {
+            return Err(invalid(format!("headers over {HEADER_BYTES_MAX} bytes")));
+        }
+        // The value isn't repeated in messages: it may be a secret.
+        let parsed = HeaderName::from_bytes(name.as_bytes())
+            .map_err(|_| invalid(format!("`{name}` is no header name")))?;
+        if REFUSED.contains(&parsed.as_str()) {
+            return Err(invalid(format!(
+                "header `{name}` belongs to the connection"
+            )));
+        }
+        let value = HeaderValue::from_str(value)
+            .map_err(|_| invalid(format!("header `{name}` has characters that can't be sent")))?;
+        if headers.insert(parsed, value).is_some() {
+            return Err(invalid(format!("header `{name}` is given twice")));
+        }
+    }
+    Ok(headers)
+}
+
+fn body(call: &HttpCall, headers: &mut HeaderMap) -> Result<Vec<u8>, Failure> {
+    let (bytes, kind) = match &call.body {
+        None | Some(Value::Null) => return Ok(Vec::new()),
+        Some(Value::String(text)) => (text.clone().into_bytes(), "text/plain; charset=utf-8"),
+        Some(value) => (
+            serde_json::to_vec(value).map_err(|e| invalid(e.to_string()))?,
+            "application/json",
+        ),
+    };
+    headers
+        .entry(CONTENT_TYPE)
+        .or_insert(HeaderValue::from_static(kind));
+    Ok(bytes)
+}

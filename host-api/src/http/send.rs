@@ -1,0 +1,172 @@
+//! Sends a checked request: each hop is judged, redirects are followed by hand.
+//!
+//! Refuses more than five redirects, and hands no credentials to another host.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::header::{
+    AUTHORIZATION, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_TYPE, COOKIE, LOCATION,
+};
+use reqwest::{Client, Method, StatusCode, Url};
+use stepwell_types::Failure;
+
+use super::policy::{Place, Policy};
+use super::request::Checked;
+use super::resolver::{Denied, Resolver};
+use super::response::{self, Received};
+use crate::Error;
+
+/// Most redirects that are followed.
+const REDIRECTS_MAX: usize = 5;
+/// How long a connection may take to be made.
+const CONNECT: Duration = Duration::from_secs(10);
+/// How long an idle connection is kept for the next call.
+const IDLE: Duration = Duration::from_secs(30);
+
+/// The clients: connections to named places are never mixed with checked ones.
+pub(crate) struct Sender {
+    policy: Arc<Policy>,
+    checked: Client,
+    named: Client,
+}
+
+impl Sender {
+    pub(crate) fn new(policy: Arc<Policy>) -> Result<Sender, Error> {
+        // A second installation is refused, which is as good: there is a provider.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        Ok(Sender {
+            checked: client(Resolver(Some(policy.clone())))?,
+            named: client(Resolver(None))?,
+            policy,
+        })
+    }
+
+    /// Sends the request and reads the answer of the last hop.
+    pub(crate) async fn send(&self, mut request: Checked) -> Result<Received, Failure> {
+        for _ in 0..=REDIRECTS_MAX {
+            let response = self.hop(&request).await?;
+            match next_hop(&request, &response)? {
+                None => return response::read(response, request.response_bytes_max).await,
+                Some(next) => request = next,
+            }
+        }
+        Err(Failure::new(
+            "Stepwell.HttpTooManyRedirects",
+            format!("more than {REDIRECTS_MAX} redirects"),
+        ))
+    }
+
+    async fn hop(&self, request: &Checked) -> Result<reqwest::Response, Failure> {
+        let client = match self.policy.judge(&request.url) {
+            Place::Named => &self.named,
+            Place::Name | Place::Address => &self.checked,
+            Place::Refused(reason) => {
+                let host = request.url.host_str().unwrap_or_default();
+                return Err(denied(host, reason));
+            }
+        };
+        client
+            .request(request.method.clone(), request.url.clone())
+            .headers(request.headers.clone())
+            .body(request.body.clone())
+            .send()
+            .await
+            .map_err(failure)
+    }
+}
+
+fn client(resolver: Resolver) -> Result<Client, Error> {
+    Client::builder()
+        .dns_resolver(Arc::new(resolver))
+        .redirect(reqwest::redirect::Policy::none())
+        .retry(reqwest::retry::never())
+        .no_proxy()
+        .referer(false)
+        .tcp_nodelay(true)
+        .connect_timeout(CONNECT)
+        .pool_idle_timeout(IDLE)
+        .user_agent(concat!("stepwell/", env!("CARGO_PKG_VERSION")))
+        .build()
+        .map_err(|e| Error::HttpClient { detail: chain(&e) })
+}
+
+/// The request that a redirect asks for; `None`: this is the answer.
+fn next_hop(from: &Checked, response: &reqwest::Response) -> Result<Option<Checked>, Failure> {
+    let status = response.status();
+    let follows = matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308);
+    let Some(location) = response.headers().get(LOCATION).filter(|_| follows) else {
+        return Ok(None);
+    };
+    let wrong = |why: &str| Failure::new("Stepwell.HttpBadRedirect", why.to_owned());
+    let location = location
+        .to_str()
+        .map_err(|_| wrong("the redirect's location is no text"))?;
+    let url = from
+        .url
+        .join(location)
+        .map_err(|e| wrong(&format!("the redirect's location is no URL: {e}")))?;
+    if !matches!(url.scheme(), "http" | "https") {
+        return Err(wrong("the redirect leads away from http and https"));
+    }
+    if from.url.scheme() == "https" && url.scheme() == "http" {
+        return Err(wrong("the redirect leads from https to http"));
+    }
+    let mut next = from.clone();
+    if !same_origin(&from.url, &url) {
+        for name in [AUTHORIZATION, COOKIE] {
+            next.headers.remove(name);
+        }
+    }
+    next.url = url;
+    let to_get = status == StatusCode::SEE_OTHER && from.method != Method::HEAD
+        || matches!(status.as_u16(), 301 | 302) && from.method == Method::POST;
+    if to_get {
+        next.method = Method::GET;
+        next.body = Vec::new();
+        for name in [CONTENT_TYPE, CONTENT_ENCODING, CONTENT_LANGUAGE] {
+            next.headers.remove(name);
+        }
+    }
+    Ok(Some(next))
+}
+
+fn same_origin(a: &Url, b: &Url) -> bool {
+    a.origin() == b.origin()
+}
+
+fn denied(host: &str, reason: &str) -> Failure {
+    Failure::new(
+        "Stepwell.HttpDenied",
+        format!(
+            "`{host}` is {reason}; calls to it must be allowed by name (HOST:PORT) or address range in the server's configuration"
+        ),
+    )
+}
+
+/// What a failed connection or transfer is to the flow.
+pub(crate) fn failure(error: reqwest::Error) -> Failure {
+    let mut source: Option<&(dyn std::error::Error + 'static)> = Some(&error);
+    while let Some(at) = source {
+        if let Some(refused) = at.downcast_ref::<Denied>() {
+            return denied(&refused.name, refused.reason);
+        }
+        source = at.source();
+    }
+    if error.is_timeout() && !error.is_connect() {
+        return Failure::new("States.Timeout", "the HTTP call took too long");
+    }
+    // The URL may hold a secret in its query.
+    Failure::new("States.Http.Socket", chain(&error.without_url()))
+}
+
+fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(at) = source {
+        text.push_str(": ");
+        text.push_str(&at.to_string());
+        source = at.source();
+    }
+    text
+}

@@ -1,0 +1,318 @@
+//! WASI 0.2 in its smallest form, fixed for an attempt.
+//!
+//! Refuses the machine: no environment, no arguments, no network, no directory
+//! but those that the configuration grants. Clocks and randomness come from the
+//! attempt's start and seed, so that a replay sees the same.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use sha2::{Digest as _, Sha256};
+use stepwell_types::{LogLevel, Timestamp};
+use wasmtime::component::ResourceTable;
+use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
+use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
+use wasmtime_wasi::{
+    FsPerms, HostMonotonicClock, HostWallClock, WasiCtx, WasiCtxBuilder, WasiCtxView,
+};
+
+use crate::log::{SharedLogs, lock};
+
+/// Longest line that standard output gathers before it becomes a log line, in bytes.
+const LINE_BYTES_MAX: usize = 8 << 10;
+/// How far each reading moves the clocks, in nanoseconds: time never stands still,
+/// and never depends on how fast the machine is.
+const TICK_NS: u64 = 1_000;
+
+/// What the configuration lets modules reach through WASI. Nothing by default.
+#[derive(Debug, Default)]
+pub struct Grants {
+    /// Directories, read-only unless said.
+    pub directories: Vec<DirectoryGrant>,
+}
+
+/// One directory that guests may open; nothing outside it can be reached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DirectoryGrant {
+    /// On the host.
+    pub host: std::path::PathBuf,
+    /// The path under which guests see it.
+    pub guest: String,
+    /// Whether guests may change it.
+    pub write: bool,
+}
+
+impl Grants {
+    /// Checks that every granted directory can be opened.
+    /// # Errors
+    /// `HOST0004`.
+    pub fn check(&self) -> Result<(), crate::Error> {
+        for grant in &self.directories {
+            cap_std::fs::Dir::open_ambient_dir(&grant.host, cap_std::ambient_authority()).map_err(
+                |e| crate::Error::Directory {
+                    path: grant.host.display().to_string(),
+                    detail: e.to_string(),
+                },
+            )?;
+        }
+        Ok(())
+    }
+}
+
+/// The WASI state of one attempt.
+pub(crate) struct Wasi {
+    ctx: WasiCtx,
+    table: ResourceTable,
+    out: LineStream,
+    err: LineStream,
+}
+
+impl Wasi {
+    pub(crate) fn new(seed: u64, started: Timestamp, logs: &SharedLogs, grants: &Grants) -> Wasi {
+        let time = Time(Arc::new(AtomicU64::new(0)));
+        let out = LineStream::new(LogLevel::Info, logs);
+        let err = LineStream::new(LogLevel::Warn, logs);
+        let mut builder = WasiCtxBuilder::new();
+        builder
+            .stdout(out.clone())
+            .stderr(err.clone())
+            .secure_random(Randomness::new(seed, b"secure"))
+            .insecure_random(Randomness::new(seed, b"insecure"))
+            .insecure_random_seed(u128::from(seed) << 64 | u128::from(!seed))
+            .wall_clock(Wall {
+                started_ms: u64::try_from(started.0).unwrap_or(0),
+                time: time.clone(),
+            })
+            .monotonic_clock(time)
+            .allow_tcp(false)
+            .allow_udp(false);
+        for grant in &grants.directories {
+            let perms = if grant.write {
+                FsPerms::ReadWrite
+            } else {
+                FsPerms::ReadOnly
+            };
+            // Checked when the configuration was read; one that has gone since is
+            // simply not there for the guest.
+            let _ = builder.preopened_dir(&grant.host, &grant.guest, perms);
+        }
+        Wasi {
+            ctx: builder.build(),
+            table: ResourceTable::new(),
+            out,
+            err,
+        }
+    }
+
+    pub(crate) fn view(&mut self) -> WasiCtxView<'_> {
+        WasiCtxView {
+            ctx: &mut self.ctx,
+            table: &mut self.table,
+        }
+    }
+
+    /// Logs what was printed without a line break at its end.
+    pub(crate) fn flush_lines(&self) {
+        self.out.flush_line();
+        self.err.flush_line();
+    }
+}
+
+/// Nanoseconds since the attempt's start, moved only by being read.
+#[derive(Clone)]
+struct Time(Arc<AtomicU64>);
+
+impl HostMonotonicClock for Time {
+    fn resolution(&self) -> u64 {
+        TICK_NS
+    }
+
+    fn now(&self) -> u64 {
+        self.0.fetch_add(TICK_NS, Ordering::Relaxed)
+    }
+}
+
+struct Wall {
+    started_ms: u64,
+    time: Time,
+}
+
+impl HostWallClock for Wall {
+    fn resolution(&self) -> Duration {
+        Duration::from_nanos(TICK_NS)
+    }
+
+    fn now(&self) -> Duration {
+        Duration::from_millis(self.started_ms) + Duration::from_nanos(self.time.now())
+    }
+}
+
+/// SHA-256 in counter mode over the attempt's seed.
+struct Randomness {
+    key: [u8; 32],
+    counter: u64,
+    block: [u8; 32],
+    used: usize,
+}
+
+impl Randomness {
+    fn new(seed: u64, purpose: &[u8]) -> Randomness {
+        let mut hash = Sha256::new();
+        hash.update(seed.to_le_bytes());
+        hash.update(purpose);
+        Randomness {
+            key: hash.finalize().into(),
+            counter: 0,
+            block: [0; 32],
+            used: 32,
+        }
+    }
+
+    fn fill(&mut self, out: &mut [u8]) {
+        for byte in out {
+            if self.used == self.block.len() {
+                let mut hash = Sha256::new();
+                hash.update(self.key);
+                hash.update(self.counter.to_le_bytes());
+                self.block = hash.finalize().into();
+                self.counter += 1;
+                self.used = 0;
+            }
+            *byte = self.block[self.used];
+            self.used += 1;
+        }
+    }
+}
+
+impl rand_core::TryRng for Randomness {
+    type Error = std::convert::Infallible;
+
+    fn try_next_u32(&mut self) -> Result<u32, Self::Error> {
+        let mut bytes = [0; 4];
+        self.fill(&mut bytes);
+        Ok(u32::from_le_bytes(bytes))
+    }
+
+    fn try_next_u64(&mut self) -> Result<u64, Self::Error> {
+        let mut bytes = [0; 8];
+        self.fill(&mut bytes);
+        Ok(u64::from_le_bytes(bytes))
+    }
+
+    fn try_fill_bytes(&mut self, out: &mut [u8]) -> Result<(), Self::Error> {
+        self.fill(out);
+        Ok(())
+    }
+}
+
+/// Standard output or error: lines that go to the step's log.
+#[derive(Clone)]
+struct LineStream {
+    level: LogLevel,
+    logs: SharedLogs,
+    line: Arc<std::sync::Mutex<Vec<u8>>>,
+}
+
+impl LineStream {
+    fn new(level: LogLevel, logs: &SharedLogs) -> LineStream {
+        LineStream {
+            level,
+            logs: logs.clone(),
+            line: Arc::default(),
+        }
+    }
+
+    fn add(&self, mut bytes: &[u8]) {
+        let mut line = self
+            .line
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        while let Some(end) = bytes.iter().position(|b| *b == b'\n') {
+            line.extend_from_slice(&bytes[..end]);
+            self.emit(&mut line);
+            bytes = &bytes[end + 1..];
+        }
+        line.extend_from_slice(bytes);
+        if line.len() > LINE_BYTES_MAX {
+            self.emit(&mut line);
+        }
+    }
+
+    fn emit(&self, line: &mut Vec<u8>) {
+        lock(&self.logs).push(self.level, &String::from_utf8_lossy(line));
+        line.clear();
+    }
+
+    fn flush_line(&self) {
+        let mut line = self
+            .line
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        if !line.is_empty() {
+            self.emit(&mut line);
+        }
+    }
+}
+
+impl IsTerminal for LineStream {
+    fn is_terminal(&self) -> bool {
+        false
+    }
+}
+
+impl StdoutStream for LineStream {
+    fn async_stream(&self) -> Box<dyn tokio::io::AsyncWrite + Send + Sync> {
+        Box::new(self.clone())
+    }
+
+    fn p2_stream(&self) -> Box<dyn OutputStream> {
+        Box::new(self.clone())
+    }
+}
+
+#[wasmtime_wasi::async_trait]
+impl Pollable for LineStream {
+    async fn ready(&mut self) {}
+}
+
+impl OutputStream for LineStream {
+    fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
+        self.add(&bytes);
+        Ok(())
+    }
+
+    fn flush(&mut self) -> StreamResult<()> {
+        Ok(())
+    }
+
+    fn check_write(&mut self) -> StreamResult<usize> {
+        Ok(64 << 10)
+    }
+}
+
+impl tokio::io::AsyncWrite for LineStream {
+    fn poll_write(
+        self: std::pin::Pin<&mut Self>,
+        _: &mut std::task::Context<'_>,
+        bytes: &[u8],
+    ) -> std::task::Poll<std::io::Result<usize>> {
+        self.add(bytes);
+        std::task::Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_flush(
+        self: std::pin::Pin<&mut Self>,
+        _: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<std::io::Result<()>> {
+        std::task::Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(
+        self: std::pin::Pin<&mut Self>,
+        _: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<std::io::Result<()>> {
+        std::task::Poll::Ready(Ok(()))
+    }
+}
