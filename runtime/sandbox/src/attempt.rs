@@ -1,0 +1,213 @@
+//! One attempt: a fresh instance, one call, nothing left behind.
+//!
+//! Refuses, for a step that ends in its first slice, everything that costs: no
+//! timer, no channel, no span, no WASI context.
+
+use std::pin::pin;
+use std::sync::Arc;
+
+use stepwell_host_api::bindings::exports::stepwell::step::handler::{Context, Failure as Guest};
+use stepwell_host_api::log::LogLimits;
+use stepwell_host_api::wasi::Grants;
+use stepwell_host_api::{Host, HostView};
+use stepwell_types::{Failure, LogLine, StepRequest};
+use wasmtime::component::ComponentExportIndex;
+use wasmtime::{Engine, ResourceLimiter, Store, StoreContextMut, UpdateDeadline};
+use wasmtime_wasi::{WasiCtxView, WasiView};
+
+use crate::limits::Limits;
+use crate::modules::Loaded;
+use crate::outcome;
+use crate::ticker::{Bounded, Ticker};
+
+/// Bytes that a step may hand over beside its output: error name, cause, a log line.
+const HOSTCALL_SLACK: usize = 256 << 10;
+
+/// A store's data.
+pub(crate) struct Ctx {
+    host: Host,
+    ticker: Arc<Ticker>,
+    due_us: u64,
+    memory_left: u64,
+    table_left: u64,
+    pub(crate) refused: Refused,
+}
+
+/// Which growth was refused to the guest: it explains a trap that follows.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Refused {
+    pub(crate) memory: bool,
+    pub(crate) table: bool,
+}
+
+impl WasiView for Ctx {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        self.host.wasi()
+    }
+}
+
+impl HostView for Ctx {
+    fn host(&mut self) -> &mut Host {
+        &mut self.host
+    }
+}
+
+impl ResourceLimiter for Ctx {
+    fn memory_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        _maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        Ok(grow(
+            &mut self.memory_left,
+            &mut self.refused.memory,
+            current,
+            desired,
+        ))
+    }
+
+    fn table_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        _maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        Ok(grow(
+            &mut self.table_left,
+            &mut self.refused.table,
+            current,
+            desired,
+        ))
+    }
+}
+
+/// Takes the growth out of what is left, over all memories or tables of the component.
+fn grow(left: &mut u64, refused: &mut bool, current: usize, desired: usize) -> bool {
+    let more = desired.saturating_sub(current) as u64;
+    if more > *left {
+        *refused = true;
+        return false;
+    }
+    *left -= more;
+    true
+}
+
+/// What an attempt runs on.
+pub(crate) struct Bench<'a> {
+    pub(crate) engine: &'a Engine,
+    pub(crate) ticker: &'a Arc<Ticker>,
+    pub(crate) limits: &'a Limits,
+    pub(crate) grants: &'a Arc<Grants>,
+}
+
+/// How the call ended, before it is judged.
+pub(crate) struct Ended {
+    /// `None`: the deadline passed.
+    pub(crate) call: Option<wasmtime::Result<Result<String, Guest>>>,
+    pub(crate) refused: Refused,
+    pub(crate) fuel: u64,
+    pub(crate) logs: Vec<LogLine>,
+}
+
+/// Runs `function` of a module once.
+///
+/// # Errors
+/// The step's failure, when the store cannot even be set up.
+pub(crate) async fn run(
+    bench: &Bench<'_>,
+    loaded: &Loaded,
+    function: &ComponentExportIndex,
+    request: &StepRequest,
+) -> Result<Ended, Failure> {
+    let limits = bench.limits;
+    let now = bench.ticker.now();
+    // A deadline is wall time; what is left of it is counted on the clock that
+    // nobody sets.
+    let left_ms = match request.deadline {
+        Some(deadline) => deadline.since_ms(now).min(limits.wall_ms_max),
+        None => limits.wall_ms,
+    };
+    let due_us = bench
+        .ticker
+        .monotonic_us()
+        .saturating_add(left_ms.saturating_mul(1_000));
+    let logs = LogLimits {
+        lines: limits.log_lines,
+        bytes: limits.log_bytes,
+    };
+    let ctx = Ctx {
+        host: Host::new(request.seed, now, logs, bench.grants.clone()),
+        ticker: bench.ticker.clone(),
+        due_us,
+        memory_left: limits.memory_bytes,
+        table_left: limits.table_elements,
+        refused: Refused::default(),
+    };
+    let mut store = Store::new(bench.engine, ctx);
+    store
+        .set_fuel(limits.fuel)
+        .map_err(|e| outcome::internal(&e))?;
+    store.set_epoch_deadline(1);
+    store.epoch_deadline_callback(on_tick);
+    store.limiter(|ctx| ctx);
+    store.set_hostcall_fuel(limits.output_bytes.saturating_add(HOSTCALL_SLACK));
+
+    let execution_id = request.execution.to_string();
+    let idempotency_key = request.idempotency_key(0);
+    let context = Context {
+        execution_id: &execution_id,
+        execution_name: &request.execution_name,
+        flow: &request.flow,
+        state: &request.state,
+        attempt: request.attempt,
+        idempotency_key: &idempotency_key,
+        deadline_ms: request.deadline.map(|d| u64::try_from(d.0).unwrap_or(0)),
+    };
+    let call = {
+        let call = pin!(call(
+            &mut store,
+            loaded,
+            function,
+            context,
+            request.input.text()
+        ));
+        Bounded::new(call, bench.ticker, due_us).await
+    };
+    let left = store.get_fuel().unwrap_or(0);
+    let ctx = store.data_mut();
+    Ok(Ended {
+        call,
+        refused: ctx.refused,
+        fuel: limits.fuel.saturating_sub(left),
+        logs: ctx.host.take_logs(),
+    })
+}
+
+async fn call(
+    store: &mut Store<Ctx>,
+    loaded: &Loaded,
+    function: &ComponentExportIndex,
+    context: Context<'_>,
+    input: &str,
+) -> wasmtime::Result<Result<String, Guest>> {
+    let instance = loaded.pre.instantiate_async(&mut *store).await?;
+    let run = instance
+        .get_typed_func::<(Context<'_>, &str), (Result<String, Guest>,)>(&mut *store, function)?;
+    let (result,) = run.call_async(&mut *store, (context, input)).await?;
+    Ok(result)
+}
+
+/// Every tick: the guest lets others run, or ends when its time is over.
+#[allow(
+    clippy::needless_pass_by_value,
+    reason = "wasmtime hands the store over by value"
+)]
+fn on_tick(store: StoreContextMut<'_, Ctx>) -> wasmtime::Result<UpdateDeadline> {
+    let ctx = store.data();
+    Ok(if ctx.ticker.monotonic_us() >= ctx.due_us {
+        UpdateDeadline::Interrupt
+    } else {
+        UpdateDeadline::Yield(1)
+    })
+}

@@ -1,0 +1,227 @@
+//! The sandbox: takes a step, gives its outcome.
+//!
+//! Refuses to stall its caller: the first poll runs the guest for at most one
+//! tick, and anything slow makes it pending first.
+
+use std::ffi::OsString;
+use std::future::Future;
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use stepwell_host_api::wasi::Grants;
+use stepwell_types::{Data, Failure, LogLine, Spent, StepOutcome, StepRequest, StepTarget};
+use tokio::sync::Semaphore;
+use wasmtime::Engine;
+use wasmtime::component::Linker;
+
+use crate::attempt::{self, Bench};
+use crate::engine::{self, Pool};
+use crate::error::Error;
+use crate::limits::{CompileLimits, Limits};
+use crate::modules::{Loaded, Modules, Setup};
+use crate::offload::StepAside;
+use crate::outcome;
+use crate::ticker::{Clock, Ticker};
+
+/// What a sandbox is made from: plain fields, filled by `cli`.
+pub struct Options {
+    /// The folder of modules, made if missing; this sandbox owns it.
+    pub modules_dir: PathBuf,
+    /// Program and first arguments of the compiling process; it must call
+    /// [`crate::compile_main`] with the arguments that follow.
+    pub compiler: Vec<OsString>,
+    /// Largest upload in bytes.
+    pub module_bytes_max: u64,
+    /// Bounds of an attempt.
+    pub limits: Limits,
+    /// Bounds of a compilation.
+    pub compile_limits: CompileLimits,
+    /// How many attempts at once; see [`Pool::sized`].
+    pub pool: Pool,
+    /// What modules may reach through WASI; nothing by default.
+    pub grants: Grants,
+    /// The clock port.
+    pub clock: Arc<dyn Clock>,
+}
+
+/// Runs attempts. One per process.
+pub struct Sandbox {
+    engine: Engine,
+    modules: Modules,
+    limits: Limits,
+    grants: Arc<Grants>,
+    ticker: Arc<Ticker>,
+    clock: Arc<dyn Clock>,
+    slots: Semaphore,
+}
+
+impl Sandbox {
+    /// Makes the engine, reserves the pool and starts the ticker.
+    /// # Errors
+    /// `BOX0010`, `BOX0011`.
+    pub fn open(options: Options) -> Result<Arc<Sandbox>, Error> {
+        let mut pool = options.pool;
+        pool.memory_bytes = pool.memory_bytes.max(options.limits.memory_bytes);
+        pool.table_elements = pool.table_elements.max(options.limits.table_elements);
+        let engine = engine::running(&pool)?;
+        let failed = |detail: String| Error::Engine { detail };
+        let mut linker = Linker::new(&engine);
+        stepwell_host_api::link(&mut linker).map_err(|e| failed(e.to_string()))?;
+        options.grants.check().map_err(|e| failed(e.to_string()))?;
+        let modules = Modules::open(Setup {
+            dir: options.modules_dir,
+            engine: engine.clone(),
+            linker,
+            compiler: options.compiler,
+            limits: options.compile_limits,
+            bytes_max: options.module_bytes_max,
+            clock: options.clock.clone(),
+        })?;
+        let ticker = Ticker::start(engine.clone(), options.clock.clone())
+            .map_err(|e| failed(format!("no thread for the ticker: {e}")))?;
+        Ok(Arc::new(Sandbox {
+            engine,
+            modules,
+            limits: options.limits,
+            grants: Arc::new(options.grants),
+            ticker,
+            clock: options.clock,
+            slots: Semaphore::new(pool.slots.clamp(1, 1_000) as usize),
+        }))
+    }
+
+    /// The modules that it can run.
+    #[must_use]
+    pub fn modules(&self) -> &Modules {
+        &self.modules
+    }
+
+    /// Whether the request's module is loaded, so that its first poll runs the guest.
+    #[must_use]
+    pub fn is_warm(&self, request: &StepRequest) -> bool {
+        match &request.target {
+            StepTarget::Wasm { digest, .. } => self.modules.ready(digest).is_some(),
+            StepTarget::Http | StepTarget::Callback => false,
+        }
+    }
+
+    /// Runs one attempt of a `wasm:` step.
+    ///
+    /// The first poll may be made with any waker, outside of any runtime; it takes
+    /// at most about a millisecond. A future that is pending then may be polled
+    /// on another thread. Dropping it stops the guest.
+    ///
+    /// Failures of its own: `Stepwell.FuelExhausted`, `Stepwell.MemoryExceeded`,
+    /// `Stepwell.TableExceeded`, `Stepwell.StackOverflow`, `Stepwell.Trap` (with the Wasm
+    /// backtrace), `Stepwell.InputTooLarge`, `Stepwell.OutputTooLarge`, `Stepwell.InvalidOutput`,
+    /// `Stepwell.ModuleMissing`, `Stepwell.ModuleUnusable`, `Stepwell.FunctionMissing`,
+    /// `Stepwell.SandboxFailed` and `States.Timeout`. The step's own failures pass as they are.
+    pub fn run(
+        self: &Arc<Sandbox>,
+        request: StepRequest,
+    ) -> Pin<Box<dyn Future<Output = StepOutcome> + Send>> {
+        let this = self.clone();
+        Box::pin(async move { this.attempt(request).await })
+    }
+
+    async fn attempt(&self, request: StepRequest) -> StepOutcome {
+        let began_us = self.clock.monotonic_us();
+        let mut fuel = 0;
+        let mut logs = Vec::new();
+        let result = self.result(&request, &mut fuel, &mut logs).await;
+        let output_bytes = result.as_ref().map_or(0, Data::len_bytes);
+        StepOutcome {
+            spent: Spent {
+                fuel,
+                time_us: self.clock.monotonic_us().saturating_sub(began_us),
+                bytes: (request.input.len_bytes() + output_bytes) as u64,
+            },
+            result,
+            logs,
+        }
+    }
+
+    async fn result(
+        &self,
+        request: &StepRequest,
+        fuel: &mut u64,
+        logs: &mut Vec<LogLine>,
+    ) -> Result<Data, Failure> {
+        if request.input.len_bytes() > self.limits.input_bytes {
+            return Err(Failure::new(
+                "Stepwell.InputTooLarge",
+                format!(
+                    "the input has {} bytes, the limit is {}",
+                    request.input.len_bytes(),
+                    self.limits.input_bytes
+                ),
+            ));
+        }
+        let StepTarget::Wasm {
+            name,
+            digest,
+            function,
+        } = &request.target
+        else {
+            return Err(Failure::new(
+                "Stepwell.SandboxFailed",
+                "only steps of modules run in the sandbox",
+            ));
+        };
+        let loaded = match self.modules.ready(digest) {
+            Some(loaded) => loaded,
+            None => {
+                StepAside::new().await;
+                let loaded = self.modules.load(digest).await;
+                loaded.map_err(|e| outcome::not_loaded(name, &e))?
+            }
+        };
+        let function = pick(&loaded, name, function.as_deref())?;
+        // The pool has a slot for each permit, so that it never overflows.
+        let _slot = match self.slots.try_acquire() {
+            Ok(slot) => slot,
+            Err(_) => self
+                .slots
+                .acquire()
+                .await
+                .map_err(|_| Failure::new("Stepwell.SandboxFailed", "the sandbox is closed"))?,
+        };
+        let bench = Bench {
+            engine: &self.engine,
+            ticker: &self.ticker,
+            limits: &self.limits,
+            grants: &self.grants,
+        };
+        let ended = attempt::run(&bench, &loaded, function, request).await?;
+        *fuel = ended.fuel;
+        *logs = ended.logs;
+        match ended.call {
+            Some(call) => outcome::judge(call, ended.refused, &self.limits),
+            None => Err(outcome::timed_out()),
+        }
+    }
+}
+
+fn pick<'a>(
+    loaded: &'a Loaded,
+    module: &str,
+    function: Option<&str>,
+) -> Result<&'a wasmtime::component::ComponentExportIndex, Failure> {
+    let found = match function {
+        None => loaded.run.as_ref(),
+        Some(name) => loaded.functions.get(name),
+    };
+    found.ok_or_else(|| {
+        let mut names: Vec<&str> = loaded.functions.keys().map(String::as_str).collect();
+        names.sort_unstable();
+        Failure::new(
+            "Stepwell.FunctionMissing",
+            format!(
+                "module `{module}` has no step function `{}`, only {}",
+                function.unwrap_or("run of stepwell:step/handler"),
+                names.join(", ")
+            ),
+        )
+    })
+}
