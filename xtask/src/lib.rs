@@ -11,5 +11,6 @@ pub mod guests;
 pub mod place;
 pub mod setup;
 pub mod shell;
+pub mod test;
 pub mod tidy;
 pub mod wasm;

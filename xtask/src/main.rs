@@ -19,13 +19,16 @@ cargo xtask COMMAND
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
-    let (command, _rest) = match args.split_first() {
+    let (command, rest) = match args.split_first() {
         Some((command, rest)) => (command.as_str(), rest),
         None => ("help", [].as_slice()),
     };
     let done = match command {
         "setup" => xtask::setup::run(),
         "guests" => xtask::guests::run(),
+        "test" => xtask::test::run(rest),
+        "sim" => xtask::test::sim(rest),
+        "bench" => xtask::test::bench(rest),
         "tidy" => xtask::tidy::run(),
         "help" | "--help" | "-h" => {
             print!("{HELP}");

@@ -3,7 +3,7 @@
 //! Refuses to mend anything: it names the place and the reason.
 
 mod code;
-mod rooms;
+pub(crate) mod rooms;
 mod tree;
 
 mod allows;
