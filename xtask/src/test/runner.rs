@@ -7,7 +7,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result};
-use cargo_metadata::{Artifact, Message, TargetKind};
+use cargo_metadata::{Artifact, Message, MetadataCommand, TargetKind};
 
 use super::tally::{self, Tally};
 use crate::{place, shell};
@@ -39,16 +39,35 @@ impl Choice {
         own.map_or(Choice::EndToEnd, |own| Choice::Named(own))
     }
 
-    /// As nextest's filter language says it.
-    fn filter(self) -> String {
-        let own: Vec<String> = OWN.iter().map(|name| format!("binary(={name})")).collect();
-        let own = own.join(" | ");
-        let end = format!("(package(={TESTS}) & kind(test)) - ({own})");
-        match self {
-            Choice::Named(name) => format!("binary(={name})"),
-            Choice::Unit => format!("all() - ({own}) - ({end})"),
-            Choice::EndToEnd => end,
+    /// As nextest's filter language says it; `None` if no binary belongs to it.
+    ///
+    /// nextest refuses names that no binary has, so the filter names binaries by
+    /// their packages and names as cargo lists them.
+    fn filter(self) -> Result<Option<String>> {
+        let metadata = MetadataCommand::new()
+            .current_dir(place::root())
+            .no_deps()
+            .exec()?;
+        let mut taken = Vec::new();
+        for package in metadata.workspace_packages() {
+            for target in &package.targets {
+                let is_test = target.kind.contains(&TargetKind::Test);
+                if !target.test || !self.takes(&package.name, &target.name, is_test) {
+                    continue;
+                }
+                // A library and its command may have one name, so the kind counts.
+                let kind = match () {
+                    () if is_test => "test",
+                    () if target.kind.contains(&TargetKind::Bin) => "bin",
+                    () => "lib",
+                };
+                taken.push(format!(
+                    "(package(={}) & kind({kind}) & binary(={}))",
+                    package.name, target.name
+                ));
+            }
         }
+        Ok((!taken.is_empty()).then(|| taken.join(" | ")))
     }
 
     /// Whether a built test binary belongs to it.
@@ -81,10 +100,17 @@ pub fn tests(choice: Choice, kills: Option<u32>) -> Result<Tally> {
 }
 
 fn with_nextest(choice: Choice, kills: Option<u32>) -> Result<Tally> {
+    let Some(filter) = choice.filter()? else {
+        return Ok(Tally::default());
+    };
+    let profile = match choice {
+        Choice::Named(_) => "long",
+        Choice::Unit | Choice::EndToEnd => "default",
+    };
     let mut command = shell::workspace_cargo();
     command
         .args(["nextest", "run", "--workspace", "--no-fail-fast"])
-        .args(["--no-tests", "pass", "-E", &choice.filter()]);
+        .args(["--profile", profile, "--no-tests", "pass", "-E", &filter]);
     environment(&mut command, kills);
     let (output, success) = tee(&mut command)?;
     Ok(judged(tally::nextest(&output), success))
