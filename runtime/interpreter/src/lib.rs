@@ -3,8 +3,23 @@
 //! Refuses async, clocks, randomness and I/O: the same events give the same
 //! state, the same commands and the same history, always.
 
+pub mod codec;
 pub mod command;
+pub mod error;
 pub mod event;
+pub mod history;
+pub mod state;
+
+mod evaluate;
+mod random;
+mod retry;
+mod states;
+mod time;
+mod turn;
 
 pub use command::{Command, Outcome, RunStep};
+pub use error::Error;
 pub use event::{Event, Timer};
+pub use history::{HistoryEvent, HistoryKind, NoHistory, Observer};
+pub use state::State;
+pub use turn::{outstanding, step};

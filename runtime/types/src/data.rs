@@ -25,9 +25,12 @@ impl Data {
     /// # Errors
     /// The parser's message, with line and column.
     pub fn parse(text: &str) -> Result<Data, serde_json::Error> {
-        // `IgnoredAny` checks the whole text, within the parser's depth limit,
-        // without building a tree.
+        // `IgnoredAny` checks the whole text without building a tree; and
+        // without a depth limit, so that is checked here.
         serde_json::from_str::<serde::de::IgnoredAny>(text)?;
+        if nesting(text) >= crate::limits::JSON_DEPTH_MAX {
+            return Err(serde::de::Error::custom("nested too deep"));
+        }
         Ok(Data::from_valid_text(text.to_owned()))
     }
 
@@ -90,11 +93,38 @@ impl Data {
         self.text().len()
     }
 
+    /// Where the document is in memory: equal for two clones as long as one of them lives.
+    #[must_use]
+    pub fn address(&self) -> usize {
+        Arc::as_ptr(&self.0).cast::<()>().addr()
+    }
+
     /// Whether both name the same document in memory (not merely an equal one).
     #[must_use]
     pub fn same(&self, other: &Data) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
     }
+}
+
+/// Deepest nesting of valid JSON text.
+#[must_use]
+pub fn nesting(text: &str) -> usize {
+    let (mut depth, mut deepest, mut quoted, mut escaped) = (0usize, 0, false, false);
+    for byte in text.bytes() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if quoted => escaped = true,
+            b'"' => quoted = !quoted,
+            _ if quoted => {}
+            b'[' | b'{' => {
+                depth += 1;
+                deepest = deepest.max(depth);
+            }
+            b']' | b'}' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    deepest
 }
 
 impl PartialEq for Data {
@@ -119,5 +149,30 @@ impl Serialize for Data {
 impl<'de> Deserialize<'de> for Data {
     fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Data, D::Error> {
         String::deserialize(d).map(Data::from_valid_text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(text: &str, accepted: bool) {
+        assert_eq!(Data::parse(text).is_ok(), accepted, "{text}");
+        if accepted {
+            let value: Value = serde_json::from_str(text).expect("the parser takes it too");
+            assert_eq!(Data::from_valid_text(text).value(), &value);
+        }
+    }
+
+    #[test]
+    fn parse_accepts_what_value_can_read() {
+        let nested = |n: usize| "[".repeat(n) + &"]".repeat(n);
+        check(&nested(127), true);
+        check(&nested(128), false);
+        check(&nested(10_000), false);
+        check(r#""[[[\\\"[[[""#, true);
+        check("[1, 2", false);
+        check("", false);
     }
 }

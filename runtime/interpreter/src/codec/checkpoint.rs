@@ -1,0 +1,230 @@
+//! A checkpoint: the state from which an execution resumes.
+//!
+//! A table of payloads, each once, and the state with indices into it. Refuses a
+//! state whose entries do not form a tree.
+
+use std::collections::{BTreeMap, HashMap};
+
+use serde::{Deserialize, Serialize};
+use stepwell_types::{Data, Digest, EntryId, Failure};
+
+use super::{Fetch, Payload, append_postcard, damaged, open, payload};
+use crate::state::{Core, Entry, Join, MapRun, ParallelRun, Phase, Running, Started, State};
+use crate::{Error, Outcome};
+
+const WHAT: &str = "checkpoint";
+/// Format of a checkpoint.
+const VERSION: u8 = 1;
+/// Deepest nesting of Parallel and Map states: more than a definition can hold.
+const NESTING_MAX: usize = 256;
+
+#[derive(Serialize, Deserialize)]
+struct Wire<'a> {
+    #[serde(borrow)]
+    payloads: Vec<Payload<'a>>,
+    core: Core<u32>,
+    ended: Option<Ended>,
+}
+
+#[derive(Serialize, Deserialize)]
+enum Ended {
+    Succeeded(u32),
+    Failed(Failure),
+    TimedOut(Failure),
+    Aborted(Failure),
+}
+
+/// The state as bytes. `blobs` is asked for every payload above `INLINE_BYTES_MAX`, as in [`super::append`].
+#[must_use]
+pub fn encode_state(state: &State, blobs: &mut dyn FnMut(&Data) -> Option<Digest>) -> Vec<u8> {
+    let mut table: Vec<Data> = Vec::new();
+    let mut known: HashMap<usize, u32> = HashMap::new();
+    let mut index = |data: &Data| -> u32 {
+        *known.entry(data.address()).or_insert_with(|| {
+            table.push(data.clone());
+            u32::try_from(table.len() - 1).unwrap_or(u32::MAX)
+        })
+    };
+    let core = convert(&state.core, &mut |data| Ok(index(data)));
+    let ended = state.outcome.as_ref().map(|outcome| match outcome {
+        Outcome::Succeeded(output) => Ended::Succeeded(index(output)),
+        Outcome::Failed(failure) => Ended::Failed(failure.clone()),
+        Outcome::TimedOut(failure) => Ended::TimedOut(failure.clone()),
+        Outcome::Aborted(failure) => Ended::Aborted(failure.clone()),
+    });
+    let payloads = table.iter().map(|data| payload(data, blobs)).collect();
+    let mut out = vec![VERSION];
+    // The conversion above has no way to fail.
+    if let Ok(core) = core {
+        append_postcard(
+            &mut out,
+            &Wire {
+                payloads,
+                core,
+                ended,
+            },
+        );
+    }
+    out
+}
+
+/// A state from its bytes: it continues exactly as the encoded one would.
+///
+/// # Errors
+/// `RUN0004` for damaged bytes, `RUN0005` for a newer format, `RUN0006` for a missing blob.
+pub fn decode_state(bytes: &[u8], fetch: &Fetch<'_>) -> Result<State, Error> {
+    let (version, rest) = bytes.split_first().ok_or_else(|| damaged(WHAT, "empty"))?;
+    if *version != VERSION {
+        return Err(Error::Version {
+            what: WHAT,
+            found: *version,
+            known: VERSION,
+        });
+    }
+    let wire: Wire<'_> = postcard::from_bytes(rest).map_err(|e| damaged(WHAT, e))?;
+    let mut table = Vec::with_capacity(wire.payloads.len());
+    for payload in wire.payloads {
+        table.push(open(WHAT, payload, fetch)?);
+    }
+    let mut find = |index: &u32| -> Result<Data, Error> {
+        let found: Option<&Data> = table.get(*index as usize);
+        found.cloned().ok_or_else(|| damaged(WHAT, "no such payload"))
+    };
+    let core = convert(&wire.core, &mut find)?;
+    let outcome = match wire.ended {
+        None => None,
+        Some(Ended::Succeeded(output)) => Some(Outcome::Succeeded(find(&output)?)),
+        Some(Ended::Failed(failure)) => Some(Outcome::Failed(failure)),
+        Some(Ended::TimedOut(failure)) => Some(Outcome::TimedOut(failure)),
+        Some(Ended::Aborted(failure)) => Some(Outcome::Aborted(failure)),
+    };
+    check(&core)?;
+    Ok(State::restore(core, outcome))
+}
+
+/// What the interpreter relies on: parents come before their children, and know them.
+fn check(core: &Core<Data>) -> Result<(), Error> {
+    let mut depth: BTreeMap<EntryId, usize> = BTreeMap::new();
+    for (id, entry) in &core.entries {
+        if id.0 > core.last_entry {
+            return Err(damaged(WHAT, "an entry is numbered beyond the last"));
+        }
+        let around = match entry.parent {
+            None => 0,
+            Some(parent) => *depth
+                .get(&parent.entry)
+                .ok_or_else(|| damaged(WHAT, "an entry has no parent"))?,
+        };
+        if around >= NESTING_MAX {
+            return Err(damaged(WHAT, "entries are nested too deep"));
+        }
+        depth.insert(*id, around + 1);
+        if let Some(join) = entry.join() {
+            let missing = join.results.iter().filter(|r| r.is_none()).count();
+            let ours = join.children.iter().all(|(slot, child)| {
+                core.entries.get(child).is_some_and(|c| {
+                    c.parent.is_some_and(|p| p.entry == *id && p.slot == *slot)
+                })
+            });
+            if missing != join.missing as usize || !ours {
+                return Err(damaged(WHAT, "a join does not fit its branches"));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The same state with every payload exchanged.
+fn convert<A, B>(
+    core: &Core<A>,
+    f: &mut impl FnMut(&A) -> Result<B, Error>,
+) -> Result<Core<B>, Error> {
+    let started = match &core.started {
+        None => None,
+        Some(started) => Some(Started {
+            flow: started.flow.clone(),
+            name: started.name.clone(),
+            input: f(&started.input)?,
+            seed: started.seed,
+            at: started.at,
+        }),
+    };
+    let mut entries = BTreeMap::new();
+    for (id, entry) in &core.entries {
+        entries.insert(*id, convert_entry(entry, f)?);
+    }
+    Ok(Core {
+        execution: core.execution,
+        started,
+        entries,
+        work: core.work.clone(),
+        cut: core.cut,
+        last_entry: core.last_entry,
+        transitions: core.transitions,
+        events: core.events,
+        draws: core.draws,
+        deadline: core.deadline,
+    })
+}
+
+fn convert_entry<A, B>(
+    entry: &Entry<A>,
+    f: &mut impl FnMut(&A) -> Result<B, Error>,
+) -> Result<Entry<B>, Error> {
+    let phase = match &entry.phase {
+        Phase::Ready => Phase::Ready,
+        Phase::Backoff(at) => Phase::Backoff(*at),
+        Phase::Waiting(at) => Phase::Waiting(*at),
+        Phase::Running(run) => Phase::Running(Running {
+            step: run.step,
+            input: f(&run.input)?,
+            timeout: run.timeout,
+            heartbeat: run.heartbeat,
+            heartbeat_ms: run.heartbeat_ms,
+        }),
+        Phase::Parallel(run) => Phase::Parallel(ParallelRun {
+            join: convert_join(&run.join, f)?,
+            input: f(&run.input)?,
+        }),
+        Phase::Map(map) => Phase::Map(MapRun {
+            join: convert_join(&map.join, f)?,
+            source: f(&map.source)?,
+            listed: map.listed,
+            input: f(&map.input)?,
+            window: map.window,
+            next: map.next,
+            filling: map.filling,
+        }),
+    };
+    Ok(Entry {
+        state: entry.state,
+        parent: entry.parent,
+        entered_at: entry.entered_at,
+        entered_event: entry.entered_event,
+        previous: entry.previous,
+        spin: entry.spin,
+        input: f(&entry.input)?,
+        attempt: entry.attempt,
+        retries: entry.retries.clone(),
+        phase,
+        weight: 0,
+    })
+}
+
+fn convert_join<A, B>(
+    join: &Join<A>,
+    f: &mut impl FnMut(&A) -> Result<B, Error>,
+) -> Result<Join<B>, Error> {
+    let mut results = Vec::with_capacity(join.results.len());
+    for result in &join.results {
+        results.push(match result {
+            None => None,
+            Some(data) => Some(f(data)?),
+        });
+    }
+    Ok(Join {
+        results,
+        missing: join.missing,
+        children: join.children.clone(),
+    })
+}

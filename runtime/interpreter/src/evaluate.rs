@@ -1,0 +1,177 @@
+//! Values from expressions: paths, templates, intrinsic functions, choice rules.
+//!
+//! One evaluator for every place of a definition. Refuses side effects; the only
+//! things it counts are random draws and the bytes that it copies.
+
+use std::cell::Cell;
+
+use serde_json::Value;
+use stepwell_types::limits::{JSON_DEPTH_MAX, PAYLOAD_BYTES_MAX};
+use stepwell_types::{Data, EntryId, Failure};
+
+use crate::state::Core;
+
+pub(crate) mod choice;
+pub(crate) mod context;
+pub(crate) mod flow;
+pub(crate) mod hash;
+pub(crate) mod intrinsic;
+pub(crate) mod path;
+pub(crate) mod template;
+
+/// Why an evaluation failed: an error name of the specification and the cause's second half.
+#[derive(Debug)]
+pub(crate) struct Fault {
+    pub error: &'static str,
+    pub message: String,
+}
+
+impl Fault {
+    pub fn new(error: &'static str, message: impl Into<String>) -> Fault {
+        Fault {
+            error,
+            message: message.into(),
+        }
+    }
+
+    /// `States.Runtime`.
+    pub fn runtime(message: impl Into<String>) -> Fault {
+        Fault::new("States.Runtime", message)
+    }
+
+    /// `States.IntrinsicFailure`.
+    pub fn intrinsic(message: impl Into<String>) -> Fault {
+        Fault::new("States.IntrinsicFailure", message)
+    }
+
+    /// `States.DataLimitExceeded`.
+    pub fn too_large(what: &str) -> Fault {
+        Fault::new(
+            "States.DataLimitExceeded",
+            format!("{what} exceeds the limit of {PAYLOAD_BYTES_MAX} bytes."),
+        )
+    }
+
+    /// The failure, worded as Step Functions words it.
+    pub fn at(self, state: &str, entered_event: u64) -> Failure {
+        Failure::new(
+            self.error,
+            format!(
+                "An error occurred while executing the state '{state}' (entered at the event id #{entered_event}). {}",
+                self.message
+            ),
+        )
+    }
+}
+
+/// What expressions see.
+pub(crate) struct Env<'a> {
+    /// `$`.
+    pub data: &'a Data,
+    /// `$$`, looked up when asked for.
+    pub context: context::Context<'a>,
+    /// Bytes that may still be copied out of `$` and `$$`: the memory that one template can take.
+    pub budget: Cell<usize>,
+    /// Draws made so far.
+    pub draws: Cell<u64>,
+}
+
+impl<'a> Env<'a> {
+    pub fn new(
+        core: &'a Core<Data>,
+        program: &'a stepwell_flow::Program,
+        entry: EntryId,
+        data: &'a Data,
+    ) -> Env<'a> {
+        Env {
+            data,
+            context: context::Context {
+                core,
+                program,
+                entry,
+                item: None,
+            },
+            budget: Cell::new(PAYLOAD_BYTES_MAX),
+            draws: Cell::new(core.draws),
+        }
+    }
+
+    /// Copies a value, if the budget allows.
+    pub fn copy(&self, value: &Value) -> Result<Value, Fault> {
+        self.spend(size(value))?;
+        Ok(value.clone())
+    }
+
+    /// Takes this many bytes off the budget.
+    pub fn spend(&self, bytes: usize) -> Result<(), Fault> {
+        let left = self.budget.get().checked_sub(bytes);
+        self.budget
+            .set(left.ok_or_else(|| Fault::too_large("The state's data"))?);
+        Ok(())
+    }
+
+    /// The next 16 random bytes.
+    pub fn draw(&self) -> [u8; 16] {
+        let n = self.draws.get();
+        self.draws.set(n + 1);
+        let seed = self.context.core.started.as_ref().map_or([0; 16], |s| s.seed);
+        crate::random::draw(&seed, "expression", 0, n)
+    }
+}
+
+/// Roughly the bytes of a value's JSON text.
+pub(crate) fn size(value: &Value) -> usize {
+    match value {
+        Value::Null | Value::Bool(_) => 4,
+        Value::Number(_) => 3,
+        Value::String(s) => s.len() + 2,
+        Value::Array(items) => 2 + items.iter().map(|v| size(v) + 1).sum::<usize>(),
+        Value::Object(map) => 2 + map.iter().map(|(k, v)| k.len() + 4 + size(v)).sum::<usize>(),
+    }
+}
+
+/// Makes data of a value that was put together here, if it stays within the
+/// limits of size and nesting that every edge keeps.
+pub(crate) fn bounded(value: Value) -> Result<Data, Fault> {
+    // The parser's own limit counts one more.
+    if deeper_than(&value, JSON_DEPTH_MAX - 1) {
+        return Err(Fault::new(
+            "States.DataLimitExceeded",
+            format!("The state's data is nested deeper than {} levels.", JSON_DEPTH_MAX - 1),
+        ));
+    }
+    if size(&value) > PAYLOAD_BYTES_MAX {
+        return Err(Fault::too_large("The state's data"));
+    }
+    Ok(Data::from_value(value))
+}
+
+fn deeper_than(value: &Value, levels: usize) -> bool {
+    match (value, levels) {
+        (Value::Array(_) | Value::Object(_), 0) => true,
+        (Value::Array(items), _) => items.iter().any(|v| deeper_than(v, levels - 1)),
+        (Value::Object(map), _) => map.values().any(|v| deeper_than(v, levels - 1)),
+        _ => false,
+    }
+}
+
+/// The name of a value's kind, for messages.
+pub(crate) fn kind_name(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "boolean",
+        Value::Number(_) => "number",
+        Value::String(_) => "string",
+        Value::Array(_) => "array",
+        Value::Object(_) => "object",
+    }
+}
+
+/// At most the first 2,000 bytes of a text, for messages.
+pub(crate) fn excerpt(text: &str) -> &str {
+    let mut end = text.len().min(2_000);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    text.get(..end).unwrap_or(text)
+}

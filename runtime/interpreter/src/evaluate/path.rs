@@ -1,0 +1,156 @@
+//! Reading by path and writing by reference path.
+//!
+//! Refuses to guess: a definite path that leads nowhere is a [`Miss`], an
+//! indefinite one yields a list.
+
+use std::borrow::Cow;
+
+use serde_json::{Map, Value};
+use stepwell_flow::expression::{DataPath, Query, Root, Segment};
+use stepwell_types::Data;
+
+use super::{Env, Fault, bounded};
+
+/// Why a path yielded nothing.
+#[derive(Debug)]
+pub(crate) enum Miss {
+    /// A definite path's segment is not there; worded as Step Functions' library words it.
+    Absent(String),
+    /// Something else.
+    Fault(Fault),
+}
+
+impl Miss {
+    /// As the data-flow fields report it.
+    pub fn invalid_path(self, path: &DataPath) -> Fault {
+        match self {
+            Miss::Absent(why) => {
+                Fault::runtime(format!("Invalid path '{}' : {why}", path.source))
+            }
+            Miss::Fault(fault) => fault,
+        }
+    }
+}
+
+/// Reads without copying where that can be.
+pub(crate) fn read<'e>(env: &'e Env<'_>, path: &DataPath) -> Result<Cow<'e, Value>, Miss> {
+    match (&path.root, &path.query) {
+        (Root::Data, Query::Whole) => Ok(Cow::Borrowed(env.data.value())),
+        (Root::Data, Query::Definite(segments)) => walk(env.data.value(), segments)
+            .map(Cow::Borrowed)
+            .map_err(|missing| Miss::Absent(absent(segments, missing))),
+        (Root::Data, Query::Indefinite(query)) => select(env, env.data.value(), query),
+        (Root::Context, Query::Whole) => Ok(Cow::Owned(env.context.build(true))),
+        (Root::Context, Query::Definite(segments)) => env
+            .context
+            .at(segments)
+            .map_err(|missing| Miss::Absent(absent(segments, missing))),
+        (Root::Context, Query::Indefinite(query)) => {
+            select(env, &env.context.build(true), query).map(|c| Cow::Owned(c.into_owned()))
+        }
+    }
+}
+
+/// As [`read`], as shared data: `$` itself is passed on unparsed.
+pub(crate) fn read_data(env: &Env<'_>, path: &DataPath) -> Result<Data, Miss> {
+    if path.root == Root::Data && matches!(path.query, Query::Whole) {
+        return Ok(env.data.clone());
+    }
+    let value = match read(env, path)? {
+        Cow::Borrowed(value) => env.copy(value).map_err(Miss::Fault)?,
+        Cow::Owned(value) => value,
+    };
+    bounded(value).map_err(Miss::Fault)
+}
+
+/// Follows names and indices.
+///
+/// # Errors
+/// The index of the segment that is missing.
+pub(crate) fn walk<'v>(value: &'v Value, segments: &[Segment]) -> Result<&'v Value, usize> {
+    let mut at = value;
+    for (i, segment) in segments.iter().enumerate() {
+        at = match segment {
+            Segment::Name(name) => at.as_object().and_then(|map| map.get(&**name)),
+            Segment::Index(index) => at
+                .as_array()
+                .and_then(|items| items.get(position(*index, items.len())?)),
+        }
+        .ok_or(i)?;
+    }
+    Ok(at)
+}
+
+/// Puts `value` at a reference path, making objects on the way.
+///
+/// # Errors
+/// The target's own unfitness: not an object, no such element.
+pub(crate) fn write(into: &mut Value, segments: &[Segment], value: Value) -> Result<(), ()> {
+    let mut at = into;
+    for segment in segments {
+        at = match segment {
+            Segment::Name(name) => {
+                // Step Functions lets a path grow out of `null`, as out of nothing.
+                if at.is_null() {
+                    *at = Value::Object(Map::new());
+                }
+                at.as_object_mut()
+                    .ok_or(())?
+                    .entry(&**name)
+                    .or_insert(Value::Null)
+            }
+            Segment::Index(index) => {
+                let items = at.as_array_mut().ok_or(())?;
+                let i = position(*index, items.len()).ok_or(())?;
+                items.get_mut(i).ok_or(())?
+            }
+        };
+    }
+    *at = value;
+    Ok(())
+}
+
+/// A path's text, `$['a'][0]`.
+pub(crate) fn print(segments: &[Segment]) -> String {
+    segments.iter().fold(String::from("$"), |out, segment| match segment {
+        Segment::Name(name) => out + "['" + name + "']",
+        Segment::Index(index) => out + "[" + &index.to_string() + "]",
+    })
+}
+
+/// A path's text as people write it, `$.a[0]`.
+pub(crate) fn print_short(segments: &[Segment]) -> String {
+    segments.iter().fold(String::from("$"), |out, segment| match segment {
+        Segment::Name(name) => out + "." + name,
+        Segment::Index(index) => out + "[" + &index.to_string() + "]",
+    })
+}
+
+fn position(index: i64, len: usize) -> Option<usize> {
+    if index < 0 {
+        len.checked_sub(usize::try_from(index.unsigned_abs()).ok()?)
+    } else {
+        usize::try_from(index).ok()
+    }
+}
+
+fn absent(segments: &[Segment], missing: usize) -> String {
+    let upto = print(segments.get(..=missing).unwrap_or(segments));
+    if missing + 1 < segments.len() {
+        format!("Missing property in path {upto}")
+    } else {
+        format!("No results for path: {upto}")
+    }
+}
+
+fn select<'e>(
+    env: &Env<'_>,
+    value: &Value,
+    query: &serde_json_path::JsonPath,
+) -> Result<Cow<'e, Value>, Miss> {
+    let mut found = Vec::new();
+    for node in query.query(value) {
+        found.push(env.copy(node).map_err(Miss::Fault)?);
+    }
+    Ok(Cow::Owned(Value::Array(found)))
+}

@@ -1,0 +1,160 @@
+//! What each state kind does when it is entered, and when its wait is over. One kind a file.
+//!
+//! Refuses to move between states: [`crate::turn`] does.
+
+use std::sync::Arc;
+
+use stepwell_flow::program::{Kind, State as Node};
+use stepwell_types::limits::{JSON_DEPTH_MAX, PAYLOAD_BYTES_MAX};
+use stepwell_types::data::nesting;
+use stepwell_types::{Data, EntryId};
+
+use crate::Error;
+use crate::evaluate::{Fault, flow};
+use crate::history::{HistoryKind, Iteration};
+use crate::state::{Entry, Join, Parent, Phase};
+use crate::turn::{Turn, state_type};
+
+pub(crate) mod choice;
+pub(crate) mod fail;
+pub(crate) mod map;
+pub(crate) mod parallel;
+pub(crate) mod pass;
+pub(crate) mod succeed;
+pub(crate) mod task;
+pub(crate) mod wait;
+
+/// Begins the entry's state: on entering it, and again for each retry.
+pub(crate) fn begin(turn: &mut Turn<'_>, id: EntryId) -> Result<(), Error> {
+    let Some(node) = turn.node_of(id)? else {
+        return Ok(());
+    };
+    match &node.kind {
+        Kind::Task(task) => task::begin(turn, id, node, task),
+        Kind::Pass { result } => pass::begin(turn, id, node, result.as_ref()),
+        Kind::Choice { rules, default } => choice::begin(turn, id, node, rules, *default),
+        Kind::Parallel { branches } => parallel::begin(turn, id, node, branches),
+        Kind::Map(map) => map::begin(turn, id, node, map),
+        Kind::Wait(until) => wait::begin(turn, id, node, until),
+        Kind::Succeed => succeed::begin(turn, id, node),
+        Kind::Fail { error, cause } => fail::begin(turn, id, error.as_ref(), cause.as_ref()),
+    }
+}
+
+/// Raw input of a live entry.
+pub(crate) fn raw_input(turn: &Turn<'_>, id: EntryId) -> Data {
+    let entry = turn.state.core.entries.get(&id);
+    entry.map_or_else(Data::null, |e| e.input.clone())
+}
+
+/// InputPath, then Parameters.
+pub(crate) fn effective_input(
+    turn: &mut Turn<'_>,
+    id: EntryId,
+    node: &Node,
+) -> Result<Data, Fault> {
+    let input = through_input_path(turn, id, node)?;
+    turn.evaluate(id, &input, |env| {
+        flow::shape(env, node.data.parameters.as_ref())
+    })
+}
+
+/// InputPath alone.
+pub(crate) fn through_input_path(
+    turn: &mut Turn<'_>,
+    id: EntryId,
+    node: &Node,
+) -> Result<Data, Fault> {
+    let raw = raw_input(turn, id);
+    turn.evaluate(id, &raw, |env| {
+        flow::through(env, node.data.input_path.as_ref())
+    })
+}
+
+/// InputPath and OutputPath: all that Choice, Wait and Succeed do with data.
+pub(crate) fn passed_through(
+    turn: &mut Turn<'_>,
+    id: EntryId,
+    node: &Node,
+) -> Result<Data, Fault> {
+    let input = through_input_path(turn, id, node)?;
+    turn.evaluate(id, &input, |env| {
+        flow::through(env, node.data.output_path.as_ref())
+    })
+}
+
+/// A branch of `parent` failed for good: its iteration ends, and the failure goes up.
+pub(crate) fn branch_failed(
+    turn: &mut Turn<'_>,
+    parent: Parent,
+    previous: u64,
+) -> Result<(), Error> {
+    let Some(node) = turn.node_of(parent.entry)? else {
+        return Ok(());
+    };
+    if matches!(node.kind, Kind::Map(_)) {
+        turn.note(previous, || HistoryKind::MapIteration {
+            what: Iteration::Failed,
+            name: Arc::clone(&node.name),
+            index: parent.slot,
+        });
+    }
+    if let Some(entry) = turn.state.core.entries.get_mut(&parent.entry) {
+        entry.previous = previous;
+        if let Some(join) = entry.join_mut() {
+            join.children.remove(&parent.slot);
+        }
+    }
+    Ok(())
+}
+
+/// `ParallelStateFailed` or `MapStateFailed`, if it had started.
+pub(crate) fn note_failed(turn: &mut Turn<'_>, id: EntryId, node: &Node) {
+    let started = turn.state.core.entries.get(&id).is_some_and(|e| e.join().is_some());
+    if started {
+        let map = matches!(node.kind, Kind::Map(_));
+        turn.note_in(id, || {
+            if map {
+                HistoryKind::MapFailed
+            } else {
+                HistoryKind::ParallelFailed
+            }
+        });
+    }
+}
+
+/// The history of a state, and perhaps an iteration, that ends because a sibling failed.
+pub(crate) fn note_aborted(turn: &mut Turn<'_>, parent: EntryId, slot: u32, entry: &Entry<Data>) {
+    let Some(node) = turn.program.states.get(entry.state as usize) else {
+        return;
+    };
+    let mut previous = entry.previous;
+    if !matches!(entry.phase, Phase::Ready) {
+        previous = turn.note(previous, || HistoryKind::Aborted(state_type(&node.kind)));
+    }
+    if let Ok(Some(around)) = turn.node_of(parent)
+        && matches!(around.kind, Kind::Map(_))
+    {
+        turn.note(previous, || HistoryKind::MapIteration {
+            what: Iteration::Aborted,
+            name: Arc::clone(&around.name),
+            index: slot,
+        });
+    }
+}
+
+/// The joined outputs, if they stay within the limits of a payload.
+pub(crate) fn joined_output(join: &Join<Data>) -> Result<Data, Fault> {
+    let bytes: usize = join.results.iter().flatten().map(|d| d.len_bytes() + 1).sum();
+    if bytes > PAYLOAD_BYTES_MAX {
+        return Err(Fault::too_large("The state's output"));
+    }
+    let joined = join.array();
+    if nesting(joined.text()) >= JSON_DEPTH_MAX {
+        return Err(Fault::new(
+            "States.DataLimitExceeded",
+            "The state's output is nested too deep.",
+        ));
+    }
+    Ok(joined)
+}

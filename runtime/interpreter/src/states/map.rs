@@ -1,0 +1,249 @@
+//! Map (inline): a graph for each item of an array, joined into an array.
+//!
+//! Refuses to copy an item before its iteration begins, and to have more than a
+//! window of iterations under way: a large Map costs one event O(log n).
+
+use std::sync::Arc;
+
+use serde_json::Value;
+use stepwell_flow::expression::{DataPath, Expression, Query, Root};
+use stepwell_flow::program::{Kind, MapState, State as Node};
+use stepwell_types::{Data, EntryId};
+
+use super::wait::source;
+use crate::Error;
+use crate::evaluate::path::Miss;
+use crate::evaluate::{Env, Fault, bounded, context, excerpt, flow, path, template};
+use crate::history::{HistoryKind, Iteration};
+use crate::state::{Join, MapRun, Parent, Phase, Work};
+use crate::turn::Turn;
+
+/// Iterations in flight when `MaxConcurrency` is 0: what Step Functions' inline mode grants.
+const WINDOW_DEFAULT: u32 = 40;
+/// Most items of one inline Map.
+const ITEMS_MAX: usize = 10_000_000;
+
+/// Reads the items and begins the first window.
+pub(crate) fn begin(
+    turn: &mut Turn<'_>,
+    id: EntryId,
+    node: &Node,
+    map: &MapState,
+) -> Result<(), Error> {
+    let prepared = super::effective_input(turn, id, node).and_then(|input| {
+        turn.evaluate(id, &input, |env| {
+            let window = window(env, map.max_concurrency.as_ref())?;
+            let (source, listed, length) = items(env, &map.items)?;
+            Ok((window, source, listed, length))
+        })
+        .map(|found| (input, found))
+    });
+    let (input, (window, source, listed, length)) = match prepared {
+        Ok(prepared) => prepared,
+        Err(fault) => return turn.fault(id, fault),
+    };
+    turn.note_in(id, || HistoryKind::MapStarted { length });
+    let attempt = turn.state.core.entries.get(&id).map_or(0, |e| e.attempt);
+    turn.state.set_phase(
+        id,
+        Phase::Map(MapRun {
+            join: Join::new(length),
+            source,
+            listed,
+            input,
+            window,
+            next: 0,
+            filling: true,
+        }),
+    );
+    if length == 0 {
+        return succeed(turn, id);
+    }
+    turn.state.core.work.push(Work::Fill { entry: id, attempt });
+    Ok(())
+}
+
+/// Begins one iteration, if the window has room, and asks to be called again.
+pub(crate) fn fill(turn: &mut Turn<'_>, id: EntryId, attempt: u32) -> Result<(), Error> {
+    let Some(node) = turn.node_of(id)? else {
+        return Ok(());
+    };
+    let Kind::Map(kind) = &node.kind else {
+        return Ok(());
+    };
+    let Some(entry) = turn.state.core.entries.get_mut(&id) else {
+        return Ok(());
+    };
+    let previous = entry.previous;
+    let Phase::Map(map) = &mut entry.phase else {
+        return Ok(());
+    };
+    if entry.attempt != attempt {
+        return Ok(());
+    }
+    let room = map.join.children.len() < map.window as usize;
+    map.filling = room && (map.next as usize) < map.join.results.len();
+    if !map.filling {
+        return Ok(());
+    }
+    let slot = map.next;
+    map.next += 1;
+    turn.state.core.work.push(Work::Fill { entry: id, attempt });
+    let started = turn.note(previous, || HistoryKind::MapIteration {
+        what: Iteration::Started,
+        name: Arc::clone(&node.name),
+        index: slot,
+    });
+    let parent = Parent { entry: id, slot };
+    match item_input(turn, id, kind, slot) {
+        Ok(input) => {
+            let first = turn
+                .program
+                .graphs
+                .get(kind.processor.0 as usize)
+                .ok_or(Error::ForeignProgram("a Map's processor is missing"))?
+                .start;
+            turn.spawn(Some(parent), first, input, started, 0);
+            Ok(())
+        }
+        Err(fault) => {
+            super::branch_failed(turn, parent, started)?;
+            turn.fault(id, fault)
+        }
+    }
+}
+
+/// An iteration has its output.
+pub(crate) fn joined(
+    turn: &mut Turn<'_>,
+    parent: Parent,
+    previous: u64,
+    output: Data,
+) -> Result<(), Error> {
+    let id = parent.entry;
+    let Some(node) = turn.node_of(id)? else {
+        return Ok(());
+    };
+    let succeeded = turn.note(previous, || HistoryKind::MapIteration {
+        what: Iteration::Succeeded,
+        name: Arc::clone(&node.name),
+        index: parent.slot,
+    });
+    let Some(entry) = turn.state.core.entries.get_mut(&id) else {
+        return Ok(());
+    };
+    let Phase::Map(map) = &mut entry.phase else {
+        return Ok(());
+    };
+    let bytes = map.join.take(parent.slot, output);
+    entry.weight += bytes;
+    turn.state.bytes += bytes;
+    if map.join.missing == 0 {
+        entry.previous = succeeded;
+        return succeed(turn, id);
+    }
+    // As recorded: the next iteration follows the finished one's last state.
+    entry.previous = previous;
+    let attempt = entry.attempt;
+    if !map.filling && (map.next as usize) < map.join.results.len() {
+        map.filling = true;
+        turn.state.core.work.push(Work::Fill { entry: id, attempt });
+    }
+    Ok(())
+}
+
+fn succeed(turn: &mut Turn<'_>, id: EntryId) -> Result<(), Error> {
+    let Some(entry) = turn.state.core.entries.get(&id) else {
+        return Ok(());
+    };
+    let Some(join) = entry.join() else {
+        return Ok(());
+    };
+    let (previous, output) = (entry.previous, super::joined_output(join));
+    turn.note(previous, || HistoryKind::MapSucceeded);
+    match output {
+        Ok(output) => turn.complete(id, output),
+        Err(fault) => turn.fault(id, fault),
+    }
+}
+
+/// `ItemsPath`: what to keep, whether it is a new list, and its length.
+fn items(env: &Env<'_>, path: &DataPath) -> Result<(Data, bool, usize), Fault> {
+    let found = path::read(env, path).map_err(|miss| match miss {
+        Miss::Absent(_) => Fault::runtime(format!(
+            "Reference path \"{}\" must point to array.",
+            path.source
+        )),
+        Miss::Fault(fault) => fault,
+    })?;
+    let Some(length) = found.as_array().map(Vec::len) else {
+        return Err(Fault::runtime(format!(
+            "Reference path \"{}\" must point to array.",
+            path.source
+        )));
+    };
+    if length > ITEMS_MAX {
+        return Err(Fault::too_large("The Map's list of items"));
+    }
+    if path.root == Root::Data && !matches!(path.query, Query::Indefinite(_)) {
+        return Ok((env.data.clone(), false, length));
+    }
+    let list = match found {
+        std::borrow::Cow::Borrowed(value) => env.copy(value)?,
+        std::borrow::Cow::Owned(value) => value,
+    };
+    Ok((bounded(list)?, true, length))
+}
+
+/// The item, or what `ItemSelector` makes of it.
+fn item_input(
+    turn: &mut Turn<'_>,
+    id: EntryId,
+    kind: &MapState,
+    slot: u32,
+) -> Result<Data, Fault> {
+    let core = &turn.state.core;
+    let map = match core.entries.get(&id).map(|e| &e.phase) {
+        Some(Phase::Map(map)) => map,
+        _ => return Ok(Data::null()),
+    };
+    let item = context::items(kind, map).and_then(|items| items.get(slot as usize));
+    let item = item.unwrap_or(&Value::Null);
+    let Some(selector) = &kind.item_selector else {
+        return Ok(Data::from_value(item.clone()));
+    };
+    let mut env = Env::new(core, turn.program, id, &map.input);
+    env.context.item = Some((slot, item));
+    let result = flow::shape(&env, Some(selector));
+    let draws = env.draws.get();
+    turn.state.core.draws = draws;
+    result
+}
+
+/// `MaxConcurrency` or `MaxConcurrencyPath`.
+fn window(env: &Env<'_>, expression: Option<&Expression>) -> Result<u32, Fault> {
+    let Some(expression) = expression else {
+        return Ok(WINDOW_DEFAULT);
+    };
+    let value = template::evaluate(env, expression, &|path, _| {
+        Fault::runtime(format!(
+            "The MaxConcurrencyPath field does not reference an input value: {}",
+            path.source
+        ))
+    })?;
+    match value.as_u64() {
+        Some(0) => Ok(WINDOW_DEFAULT),
+        Some(n) => Ok(u32::try_from(n).unwrap_or(u32::MAX)),
+        None => {
+            let shown = match &*value {
+                Value::String(text) => text.clone(),
+                other => other.to_string(),
+            };
+            Err(Fault::runtime(format!(
+                "The MaxConcurrencyPath field refers to value \"{}\" which is not a valid integer: {}",
+                excerpt(&shown),
+                source(expression)
+            )))
+        }
+    }
+}

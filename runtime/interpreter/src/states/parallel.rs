@@ -1,0 +1,96 @@
+//! Parallel: branches side by side, joined into an array.
+//!
+//! Refuses to let siblings go on when one fails: the turn aborts them.
+
+use stepwell_flow::program::{GraphIdx, Kind, State as Node};
+use stepwell_types::{Data, EntryId};
+
+use crate::Error;
+use crate::history::HistoryKind;
+use crate::state::{Join, ParallelRun, Parent, Phase, Work};
+use crate::turn::Turn;
+
+/// Begins all branches.
+pub(crate) fn begin(
+    turn: &mut Turn<'_>,
+    id: EntryId,
+    node: &Node,
+    branches: &[GraphIdx],
+) -> Result<(), Error> {
+    let input = match super::effective_input(turn, id, node) {
+        Ok(input) => input,
+        Err(fault) => return turn.fault(id, fault),
+    };
+    turn.note_in(id, || HistoryKind::ParallelStarted);
+    let attempt = turn.state.core.entries.get(&id).map_or(0, |e| e.attempt);
+    let join = Join::new(branches.len());
+    turn.state
+        .set_phase(id, Phase::Parallel(ParallelRun { join, input }));
+    for slot in (0..branches.len()).rev() {
+        turn.state.core.work.push(Work::Branch {
+            entry: id,
+            attempt,
+            slot: u32::try_from(slot).unwrap_or(u32::MAX),
+        });
+    }
+    Ok(())
+}
+
+/// Begins one branch, if its Parallel still wants it.
+pub(crate) fn branch(
+    turn: &mut Turn<'_>,
+    id: EntryId,
+    attempt: u32,
+    slot: u32,
+) -> Result<(), Error> {
+    let Some(entry) = turn.state.core.entries.get(&id) else {
+        return Ok(());
+    };
+    let Phase::Parallel(run) = &entry.phase else {
+        return Ok(());
+    };
+    if entry.attempt != attempt {
+        return Ok(());
+    }
+    let (previous, input) = (entry.previous, run.input.clone());
+    let node = turn.node(entry.state)?;
+    let Kind::Parallel { branches } = &node.kind else {
+        return Ok(());
+    };
+    let first = branches
+        .get(slot as usize)
+        .and_then(|graph| turn.program.graphs.get(graph.0 as usize))
+        .ok_or(Error::ForeignProgram("a branch is missing"))?
+        .start;
+    let parent = Parent { entry: id, slot };
+    turn.spawn(Some(parent), first, input, previous, 0);
+    Ok(())
+}
+
+/// A branch has its output.
+pub(crate) fn joined(
+    turn: &mut Turn<'_>,
+    parent: Parent,
+    previous: u64,
+    output: Data,
+) -> Result<(), Error> {
+    let Some(entry) = turn.state.core.entries.get_mut(&parent.entry) else {
+        return Ok(());
+    };
+    let Phase::Parallel(run) = &mut entry.phase else {
+        return Ok(());
+    };
+    let bytes = run.join.take(parent.slot, output);
+    entry.weight += bytes;
+    turn.state.bytes += bytes;
+    if run.join.missing > 0 {
+        return Ok(());
+    }
+    entry.previous = previous;
+    let output = super::joined_output(&run.join);
+    turn.note(previous, || HistoryKind::ParallelSucceeded);
+    match output {
+        Ok(output) => turn.complete(parent.entry, output),
+        Err(fault) => turn.fault(parent.entry, fault),
+    }
+}

@@ -1,0 +1,230 @@
+//! Task: an attempt runs, answers, is called back, times out.
+//!
+//! Refuses to run anything itself: it asks for it ([`Command::Run`]).
+
+use std::sync::Arc;
+
+use stepwell_flow::expression::Expression;
+use stepwell_flow::program::{Kind, State as Node, Task};
+use stepwell_types::limits::PAYLOAD_BYTES_MAX;
+use stepwell_types::{Data, EntryId, Failure, StepTarget};
+
+use super::wait::{absent, seconds, source};
+use crate::evaluate::{Env, Fault, template};
+use crate::history::HistoryKind;
+use crate::state::{Entry, Phase, Running, State};
+use crate::turn::{Turn, limited};
+use crate::{Command, Error, RunStep};
+
+/// Begins an attempt.
+pub(crate) fn begin(
+    turn: &mut Turn<'_>,
+    id: EntryId,
+    node: &Node,
+    task: &Task,
+) -> Result<(), Error> {
+    let prepared = super::effective_input(turn, id, node).and_then(|input| {
+        let data = super::through_input_path(turn, id, node)?;
+        turn.evaluate(id, &data, |env| {
+            let timeout = limit(env, task.timeout_seconds.as_ref(), "TimeoutSecondsPath")?;
+            let heartbeat = limit(env, task.heartbeat_seconds.as_ref(), "HeartbeatSecondsPath")?;
+            Ok((timeout, heartbeat))
+        })
+        .map(|(timeout, heartbeat)| (input, timeout, heartbeat))
+    });
+    let (input, timeout, heartbeat) = match prepared {
+        Ok(prepared) => prepared,
+        Err(fault) => return turn.fault(id, fault),
+    };
+    if input.len_bytes() > PAYLOAD_BYTES_MAX {
+        return turn.fault(id, Fault::too_large("The task's input"));
+    }
+    turn.note_in(id, || HistoryKind::TaskScheduled {
+        resource: Arc::clone(&task.resource),
+        target: task.target.clone(),
+        input: input.clone(),
+        timeout,
+        heartbeat,
+    });
+    turn.note_in(id, || HistoryKind::TaskStarted {
+        resource: Arc::clone(&task.resource),
+    });
+    let after = |seconds: Option<u64>| seconds.map(|s| turn.now.plus_ms(s.saturating_mul(1_000)));
+    let run = Running {
+        step: task.target != StepTarget::Callback,
+        input,
+        timeout: after(timeout),
+        heartbeat: after(heartbeat),
+        heartbeat_ms: heartbeat.unwrap_or(0).saturating_mul(1_000),
+    };
+    if let Some(entry) = turn.state.core.entries.get(&id) {
+        let command = command(turn.state, id, entry, node, task, &run);
+        turn.out.push(Command::Run(command));
+    }
+    turn.state.set_phase(id, Phase::Running(run));
+    Ok(())
+}
+
+/// The command that begins, or begins again after a crash, an attempt.
+pub(crate) fn command(
+    state: &State,
+    id: EntryId,
+    entry: &Entry<Data>,
+    node: &Node,
+    task: &Task,
+    run: &Running<Data>,
+) -> RunStep {
+    let seed = state.seed().copied().unwrap_or_default();
+    RunStep {
+        state: Arc::clone(&node.name),
+        entry: id,
+        attempt: entry.attempt,
+        target: task.target.clone(),
+        input: run.input.clone(),
+        deadline: run.timeout,
+        token: task.wait_for_token.then(|| state.token(id, entry.attempt)),
+        seed: crate::random::draw_u64(&seed, "step", id.0, u64::from(entry.attempt)),
+    }
+}
+
+/// The step of an attempt ended by itself.
+pub(crate) fn step_ended(
+    turn: &mut Turn<'_>,
+    id: EntryId,
+    attempt: u32,
+    result: &Result<Data, Failure>,
+) -> Result<(), Error> {
+    let active = turn.state.running(id, attempt).is_some_and(|run| run.step);
+    let Some((_, task)) = task_of(turn, id)?.filter(|_| active) else {
+        return Ok(());
+    };
+    match result {
+        Ok(output) if task.wait_for_token => {
+            turn.note_in(id, || HistoryKind::TaskSubmitted {
+                resource: Arc::clone(&task.resource),
+                output: output.clone(),
+            });
+            if let Some(run) = turn.state.running(id, attempt) {
+                let run = Running {
+                    step: false,
+                    ..run.clone()
+                };
+                turn.state.set_phase(id, Phase::Running(run));
+            }
+            Ok(())
+        }
+        result => ended(turn, id, task, result),
+    }
+}
+
+/// An outside program ended the task by its token; its step may still run.
+pub(crate) fn token_ended(
+    turn: &mut Turn<'_>,
+    id: EntryId,
+    attempt: u32,
+    result: &Result<Data, Failure>,
+) -> Result<(), Error> {
+    let Some(active) = turn.state.running(id, attempt).map(|run| run.step) else {
+        return Ok(());
+    };
+    let Some((_, task)) = task_of(turn, id)?.filter(|(_, task)| task.wait_for_token) else {
+        return Ok(());
+    };
+    if active {
+        turn.out.push(Command::Abort { entry: id, attempt });
+    }
+    ended(turn, id, task, result)
+}
+
+/// An outside program is still at work: its heartbeat limit starts afresh.
+pub(crate) fn heartbeat(turn: &mut Turn<'_>, id: EntryId, attempt: u32) {
+    let Some(run) = turn.state.running(id, attempt) else {
+        return;
+    };
+    if run.heartbeat.is_some() {
+        let run = Running {
+            heartbeat: Some(turn.now.plus_ms(run.heartbeat_ms)),
+            ..run.clone()
+        };
+        turn.state.set_phase(id, Phase::Running(run));
+    }
+}
+
+/// A limit of the attempt passed.
+pub(crate) fn timed_out(turn: &mut Turn<'_>, id: EntryId, error: &str) -> Result<(), Error> {
+    let Some((_, task)) = task_of(turn, id)? else {
+        return Ok(());
+    };
+    if let Some(entry) = turn.state.core.entries.get(&id)
+        && entry.step_active()
+    {
+        turn.out.push(Command::Abort {
+            entry: id,
+            attempt: entry.attempt,
+        });
+    }
+    let failure = Failure::new(error, "");
+    turn.note_in(id, || HistoryKind::TaskTimedOut {
+        resource: Arc::clone(&task.resource),
+        failure: failure.clone(),
+    });
+    turn.fail(id, failure)
+}
+
+fn ended(
+    turn: &mut Turn<'_>,
+    id: EntryId,
+    task: &Task,
+    result: &Result<Data, Failure>,
+) -> Result<(), Error> {
+    let failure = match result {
+        Ok(output) if output.len_bytes() <= PAYLOAD_BYTES_MAX => {
+            turn.note_in(id, || HistoryKind::TaskSucceeded {
+                resource: Arc::clone(&task.resource),
+                output: output.clone(),
+            });
+            return turn.complete(id, output.clone());
+        }
+        Ok(_) => Failure::new(
+            "States.DataLimitExceeded",
+            format!(
+                "The state/task '{}' returned a result with a size exceeding the maximum number of bytes service limit.",
+                task.resource
+            ),
+        ),
+        Err(failure) => limited(failure),
+    };
+    turn.note_in(id, || HistoryKind::TaskFailed {
+        resource: Arc::clone(&task.resource),
+        failure: failure.clone(),
+    });
+    turn.fail(id, failure)
+}
+
+fn task_of<'a>(turn: &Turn<'a>, id: EntryId) -> Result<Option<(&'a Node, &'a Task)>, Error> {
+    let node = turn.node_of(id)?;
+    Ok(node.and_then(|node| match &node.kind {
+        Kind::Task(task) => Some((node, task)),
+        _ => None,
+    }))
+}
+
+/// `TimeoutSeconds` or `HeartbeatSeconds`: a positive whole number.
+fn limit(
+    env: &Env<'_>,
+    expression: Option<&Expression>,
+    field: &'static str,
+) -> Result<Option<u64>, Fault> {
+    let Some(expression) = expression else {
+        return Ok(None);
+    };
+    let value = template::evaluate(env, expression, &absent(field))?;
+    match seconds(&value) {
+        Some(n) if n > 0 => Ok(Some(n)),
+        _ => Err(Fault::runtime(format!(
+            "The {field} parameter does not reference a positive whole number of seconds: {} == {}",
+            source(expression),
+            crate::evaluate::excerpt(&value.to_string()),
+        ))),
+    }
+}

@@ -1,0 +1,570 @@
+//! One turn: an event goes in, states are entered and left until all block or the turn is cut.
+//!
+//! Refuses to know what a state kind does (`states/`) and how values are made (`evaluate/`).
+
+use std::sync::Arc;
+
+use stepwell_flow::Program;
+use stepwell_flow::program::{Kind, Next, State as Node, StateIdx};
+use stepwell_types::limits::{
+    CAUSE_CHARS_MAX, ERROR_CHARS_MAX, SPIN_TRANSITIONS_MAX, TRANSITIONS_MAX,
+};
+use stepwell_types::{Data, EntryId, Failure, Timestamp};
+
+use crate::evaluate::{Env, Fault, flow};
+use crate::history::{HistoryEvent, HistoryKind, Observer, StateType};
+use crate::retry;
+use crate::state::{Entry, Parent, Phase, Started, State, Work};
+use crate::{Command, Error, Event, Outcome, Timer, states};
+
+/// Transitions after which a turn is cut, so that others get theirs.
+const TURN_TRANSITIONS_MAX: u32 = 1_000;
+
+/// Feeds one event: the state moves on, and what it wants done is appended to `out`.
+///
+/// Events for unknown or finished entries and for older attempts change nothing.
+/// `now` is recorded with the event, and may be earlier than the one before.
+/// # Errors
+/// `RUN0001`, `RUN0002`: `Started` is not the first event, or comes again.
+/// `RUN0003`: the state belongs to another program.
+pub fn step(
+    program: &Program,
+    state: &mut State,
+    event: &Event,
+    now: Timestamp,
+    seen: &mut dyn Observer,
+    out: &mut Vec<Command>,
+) -> Result<(), Error> {
+    let mut turn = Turn {
+        program,
+        state,
+        now,
+        seen,
+        out,
+    };
+    turn.event(event)?;
+    turn.run()
+}
+
+/// What a resumed execution still wants: a `Run` for every attempt whose step's end is
+/// awaited (same entry, attempt, input, token and seed), and `Continue` if a turn was cut.
+pub fn outstanding(program: &Program, state: &State, out: &mut Vec<Command>) {
+    if state.outcome.is_some() {
+        return;
+    }
+    for (id, entry) in &state.core.entries {
+        if let Phase::Running(run) = &entry.phase
+            && let Some(node) = program.states.get(entry.state as usize)
+            && let Kind::Task(task) = &node.kind
+            && (run.step || task.target == stepwell_types::StepTarget::Callback)
+        {
+            out.push(Command::Run(states::task::command(state, *id, entry, node, task, run)));
+        }
+    }
+    if state.core.cut {
+        out.push(Command::Continue);
+    }
+}
+
+/// Everything at hand during a turn.
+pub(crate) struct Turn<'a> {
+    pub program: &'a Program,
+    pub state: &'a mut State,
+    pub now: Timestamp,
+    seen: &'a mut dyn Observer,
+    pub out: &'a mut Vec<Command>,
+}
+
+impl<'a> Turn<'a> {
+    fn event(&mut self, event: &Event) -> Result<(), Error> {
+        if let Event::Started {
+            flow,
+            name,
+            input,
+            seed,
+        } = event
+        {
+            if self.state.core.started.is_some() {
+                return Err(Error::StartedTwice);
+            }
+            return self.start(Started {
+                flow: flow.clone(),
+                name: Arc::clone(name),
+                input: input.clone(),
+                seed: *seed,
+                at: self.now,
+            });
+        }
+        if self.state.core.started.is_none() {
+            return Err(Error::NotStarted);
+        }
+        if self.state.outcome.is_some() {
+            return Ok(());
+        }
+        match event {
+            Event::Started { .. } | Event::Continued => {}
+            Event::StepEnded {
+                entry,
+                attempt,
+                result,
+                ..
+            } => states::task::step_ended(self, *entry, *attempt, result)?,
+            Event::TokenEnded {
+                entry,
+                attempt,
+                result,
+            } => states::task::token_ended(self, *entry, *attempt, result)?,
+            Event::Heartbeat { entry, attempt } => {
+                states::task::heartbeat(self, *entry, *attempt);
+            }
+            Event::TimerFired { entry, timer } => self.timer(*entry, *timer)?,
+            Event::Cancelled { failure } => self.end(Outcome::Aborted(limited(failure))),
+            Event::Broken { failure } => self.end(Outcome::Failed(limited(failure))),
+        }
+        if matches!(event, Event::Continued) {
+            self.state.core.cut = false;
+        }
+        Ok(())
+    }
+
+    fn start(&mut self, started: Started<Data>) -> Result<(), Error> {
+        let graph = self.program.graphs.first();
+        let first = graph.ok_or(Error::ForeignProgram("it has no graph"))?.start;
+        let input = started.input.clone();
+        self.state.bytes += input.len_bytes();
+        self.state.core.started = Some(started);
+        if let Some(seconds) = self.program.timeout_seconds {
+            let at = self.now.plus_ms(seconds.saturating_mul(1_000));
+            self.state.core.deadline = Some(at);
+            self.state.timers.insert((at, EntryId(0), Timer::Timeout));
+        }
+        self.note(0, || HistoryKind::ExecutionStarted {
+            input: input.clone(),
+        });
+        // Step Functions' first state names no previous event.
+        self.spawn(None, first, input, 0, 0);
+        Ok(())
+    }
+
+    fn timer(&mut self, id: EntryId, timer: Timer) -> Result<(), Error> {
+        let set = if id == EntryId(0) {
+            self.state.core.deadline.filter(|_| timer == Timer::Timeout)
+        } else {
+            let entry = self.state.core.entries.get(&id);
+            let mut timers = entry.into_iter().flat_map(Entry::timers);
+            timers.find(|(_, kind)| *kind == timer).map(|(at, _)| at)
+        };
+        let due = set.is_some_and(|at| at <= self.now);
+        // A heartbeat or another attempt moved it meanwhile.
+        if !due {
+            return Ok(());
+        }
+        if id == EntryId(0) {
+            self.end(Outcome::TimedOut(Failure::new("States.Timeout", "")));
+            return Ok(());
+        }
+        match timer {
+            Timer::Wait => states::wait::over(self, id),
+            Timer::Backoff => states::begin(self, id),
+            Timer::Timeout => states::task::timed_out(self, id, "States.Timeout"),
+            Timer::Heartbeat => states::task::timed_out(self, id, "States.HeartbeatTimeout"),
+        }
+    }
+
+    /// Works the stack off, up to the turn's bound.
+    fn run(&mut self) -> Result<(), Error> {
+        if self.state.core.cut {
+            return Ok(());
+        }
+        let mut left = TURN_TRANSITIONS_MAX;
+        while let Some(work) = self.state.core.work.pop() {
+            match work {
+                Work::Enter(_) if left == 0 => {
+                    self.state.core.work.push(work);
+                    self.state.core.cut = true;
+                    self.out.push(Command::Continue);
+                    break;
+                }
+                Work::Enter(id) => {
+                    if self.state.core.entries.contains_key(&id) {
+                        left -= 1;
+                        self.enter(id)?;
+                    }
+                }
+                Work::Branch {
+                    entry,
+                    attempt,
+                    slot,
+                } => states::parallel::branch(self, entry, attempt, slot)?,
+                Work::Fill { entry, attempt } => states::map::fill(self, entry, attempt)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes an entry that the turn will come to next.
+    pub fn spawn(
+        &mut self,
+        parent: Option<Parent>,
+        state: StateIdx,
+        input: Data,
+        previous: u64,
+        spin: u32,
+    ) {
+        let core = &mut self.state.core;
+        core.last_entry += 1;
+        let id = EntryId(core.last_entry);
+        if let Some(parent) = parent
+            && let Some(join) = core.entries.get_mut(&parent.entry).and_then(Entry::join_mut)
+        {
+            join.children.insert(parent.slot, id);
+        }
+        core.entries.insert(
+            id,
+            Entry {
+                state: state.0,
+                parent,
+                entered_at: self.now,
+                entered_event: 0,
+                previous,
+                spin,
+                input,
+                attempt: 0,
+                retries: Vec::new(),
+                phase: Phase::Ready,
+                weight: 0,
+            },
+        );
+        core.work.push(Work::Enter(id));
+    }
+
+    fn enter(&mut self, id: EntryId) -> Result<(), Error> {
+        self.state.core.transitions += 1;
+        let Some(entry) = self.state.core.entries.get(&id) else {
+            return Ok(());
+        };
+        let node = self.node(entry.state)?;
+        let (spin, previous, input) = (entry.spin, entry.previous, entry.input.clone());
+        let entered = self.note(previous, || HistoryKind::Entered {
+            state: state_type(&node.kind),
+            name: Arc::clone(&node.name),
+            input,
+        });
+        if let Some(entry) = self.state.core.entries.get_mut(&id) {
+            entry.entered_at = self.now;
+            entry.entered_event = entered;
+            entry.previous = entered;
+        }
+        if spin >= SPIN_TRANSITIONS_MAX {
+            self.end(Outcome::Failed(Failure::new(
+                retry::ENDLESS_LOOP,
+                format!("{SPIN_TRANSITIONS_MAX} state transitions in a row without a step, a wait or a callback between them, the last into '{}'.", node.name),
+            )));
+            return Ok(());
+        }
+        if self.state.core.transitions > TRANSITIONS_MAX {
+            self.end(Outcome::Failed(Failure::new(
+                retry::TRANSITION_LIMIT,
+                format!("The execution has made {TRANSITIONS_MAX} state transitions, the most that one may make."),
+            )));
+            return Ok(());
+        }
+        states::begin(self, id)
+    }
+
+    /// The program's state with this index.
+    pub fn node(&self, state: u32) -> Result<&'a Node, Error> {
+        self.program
+            .states
+            .get(state as usize)
+            .ok_or(Error::ForeignProgram("a state is missing"))
+    }
+
+    /// The program's state that an entry is in; `None`: no such entry.
+    pub fn node_of(&self, id: EntryId) -> Result<Option<&'a Node>, Error> {
+        match self.state.core.entries.get(&id) {
+            Some(entry) => self.node(entry.state).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Counts a history event, and tells the observer if it wants to know.
+    pub fn note(&mut self, previous: u64, kind: impl FnOnce() -> HistoryKind) -> u64 {
+        self.state.core.events += 1;
+        let id = self.state.core.events;
+        if self.seen.wants() {
+            let kind = kind();
+            self.seen.event(self.now, HistoryEvent { id, previous, kind });
+        }
+        id
+    }
+
+    /// As [`Turn::note`], in an entry's own line of events.
+    pub fn note_in(&mut self, id: EntryId, kind: impl FnOnce() -> HistoryKind) {
+        let previous = self.state.core.entries.get(&id).map_or(0, |e| e.previous);
+        let event = self.note(previous, kind);
+        if let Some(entry) = self.state.core.entries.get_mut(&id) {
+            entry.previous = event;
+        }
+    }
+
+    /// Evaluates with `data` as `$` and the entry's context as `$$`.
+    pub fn evaluate<T>(
+        &mut self,
+        id: EntryId,
+        data: &Data,
+        f: impl FnOnce(&Env<'_>) -> Result<T, Fault>,
+    ) -> Result<T, Fault> {
+        let env = Env::new(&self.state.core, self.program, id, data);
+        let result = f(&env);
+        let draws = env.draws.get();
+        self.state.core.draws = draws;
+        result
+    }
+
+    /// Ends a state that yields a result: ResultSelector, ResultPath, OutputPath, and on.
+    pub fn complete(&mut self, id: EntryId, result: Data) -> Result<(), Error> {
+        let Some(node) = self.node_of(id)? else {
+            return Ok(());
+        };
+        let Some(raw) = self.state.core.entries.get(&id).map(|e| e.input.clone()) else {
+            return Ok(());
+        };
+        let output = self
+            .evaluate(id, &result, |env| {
+                flow::shape(env, node.data.result_selector.as_ref())
+            })
+            .and_then(|selected| flow::merge(&raw, selected, &node.data.result_path))
+            .and_then(|merged| {
+                self.evaluate(id, &merged, |env| {
+                    flow::through(env, node.data.output_path.as_ref())
+                })
+            });
+        match output {
+            Ok(output) => self.leave(id, output, node.next),
+            Err(fault) => self.fault(id, fault),
+        }
+    }
+
+    /// Leaves a state with this output.
+    pub fn leave(&mut self, id: EntryId, output: Data, next: Next) -> Result<(), Error> {
+        let Some(entry) = self.state.remove(id) else {
+            return Ok(());
+        };
+        let node = self.node(entry.state)?;
+        let exited = self.note(entry.previous, || HistoryKind::Exited {
+            state: state_type(&node.kind),
+            name: Arc::clone(&node.name),
+            output: output.clone(),
+        });
+        match next {
+            Next::State(target) => {
+                self.spawn(entry.parent, target, output, exited, entry.spin + 1);
+                Ok(())
+            }
+            Next::End | Next::ByKind => self.end_branch(entry.parent, exited, output),
+        }
+    }
+
+    /// A branch, or the whole flow, has its output.
+    fn end_branch(
+        &mut self,
+        parent: Option<Parent>,
+        previous: u64,
+        output: Data,
+    ) -> Result<(), Error> {
+        let Some(parent) = parent else {
+            self.note(previous, || HistoryKind::ExecutionSucceeded {
+                output: output.clone(),
+            });
+            self.finish(Outcome::Succeeded(output));
+            return Ok(());
+        };
+        match self.state.core.entries.get(&parent.entry).map(|e| &e.phase) {
+            Some(Phase::Parallel(_)) => states::parallel::joined(self, parent, previous, output),
+            Some(Phase::Map(_)) => states::map::joined(self, parent, previous, output),
+            _ => Ok(()),
+        }
+    }
+
+    /// An evaluation failed within a state.
+    pub fn fault(&mut self, id: EntryId, fault: Fault) -> Result<(), Error> {
+        let Some(entry) = self.state.core.entries.get(&id) else {
+            return Ok(());
+        };
+        let entered = entry.entered_event;
+        let name = Arc::clone(&self.node(entry.state)?.name);
+        self.fail(id, fault.at(&name, entered))
+    }
+
+    /// A state failed: retry it, catch it, or let its branch, and with it the state around, fail.
+    pub fn fail(&mut self, id: EntryId, failure: Failure) -> Result<(), Error> {
+        let mut failure = limited(&failure);
+        let (mut id, mut of_branch) = (id, false);
+        loop {
+            let Some(node) = self.node_of(id)? else {
+                return Ok(());
+            };
+            self.abort_below(id, true);
+            if self.retry(id, node, &failure, of_branch) {
+                return Ok(());
+            }
+            if matches!(node.kind, Kind::Parallel { .. } | Kind::Map(_)) {
+                states::note_failed(self, id, node);
+            }
+            if let Some(rule) = retry::catcher(&node.catch, &failure, of_branch) {
+                let caught = serde_json::json!({
+                    "Error": &*failure.error, "Cause": &*failure.cause,
+                });
+                let Some(raw) = self.state.core.entries.get(&id).map(|e| e.input.clone()) else {
+                    return Ok(());
+                };
+                match flow::merge(&raw, Data::from_value(caught), &rule.result_path) {
+                    Ok(output) => return self.leave(id, output, Next::State(rule.next)),
+                    Err(fault) => {
+                        let entered = self.state.core.entries.get(&id).map_or(0, |e| e.entered_event);
+                        failure = fault.at(&node.name, entered);
+                    }
+                }
+            }
+            let Some(entry) = self.state.remove(id) else {
+                return Ok(());
+            };
+            let Some(parent) = entry.parent else {
+                self.note(entry.previous, || HistoryKind::ExecutionFailed(failure.clone()));
+                self.finish(Outcome::Failed(failure));
+                return Ok(());
+            };
+            states::branch_failed(self, parent, entry.previous)?;
+            (id, of_branch) = (parent.entry, true);
+        }
+    }
+
+    /// Sets a backoff timer if a retrier grants another attempt.
+    fn retry(&mut self, id: EntryId, node: &Node, failure: &Failure, of_branch: bool) -> bool {
+        let Some(index) = retry::retrier(&node.retry, failure, of_branch) else {
+            return false;
+        };
+        let (Some(rule), Some(entry)) = (
+            node.retry.get(index),
+            self.state.core.entries.get_mut(&id),
+        ) else {
+            return false;
+        };
+        entry.retries.resize(node.retry.len(), 0);
+        let Some(used) = entry.retries.get_mut(index) else {
+            return false;
+        };
+        if *used >= rule.max_attempts {
+            return false;
+        }
+        let seed = self.state.core.started.as_ref().map_or([0; 16], |s| s.seed);
+        let draw = if rule.full_jitter {
+            crate::random::draw_u64(&seed, "jitter", id.0, u64::from(entry.attempt))
+        } else {
+            0
+        };
+        let wait = retry::delay_ms(rule, *used, crate::random::unit(draw));
+        *used += 1;
+        entry.attempt += 1;
+        let at = self.now.plus_ms(wait);
+        self.state.set_phase(id, Phase::Backoff(at));
+        true
+    }
+
+    /// Ends everything below an entry; what runs is told to stop.
+    pub fn abort_below(&mut self, id: EntryId, told: bool) {
+        let children: Vec<(u32, EntryId)> = match self.state.core.entries.get_mut(&id) {
+            Some(entry) => match entry.join_mut() {
+                Some(join) => std::mem::take(&mut join.children).into_iter().collect(),
+                None => return,
+            },
+            None => return,
+        };
+        for (slot, child) in children {
+            self.abort_below(child, told);
+            let Some(entry) = self.state.remove(child) else {
+                continue;
+            };
+            if entry.step_active() {
+                self.out.push(Command::Abort {
+                    entry: child,
+                    attempt: entry.attempt,
+                });
+            }
+            if told {
+                states::note_aborted(self, id, slot, &entry);
+            }
+        }
+    }
+
+    /// Ends the execution from outside its states.
+    fn end(&mut self, outcome: Outcome) {
+        let root = self.state.core.entries.iter().find(|(_, e)| e.parent.is_none());
+        let root = root.map(|(id, e)| (*id, e.previous));
+        let previous = root.map_or(0, |(_, previous)| previous);
+        if let Some((root, _)) = root {
+            self.abort_below(root, false);
+            if let Some(entry) = self.state.remove(root)
+                && entry.step_active()
+            {
+                self.out.push(Command::Abort {
+                    entry: root,
+                    attempt: entry.attempt,
+                });
+            }
+        }
+        self.note(previous, || match &outcome {
+            Outcome::Aborted(failure) => HistoryKind::ExecutionAborted(failure.clone()),
+            Outcome::TimedOut(failure) => HistoryKind::ExecutionTimedOut(failure.clone()),
+            Outcome::Failed(failure) => HistoryKind::ExecutionFailed(failure.clone()),
+            Outcome::Succeeded(output) => HistoryKind::ExecutionSucceeded {
+                output: output.clone(),
+            },
+        });
+        self.finish(outcome);
+    }
+
+    fn finish(&mut self, outcome: Outcome) {
+        self.state.core.entries.clear();
+        self.state.core.work.clear();
+        self.state.core.cut = false;
+        self.state.core.deadline = None;
+        self.state.timers.clear();
+        self.state.active = 0;
+        self.state.bytes = 256;
+        self.out.push(Command::Finish(outcome.clone()));
+        self.state.outcome = Some(outcome);
+    }
+}
+
+/// A failure within the limits of error names and causes.
+pub(crate) fn limited(failure: &Failure) -> Failure {
+    let cut = |text: &Arc<str>, max: usize| -> Arc<str> {
+        if text.len() <= max {
+            return Arc::clone(text);
+        }
+        match text.char_indices().nth(max) {
+            Some((end, _)) => text.get(..end).unwrap_or("").into(),
+            None => Arc::clone(text),
+        }
+    };
+    Failure {
+        error: cut(&failure.error, ERROR_CHARS_MAX),
+        cause: cut(&failure.cause, CAUSE_CHARS_MAX),
+    }
+}
+
+/// How the history names a kind.
+pub(crate) fn state_type(kind: &Kind) -> StateType {
+    match kind {
+        Kind::Task(_) => StateType::Task,
+        Kind::Pass { .. } => StateType::Pass,
+        Kind::Choice { .. } => StateType::Choice,
+        Kind::Parallel { .. } => StateType::Parallel,
+        Kind::Map(_) => StateType::Map,
+        Kind::Wait(_) => StateType::Wait,
+        Kind::Succeed => StateType::Succeed,
+        Kind::Fail { .. } => StateType::Fail,
+    }
+}
