@@ -167,7 +167,7 @@ fn format(a: &Arguments<'_>) -> Result<Value, Fault> {
     let mut chars = a.text(0)?.chars().peekable();
     while let Some(c) = chars.next() {
         match (c, chars.peek()) {
-            ('\\', Some('{' | '}' | '\\' | '\'')) => out.extend(chars.next()),
+            ('\\', Some('{' | '}' | '\\')) => out.extend(chars.next()),
             ('{', Some('}')) => {
                 chars.next();
                 display(a.value(next)?, &mut out);
