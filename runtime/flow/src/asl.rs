@@ -22,7 +22,7 @@ use std::collections::HashMap;
 use stepwell_types::limits;
 
 use crate::diagnostic::{Report, code};
-use crate::document::{At, Node, Position};
+use crate::document::{At, Node, Position, Tree};
 use crate::program::{Graph, Program, State};
 use crate::resource::Resolve;
 
@@ -71,6 +71,7 @@ pub(crate) fn compile(root: &Node, resolve: &dyn Resolve, report: &mut Report) -
         graphs: Vec::new(),
         names: HashMap::with_capacity(count),
     };
+    compiler.names_of(&at);
     let (comment, timeout_seconds) = compiler.flow(&at);
     Some(Program {
         comment,
@@ -99,8 +100,12 @@ impl<'t> Compiler<'t, '_> {
         let timeout = at
             .get("TimeoutSeconds")
             .and_then(|t| self.integer(&t, 1, expect::SECONDS_MAX));
-        self.graph(at, 0);
-        let comment = at.get("Comment").and_then(|c| self.text(&c));
-        (comment.map(str::to_owned), timeout)
+        self.graph(at, "the flow", 0);
+        // That it is text was checked with the fields.
+        let comment = at.get("Comment").and_then(|c| match &c.node.tree {
+            Tree::Text(text) => Some(text.to_string()),
+            _ => None,
+        });
+        (comment, timeout)
     }
 }

@@ -279,8 +279,8 @@ impl<'t> Compiler<'t, '_> {
             }
             let place = at.member_name(member);
             match name {
-                "Assign" => self.not_supported(&place, "variables (Assign)"),
-                "Condition" => self.not_supported(&place, "JSONata (Condition)"),
+                "Assign" => self.not_supported(&place, "the field Assign (variables)"),
+                "Condition" => self.not_supported(&place, "the field Condition (JSONata)"),
                 _ => {
                     let candidates = RULE_FIELDS.iter().chain(operators).copied();
                     self.report.error_hint(

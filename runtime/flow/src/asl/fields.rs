@@ -9,29 +9,29 @@ use crate::suggest;
 
 /// Fields of the language that this release does not run yet, and what they belong to.
 const NOT_YET: &[(&str, &str)] = &[
-    ("Assign", "variables (Assign)"),
-    ("Arguments", "JSONata (Arguments)"),
-    ("Output", "JSONata (Output)"),
-    ("Items", "JSONata (Items)"),
-    ("Condition", "JSONata (Condition)"),
-    ("ItemReader", "distributed Map (ItemReader)"),
-    ("ItemBatcher", "distributed Map (ItemBatcher)"),
-    ("ResultWriter", "distributed Map (ResultWriter)"),
+    ("Assign", "the field Assign (variables)"),
+    ("Arguments", "the field Arguments (JSONata)"),
+    ("Output", "the field Output (JSONata)"),
+    ("Items", "the field Items (JSONata)"),
+    ("Condition", "the field Condition (JSONata)"),
+    ("ItemReader", "the field ItemReader (distributed Map)"),
+    ("ItemBatcher", "the field ItemBatcher (distributed Map)"),
+    ("ResultWriter", "the field ResultWriter (distributed Map)"),
     (
         "ToleratedFailureCount",
-        "distributed Map (ToleratedFailureCount)",
+        "the field ToleratedFailureCount (distributed Map)",
     ),
     (
         "ToleratedFailureCountPath",
-        "distributed Map (ToleratedFailureCountPath)",
+        "the field ToleratedFailureCountPath (distributed Map)",
     ),
     (
         "ToleratedFailurePercentage",
-        "distributed Map (ToleratedFailurePercentage)",
+        "the field ToleratedFailurePercentage (distributed Map)",
     ),
     (
         "ToleratedFailurePercentagePath",
-        "distributed Map (ToleratedFailurePercentagePath)",
+        "the field ToleratedFailurePercentagePath (distributed Map)",
     ),
 ];
 
@@ -94,11 +94,18 @@ impl<'t> Compiler<'t, '_> {
         found
     }
 
-    /// Reports two fields that exclude each other.
+    /// Reports two fields that exclude each other, at the later one.
     pub(super) fn exclusive(&mut self, at: &At<'_, 't>, one: &str, other: &str) {
-        if at.get(one).is_some() && at.get(other).is_some() {
+        let mut both = at
+            .members()
+            .iter()
+            .filter(|m| *m.name == *one || *m.name == *other);
+        let (Some(first), Some(second)) = (both.next(), both.next()) else {
+            return;
+        };
+        if first.name != second.name {
             self.report.error(
-                at,
+                &at.member_name(second),
                 code::EXCLUSIVE_FIELDS,
                 format!("{one} and {other} exclude each other"),
             );
@@ -114,18 +121,13 @@ impl<'t> Compiler<'t, '_> {
     ) -> Option<(&'n str, At<'c, 't>)> {
         let mut found = names.iter().filter_map(|n| at.get(n).map(|f| (*n, f)));
         let first = found.next();
-        let others = found.next();
-        match (&first, others) {
+        match (&first, found.next()) {
             (None, _) => self.report.error(
                 at,
                 code::MISSING_FIELD,
                 format!("{owner} needs one of the fields {}", names.join(", ")),
             ),
-            (Some((one, _)), Some((other, _))) => self.report.error(
-                at,
-                code::EXCLUSIVE_FIELDS,
-                format!("{one} and {other} exclude each other"),
-            ),
+            (Some((one, _)), Some((other, _))) => self.exclusive(at, one, other),
             _ => {}
         }
         first

@@ -2,7 +2,7 @@
 //!
 //! Finds dangling references, unreachable states and missing ends.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::Compiler;
@@ -26,6 +26,9 @@ pub(super) struct Scope<'t> {
     edges: Vec<(StateIdx, StateIdx)>,
     /// Whether a state was seen that ends the graph.
     pub(super) ends: bool,
+    /// Whether a way out of a state could not be followed: what is reachable
+    /// is then anybody's guess.
+    pub(super) broken: bool,
 }
 
 /// The names under which a state holds graphs of its own.
@@ -69,11 +72,11 @@ fn count_below(state: &At<'_, '_>) -> usize {
 impl<'t> Compiler<'t, '_> {
     /// Compiles `StartAt` and `States` of an object whose first state gets the
     /// index `first`.
-    pub(super) fn graph(&mut self, at: &At<'_, 't>, first: u32) -> GraphIdx {
+    pub(super) fn graph(&mut self, at: &At<'_, 't>, owner: &str, first: u32) -> GraphIdx {
         let index = GraphIdx(u32::try_from(self.graphs.len()).unwrap_or(u32::MAX));
         self.graphs.push(None);
-        let start_at = self.required(at, "a graph", "StartAt");
-        let Some(states) = self.required(at, "a graph", "States") else {
+        let start_at = self.required(at, owner, "StartAt");
+        let Some(states) = self.required(at, owner, "States") else {
             return index;
         };
         if !self.is_object(&states) {
@@ -84,13 +87,13 @@ impl<'t> Compiler<'t, '_> {
             self.report.error(
                 &states,
                 code::EMPTY,
-                "a graph needs at least one state".to_owned(),
+                format!("{owner} needs at least one state"),
             );
             return index;
         }
         let start = start_at.map(|s| self.target(&s, &mut scope, false));
         self.states_of(&states, &mut scope);
-        if !scope.ends {
+        if !scope.ends && !scope.broken {
             self.report.error_hint(
                 &states,
                 code::NO_TERMINAL,
@@ -99,7 +102,9 @@ impl<'t> Compiler<'t, '_> {
             );
         }
         if let Some(start) = start {
-            self.unreachable(&states, &scope, start);
+            if !scope.broken {
+                self.unreachable(&states, &scope, start);
+            }
             self.finish_graph(index, start, &scope);
         }
         index
@@ -120,7 +125,40 @@ impl<'t> Compiler<'t, '_> {
         }
     }
 
-    /// Gives every state of the graph its index, and checks the names.
+    /// Collects the names of all states of a graph and of those nested in it,
+    /// and reports those that are used in several graphs.
+    pub(super) fn names_of(&mut self, at: &At<'_, 't>) {
+        let Some(states) = at.get("States") else {
+            return;
+        };
+        let mut here = HashSet::with_capacity(states.members().len());
+        for member in states.members() {
+            // Twice in one object was reported with the document.
+            if !here.insert(&*member.name) {
+                continue;
+            }
+            if let Some(first) = self.names.get(&*member.name) {
+                let place = states.member_name(member);
+                let message = format!(
+                    "the state name {:?} is used twice in the flow: first at line {}, column {}",
+                    member.name, first.line, first.column
+                );
+                self.report.error(&place, code::DUPLICATE_STATE, message);
+            } else {
+                self.names.insert(&member.name, member.at);
+            }
+            let state = states.member(member);
+            let Some(inner) = nested(&state) else {
+                continue;
+            };
+            self.names_of(&inner);
+            for (i, branch) in inner.elements().iter().enumerate() {
+                self.names_of(&inner.element(i, branch));
+            }
+        }
+    }
+
+    /// Gives every state of the graph its index.
     fn scope(&mut self, states: &At<'_, 't>, first: u32) -> Scope<'t> {
         let members = states.members();
         let mut by_name = HashMap::with_capacity(members.len());
@@ -136,20 +174,6 @@ impl<'t> Compiler<'t, '_> {
                 );
             }
             by_name.entry(&*member.name).or_insert(StateIdx(next));
-            // A name twice in one object was reported with the document.
-            let again = self.names.insert(&member.name, member.at);
-            if let Some(other) = again
-                && !members.iter().any(|m| m.at == other)
-            {
-                self.report.error(
-                    &place,
-                    code::DUPLICATE_STATE,
-                    format!(
-                        "the state name {:?} is used twice in the flow: first at line {}, column {}",
-                        member.name, other.line, other.column
-                    ),
-                );
-            }
             let below = count_below(&states.member(member));
             next = next.saturating_add(u32::try_from(1 + below).unwrap_or(u32::MAX));
         }
@@ -158,6 +182,7 @@ impl<'t> Compiler<'t, '_> {
             current: StateIdx(first),
             edges: Vec::with_capacity(members.len()),
             ends: false,
+            broken: false,
         }
     }
 
@@ -181,6 +206,7 @@ impl<'t> Compiler<'t, '_> {
         edge: bool,
     ) -> StateIdx {
         let Some(name) = self.text(at) else {
+            scope.broken = true;
             return scope.current;
         };
         if let Some(index) = scope.by_name.get(name) {
@@ -189,6 +215,7 @@ impl<'t> Compiler<'t, '_> {
             }
             return *index;
         }
+        scope.broken = true;
         let hint = if self.names.contains_key(name) {
             Some("a state of another graph cannot be reached from here".to_owned())
         } else if self.report.wants_hints() && scope.by_name.len() <= SUGGEST_AMONG_MAX {
@@ -215,7 +242,7 @@ impl<'t> Compiler<'t, '_> {
         }
         let mut open = vec![start];
         // Taking the edges out marks a state as seen.
-        let mut seen = std::collections::HashSet::from([start]);
+        let mut seen = HashSet::from([start]);
         while let Some(state) = open.pop() {
             for to in onward.remove(&state).unwrap_or_default() {
                 if seen.insert(to) {

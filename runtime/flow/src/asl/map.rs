@@ -52,7 +52,7 @@ impl<'t> Compiler<'t, '_> {
         Some(MapState {
             items,
             item_selector,
-            processor: self.graph(&graph, own.0.saturating_add(1)),
+            processor: self.graph(&graph, "a Map's processor", own.0.saturating_add(1)),
             max_concurrency,
             label,
         })

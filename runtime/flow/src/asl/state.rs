@@ -29,11 +29,11 @@ impl<'t> Compiler<'t, '_> {
         scope: &mut Scope<'t>,
     ) -> Option<State> {
         if !self.is_object(at) {
-            scope.ends = true;
+            scope.broken = true;
             return None;
         }
         let Some(kind) = self.kind_name(at) else {
-            // What is unknown may well end the graph and lead anywhere.
+            // What is unknown may well end the graph.
             scope.ends = true;
             self.follow(at, scope);
             return None;
@@ -144,8 +144,7 @@ impl<'t> Compiler<'t, '_> {
                 Next::End
             }
             (None, _) => {
-                // It has its own report; a missing end would only repeat it.
-                scope.ends = true;
+                scope.broken = true;
                 self.next_or_end(
                     at,
                     "has neither Next nor \"End\": true; it needs one of them",
@@ -207,7 +206,7 @@ impl<'t> Compiler<'t, '_> {
                 let size = super::graph::count(&branch, "States");
                 if self.is_object(&branch) && self.json_path(&branch) {
                     self.known_fields(&branch, "a branch", &[super::map::GRAPH_FIELDS]);
-                    branches.push(self.graph(&branch, first));
+                    branches.push(self.graph(&branch, "a branch", first));
                 }
                 first = first.saturating_add(u32::try_from(size).unwrap_or(u32::MAX));
             }

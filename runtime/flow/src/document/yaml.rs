@@ -22,7 +22,11 @@ pub(super) fn parse(text: &str) -> Result<Node, Fault> {
     let mut parser = Parser::new_from_str(text);
     while let Some(next) = parser.next_event() {
         let (event, span) = next.map_err(|e| {
-            let fault = Fault::new(position(e.marker()), code::SYNTAX, sentence(e.info()));
+            let at = position(e.marker());
+            if e.info().contains("recursion limit") {
+                return Fault::too_deep(at);
+            }
+            let fault = Fault::new(at, code::SYNTAX, sentence(e.info()));
             // The commonest slip, told in the library's words as something else.
             if text.contains('\t') {
                 fault.hint("YAML indents with spaces; tabs are not allowed there")

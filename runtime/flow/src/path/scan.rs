@@ -90,8 +90,16 @@ impl<'a> Scan<'a> {
     pub(crate) fn pieces(&mut self) -> Result<Vec<Piece>, Fault> {
         let mut pieces = Vec::new();
         loop {
+            let before = self.next;
+            self.skip_space();
+            if !matches!(self.peek(), Some('.' | '[')) {
+                self.next = before;
+                return Ok(pieces);
+            }
             let descendant = self.eat_text("..");
-            let dot = descendant || self.eat('.');
+            if !descendant {
+                self.eat('.');
+            }
             match self.peek() {
                 Some('[') => {
                     self.bump();
@@ -101,21 +109,20 @@ impl<'a> Scan<'a> {
                         selector,
                     });
                 }
-                Some('*') if dot => {
+                Some('*') => {
                     self.bump();
                     pieces.push(Piece {
                         descendant,
                         selector: Selector::Many("*".to_owned()),
                     });
                 }
-                _ if dot => {
+                _ => {
                     let selector = Selector::Name(self.name()?);
                     pieces.push(Piece {
                         descendant,
                         selector,
                     });
                 }
-                _ => return Ok(pieces),
             }
         }
     }
