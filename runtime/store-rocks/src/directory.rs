@@ -48,10 +48,9 @@ impl Directory {
     /// Makes the directory if it is missing, and takes it.
     pub(crate) fn claim(path: &Path) -> Result<Directory, Error> {
         match fs::create_dir(path) {
-            Err(e) if e.kind() != io::ErrorKind::AlreadyExists => {
-                return Err(error::file("make its directory", path, e));
-            }
-            _ => {}
+            Ok(()) => sync_parent(path)?,
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(e) => return Err(error::file("make its directory", path, e)),
         }
         // A first look before anything is written, even a lock file.
         read_format(path)?;
@@ -100,6 +99,17 @@ impl Directory {
             .map_err(|e| error::file("ask for free space", &self.path, e))?;
         Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
     }
+}
+
+/// Makes the directory's name durable, without which nothing in it is.
+fn sync_parent(path: &Path) -> Result<(), Error> {
+    let parent = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    File::open(parent)
+        .and_then(|parent| parent.sync_all())
+        .map_err(|e| error::file("sync the parent of its directory", path, e))
 }
 
 /// The format of the store in the directory; `None` when there is none yet.

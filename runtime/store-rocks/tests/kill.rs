@@ -100,7 +100,7 @@ fn what_was_durable_survives() {
                 seen += 1;
             }
             // It writes on until the signal arrives; the rest of its lines is read too.
-            if seen == 50 + kill * 97 {
+            if seen == 50 + kill * 31 {
                 child.kill().expect("kill -9");
             }
         }

@@ -90,6 +90,7 @@ pub const ROOMS: &[Room] = &[
     ),
     outside("runtime/cli", "stepwell-cli"),
     outside("tests", "stepwell-tests"),
+    outside("tests/shim", "stepwell-shim"),
     outside("bench", "stepwell-bench"),
     room("xtask", "xtask", &[], false),
 ];

@@ -1,0 +1,206 @@
+//! Plays a power cut after a `kill -9`: throws away what was written but never synced.
+//!
+//! A kill leaves the page cache whole, so on its own it cannot tell a commit that was
+//! synced from one that was only written. A [`Recorder`] preloads `synced.c` into the
+//! program under test; after the kill, [`Recorder::discard_unsynced`] cuts every file
+//! to the size it had at its last sync.
+//!
+//! What it plays: names (creation, rename, removal) are durable at once, contents only
+//! by `fsync` or `fdatasync` of their file, and a file that was never synced is gone.
+//! It refuses to play what needs more than sizes: a part of a file written over
+//! in place stays as it was written last. `msync` and raw system calls that pass by
+//! libc are not seen, so what they sync counts as unsynced.
+
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
+
+/// Entries of the table. The same number stands in `synced.c`.
+const SLOTS: usize = 1 << 16;
+const SLOT_BYTES: usize = 16;
+
+/// What a power cut leaves of the bytes after the last sync.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tail {
+    /// Nothing.
+    Gone,
+    /// A part of them, drawn from this seed, of which the last block is garbage: what
+    /// reached the disk by itself.
+    Torn(u64),
+}
+
+/// What [`Recorder::discard_unsynced`] did.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Discarded {
+    /// Files that lost their tail.
+    pub cut: u64,
+    /// Files that were never synced.
+    pub removed: u64,
+    /// Bytes that are gone, of both.
+    pub bytes: u64,
+}
+
+/// Records the syncs of a program below one directory.
+#[derive(Debug)]
+pub struct Recorder {
+    library: PathBuf,
+    table: PathBuf,
+    dir: PathBuf,
+}
+
+impl Recorder {
+    /// Compiles the library into `work` with `cc`, which Rust needs as its linker
+    /// anyway. `dir` is the data directory of the program; what is in it now counts as
+    /// durable. `work` must not be below `dir`.
+    /// # Errors
+    /// When the compiler fails, or a file system keeps no time of birth.
+    pub fn new(work: &Path, dir: &Path) -> io::Result<Recorder> {
+        let source = work.join("synced.c");
+        let library = work.join("libsynced.so");
+        fs::write(&source, include_str!("synced.c"))?;
+        let built = Command::new("cc")
+            .args([
+                "-shared", "-fPIC", "-O2", "-Wall", "-Werror", "-pthread", "-o",
+            ])
+            .args([&library, &source])
+            .output()?;
+        if !built.status.success() {
+            let why = String::from_utf8_lossy(&built.stderr).into_owned();
+            return Err(io::Error::other(format!("cc: {why}")));
+        }
+        let recorder = Recorder {
+            library,
+            table: work.join("synced"),
+            dir: dir.to_owned(),
+        };
+        recorder.restart()?;
+        Ok(recorder)
+    }
+
+    /// Forgets the syncs so far: what is in the directory now counts as durable. To
+    /// be called before each start of the program.
+    /// # Errors
+    /// The file system's.
+    pub fn restart(&self) -> io::Result<()> {
+        let mut table = vec![0u8; SLOTS * SLOT_BYTES];
+        for path in files(&self.dir)? {
+            let (key, size) = identity(&path)?;
+            let slot = find(&table, key).ok_or_else(|| io::Error::other("too many files"))?;
+            table[slot..slot + 8].copy_from_slice(&key.to_ne_bytes());
+            table[slot + 8..slot + 16].copy_from_slice(&size.to_ne_bytes());
+        }
+        fs::write(&self.table, table)
+    }
+
+    /// The environment with which the program under test is to be started.
+    #[must_use]
+    pub fn environment(&self) -> [(&'static str, OsString); 2] {
+        [
+            ("LD_PRELOAD", self.library.clone().into()),
+            ("STEPWELL_SYNCED", self.table.clone().into()),
+        ]
+    }
+
+    /// Throws away what the program wrote below the directory and never synced. The
+    /// program must be dead.
+    /// # Errors
+    /// The file system's.
+    pub fn discard_unsynced(&self, tail: Tail) -> io::Result<Discarded> {
+        let table = fs::read(&self.table)?;
+        let mut done = Discarded::default();
+        for path in files(&self.dir)? {
+            let (key, size) = identity(&path)?;
+            let slot = find(&table, key).ok_or_else(|| io::Error::other("the table is full"))?;
+            if word(&table, slot) != key {
+                fs::remove_file(&path)?;
+                done.removed += 1;
+                done.bytes += size;
+                continue;
+            }
+            let synced = word(&table, slot + 8);
+            if synced < size {
+                let kept = cut(&path, synced, size, tail)?;
+                done.cut += 1;
+                done.bytes += size - kept;
+            }
+        }
+        Ok(done)
+    }
+}
+
+fn cut(path: &Path, synced: u64, size: u64, tail: Tail) -> io::Result<u64> {
+    use std::os::unix::fs::FileExt;
+    let file = File::options().write(true).open(path)?;
+    let kept = match tail {
+        Tail::Gone => synced,
+        Tail::Torn(seed) => {
+            let drawn = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(17) ^ size;
+            synced + drawn % (size - synced + 1)
+        }
+    };
+    file.set_len(kept)?;
+    if tail != Tail::Gone {
+        let garbage = usize::try_from((kept - synced).min(512)).map_err(io::Error::other)?;
+        file.write_all_at(&vec![0xa5; garbage], kept - garbage as u64)?;
+    }
+    Ok(kept)
+}
+
+/// Regular files below `dir`; none when it does not exist yet.
+fn files(dir: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    let mut dirs = vec![dir.to_owned()];
+    while let Some(dir) = dirs.pop() {
+        let entries = match fs::read_dir(&dir) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
+            entries => entries?,
+        };
+        for entry in entries {
+            let entry = entry?;
+            let kind = entry.file_type()?;
+            if kind.is_dir() {
+                dirs.push(entry.path());
+            } else if kind.is_file() {
+                found.push(entry.path());
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// The key of a file in the table, and its size.
+fn identity(path: &Path) -> io::Result<(u64, u64)> {
+    let wanted = StatxFlags::INO | StatxFlags::SIZE | StatxFlags::BTIME;
+    let s = statx(CWD, path, AtFlags::SYMLINK_NOFOLLOW, wanted)?;
+    if s.stx_mask & StatxFlags::BTIME.bits() == 0 {
+        let why = "the file system keeps no time of birth, which tells reused inodes apart";
+        return Err(io::Error::other(why));
+    }
+    // As `key_of` in `synced.c`.
+    let key = s.stx_ino.wrapping_mul(0x9e37_79b9_7f4a_7c15)
+        ^ s.stx_btime
+            .tv_sec
+            .cast_unsigned()
+            .wrapping_mul(0xbf58_476d_1ce4_e5b9)
+        ^ u64::from(s.stx_btime.tv_nsec).wrapping_mul(0x94d0_49bb_1331_11eb);
+    Ok((key.max(1), s.stx_size))
+}
+
+/// Where in the table the key is, or the free place where it belongs.
+fn find(table: &[u8], key: u64) -> Option<usize> {
+    (0..SLOTS as u64)
+        .map(|i| (key.wrapping_add(i) % SLOTS as u64) as usize * SLOT_BYTES)
+        .find(|slot| matches!(word(table, *slot), found if found == 0 || found == key))
+}
+
+fn word(table: &[u8], at: usize) -> u64 {
+    let mut bytes = [0; 8];
+    if let Some(found) = table.get(at..at + 8) {
+        bytes.copy_from_slice(found);
+    }
+    u64::from_ne_bytes(bytes)
+}
