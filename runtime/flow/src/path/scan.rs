@@ -280,6 +280,8 @@ impl<'a> Scan<'a> {
         loop {
             match self.bump() {
                 None => return Err(Fault::new("a quoted name or string is not closed")),
+                // No escape in RFC 9535; Step Functions takes both characters as they are.
+                Some('\\') if mark == '\'' && self.rest().starts_with('"') => text.push('\\'),
                 Some('\\') => text.push(self.escape(true)?),
                 Some(c) if c == mark => return Ok(text),
                 Some(c) => text.push(c),

@@ -48,7 +48,7 @@ fn definite_paths_become_segments() {
     check("$.\\stor\\e.boo\\k", "$|store|book");
     check("$.foo\\@bar.baz\\[\\[.\\?pretty", "$|foo@bar|baz[[|?pretty");
     check("$.&Ж中.\\uD800\\uDF46", "$|&Ж中|\u{10346}");
-    check("$['Test\\\"\"Name\"']", "$|Test\"\"Name\"");
+    check("$['Test\\\"\"Name\"']", "$|Test\\\"\"Name\"");
     check("$['it\\'s']", "$|it's");
     check("$['\\u0041\\n']", "$|A\n");
     check("$[(@.length-1)].bar", "$|#-1|bar");
