@@ -50,12 +50,12 @@ impl Error {
     #[must_use]
     pub fn code(&self) -> &'static str {
         match self {
-            Error::NotStarted => "RUN0001",
-            Error::StartedTwice => "RUN0002",
-            Error::ForeignProgram(_) => "RUN0003",
-            Error::Damaged { .. } => "RUN0004",
-            Error::Version { .. } => "RUN0005",
-            Error::Blob { .. } => "RUN0006",
+            Error::NotStarted => "RUN0101",
+            Error::StartedTwice => "RUN0102",
+            Error::ForeignProgram(_) => "RUN0103",
+            Error::Damaged { .. } => "RUN0104",
+            Error::Version { .. } => "RUN0105",
+            Error::Blob { .. } => "RUN0106",
         }
     }
 

@@ -23,7 +23,8 @@ use stepwell_interpreter::{Event, RunStep};
 use stepwell_store::{Batch, Reader};
 use stepwell_types::{EntryId, ExecutionId, ShardId, StepOutcome, StepRequest, Timestamp};
 
-pub(crate) use recover::{blob, read_log, read_state};
+pub(crate) use recover::blob;
+pub use recover::{Recovered, is_parked, read_log, read_state, usage_transitions};
 pub use request::{Reply, Request, Ticket, TokenAnswer};
 
 use crate::Error;

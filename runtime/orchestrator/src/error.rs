@@ -66,7 +66,7 @@ pub enum Error {
     #[error("RUN0012: the store failed: {0}")]
     Store(String),
     /// The module is used by flows.
-    #[error("RUN0013: module {name} is used by {}; delete those flow versions first", .used_by.join(", "))]
+    #[error("RUN0013: module {name} is used by {}; a flow version keeps its modules for ever", .used_by.join(", "))]
     ModuleInUse {
         /// Which module.
         name: String,

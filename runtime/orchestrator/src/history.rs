@@ -20,12 +20,12 @@ use crate::rows::{self, SummaryRow};
 use crate::{Error, Orchestrator};
 
 /// Reads an execution's history from some point on, as far as it is durable.
-struct Cursor {
-    reader: Arc<dyn Reader>,
-    program: Arc<Program>,
-    id: ExecutionId,
-    state: State,
-    next_record: u64,
+pub(crate) struct Cursor {
+    pub reader: Arc<dyn Reader>,
+    pub program: Arc<Program>,
+    pub id: ExecutionId,
+    pub state: State,
+    pub next_record: u64,
 }
 
 /// Keeps the wanted events of a walk.
@@ -52,7 +52,7 @@ impl Observer for Wanted<'_> {
 
 impl Cursor {
     /// Walks what is durable beyond the last call; lines after event `after` are kept.
-    fn advance(&mut self, after: u64, lines: &mut VecDeque<HistoryLine>) -> Result<(), Error> {
+    pub fn advance(&mut self, after: u64, lines: &mut VecDeque<HistoryLine>) -> Result<(), Error> {
         let mut commands = Vec::new();
         for logged in read_log(&*self.reader, self.id, self.next_record)? {
             self.next_record += 1;

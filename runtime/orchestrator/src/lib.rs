@@ -4,10 +4,20 @@
 //! Refuses to know wasmtime, RocksDB and axum: they are behind ports.
 
 pub mod api;
+mod catalog;
+mod committer;
+pub mod driver;
 pub mod error;
 pub mod gate;
+mod handle;
+mod history;
+pub mod oneshot;
 pub mod ports;
 mod ready;
 mod rows;
+pub mod shell;
+mod watch;
 
+pub use catalog::Upload;
 pub use error::Error;
+pub use handle::Orchestrator;

@@ -1,5 +1,8 @@
 //! Brings executions back into memory: after a restart, and when a sleeper wakes.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use stepwell_flow::Program;
 use stepwell_interpreter::codec::{self, Logged, Record};
 use stepwell_interpreter::{Command, Event, NoHistory, State};
@@ -156,7 +159,9 @@ impl Driver {
 }
 
 /// All durable records of an execution from number `from` on.
-pub(crate) fn read_log(
+/// # Errors
+/// `RUN0012`.
+pub fn read_log(
     reader: &dyn Reader,
     id: ExecutionId,
     from: u64,
@@ -183,6 +188,28 @@ pub(crate) fn read_log(
     }
 }
 
+/// Whether an execution was taken out of the race until an operator looks at it.
+/// # Errors
+/// `RUN0001`, `RUN0012`.
+pub fn is_parked(reader: &dyn Reader, id: ExecutionId) -> Result<bool, Error> {
+    let row = reader.get(&Key::Summary { execution: id })?;
+    let row = row.ok_or_else(|| Error::NoExecution(id.to_string()))?;
+    Ok(rows::decode::<rows::SummaryRow>(&row)?.parked.is_some())
+}
+
+/// Transitions by flow, as the usage rows count them.
+/// # Errors
+/// `RUN0012`.
+pub fn usage_transitions(reader: &dyn Reader) -> Result<BTreeMap<Arc<str>, u64>, Error> {
+    let mut out = BTreeMap::new();
+    for (key, value) in reader.scan(&Range::Usage { flow: None }, usize::MAX)? {
+        if let Key::Usage { flow, .. } = key {
+            *out.entry(flow).or_insert(0) += rows::decode::<rows::UsageRow>(&value)?.transitions;
+        }
+    }
+    Ok(out)
+}
+
 /// A blob row as data.
 pub(crate) fn blob(reader: &dyn Reader, digest: &Digest) -> Option<Data> {
     let bytes = reader.get(&Key::Blob { digest: *digest }).ok()??;
@@ -190,20 +217,25 @@ pub(crate) fn blob(reader: &dyn Reader, digest: &Digest) -> Option<Data> {
 }
 
 /// An execution as its rows tell it.
-pub(crate) struct Recovered {
+pub struct Recovered {
+    /// After every durable record.
     pub state: State,
+    /// Fuel of all attempts.
     pub fuel: u64,
+    /// Number of durable records.
     pub logged: u64,
-    pub last_at: Timestamp,
-    pub journal: Journal,
-    pub log_bytes: usize,
-    pub has_checkpoint: bool,
+    pub(super) last_at: Timestamp,
+    pub(super) journal: Journal,
+    pub(super) log_bytes: usize,
+    pub(super) has_checkpoint: bool,
     /// This release decides otherwise than was recorded: how.
     pub diverged: Option<String>,
 }
 
 /// Reads the newest checkpoint and walks the records after it.
-pub(crate) fn read_state(
+/// # Errors
+/// `RUN0012`.
+pub fn read_state(
     reader: &dyn Reader,
     program: &Program,
     id: ExecutionId,

@@ -1,0 +1,63 @@
+//! Simulation: the real driver and interpreter over the memory store, in virtual time,
+//! with crashes at every commit point, lost and uncertain commits, clocks that step,
+//! late, double and forged callbacks, and cancels that overtake starts.
+//!
+//! One seed decides everything; a failure prints its seed and replays.
+
+pub mod checks;
+pub mod flows;
+pub mod oracle;
+pub mod random;
+pub mod world;
+
+use random::Random;
+use world::World;
+
+/// Sums over many seeds, to show that the faults did happen.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct Tally {
+    /// Executions accepted.
+    pub executions: u64,
+    /// Commits that became durable.
+    pub commits: u64,
+    /// Commits that failed: lost, or durable although the caller was told otherwise.
+    pub failed_commits: u64,
+    /// Processes that died.
+    pub crashes: u64,
+    /// Outside calls made.
+    pub calls: u64,
+    /// Token answers sent, repeats and forgeries included.
+    pub tokens: u64,
+    /// Cancels sent.
+    pub cancels: u64,
+    /// Wall-clock steps, either way.
+    pub clock_steps: u64,
+    /// Steps that killed the process.
+    pub poisonings: u64,
+}
+
+impl Tally {
+    /// Adds another tally.
+    pub fn add(&mut self, o: &Tally) {
+        self.executions += o.executions;
+        self.commits += o.commits;
+        self.failed_commits += o.failed_commits;
+        self.crashes += o.crashes;
+        self.calls += o.calls;
+        self.tokens += o.tokens;
+        self.cancels += o.cancels;
+        self.clock_steps += o.clock_steps;
+        self.poisonings += o.poisonings;
+    }
+}
+
+/// Runs one seed.
+/// # Errors
+/// What was violated, in words.
+pub fn run(seed: u64) -> Result<(Tally, u64), String> {
+    let mut world = World::new(Random::new(seed))?;
+    world.storm()?;
+    world.calm_down()?;
+    checks::at_the_end(&world)?;
+    Ok((world.tally, world.trace))
+}

@@ -1,0 +1,265 @@
+//! What must hold, during the storm and at its end.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use stepwell_interpreter::codec::Logged;
+use stepwell_interpreter::{Command, Event, Outcome, Timer};
+use stepwell_orchestrator::driver::{read_log, read_state};
+use stepwell_orchestrator::ports::Programs as _;
+use stepwell_store::{Key, Range, Reader as _};
+use stepwell_types::{BridgeCall, EntryId, ExecutionId, FlowRef, ShardId, TaskToken};
+
+use super::oracle;
+use super::world::World;
+
+fn log(world: &World, id: ExecutionId) -> Result<Vec<Logged>, String> {
+    read_log(&world.memory, id, 0).map_err(|e| e.to_string())
+}
+
+fn state(world: &World, id: ExecutionId) -> Result<Option<stepwell_interpreter::State>, String> {
+    let Some(flow) = flow_of(world, id)? else {
+        return Ok(None);
+    };
+    let program = world.flows.program(&flow).map_err(|e| e.to_string())?;
+    let found = read_state(&world.memory, &program, id).map_err(|e| e.to_string())?;
+    match found.diverged {
+        Some(why) => Err(format!("{id}: {why}")),
+        None => Ok(Some(found.state)),
+    }
+}
+
+fn flow_of(world: &World, id: ExecutionId) -> Result<Option<FlowRef>, String> {
+    let first = log(world, id)?.into_iter().next();
+    Ok(match first {
+        Some(Logged::Event(record)) => match record.event {
+            Event::Started { flow, .. } => Some(flow),
+            _ => return Err(format!("{id}: the log does not begin with Started")),
+        },
+        _ => None,
+    })
+}
+
+/// An answered start is in the store.
+pub fn is_durable(world: &World, id: ExecutionId) -> Result<(), String> {
+    let row = world
+        .memory
+        .get(&Key::Summary { execution: id })
+        .map_err(|e| e.to_string())?;
+    match row {
+        Some(_) if !log(world, id)?.is_empty() => Ok(()),
+        _ => Err(format!("{id}: a client heard of it before it was durable")),
+    }
+}
+
+/// The end that the store knows.
+pub fn durable_outcome(world: &World, id: ExecutionId) -> Result<Option<Outcome>, String> {
+    Ok(state(world, id)?.and_then(|s| s.outcome().cloned()))
+}
+
+/// The tasks of a durable state that wait for their token.
+pub fn open_tasks(world: &World, id: ExecutionId) -> Result<Vec<(Arc<str>, TaskToken)>, String> {
+    let Some(state) = state(world, id)? else {
+        return Ok(Vec::new());
+    };
+    let Some(flow) = flow_of(world, id)? else {
+        return Ok(Vec::new());
+    };
+    let parked = is_parked(world, id)?;
+    if state.outcome().is_some() || parked {
+        return Ok(Vec::new());
+    }
+    let program = world.flows.program(&flow).map_err(|e| e.to_string())?;
+    let mut commands = Vec::new();
+    stepwell_interpreter::open_tasks(&program, &state, &mut commands);
+    Ok(commands
+        .into_iter()
+        .filter_map(|c| match c {
+            Command::Run(step) => step.token.map(|t| (step.state, t)),
+            _ => None,
+        })
+        .collect())
+}
+
+/// The token of an attempt, made anew from the durable seed.
+pub fn token_of(
+    world: &World,
+    id: ExecutionId,
+    entry: EntryId,
+    attempt: u32,
+) -> Result<Option<TaskToken>, String> {
+    Ok(state(world, id)?.map(|s| s.token(entry, attempt)))
+}
+
+/// An acknowledged token answer is in the log.
+pub fn token_is_recorded(world: &World, token: &TaskToken) -> Result<(), String> {
+    let found = log(world, token.execution)?.into_iter().any(|l| {
+        matches!(l, Logged::Event(r) if matches!(&r.event, Event::TokenEnded { entry, attempt, .. }
+            if (*entry, *attempt) == (token.entry, token.attempt)))
+    });
+    if found {
+        return Ok(());
+    }
+    Err(format!(
+        "{}: a token answer was acknowledged before it was durable",
+        token.execution
+    ))
+}
+
+/// A call goes out only after its intent is durable, and never after its outcome is.
+pub fn call_may_be_made(world: &World, call: &BridgeCall) -> Result<(), String> {
+    let mut intended = false;
+    for logged in log(world, call.execution)? {
+        match logged {
+            Logged::CallIntent {
+                entry,
+                attempt,
+                call: number,
+                ..
+            } if (entry, attempt, number) == (call.entry, call.attempt, call.call) => {
+                intended = true;
+            }
+            Logged::Event(r) => {
+                if let Event::StepEnded { entry, attempt, .. } = r.event
+                    && (entry, attempt) == (call.entry, call.attempt)
+                {
+                    return Err(format!("{}: a recorded call was made again", call.execution));
+                }
+            }
+            _ => {}
+        }
+    }
+    let again = world.made.iter().filter(|m| m.call == *call && m.life == world.life);
+    if again.count() > 1 {
+        return Err(format!("{}: a call was made twice in one life", call.execution));
+    }
+    if intended {
+        return Ok(());
+    }
+    Err(format!(
+        "{}: a call went out before its intent was durable",
+        call.execution
+    ))
+}
+
+fn is_parked(world: &World, id: ExecutionId) -> Result<bool, String> {
+    stepwell_orchestrator::driver::is_parked(&world.memory, id).map_err(|e| e.to_string())
+}
+
+/// After the calm: everything accepted has ended, once and right.
+pub fn at_the_end(world: &World) -> Result<(), String> {
+    let mut transitions: BTreeMap<Arc<str>, u64> = BTreeMap::new();
+    for (id, known) in &world.known {
+        let Some(state) = state(world, *id)? else {
+            if known.accepted {
+                return Err(format!("{id}: accepted, and lost"));
+            }
+            continue;
+        };
+        *transitions.entry(known.flow.clone()).or_default() += state.transitions();
+        let Some(outcome) = state.outcome() else {
+            if is_parked(world, *id)? && world.is_poisonous() {
+                continue;
+            }
+            return Err(format!("{id}: accepted, and never ended"));
+        };
+        if known.told.as_ref().is_some_and(|t| t != outcome) {
+            return Err(format!("{id}: ended otherwise than a client was told"));
+        }
+        if known.cancelled && !matches!(outcome, Outcome::Aborted(_)) {
+            return Err(format!("{id}: a cancel was acknowledged, but it ended {outcome:?}"));
+        }
+        if matches!(outcome, Outcome::Aborted(_)) {
+            if !known.cancel_sent {
+                return Err(format!("{id}: aborted, and nobody cancelled it"));
+            }
+        } else {
+            let input = known.input.clone().ok_or("a start without an input")?;
+            let right = oracle::outcome(world, &known.flow, &input)?;
+            if right != *outcome {
+                return Err(format!("{id}: ended {outcome:?}, but right is {right:?}"));
+            }
+        }
+        timers_fired_once(world, *id)?;
+    }
+    taken_answers_are_there(world)?;
+    no_rows_left(world)?;
+    usage_is_exact(world, &transitions)
+}
+
+fn timers_fired_once(world: &World, id: ExecutionId) -> Result<(), String> {
+    let mut waits: Vec<(EntryId, u32)> = Vec::new();
+    let mut ends = 0;
+    let mut last = i64::MIN;
+    for logged in log(world, id)? {
+        let Logged::Event(record) = logged else {
+            continue;
+        };
+        if record.at.0 < last {
+            return Err(format!("{id}: its events go back in time"));
+        }
+        last = record.at.0;
+        match record.event {
+            Event::TimerFired {
+                entry,
+                timer: Timer::Wait,
+            } => {
+                if waits.iter().any(|(e, _)| *e == entry) {
+                    return Err(format!("{id}: the timer of a Wait fired twice"));
+                }
+                waits.push((entry, 0));
+            }
+            Event::Cancelled { .. } => ends += 1,
+            _ => {}
+        }
+    }
+    if ends > 1 {
+        return Err(format!("{id}: cancelled twice"));
+    }
+    Ok(())
+}
+
+fn taken_answers_are_there(world: &World) -> Result<(), String> {
+    for (id, entry, attempt) in world.taken.keys() {
+        if let Some(token) = token_of(world, *id, *entry, *attempt)? {
+            token_is_recorded(world, &token)?;
+        } else {
+            return Err(format!("{id}: its token was answered, and it is lost"));
+        }
+    }
+    Ok(())
+}
+
+/// Nothing keeps a wake-up row for an execution that has ended.
+fn no_rows_left(world: &World) -> Result<(), String> {
+    for shard in 0..64 {
+        let shard = ShardId(shard);
+        let ranges = [
+            Range::Hot { shard, after: None },
+            Range::Timers {
+                shard,
+                from: stepwell_types::Timestamp(i64::MIN),
+            },
+        ];
+        for range in ranges {
+            let rows = world.memory.scan(&range, 10).map_err(|e| e.to_string())?;
+            if let Some((key, _)) = rows.first() {
+                return Err(format!("a row is left over: {key:?}"));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The usage rows say what the logs say, whatever died in between.
+fn usage_is_exact(world: &World, transitions: &BTreeMap<Arc<str>, u64>) -> Result<(), String> {
+    let counted = stepwell_orchestrator::driver::usage_transitions(&world.memory)
+        .map_err(|e| e.to_string())?;
+    for (flow, n) in transitions {
+        let got = counted.get(flow).copied().unwrap_or(0);
+        if got != *n {
+            return Err(format!("usage of {flow} says {got} transitions, the logs say {n}"));
+        }
+    }
+    Ok(())
+}

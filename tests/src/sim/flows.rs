@@ -1,0 +1,167 @@
+//! Random flows whose result does not depend on timing, so that a calm run is the oracle.
+//!
+//! A state's name says how its step behaves: see [`behaviour`].
+
+use std::fmt::Write as _;
+
+use stepwell_types::{Data, Digest, Failure, StepRequest};
+
+use super::random::Random;
+
+/// How a simulated step answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Behaviour {
+    /// Answers with its name and a digest of its input.
+    Echo,
+    /// Fails on the first attempts, then answers.
+    Flaky(u32),
+    /// Always fails with `Sim.Failed`.
+    Fails,
+    /// Kills the process on every attempt.
+    Poison,
+}
+
+/// Reads a state's behaviour off its name: `Flaky2_17`, `Fails_3`, `Echo_4`.
+#[must_use]
+pub fn behaviour(state: &str) -> Behaviour {
+    let kind = state.split('_').next().unwrap_or("");
+    match kind {
+        "Fails" => Behaviour::Fails,
+        "Poison" => Behaviour::Poison,
+        _ => match kind.strip_prefix("Flaky").and_then(|n| n.parse().ok()) {
+            Some(n) => Behaviour::Flaky(n),
+            None => Behaviour::Echo,
+        },
+    }
+}
+
+/// A simulated step's answer.
+///
+/// # Errors
+/// The failure that its behaviour asks for.
+pub fn answer(request: &StepRequest) -> Result<Data, Failure> {
+    let fails = match behaviour(&request.state) {
+        Behaviour::Echo | Behaviour::Poison => false,
+        Behaviour::Flaky(n) => request.attempt < n,
+        Behaviour::Fails => true,
+    };
+    if fails {
+        return Err(Failure::new("Sim.Failed", "as the flow asked"));
+    }
+    let digest = Digest::of(request.input.text().as_bytes()).to_string();
+    let text = format!(
+        r#"{{"from":"{}","saw":"{}","n":{}}}"#,
+        request.state,
+        digest.get(..8).unwrap_or(""),
+        request.input.text().len() % 7
+    );
+    Ok(Data::from_valid_text(text))
+}
+
+/// What an outside program answers for a waiting task.
+#[must_use]
+pub fn token_answer(state: &str) -> Result<Data, Failure> {
+    if state.starts_with("Refused") {
+        return Err(Failure::new("Sim.Refused", "by the reviewer"));
+    }
+    Ok(Data::from_valid_text(format!(
+        r#"{{"approved":"{state}","n":3}}"#
+    )))
+}
+
+/// A whole definition, as JSON text.
+#[must_use]
+pub fn definition(random: &mut Random, poison: bool) -> String {
+    let mut maker = Maker { random, number: 0 };
+    let body = maker.chain(0, poison);
+    format!("{{{body}}}")
+}
+
+struct Maker<'a> {
+    random: &'a mut Random,
+    number: usize,
+}
+
+impl Maker<'_> {
+    fn name(&mut self, kind: &str) -> String {
+        self.number += 1;
+        format!("{kind}_{}", self.number)
+    }
+
+    /// `"StartAt": …, "States": {…}` of one to four states.
+    fn chain(&mut self, depth: usize, poison: bool) -> String {
+        let length = 1 + self.random.below(4);
+        let mut names: Vec<(String, usize)> = (0..length)
+            .map(|_| {
+                let kind = self.random.below(if depth < 2 { 12 } else { 9 });
+                (self.name(PREFIX[kind]), kind)
+            })
+            .collect();
+        if poison {
+            names.push((self.name("Poison"), 0));
+        }
+        let start = names.first().map(|(n, _)| n.clone()).unwrap_or_default();
+        let mut states = String::new();
+        for (i, (name, kind)) in names.iter().enumerate() {
+            let next = match names.get(i + 1) {
+                Some((next, _)) => format!(r#""Next":"{next}""#),
+                None => r#""End":true"#.to_owned(),
+            };
+            if i > 0 {
+                states.push(',');
+            }
+            let body = self.state(*kind, &next, names.get(i + 1).map(|(n, _)| n.as_str()), depth);
+            // A rescue target is a state of its own beside it.
+            let _ = write!(states, r#""{name}":{}"#, body.replace("SELF", name));
+            if *kind == 4 || *kind == 7 {
+                let _ = write!(states, r#","Rescue_{name}":{{"Type":"Pass","Result":{{"rescued":"{name}","n":1}},{next}}}"#);
+            }
+            if *kind == 8 {
+                let _ = write!(states, r#","Left_{name}":{{"Type":"Pass",{next}}}"#);
+            }
+        }
+        format!(r#""StartAt":"{start}","States":{{{states}}}"#)
+    }
+
+    fn state(&mut self, kind: usize, next: &str, after: Option<&str>, depth: usize) -> String {
+        match kind {
+            0 => format!(r#"{{"Type":"Task","Resource":"wasm:sim",{next}}}"#),
+            1 => format!(r#"{{"Type":"Pass",{next}}}"#),
+            2 => format!(
+                r#"{{"Type":"Task","Resource":"wasm:sim","Retry":[{{"ErrorEquals":["Sim.Failed"],"IntervalSeconds":{},"MaxAttempts":3,"JitterStrategy":"FULL"}}],{next}}}"#,
+                1 + self.random.below(5)
+            ),
+            3 => format!(r#"{{"Type":"Task","Resource":"http:request","Parameters":{{"url":"http://sim/","method":"POST","body.$":"$"}},{next}}}"#),
+            4 => format!(r#"{{"Type":"Task","Resource":"wasm:sim","Catch":[{{"ErrorEquals":["States.ALL"],"Next":"Rescue_SELF"}}],{next}}}"#),
+            5 => format!(r#"{{"Type":"Wait","Seconds":{},{next}}}"#, self.random.below(90)),
+            6 => format!(r#"{{"Type":"Task","Resource":"callback","Parameters":{{"token.$":"$$.Task.Token"}},{next}}}"#),
+            7 => format!(r#"{{"Type":"Task","Resource":"callback","TimeoutSeconds":{},"Catch":[{{"ErrorEquals":["States.Timeout"],"Next":"Rescue_SELF"}}],{next}}}"#, 1 + self.random.below(60)),
+            8 => {
+                let target = after.map_or_else(|| "Left_SELF".to_owned(), str::to_owned);
+                format!(r#"{{"Type":"Choice","Choices":[{{"Variable":"$.n","IsPresent":true,"Next":"Left_SELF"}}],"Default":"{target}"}}"#)
+            }
+            9 => {
+                let branches: Vec<_> = (0..2 + self.random.below(2))
+                    .map(|_| format!("{{{}}}", self.chain(depth + 1, false)))
+                    .collect();
+                format!(r#"{{"Type":"Parallel","Branches":[{}],{next}}}"#, branches.join(","))
+            }
+            10 => {
+                let body = self.chain(depth + 1, false);
+                format!(
+                    r#"{{"Type":"Map","ItemsPath":"$$.Execution.Input.items","MaxConcurrency":{},"ItemProcessor":{{{body}}},{next}}}"#,
+                    self.random.below(3)
+                )
+            }
+            _ => format!(
+                r#"{{"Type":"Task","Resource":"http:request","Retry":[{{"ErrorEquals":["Sim.Failed"],"IntervalSeconds":2}}],"Parameters":{{"url":"http://sim/","body.$":"$"}},{next}}}"#
+            ),
+        }
+    }
+}
+
+/// Name prefixes by kind: the step's behaviour where it has a step.
+const PREFIX: [&str; 12] = [
+    "Echo", "Pass", "Flaky2", "Call", "Fails", "Wait", "Ask", "Silent", "Choice", "Fork", "Each",
+    "Flaky1",
+];

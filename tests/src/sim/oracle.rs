@@ -1,0 +1,84 @@
+//! The right result: the same flow and input, walked without any fault.
+
+use std::sync::Arc;
+
+use stepwell_interpreter::{Command, Event, NoHistory, Outcome, State};
+use stepwell_types::{
+    Data, ExecutionId, FlowRef, ShardId, Spent, StepRequest, StepTarget, Timestamp,
+};
+
+use super::flows;
+use super::world::World;
+
+/// Walks a flow on an input, every step and answer at once.
+pub fn outcome(world: &World, flow: &Arc<str>, input: &Data) -> Result<Outcome, String> {
+    let program = world.flows.0.get(flow).ok_or("no such flow")?;
+    let mut now = Timestamp(0);
+    let id = ExecutionId::new(now, ShardId(0), 1);
+    let mut state = State::new(id);
+    let mut queue = std::collections::VecDeque::from([Event::Started {
+        flow: FlowRef {
+            name: flow.clone(),
+            version: 1,
+        },
+        name: "oracle".into(),
+        input: input.clone(),
+        seed: [0; 16],
+    }]);
+    for _ in 0..1_000_000 {
+        let event = match queue.pop_front() {
+            Some(event) => event,
+            None => {
+                let Some((at, entry, timer)) = state.next_timer() else {
+                    return Err("the oracle is stuck".into());
+                };
+                now = now.max(at);
+                Event::TimerFired { entry, timer }
+            }
+        };
+        let mut commands = Vec::new();
+        stepwell_interpreter::step(program, &mut state, &event, now, &mut NoHistory, &mut commands)
+            .map_err(|e| e.to_string())?;
+        for command in commands {
+            match command {
+                Command::Finish(outcome) => return Ok(outcome),
+                Command::Continue => queue.push_back(Event::Continued),
+                Command::Abort { .. } => {}
+                Command::Run(step) => {
+                    let (entry, attempt) = (step.entry, step.attempt);
+                    if step.target == StepTarget::Callback {
+                        if !step.state.starts_with("Silent") {
+                            let result = flows::token_answer(&step.state);
+                            queue.push_back(Event::TokenEnded {
+                                entry,
+                                attempt,
+                                result,
+                            });
+                        }
+                        continue;
+                    }
+                    let request = StepRequest {
+                        execution: id,
+                        execution_name: "oracle".into(),
+                        flow: flow.clone(),
+                        state: step.state,
+                        entry,
+                        attempt,
+                        target: step.target,
+                        input: step.input,
+                        deadline: None,
+                        token: None,
+                        seed: 0,
+                    };
+                    queue.push_back(Event::StepEnded {
+                        entry,
+                        attempt,
+                        result: flows::answer(&request),
+                        spent: Spent::default(),
+                    });
+                }
+            }
+        }
+    }
+    Err("the oracle does not end".into())
+}

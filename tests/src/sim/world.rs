@@ -1,0 +1,677 @@
+//! The simulated surroundings of one driver: store, steps, outside systems, clients, faults.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::Arc;
+
+use stepwell_flow::{AnyModule, Program};
+use stepwell_interpreter::Outcome;
+use stepwell_orchestrator::Error;
+use stepwell_orchestrator::api::Execution;
+use stepwell_orchestrator::driver::{Driver, Options, Output, Reply, Request, Ticket, TokenAnswer};
+use stepwell_orchestrator::gate::Verdict;
+use stepwell_orchestrator::ports::Programs;
+use stepwell_store::memory::Memory;
+use stepwell_store::{Batch, Reader, Writer};
+use stepwell_types::id::SHARDS;
+use stepwell_types::{
+    BridgeCall, Data, Digest, EntryId, ExecutionId, Failure, FlowRef, ShardId, Spent, StepOutcome,
+    StepRequest, StepTarget, TaskToken, Timestamp,
+};
+
+use super::flows::{self, Behaviour};
+use super::random::Random;
+use super::{Tally, checks};
+
+/// Actions of one storm.
+const ACTIONS: usize = 400;
+/// Rounds after which a calm world must have ended everything.
+const CALM_ROUNDS: usize = 60_000;
+
+/// The published flows, by name and version 1.
+pub struct Flows(pub BTreeMap<Arc<str>, Arc<Program>>);
+
+impl Programs for Flows {
+    fn program(&self, flow: &FlowRef) -> Result<Arc<Program>, Error> {
+        self.0
+            .get(&flow.name)
+            .cloned()
+            .ok_or_else(|| Error::NoFlow(flow.name.to_string()))
+    }
+}
+
+/// What a client knows of one execution that it started.
+#[derive(Debug, Default, Clone)]
+pub struct Known {
+    pub flow: Arc<str>,
+    pub name: Option<Arc<str>>,
+    pub input: Option<Data>,
+    /// The server acknowledged the start.
+    pub accepted: bool,
+    /// The server acknowledged a cancel.
+    pub cancelled: bool,
+    /// A cancel was sent: the end may be `Aborted`.
+    pub cancel_sent: bool,
+    /// The end, as a waiting client was told.
+    pub told: Option<Outcome>,
+}
+
+/// What was asked under a ticket.
+#[derive(Debug, Clone)]
+pub enum Asked {
+    Start(ExecutionId),
+    Cancel(ExecutionId),
+    Token(TaskToken, Result<Data, Failure>),
+    Forged,
+    Gate(BridgeCall),
+}
+
+/// A step that runs in the simulated sandbox or bridge.
+#[derive(Debug, Clone)]
+pub struct Running {
+    pub request: StepRequest,
+    /// A bridge call that has not got leave yet.
+    pub wants_leave: bool,
+    pub ready_at: Timestamp,
+}
+
+/// One outside call that was really made.
+#[derive(Debug, Clone)]
+pub struct Made {
+    pub call: BridgeCall,
+    /// Process life in which it was made.
+    pub life: u64,
+}
+
+pub struct World {
+    pub random: Random,
+    pub now: Timestamp,
+    pub memory: Memory,
+    pub flows: Arc<Flows>,
+    pub known: BTreeMap<ExecutionId, Known>,
+    pub made: Vec<Made>,
+    /// Token answers that the server took: what a repeat must agree with.
+    pub taken: BTreeMap<(ExecutionId, EntryId, u32), Result<Data, Failure>>,
+    pub tally: Tally,
+    pub trace: u64,
+    pub life: u64,
+    driver: Driver,
+    pending: VecDeque<(u64, Batch)>,
+    running: Vec<Running>,
+    asked: HashMap<Ticket, Asked>,
+    next_ticket: u64,
+    violation: Option<String>,
+    poisonous: bool,
+}
+
+impl World {
+    pub fn new(mut random: Random) -> Result<World, String> {
+        let poisonous = random.chance(6);
+        let mut programs = BTreeMap::new();
+        for i in 0..2 + random.below(3) {
+            let text = flows::definition(&mut random, poisonous && i == 0);
+            let checked = stepwell_flow::compile(&text, &AnyModule);
+            let program = checked
+                .program
+                .ok_or_else(|| format!("flow {text} does not compile: {:?}", checked.diagnostics))?;
+            programs.insert(Arc::from(format!("flow{i}")), Arc::new(program));
+        }
+        let memory = Memory::default();
+        let flows = Arc::new(Flows(programs));
+        let now = Timestamp(1_800_000_000_000);
+        let driver = new_driver(&memory, &flows, now, true)?;
+        Ok(World {
+            random,
+            now,
+            memory,
+            flows,
+            known: BTreeMap::new(),
+            made: Vec::new(),
+            taken: BTreeMap::new(),
+            tally: Tally::default(),
+            trace: 0,
+            life: 0,
+            driver,
+            pending: VecDeque::new(),
+            running: Vec::new(),
+            asked: HashMap::new(),
+            next_ticket: 1,
+            violation: None,
+            poisonous,
+        })
+    }
+
+    /// Everything at once, with faults.
+    pub fn storm(&mut self) -> Result<(), String> {
+        for _ in 0..ACTIONS {
+            match self.random.below(100) {
+                0..10 => self.client_starts(),
+                10..13 => self.client_cancels(),
+                13..22 => self.client_answers()?,
+                22..24 => self.client_forges(),
+                24..50 => self.driver_works()?,
+                50..62 => self.seal(),
+                62..74 => self.commit_one()?,
+                74..84 => self.step_ends()?,
+                84..93 => self.time_passes()?,
+                93..95 => self.clock_steps()?,
+                95..97 => self.commit_fails()?,
+                _ => self.crash()?,
+            }
+            self.outputs()?;
+        }
+        Ok(())
+    }
+
+    /// No more faults: everything accepted must end.
+    pub fn calm_down(&mut self) -> Result<(), String> {
+        for _ in 0..CALM_ROUNDS {
+            self.outputs()?;
+            if self.driver.work(self.now) {
+                continue;
+            }
+            self.seal();
+            if !self.pending.is_empty() {
+                self.commit_one()?;
+                continue;
+            }
+            if !self.running.is_empty() {
+                for r in &mut self.running {
+                    r.ready_at = self.now;
+                }
+                self.step_ends()?;
+                continue;
+            }
+            if self.answer_all()? {
+                continue;
+            }
+            match self.driver.next_tick() {
+                Some(at) => {
+                    self.now = self.now.max(at);
+                    self.tick()?;
+                }
+                None => return Ok(()),
+            }
+        }
+        Err("executions do not come to an end".into())
+    }
+
+    fn ticket(&mut self, asked: Asked) -> Ticket {
+        let ticket = Ticket(self.next_ticket);
+        self.next_ticket += 1;
+        self.asked.insert(ticket, asked);
+        ticket
+    }
+
+    fn note(&mut self, what: &str) {
+        let digest = Digest::of(format!("{:016x}{what}", self.trace).as_bytes());
+        self.trace = digest.0.iter().take(8).fold(0, |n, b| n << 8 | u64::from(*b));
+    }
+
+    fn client_starts(&mut self) {
+        // Sometimes again what was started before, as a client that heard nothing does.
+        let again: Vec<_> = self.known.iter().filter(|(_, k)| k.name.is_some()).collect();
+        let (flow, name, input) = if !again.is_empty() && self.random.chance(35) {
+            let at = self.random.below(again.len());
+            let k = again[at].1;
+            (k.flow.clone(), k.name.clone(), k.input.clone())
+        } else {
+            let names: Vec<_> = self.flows.0.keys().cloned().collect();
+            let flow = names[self.random.below(names.len())].clone();
+            let name = self
+                .random
+                .chance(50)
+                .then(|| Arc::from(format!("run{}", self.random.below(40))));
+            (flow, name, None)
+        };
+        let input = input.unwrap_or_else(|| {
+            let items: Vec<String> = (0..self.random.below(4)).map(|i| i.to_string()).collect();
+            Data::from_valid_text(format!(r#"{{"items":[{}]}}"#, items.join(",")))
+        });
+        let id = ExecutionId::new(
+            self.now,
+            match &name {
+                Some(name) => ShardId::of_name(&flow, name),
+                None => ShardId(self.random.below(64) as u8),
+            },
+            u128::from(self.random.draw()) << 8,
+        );
+        let request = Request::Start {
+            flow: FlowRef {
+                name: flow.clone(),
+                version: 1,
+            },
+            name: name.clone(),
+            input: input.clone(),
+            id,
+            seed: self.random.bytes(),
+            wait: self.random.chance(40),
+        };
+        self.known.insert(
+            id,
+            Known {
+                flow,
+                name,
+                input: Some(input),
+                ..Known::default()
+            },
+        );
+        let ticket = self.ticket(Asked::Start(id));
+        self.driver.request(ticket, request, self.now);
+        self.note("start");
+    }
+
+    fn some_execution(&mut self) -> Option<ExecutionId> {
+        let ids: Vec<_> = self.known.keys().copied().collect();
+        (!ids.is_empty()).then(|| ids[self.random.below(ids.len())])
+    }
+
+    /// Cancels also what is not durable yet, or never arrived.
+    fn client_cancels(&mut self) {
+        let Some(id) = self.some_execution() else {
+            return;
+        };
+        self.tally.cancels += 1;
+        if let Some(k) = self.known.get_mut(&id) {
+            k.cancel_sent = true;
+        }
+        let ticket = self.ticket(Asked::Cancel(id));
+        let failure = Failure::new("Sim.Cancelled", "by a client");
+        self.driver
+            .request(ticket, Request::Cancel(id, failure), self.now);
+        self.note("cancel");
+    }
+
+    /// Tokens that a client can see: those of durable states.
+    fn open_tokens(&self, id: ExecutionId) -> Result<Vec<(Arc<str>, TaskToken)>, String> {
+        checks::open_tasks(self, id)
+    }
+
+    fn client_answers(&mut self) -> Result<(), String> {
+        // A repeat of an earlier answer, or another answer for the same task.
+        if !self.taken.is_empty() && self.random.chance(25) {
+            let keys: Vec<_> = self.taken.keys().copied().collect();
+            let (id, entry, attempt) = keys[self.random.below(keys.len())];
+            if let Some(token) = checks::token_of(self, id, entry, attempt)? {
+                let first = self.taken[&(id, entry, attempt)].clone();
+                let other = Ok(Data::from_valid_text("\"another answer\""));
+                let result = if self.random.chance(60) { first } else { other };
+                self.send_token(token, result);
+            }
+            return Ok(());
+        }
+        let Some(id) = self.some_execution() else {
+            return Ok(());
+        };
+        for (state, token) in self.open_tokens(id)? {
+            if !state.starts_with("Silent") && self.random.chance(70) {
+                self.send_token(token, flows::token_answer(&state));
+            }
+        }
+        Ok(())
+    }
+
+    /// Answers everything that waits for an answer. `false`: nothing did.
+    fn answer_all(&mut self) -> Result<bool, String> {
+        let mut any = false;
+        let ids: Vec<_> = self.known.keys().copied().collect();
+        for id in ids {
+            for (state, token) in self.open_tokens(id)? {
+                if !state.starts_with("Silent") {
+                    self.send_token(token, flows::token_answer(&state));
+                    any = true;
+                }
+            }
+        }
+        Ok(any)
+    }
+
+    fn send_token(&mut self, token: TaskToken, result: Result<Data, Failure>) {
+        self.tally.tokens += 1;
+        let ticket = self.ticket(Asked::Token(token, result.clone()));
+        let request = Request::Token(token, TokenAnswer::Ended(result));
+        self.driver.request(ticket, request, self.now);
+        self.note("token");
+    }
+
+    fn client_forges(&mut self) {
+        let Some(id) = self.some_execution() else {
+            return;
+        };
+        self.tally.tokens += 1;
+        let token = TaskToken {
+            execution: id,
+            entry: EntryId(1 + self.random.below(6) as u64),
+            attempt: 0,
+            proof: self.random.bytes(),
+        };
+        let ticket = self.ticket(Asked::Forged);
+        let answer = TokenAnswer::Ended(Ok(Data::null()));
+        self.driver
+            .request(ticket, Request::Token(token, answer), self.now);
+    }
+
+    fn driver_works(&mut self) -> Result<(), String> {
+        for _ in 0..1 + self.random.below(8) {
+            if !self.driver.work(self.now) {
+                break;
+            }
+            self.outputs()?;
+        }
+        Ok(())
+    }
+
+    fn seal(&mut self) {
+        if let Some(sealed) = self.driver.seal() {
+            self.pending.push_back(sealed);
+        }
+    }
+
+    fn commit_one(&mut self) -> Result<(), String> {
+        // One group commit may take several batches.
+        let take = 1 + self.random.below(self.pending.len().max(1));
+        let mut last = None;
+        let mut batches = Vec::new();
+        for _ in 0..take {
+            if let Some((number, batch)) = self.pending.pop_front() {
+                last = Some(number);
+                batches.push(batch);
+            }
+        }
+        let Some(last) = last else {
+            return Ok(());
+        };
+        self.memory
+            .writer()
+            .commit(&batches)
+            .map_err(|e| e.to_string())?;
+        self.tally.commits += 1;
+        self.driver.committed(last, self.now);
+        self.note("commit");
+        Ok(())
+    }
+
+    /// A commit reports failure: the process stops, whether the rows are there or not.
+    fn commit_fails(&mut self) -> Result<(), String> {
+        if self.pending.is_empty() {
+            return Ok(());
+        }
+        self.tally.failed_commits += 1;
+        self.die()
+    }
+
+    fn crash(&mut self) -> Result<(), String> {
+        self.die()
+    }
+
+    /// The process is gone. Of the batches on their way, a prefix may be durable.
+    fn die(&mut self) -> Result<(), String> {
+        let survive = self.random.below(self.pending.len() + 1);
+        let batches: Vec<_> = self.pending.drain(..).take(survive).map(|b| b.1).collect();
+        if !batches.is_empty() {
+            self.memory
+                .writer()
+                .commit(&batches)
+                .map_err(|e| e.to_string())?;
+        }
+        self.pending.clear();
+        self.running.clear();
+        self.asked.clear();
+        self.tally.crashes += 1;
+        self.life += 1;
+        // The machine may have been off for a while.
+        self.now = self.now.plus_ms(self.random.below(40_000) as u64);
+        self.memory = Memory::from_snapshot(self.memory.snapshot());
+        self.driver = new_driver(&self.memory, &self.flows, self.now, false)?;
+        self.note("crash");
+        Ok(())
+    }
+
+    fn time_passes(&mut self) -> Result<(), String> {
+        let ms = match self.random.below(4) {
+            0 => self
+                .driver
+                .next_tick()
+                .map_or(1, |at| at.since_ms(self.now)),
+            1 => 30_000,
+            _ => self.random.below(2_000) as u64,
+        };
+        self.now = self.now.plus_ms(ms);
+        self.tick()
+    }
+
+    /// The wall clock is set, forward or back.
+    fn clock_steps(&mut self) -> Result<(), String> {
+        self.tally.clock_steps += 1;
+        let step = self.random.below(7_200_000) as i64 - 3_600_000;
+        self.now = Timestamp(self.now.0 + step);
+        self.tick()
+    }
+
+    fn tick(&mut self) -> Result<(), String> {
+        self.driver.tick(self.now).map_err(|e| e.to_string())?;
+        self.outputs()
+    }
+
+    fn step_ends(&mut self) -> Result<(), String> {
+        let now = self.now;
+        let ready: Vec<usize> = (0..self.running.len())
+            .filter(|i| self.running[*i].ready_at <= now && !self.running[*i].wants_leave)
+            .collect();
+        if ready.is_empty() {
+            return Ok(());
+        }
+        let at = ready[self.random.below(ready.len())];
+        let step = self.running.remove(at);
+        self.end_step(&step.request)
+    }
+
+    fn end_step(&mut self, request: &StepRequest) -> Result<(), String> {
+        if flows::behaviour(&request.state) == Behaviour::Poison {
+            self.tally.poisonings += 1;
+            return self.die();
+        }
+        let outcome = StepOutcome {
+            result: flows::answer(request),
+            spent: Spent {
+                fuel: 100,
+                time_us: 10,
+                bytes: request.input.text().len() as u64,
+            },
+            logs: Vec::new(),
+        };
+        self.note("step");
+        self.driver.step_ended(
+            request.execution,
+            request.entry,
+            request.attempt,
+            outcome,
+            self.now,
+        );
+        Ok(())
+    }
+
+    /// Carries out what the driver wants, as the shell would.
+    fn outputs(&mut self) -> Result<(), String> {
+        while let Some(output) = self.driver.output() {
+            match output {
+                Output::Run(request) => self.run(*request)?,
+                Output::Abort {
+                    execution,
+                    entry,
+                    attempt,
+                } => self.running.retain(|r| {
+                    (r.request.execution, r.request.entry, r.request.attempt)
+                        != (execution, entry, attempt)
+                }),
+                Output::Reply(ticket, reply) => self.reply(ticket, reply)?,
+            }
+        }
+        match self.violation.take() {
+            Some(why) => Err(why),
+            None => Ok(()),
+        }
+    }
+
+    fn run(&mut self, request: StepRequest) -> Result<(), String> {
+        let outside = request.target == StepTarget::Http;
+        if !outside && self.random.chance(60) {
+            // Ends in its first slice.
+            return self.end_step(&request);
+        }
+        self.driver
+            .step_pending(request.execution, request.entry, request.attempt);
+        if outside {
+            let call = BridgeCall {
+                execution: request.execution,
+                entry: request.entry,
+                attempt: request.attempt,
+                call: 0,
+                request: Digest::of(request.input.text().as_bytes()),
+            };
+            let ticket = self.ticket(Asked::Gate(call.clone()));
+            self.running.push(Running {
+                request,
+                wants_leave: true,
+                ready_at: self.now,
+            });
+            self.driver.request(ticket, Request::Gate(call), self.now);
+        } else {
+            let ready_at = self.now.plus_ms(self.random.below(3_000) as u64);
+            self.running.push(Running {
+                request,
+                wants_leave: false,
+                ready_at,
+            });
+        }
+        Ok(())
+    }
+
+    fn reply(&mut self, ticket: Ticket, reply: Reply) -> Result<(), String> {
+        let Some(asked) = self.asked.remove(&ticket) else {
+            return Ok(());
+        };
+        match (asked, reply) {
+            (Asked::Start(id), Reply::Started(started)) => {
+                if started.id != id {
+                    self.known.remove(&id);
+                }
+                let k = self.known.get_mut(&started.id);
+                k.ok_or("a start was answered with an execution that nobody started")?
+                    .accepted = true;
+                checks::is_durable(self, started.id)
+            }
+            (Asked::Start(id), Reply::Ended(execution)) => self.told(id, execution),
+            (Asked::Start(id), Reply::Refused(_)) => {
+                self.known.remove(&id);
+                Ok(())
+            }
+            (Asked::Cancel(id), Reply::Done) => {
+                if let Some(k) = self.known.get_mut(&id) {
+                    k.cancelled = true;
+                    k.accepted = true;
+                }
+                checks::is_durable(self, id)
+            }
+            (Asked::Token(token, result), reply) => self.token_replied(&token, result, &reply),
+            (Asked::Forged, Reply::Done) => Err("a forged token was taken".into()),
+            (Asked::Gate(call), Reply::Gate(verdict)) => self.verdict(&call, &verdict),
+            _ => Ok(()),
+        }
+    }
+
+    fn told(&mut self, id: ExecutionId, execution: Option<Box<Execution>>) -> Result<(), String> {
+        let real = match &execution {
+            Some(e) => e.id,
+            None => return Ok(()),
+        };
+        if real != id {
+            self.known.remove(&id);
+        }
+        let outcome = checks::durable_outcome(self, real)?
+            .ok_or("a client was told of an end that is not durable")?;
+        if let Some(k) = self.known.get_mut(&real) {
+            k.accepted = true;
+            k.told = Some(outcome);
+        }
+        Ok(())
+    }
+
+    fn token_replied(
+        &mut self,
+        token: &TaskToken,
+        result: Result<Data, Failure>,
+        reply: &Reply,
+    ) -> Result<(), String> {
+        let key = (token.execution, token.entry, token.attempt);
+        match (reply, self.taken.get(&key)) {
+            (Reply::Done, None) => {
+                self.taken.insert(key, result);
+                checks::token_is_recorded(self, token)
+            }
+            (Reply::Done, Some(first)) if *first != result => {
+                Err("two different answers for one task were both taken".into())
+            }
+            (Reply::Refused(e), Some(first)) if *first == result => {
+                Err(format!("a repeated answer was refused: {e}"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The gate spoke: on `Go` the call is really made.
+    fn verdict(&mut self, call: &BridgeCall, verdict: &Verdict) -> Result<(), String> {
+        let same = |r: &Running| {
+            (r.request.execution, r.request.entry, r.request.attempt)
+                == (call.execution, call.entry, call.attempt)
+        };
+        match verdict {
+            Verdict::Go => {
+                self.tally.calls += 1;
+                let life = self.life;
+                self.made.push(Made {
+                    call: call.clone(),
+                    life,
+                });
+                self.note("call");
+                checks::call_may_be_made(self, call)?;
+                let ready_at = self.now.plus_ms(self.random.below(2_000) as u64);
+                if let Some(r) = self.running.iter_mut().find(|r| same(r)) {
+                    r.wants_leave = false;
+                    r.ready_at = ready_at;
+                }
+                Ok(())
+            }
+            Verdict::Stopped => {
+                self.running.retain(|r| !same(r));
+                Ok(())
+            }
+            Verdict::Diverged => Err("a replayed step asked for another call".into()),
+            Verdict::Recorded(_) => Err("a call was answered from a record that nobody made".into()),
+        }
+    }
+
+    /// Whether some flow kills the process: its executions end parked.
+    #[must_use]
+    pub fn is_poisonous(&self) -> bool {
+        self.poisonous
+    }
+}
+
+fn new_driver(
+    memory: &Memory,
+    flows: &Arc<Flows>,
+    now: Timestamp,
+    clean: bool,
+) -> Result<Driver, String> {
+    let shards: Vec<_> = (0..SHARDS).map(|s| ShardId(s as u8)).collect();
+    let options = Options {
+        hot_max: 10_000,
+        open_bytes_max: 64 << 20,
+        steps_running_max: 8,
+        cautious_ms: i64::MAX as u64,
+    };
+    let reader: Arc<dyn Reader> = Arc::new(memory.clone());
+    let mut driver = Driver::new(0, &shards, options, reader, flows.clone());
+    driver.recover(clean, now).map_err(|e| e.to_string())?;
+    Ok(driver)
+}
