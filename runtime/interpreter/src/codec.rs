@@ -25,7 +25,7 @@ const REMEMBERED: usize = 8;
 /// Asks for a payload that is stored apart.
 ///
 /// # Errors
-/// The store's words; they end up in `RUN0006`.
+/// The store's words; they end up in `RUN0106`.
 pub type Fetch<'a> = dyn Fn(&Digest) -> Result<Data, String> + 'a;
 
 /// One event with its time and a digest of what was decided on it.
@@ -154,7 +154,7 @@ pub fn append(row: &mut Vec<u8>, logged: &Logged, blobs: &mut dyn FnMut(&Data) -
 /// Reads a row, in order.
 ///
 /// # Errors
-/// `RUN0004` for damaged bytes, `RUN0005` for a newer format, `RUN0006` for a missing blob.
+/// `RUN0104` for damaged bytes, `RUN0105` for a newer format, `RUN0106` for a missing blob.
 pub fn decode(row: &[u8], fetch: &Fetch<'_>) -> Result<Vec<Logged>, Error> {
     const WHAT: &str = "log row";
     let (version, mut rest) = row.split_first().ok_or_else(|| damaged(WHAT, "empty"))?;
@@ -174,7 +174,9 @@ pub fn decode(row: &[u8], fetch: &Fetch<'_>) -> Result<Vec<Logged>, Error> {
             let data = match payload {
                 Payload::Repeat(n) => {
                     let known: Option<&Data> = payloads.get(n as usize);
-                    return known.cloned().ok_or_else(|| damaged(WHAT, "no such payload"));
+                    return known
+                        .cloned()
+                        .ok_or_else(|| damaged(WHAT, "no such payload"));
                 }
                 other => open(WHAT, other, fetch)?,
             };
@@ -292,7 +294,12 @@ enum Wire<'a> {
 #[derive(Serialize, Deserialize)]
 enum WireEvent<'a> {
     Started(FlowRef, Arc<str>, #[serde(borrow)] Payload<'a>, [u8; 16]),
-    StepEnded(EntryId, u32, #[serde(borrow)] Result<Payload<'a>, Failure>, Spent),
+    StepEnded(
+        EntryId,
+        u32,
+        #[serde(borrow)] Result<Payload<'a>, Failure>,
+        Spent,
+    ),
     TokenEnded(EntryId, u32, #[serde(borrow)] Result<Payload<'a>, Failure>),
     Heartbeat(EntryId, u32),
     TimerFired(EntryId, Timer),
@@ -325,9 +332,11 @@ fn write<'d>(
     payload: &mut dyn FnMut(&'d Data) -> Payload<'d>,
 ) {
     let wire = match logged {
-        Logged::Event(record) => {
-            Wire::Event(record.at, wire_event(&record.event, payload), record.commands)
-        }
+        Logged::Event(record) => Wire::Event(
+            record.at,
+            wire_event(&record.event, payload),
+            record.commands,
+        ),
         Logged::CallIntent {
             at,
             entry,

@@ -114,7 +114,12 @@ impl<'a> Env<'a> {
     pub fn draw(&self) -> [u8; 16] {
         let n = self.draws.get();
         self.draws.set(n + 1);
-        let seed = self.context.core.started.as_ref().map_or([0; 16], |s| s.seed);
+        let seed = self
+            .context
+            .core
+            .started
+            .as_ref()
+            .map_or([0; 16], |s| s.seed);
         crate::random::draw(&seed, "expression", 0, n)
     }
 }
@@ -126,7 +131,12 @@ pub(crate) fn size(value: &Value) -> usize {
         Value::Number(_) => 3,
         Value::String(s) => s.len() + 2,
         Value::Array(items) => 2 + items.iter().map(|v| size(v) + 1).sum::<usize>(),
-        Value::Object(map) => 2 + map.iter().map(|(k, v)| k.len() + 4 + size(v)).sum::<usize>(),
+        Value::Object(map) => {
+            2 + map
+                .iter()
+                .map(|(k, v)| k.len() + 4 + size(v))
+                .sum::<usize>()
+        }
     }
 }
 
@@ -137,7 +147,10 @@ pub(crate) fn bounded(value: Value) -> Result<Data, Fault> {
     if deeper_than(&value, JSON_DEPTH_MAX - 1) {
         return Err(Fault::new(
             "States.DataLimitExceeded",
-            format!("The state's data is nested deeper than {} levels.", JSON_DEPTH_MAX - 1),
+            format!(
+                "The state's data is nested deeper than {} levels.",
+                JSON_DEPTH_MAX - 1
+            ),
         ));
     }
     if size(&value) > PAYLOAD_BYTES_MAX {

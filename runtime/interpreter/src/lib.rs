@@ -22,4 +22,4 @@ pub use error::Error;
 pub use event::{Event, Timer};
 pub use history::{HistoryEvent, HistoryKind, NoHistory, Observer};
 pub use state::State;
-pub use turn::{outstanding, step};
+pub use turn::{open_tasks, outstanding, step};

@@ -35,7 +35,9 @@ pub(crate) const TRANSITION_LIMIT: &str = "Stepwell.TransitionLimit";
 
 /// Index of the first retrier that names this failure.
 pub(crate) fn retrier(rules: &[Retrier], failure: &Failure, of_branch: bool) -> Option<usize> {
-    rules.iter().position(|r| matches(&r.errors, failure, of_branch))
+    rules
+        .iter()
+        .position(|r| matches(&r.errors, failure, of_branch))
 }
 
 /// The first catcher that names this failure.
@@ -44,7 +46,9 @@ pub(crate) fn catcher<'a>(
     failure: &Failure,
     of_branch: bool,
 ) -> Option<&'a Catcher> {
-    rules.iter().find(|c| matches(&c.errors, failure, of_branch))
+    rules
+        .iter()
+        .find(|c| matches(&c.errors, failure, of_branch))
 }
 
 /// Milliseconds before the retry after `used` earlier ones by the same rule.
@@ -63,7 +67,11 @@ pub(crate) fn delay_ms(rule: &Retrier, used: u32, draw: f64) -> u64 {
     let capped = rule
         .max_delay_seconds
         .map_or(capped, |max| capped.min(max as f64));
-    let jittered = if rule.full_jitter { capped * draw } else { capped };
+    let jittered = if rule.full_jitter {
+        capped * draw
+    } else {
+        capped
+    };
     (jittered * 1_000.0).round() as u64
 }
 
@@ -90,7 +98,12 @@ mod tests {
         check("States.ALL", "States.Runtime", false, false);
         check("States.Runtime", "States.Runtime", false, false);
         check("States.ALL", "States.DataLimitExceeded", false, false);
-        check("States.DataLimitExceeded", "States.DataLimitExceeded", false, true);
+        check(
+            "States.DataLimitExceeded",
+            "States.DataLimitExceeded",
+            false,
+            true,
+        );
         check("States.TaskFailed", "Boom", false, true);
         check("States.TaskFailed", "States.Timeout", false, false);
         check("States.Timeout", "States.HeartbeatTimeout", false, true);

@@ -285,10 +285,13 @@ impl State {
     /// Attempts with a heartbeat limit that are under way: at recovery feed each an
     /// [`crate::Event::Heartbeat`], so that downtime does not count against them.
     pub fn heartbeats(&self) -> impl Iterator<Item = (EntryId, u32)> + '_ {
-        self.core.entries.iter().filter_map(|(id, entry)| match &entry.phase {
-            Phase::Running(run) if run.heartbeat.is_some() => Some((*id, entry.attempt)),
-            _ => None,
-        })
+        self.core
+            .entries
+            .iter()
+            .filter_map(|(id, entry)| match &entry.phase {
+                Phase::Running(run) if run.heartbeat.is_some() => Some((*id, entry.attempt)),
+                _ => None,
+            })
     }
 
     /// Steps whose end is awaited. A `callback` Task has none.
@@ -467,7 +470,12 @@ impl Join<Data> {
 
     /// All outputs, as one JSON array.
     pub fn array(&self) -> Data {
-        let bytes: usize = self.results.iter().flatten().map(|d| d.len_bytes() + 1).sum();
+        let bytes: usize = self
+            .results
+            .iter()
+            .flatten()
+            .map(|d| d.len_bytes() + 1)
+            .sum();
         let mut text = String::with_capacity(bytes + 2);
         text.push('[');
         for (i, result) in self.results.iter().enumerate() {

@@ -5,8 +5,8 @@
 use std::sync::Arc;
 
 use stepwell_flow::program::{Kind, State as Node};
-use stepwell_types::limits::{JSON_DEPTH_MAX, PAYLOAD_BYTES_MAX};
 use stepwell_types::data::nesting;
+use stepwell_types::limits::{JSON_DEPTH_MAX, PAYLOAD_BYTES_MAX};
 use stepwell_types::{Data, EntryId};
 
 use crate::Error;
@@ -72,11 +72,7 @@ pub(crate) fn through_input_path(
 }
 
 /// InputPath and OutputPath: all that Choice, Wait and Succeed do with data.
-pub(crate) fn passed_through(
-    turn: &mut Turn<'_>,
-    id: EntryId,
-    node: &Node,
-) -> Result<Data, Fault> {
+pub(crate) fn passed_through(turn: &mut Turn<'_>, id: EntryId, node: &Node) -> Result<Data, Fault> {
     let input = through_input_path(turn, id, node)?;
     turn.evaluate(id, &input, |env| {
         flow::through(env, node.data.output_path.as_ref())
@@ -110,7 +106,12 @@ pub(crate) fn branch_failed(
 
 /// `ParallelStateFailed` or `MapStateFailed`, if it had started.
 pub(crate) fn note_failed(turn: &mut Turn<'_>, id: EntryId, node: &Node) {
-    let started = turn.state.core.entries.get(&id).is_some_and(|e| e.join().is_some());
+    let started = turn
+        .state
+        .core
+        .entries
+        .get(&id)
+        .is_some_and(|e| e.join().is_some());
     if started {
         let map = matches!(node.kind, Kind::Map(_));
         turn.note_in(id, || {
@@ -145,7 +146,12 @@ pub(crate) fn note_aborted(turn: &mut Turn<'_>, parent: EntryId, slot: u32, entr
 
 /// The joined outputs, if they stay within the limits of a payload.
 pub(crate) fn joined_output(join: &Join<Data>) -> Result<Data, Fault> {
-    let bytes: usize = join.results.iter().flatten().map(|d| d.len_bytes() + 1).sum();
+    let bytes: usize = join
+        .results
+        .iter()
+        .flatten()
+        .map(|d| d.len_bytes() + 1)
+        .sum();
     if bytes > PAYLOAD_BYTES_MAX {
         return Err(Fault::too_large("The state's output"));
     }

@@ -9,7 +9,11 @@ use stepwell_types::Timestamp;
 pub(crate) fn parse_nanos(text: &str) -> Option<i128> {
     let b = text.as_bytes();
     let date = b.get(..19)?;
-    if date[4] != b'-' || date[7] != b'-' || date[10] != b'T' || date[13] != b':' || date[16] != b':'
+    if date[4] != b'-'
+        || date[7] != b'-'
+        || date[10] != b'T'
+        || date[13] != b':'
+        || date[16] != b':'
     {
         return None;
     }
@@ -34,7 +38,11 @@ pub(crate) fn parse_nanos(text: &str) -> Option<i128> {
             return None;
         }
         for i in 0..9 {
-            let digit = if i < digits { i64::from(rest[1 + i] - b'0') } else { 0 };
+            let digit = if i < digits {
+                i64::from(rest[1 + i] - b'0')
+            } else {
+                0
+            };
             nanos = nanos * 10 + digit;
         }
         rest = rest.get(1 + digits..)?;
@@ -109,7 +117,11 @@ fn civil_from_days(days: i64) -> (i64, i64, i64) {
     let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let shifted = (5 * of_year + 2) / 153;
     let day = of_year - (153 * shifted + 2) / 5 + 1;
-    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
+    let month = if shifted < 10 {
+        shifted + 3
+    } else {
+        shifted - 9
+    };
     let year = year_of_era + era * 400 + i64::from(month <= 2);
     (year, month, day)
 }
@@ -132,10 +144,18 @@ mod tests {
         check("2000-02-29T23:59:59-00:00", Some(951_868_799_000));
         check("0001-01-01T00:00:00Z", Some(-62_135_596_800_000));
         for bad in [
-            "", "2016-13-05T21:29:29Z", "05-12-2016T21:29:29Z", "2016-12-05T25:29:29Z",
-            "2016-12-05 21:29:29Z", "2016-12-05T21:29:29", "2015-02-29T00:00:00Z",
-            "2016-12-05T21:29:60Z", "2016-12-05T21:29:29.Z", "2016-12-05T21:29:29z",
-            "2016-12-05T21:29:29+1:00", "2016-12-0€T21:29:29Z",
+            "",
+            "2016-13-05T21:29:29Z",
+            "05-12-2016T21:29:29Z",
+            "2016-12-05T25:29:29Z",
+            "2016-12-05 21:29:29Z",
+            "2016-12-05T21:29:29",
+            "2015-02-29T00:00:00Z",
+            "2016-12-05T21:29:60Z",
+            "2016-12-05T21:29:29.Z",
+            "2016-12-05T21:29:29z",
+            "2016-12-05T21:29:29+1:00",
+            "2016-12-0€T21:29:29Z",
         ] {
             check(bad, None);
         }
@@ -143,9 +163,18 @@ mod tests {
 
     #[test]
     fn prints_what_it_reads() {
-        for ms in [0, 1, 951_868_799_123, -62_135_596_800_000, 253_402_300_799_999] {
+        for ms in [
+            0,
+            1,
+            951_868_799_123,
+            -62_135_596_800_000,
+            253_402_300_799_999,
+        ] {
             check(&print(Timestamp(ms)), Some(ms));
         }
-        assert_eq!(print(Timestamp(1_457_920_740_007)), "2016-03-14T01:59:00.007Z");
+        assert_eq!(
+            print(Timestamp(1_457_920_740_007)),
+            "2016-03-14T01:59:00.007Z"
+        );
     }
 }

@@ -25,8 +25,8 @@ const TURN_TRANSITIONS_MAX: u32 = 1_000;
 /// Events for unknown or finished entries and for older attempts change nothing.
 /// `now` is recorded with the event, and may be earlier than the one before.
 /// # Errors
-/// `RUN0001`, `RUN0002`: `Started` is not the first event, or comes again.
-/// `RUN0003`: the state belongs to another program.
+/// `RUN0101`, `RUN0102`: `Started` is not the first event, or comes again.
+/// `RUN0103`: the state belongs to another program.
 pub fn step(
     program: &Program,
     state: &mut State,
@@ -58,11 +58,32 @@ pub fn outstanding(program: &Program, state: &State, out: &mut Vec<Command>) {
             && let Kind::Task(task) = &node.kind
             && (run.step || task.target == stepwell_types::StepTarget::Callback)
         {
-            out.push(Command::Run(states::task::command(state, *id, entry, node, task, run)));
+            out.push(Command::Run(states::task::command(
+                state, *id, entry, node, task, run,
+            )));
         }
     }
     if state.core.cut {
         out.push(Command::Continue);
+    }
+}
+
+/// A `Run` for every attempt that waits for its token, whether its step still runs or not:
+/// what outside programs may answer. Nothing is to be run because of these.
+pub fn open_tasks(program: &Program, state: &State, out: &mut Vec<Command>) {
+    if state.outcome.is_some() {
+        return;
+    }
+    for (id, entry) in &state.core.entries {
+        if let Phase::Running(run) = &entry.phase
+            && let Some(node) = program.states.get(entry.state as usize)
+            && let Kind::Task(task) = &node.kind
+            && task.wait_for_token
+        {
+            out.push(Command::Run(states::task::command(
+                state, *id, entry, node, task, run,
+            )));
+        }
     }
 }
 
@@ -215,7 +236,10 @@ impl<'a> Turn<'a> {
         core.last_entry += 1;
         let id = EntryId(core.last_entry);
         if let Some(parent) = parent
-            && let Some(join) = core.entries.get_mut(&parent.entry).and_then(Entry::join_mut)
+            && let Some(join) = core
+                .entries
+                .get_mut(&parent.entry)
+                .and_then(Entry::join_mut)
         {
             join.children.insert(parent.slot, id);
         }
@@ -294,7 +318,8 @@ impl<'a> Turn<'a> {
         let id = self.state.core.events;
         if self.seen.wants() {
             let kind = kind();
-            self.seen.event(self.now, HistoryEvent { id, previous, kind });
+            self.seen
+                .event(self.now, HistoryEvent { id, previous, kind });
         }
         id
     }
@@ -422,7 +447,12 @@ impl<'a> Turn<'a> {
                 match flow::merge(&raw, Data::from_value(caught), &rule.result_path) {
                     Ok(output) => return self.leave(id, output, Next::State(rule.next)),
                     Err(fault) => {
-                        let entered = self.state.core.entries.get(&id).map_or(0, |e| e.entered_event);
+                        let entered = self
+                            .state
+                            .core
+                            .entries
+                            .get(&id)
+                            .map_or(0, |e| e.entered_event);
                         failure = fault.at(&node.name, entered);
                     }
                 }
@@ -431,7 +461,9 @@ impl<'a> Turn<'a> {
                 return Ok(());
             };
             let Some(parent) = entry.parent else {
-                self.note(entry.previous, || HistoryKind::ExecutionFailed(failure.clone()));
+                self.note(entry.previous, || {
+                    HistoryKind::ExecutionFailed(failure.clone())
+                });
                 self.finish(Outcome::Failed(failure));
                 return Ok(());
             };
@@ -445,10 +477,9 @@ impl<'a> Turn<'a> {
         let Some(index) = retry::retrier(&node.retry, failure, of_branch) else {
             return false;
         };
-        let (Some(rule), Some(entry)) = (
-            node.retry.get(index),
-            self.state.core.entries.get_mut(&id),
-        ) else {
+        let (Some(rule), Some(entry)) =
+            (node.retry.get(index), self.state.core.entries.get_mut(&id))
+        else {
             return false;
         };
         entry.retries.resize(node.retry.len(), 0);
@@ -500,7 +531,12 @@ impl<'a> Turn<'a> {
 
     /// Ends the execution from outside its states.
     fn end(&mut self, outcome: Outcome) {
-        let root = self.state.core.entries.iter().find(|(_, e)| e.parent.is_none());
+        let root = self
+            .state
+            .core
+            .entries
+            .iter()
+            .find(|(_, e)| e.parent.is_none());
         let root = root.map(|(id, e)| (*id, e.previous));
         let previous = root.map_or(0, |(_, previous)| previous);
         if let Some((root, _)) = root {

@@ -190,7 +190,10 @@ pub(crate) fn check_name(what: &'static str, name: &str) -> Result<(), Error> {
     let fine = name
         .bytes()
         .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'));
-    let begins = name.bytes().next().is_some_and(|b| b.is_ascii_alphanumeric());
+    let begins = name
+        .bytes()
+        .next()
+        .is_some_and(|b| b.is_ascii_alphanumeric());
     if fine && begins && name.len() <= NAME_BYTES_MAX {
         return Ok(());
     }

@@ -119,6 +119,8 @@ pub struct Driver {
     disk_full: Option<(u64, u64)>,
     stopping: bool,
     cautious_until: Timestamp,
+    /// When this process took over: what came due before, nobody could answer.
+    up_since: Timestamp,
     commands: Vec<stepwell_interpreter::Command>,
 }
 
@@ -137,7 +139,10 @@ impl Driver {
             reader,
             programs,
             index,
-            shards: shards.iter().map(|s| (*s, ShardTimers::default())).collect(),
+            shards: shards
+                .iter()
+                .map(|s| (*s, ShardTimers::default()))
+                .collect(),
             hot: HashMap::new(),
             names: HashMap::new(),
             waiters: HashMap::new(),
@@ -162,6 +167,7 @@ impl Driver {
             disk_full: None,
             stopping: false,
             cautious_until: Timestamp(i64::MIN),
+            up_since: Timestamp(i64::MIN),
             commands: Vec::new(),
         }
     }

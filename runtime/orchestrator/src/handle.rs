@@ -7,9 +7,7 @@ use std::time::Duration;
 use stepwell_flow::Diagnostic;
 use stepwell_store::{Key, Range};
 use stepwell_types::limits::PAYLOAD_BYTES_MAX;
-use stepwell_types::{
-    Data, ExecutionId, Failure, FlowRef, StartRequest, TaskToken,
-};
+use stepwell_types::{Data, ExecutionId, Failure, FlowRef, StartRequest, TaskToken};
 
 use crate::Error;
 use crate::api::{
@@ -86,11 +84,7 @@ impl Orchestrator {
     /// Waits for an execution's end, at most for `limit`. `None`: it still runs.
     /// # Errors
     /// `RUN0001`.
-    pub async fn wait(
-        &self,
-        id: ExecutionId,
-        limit: Duration,
-    ) -> Result<Option<Execution>, Error> {
+    pub async fn wait(&self, id: ExecutionId, limit: Duration) -> Result<Option<Execution>, Error> {
         match tokio::time::timeout(limit, self.shared.ask(id, Request::Wait(id))).await {
             Ok(Ok(_)) => Ok(Some(self.describe(id).await?)),
             Ok(Err(Error::Stopping)) | Err(_) => Ok(None),
@@ -178,18 +172,13 @@ impl Orchestrator {
         self.execution(id, row, true)
     }
 
-    fn execution(
-        &self,
-        id: ExecutionId,
-        row: SummaryRow,
-        whole: bool,
-    ) -> Result<Execution, Error> {
+    fn execution(&self, id: ExecutionId, row: SummaryRow, whole: bool) -> Result<Execution, Error> {
         let output = match row.output.filter(|_| whole) {
             None => None,
             Some(Kept::Inline(data)) => Some(data),
             Some(Kept::Blob(digest)) => Some(
                 crate::driver::blob(&*self.shared.reader, &digest)
-                    .ok_or_else(|| Error::Store(format!("payload {digest} is missing")))?,
+                    .map_err(|e| Error::Store(format!("payload {digest}: {e}")))?,
             ),
         };
         Ok(Execution {

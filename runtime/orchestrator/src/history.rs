@@ -43,7 +43,7 @@ impl Observer for Wanted<'_> {
         if event.id > self.after {
             self.lines.push_back(HistoryLine {
                 id: event.id,
-                kind: event.type_name(),
+                kind: event.kind.type_name(),
                 json: Data::from_value(event.render(at)),
             });
         }

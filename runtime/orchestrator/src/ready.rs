@@ -63,12 +63,6 @@ impl<T> Ready<T> {
         item
     }
 
-    /// How much waits.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.len
-    }
-
     /// Whether nothing waits.
     #[must_use]
     pub fn is_empty(&self) -> bool {

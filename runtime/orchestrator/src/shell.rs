@@ -42,9 +42,8 @@ pub struct Options {
 }
 
 /// What runs on each loop beside its driver, e.g. the HTTP connections.
-pub type Companion = Arc<
-    dyn Fn(usize, Orchestrator) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync,
->;
+pub type Companion =
+    Arc<dyn Fn(usize, Orchestrator) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync>;
 
 /// The running threads.
 pub struct Shell {

@@ -279,7 +279,11 @@ mod tests {
             b"{\"a\":1}",
             r#""body":{"a":1}}"#,
         );
-        check_body("application/octet-stream", b"\xff\x00", r#""body_base64":"/wA="}"#);
+        check_body(
+            "application/octet-stream",
+            b"\xff\x00",
+            r#""body_base64":"/wA="}"#,
+        );
         check_body("application/json", b"{", "API0102");
         check_body("application/json", b"\xff", "API0102");
         let deep = "[".repeat(10_000);
@@ -310,7 +314,10 @@ mod tests {
         check_name(&["a b"], Err(Error::BadKey));
         check_name(&["a/b"], Err(Error::BadKey));
         check_name(&["a", "a"], Err(Error::BadKey));
-        check_name(&["a".repeat(128).as_str()], Ok(Some("a".repeat(128).as_str())));
+        check_name(
+            &["a".repeat(128).as_str()],
+            Ok(Some("a".repeat(128).as_str())),
+        );
         check_name(&["a".repeat(129).as_str()], Err(Error::BadKey));
     }
 }

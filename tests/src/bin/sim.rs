@@ -22,7 +22,10 @@ fn main() -> ExitCode {
             }
         };
     }
-    let (from, seeds) = (number("--from").unwrap_or(0), number("--seeds").unwrap_or(1000));
+    let (from, seeds) = (
+        number("--from").unwrap_or(0),
+        number("--seeds").unwrap_or(1000),
+    );
     let mut tally = sim::Tally::default();
     let mut failed = 0u64;
     for seed in from..from + seeds {
@@ -46,9 +49,20 @@ fn main() -> ExitCode {
     }
     println!(
         "{} executions, {} commits, {} failed commits, {} crashes, {} outside calls, {} token answers, {} cancels, {} clock steps, {} steps that killed the process",
-        tally.executions, tally.commits, tally.failed_commits, tally.crashes, tally.calls,
-        tally.tokens, tally.cancels, tally.clock_steps, tally.poisonings
+        tally.executions,
+        tally.commits,
+        tally.failed_commits,
+        tally.crashes,
+        tally.calls,
+        tally.tokens,
+        tally.cancels,
+        tally.clock_steps,
+        tally.poisonings
     );
     println!("{} passed, {failed} failed", seeds.saturating_sub(failed));
-    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if failed == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
 }

@@ -123,15 +123,24 @@ pub fn call_may_be_made(world: &World, call: &BridgeCall) -> Result<(), String> 
                 if let Event::StepEnded { entry, attempt, .. } = r.event
                     && (entry, attempt) == (call.entry, call.attempt)
                 {
-                    return Err(format!("{}: a recorded call was made again", call.execution));
+                    return Err(format!(
+                        "{}: a recorded call was made again",
+                        call.execution
+                    ));
                 }
             }
             _ => {}
         }
     }
-    let again = world.made.iter().filter(|m| m.call == *call && m.life == world.life);
+    let again = world
+        .made
+        .iter()
+        .filter(|m| m.call == *call && m.life == world.life);
     if again.count() > 1 {
-        return Err(format!("{}: a call was made twice in one life", call.execution));
+        return Err(format!(
+            "{}: a call was made twice in one life",
+            call.execution
+        ));
     }
     if intended {
         return Ok(());
@@ -167,7 +176,9 @@ pub fn at_the_end(world: &World) -> Result<(), String> {
             return Err(format!("{id}: ended otherwise than a client was told"));
         }
         if known.cancelled && !matches!(outcome, Outcome::Aborted(_)) {
-            return Err(format!("{id}: a cancel was acknowledged, but it ended {outcome:?}"));
+            return Err(format!(
+                "{id}: a cancel was acknowledged, but it ended {outcome:?}"
+            ));
         }
         if matches!(outcome, Outcome::Aborted(_)) {
             if !known.cancel_sent {
@@ -258,7 +269,9 @@ fn usage_is_exact(world: &World, transitions: &BTreeMap<Arc<str>, u64>) -> Resul
     for (flow, n) in transitions {
         let got = counted.get(flow).copied().unwrap_or(0);
         if got != *n {
-            return Err(format!("usage of {flow} says {got} transitions, the logs say {n}"));
+            return Err(format!(
+                "usage of {flow} says {got} transitions, the logs say {n}"
+            ));
         }
     }
     Ok(())

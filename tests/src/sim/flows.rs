@@ -110,11 +110,19 @@ impl Maker<'_> {
             if i > 0 {
                 states.push(',');
             }
-            let body = self.state(*kind, &next, names.get(i + 1).map(|(n, _)| n.as_str()), depth);
+            let body = self.state(
+                *kind,
+                &next,
+                names.get(i + 1).map(|(n, _)| n.as_str()),
+                depth,
+            );
             // A rescue target is a state of its own beside it.
             let _ = write!(states, r#""{name}":{}"#, body.replace("SELF", name));
             if *kind == 4 || *kind == 7 {
-                let _ = write!(states, r#","Rescue_{name}":{{"Type":"Pass","Result":{{"rescued":"{name}","n":1}},{next}}}"#);
+                let _ = write!(
+                    states,
+                    r#","Rescue_{name}":{{"Type":"Pass","Result":{{"rescued":"{name}","n":1}},{next}}}"#
+                );
             }
             if *kind == 8 {
                 let _ = write!(states, r#","Left_{name}":{{"Type":"Pass",{next}}}"#);
@@ -131,20 +139,37 @@ impl Maker<'_> {
                 r#"{{"Type":"Task","Resource":"wasm:sim","Retry":[{{"ErrorEquals":["Sim.Failed"],"IntervalSeconds":{},"MaxAttempts":3,"JitterStrategy":"FULL"}}],{next}}}"#,
                 1 + self.random.below(5)
             ),
-            3 => format!(r#"{{"Type":"Task","Resource":"http:request","Parameters":{{"url":"http://sim/","method":"POST","body.$":"$"}},{next}}}"#),
-            4 => format!(r#"{{"Type":"Task","Resource":"wasm:sim","Catch":[{{"ErrorEquals":["States.ALL"],"Next":"Rescue_SELF"}}],{next}}}"#),
-            5 => format!(r#"{{"Type":"Wait","Seconds":{},{next}}}"#, self.random.below(90)),
-            6 => format!(r#"{{"Type":"Task","Resource":"callback","Parameters":{{"token.$":"$$.Task.Token"}},{next}}}"#),
-            7 => format!(r#"{{"Type":"Task","Resource":"callback","TimeoutSeconds":{},"Catch":[{{"ErrorEquals":["States.Timeout"],"Next":"Rescue_SELF"}}],{next}}}"#, 1 + self.random.below(60)),
+            3 => format!(
+                r#"{{"Type":"Task","Resource":"http:request","Parameters":{{"url":"http://sim/","method":"POST","body.$":"$"}},{next}}}"#
+            ),
+            4 => format!(
+                r#"{{"Type":"Task","Resource":"wasm:sim","Catch":[{{"ErrorEquals":["States.ALL"],"Next":"Rescue_SELF"}}],{next}}}"#
+            ),
+            5 => format!(
+                r#"{{"Type":"Wait","Seconds":{},{next}}}"#,
+                self.random.below(90)
+            ),
+            6 => format!(
+                r#"{{"Type":"Task","Resource":"callback","Parameters":{{"token.$":"$$.Task.Token"}},{next}}}"#
+            ),
+            7 => format!(
+                r#"{{"Type":"Task","Resource":"callback","TimeoutSeconds":{},"Catch":[{{"ErrorEquals":["States.Timeout"],"Next":"Rescue_SELF"}}],{next}}}"#,
+                1 + self.random.below(60)
+            ),
             8 => {
                 let target = after.map_or_else(|| "Left_SELF".to_owned(), str::to_owned);
-                format!(r#"{{"Type":"Choice","Choices":[{{"Variable":"$.n","IsPresent":true,"Next":"Left_SELF"}}],"Default":"{target}"}}"#)
+                format!(
+                    r#"{{"Type":"Choice","Choices":[{{"Variable":"$.n","IsPresent":true,"Next":"Left_SELF"}}],"Default":"{target}"}}"#
+                )
             }
             9 => {
                 let branches: Vec<_> = (0..2 + self.random.below(2))
                     .map(|_| format!("{{{}}}", self.chain(depth + 1, false)))
                     .collect();
-                format!(r#"{{"Type":"Parallel","Branches":[{}],{next}}}"#, branches.join(","))
+                format!(
+                    r#"{{"Type":"Parallel","Branches":[{}],{next}}}"#,
+                    branches.join(",")
+                )
             }
             10 => {
                 let body = self.chain(depth + 1, false);

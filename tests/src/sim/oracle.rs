@@ -37,8 +37,15 @@ pub fn outcome(world: &World, flow: &Arc<str>, input: &Data) -> Result<Outcome, 
             }
         };
         let mut commands = Vec::new();
-        stepwell_interpreter::step(program, &mut state, &event, now, &mut NoHistory, &mut commands)
-            .map_err(|e| e.to_string())?;
+        stepwell_interpreter::step(
+            program,
+            &mut state,
+            &event,
+            now,
+            &mut NoHistory,
+            &mut commands,
+        )
+        .map_err(|e| e.to_string())?;
         for command in commands {
             match command {
                 Command::Finish(outcome) => return Ok(outcome),

@@ -110,9 +110,9 @@ impl World {
         for i in 0..2 + random.below(3) {
             let text = flows::definition(&mut random, poisonous && i == 0);
             let checked = stepwell_flow::compile(&text, &AnyModule);
-            let program = checked
-                .program
-                .ok_or_else(|| format!("flow {text} does not compile: {:?}", checked.diagnostics))?;
+            let program = checked.program.ok_or_else(|| {
+                format!("flow {text} does not compile: {:?}", checked.diagnostics)
+            })?;
             programs.insert(Arc::from(format!("flow{i}")), Arc::new(program));
         }
         let memory = Memory::default();
@@ -204,12 +204,20 @@ impl World {
 
     fn note(&mut self, what: &str) {
         let digest = Digest::of(format!("{:016x}{what}", self.trace).as_bytes());
-        self.trace = digest.0.iter().take(8).fold(0, |n, b| n << 8 | u64::from(*b));
+        self.trace = digest
+            .0
+            .iter()
+            .take(8)
+            .fold(0, |n, b| n << 8 | u64::from(*b));
     }
 
     fn client_starts(&mut self) {
         // Sometimes again what was started before, as a client that heard nothing does.
-        let again: Vec<_> = self.known.iter().filter(|(_, k)| k.name.is_some()).collect();
+        let again: Vec<_> = self
+            .known
+            .iter()
+            .filter(|(_, k)| k.name.is_some())
+            .collect();
         let (flow, name, input) = if !again.is_empty() && self.random.chance(35) {
             let at = self.random.below(again.len());
             let k = again[at].1;
@@ -646,7 +654,9 @@ impl World {
                 Ok(())
             }
             Verdict::Diverged => Err("a replayed step asked for another call".into()),
-            Verdict::Recorded(_) => Err("a call was answered from a record that nobody made".into()),
+            Verdict::Recorded(_) => {
+                Err("a call was answered from a record that nobody made".into())
+            }
         }
     }
 

@@ -71,7 +71,7 @@ pub fn encode_state(state: &State, blobs: &mut dyn FnMut(&Data) -> Option<Digest
 /// A state from its bytes: it continues exactly as the encoded one would.
 ///
 /// # Errors
-/// `RUN0004` for damaged bytes, `RUN0005` for a newer format, `RUN0006` for a missing blob.
+/// `RUN0104` for damaged bytes, `RUN0105` for a newer format, `RUN0106` for a missing blob.
 pub fn decode_state(bytes: &[u8], fetch: &Fetch<'_>) -> Result<State, Error> {
     let (version, rest) = bytes.split_first().ok_or_else(|| damaged(WHAT, "empty"))?;
     if *version != VERSION {
@@ -88,7 +88,9 @@ pub fn decode_state(bytes: &[u8], fetch: &Fetch<'_>) -> Result<State, Error> {
     }
     let mut find = |index: &u32| -> Result<Data, Error> {
         let found: Option<&Data> = table.get(*index as usize);
-        found.cloned().ok_or_else(|| damaged(WHAT, "no such payload"))
+        found
+            .cloned()
+            .ok_or_else(|| damaged(WHAT, "no such payload"))
     };
     let core = convert(&wire.core, &mut find)?;
     let outcome = match wire.ended {
@@ -122,9 +124,9 @@ fn check(core: &Core<Data>) -> Result<(), Error> {
         if let Some(join) = entry.join() {
             let missing = join.results.iter().filter(|r| r.is_none()).count();
             let ours = join.children.iter().all(|(slot, child)| {
-                core.entries.get(child).is_some_and(|c| {
-                    c.parent.is_some_and(|p| p.entry == *id && p.slot == *slot)
-                })
+                core.entries
+                    .get(child)
+                    .is_some_and(|c| c.parent.is_some_and(|p| p.entry == *id && p.slot == *slot))
             });
             if missing != join.missing as usize || !ours {
                 return Err(damaged(WHAT, "a join does not fit its branches"));

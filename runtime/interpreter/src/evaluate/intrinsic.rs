@@ -104,26 +104,34 @@ impl<'a> Arguments<'a> {
 
     fn text(&self, i: usize) -> Result<&'a str, Fault> {
         let value = self.value(i)?;
-        value.as_str().ok_or_else(|| self.wrong(i, "a string", value))
+        value
+            .as_str()
+            .ok_or_else(|| self.wrong(i, "a string", value))
     }
 
     fn short_text(&self, i: usize) -> Result<&'a str, Fault> {
         let text = self.text(i)?;
         if text.chars().count() > TEXT_CHARS_MAX {
-            return Err(self.fault(format!("the text is longer than {TEXT_CHARS_MAX} characters")));
+            return Err(self.fault(format!(
+                "the text is longer than {TEXT_CHARS_MAX} characters"
+            )));
         }
         Ok(text)
     }
 
     fn array(&self, i: usize) -> Result<&'a Vec<Value>, Fault> {
         let value = self.value(i)?;
-        value.as_array().ok_or_else(|| self.wrong(i, "an array", value))
+        value
+            .as_array()
+            .ok_or_else(|| self.wrong(i, "an array", value))
     }
 
     /// A whole number; others are rounded to the nearest, as Step Functions does.
     fn integer(&self, i: usize) -> Result<i64, Fault> {
         let value = self.value(i)?;
-        let number = value.as_number().ok_or_else(|| self.wrong(i, "a number", value))?;
+        let number = value
+            .as_number()
+            .ok_or_else(|| self.wrong(i, "a number", value))?;
         rounded(number).ok_or_else(|| self.fault(format!("argument {} is out of range", i + 1)))
     }
 }
@@ -220,7 +228,9 @@ fn array_partition(a: &Arguments<'_>) -> Result<Value, Fault> {
     match usize::try_from(size) {
         Ok(size) if size > 0 => {
             let chunks = a.array(0)?.chunks(size);
-            Ok(Value::Array(chunks.map(|c| Value::Array(c.to_vec())).collect()))
+            Ok(Value::Array(
+                chunks.map(|c| Value::Array(c.to_vec())).collect(),
+            ))
         }
         _ => Err(a.fault("the chunk size must be a positive number")),
     }
@@ -241,7 +251,11 @@ fn array_range(a: &Arguments<'_>) -> Result<Value, Fault> {
     }
     let mut out = Vec::new();
     let mut at = i128::from(first);
-    while if step > 0 { at <= i128::from(last) } else { at >= i128::from(last) } {
+    while if step > 0 {
+        at <= i128::from(last)
+    } else {
+        at >= i128::from(last)
+    } {
         out.push(i64::try_from(at).map_or(Value::Null, Value::from));
         at += i128::from(step);
     }
@@ -305,7 +319,9 @@ fn hash_of(a: &Arguments<'_>) -> Result<Value, Fault> {
         other => other.to_string(),
     };
     if text.chars().count() > TEXT_CHARS_MAX {
-        return Err(a.fault(format!("the data is longer than {TEXT_CHARS_MAX} characters")));
+        return Err(a.fault(format!(
+            "the data is longer than {TEXT_CHARS_MAX} characters"
+        )));
     }
     let algorithm = a.text(1)?;
     hash::hex(algorithm, &text)
@@ -316,7 +332,9 @@ fn hash_of(a: &Arguments<'_>) -> Result<Value, Fault> {
 fn json_merge(a: &Arguments<'_>) -> Result<Value, Fault> {
     let object = |i| {
         let value = a.value(i)?;
-        value.as_object().ok_or_else(|| a.wrong(i, "an object", value))
+        value
+            .as_object()
+            .ok_or_else(|| a.wrong(i, "an object", value))
     };
     let (first, second) = (object(0)?, object(1)?);
     match a.value(2)? {
@@ -358,6 +376,8 @@ fn string_split(a: &Arguments<'_>) -> Result<Value, Fault> {
     if separators.is_empty() {
         return Ok(Value::Array(vec![text.into()]));
     }
-    let pieces = text.split(|c| separators.contains(c)).filter(|p| !p.is_empty());
+    let pieces = text
+        .split(|c| separators.contains(c))
+        .filter(|p| !p.is_empty());
     Ok(Value::Array(pieces.map(Value::from).collect()))
 }

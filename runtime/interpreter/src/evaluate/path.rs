@@ -24,9 +24,7 @@ impl Miss {
     /// As the data-flow fields report it.
     pub fn invalid_path(self, path: &DataPath) -> Fault {
         match self {
-            Miss::Absent(why) => {
-                Fault::runtime(format!("Invalid path '{}' : {why}", path.source))
-            }
+            Miss::Absent(why) => Fault::runtime(format!("Invalid path '{}' : {why}", path.source)),
             Miss::Fault(fault) => fault,
         }
     }
@@ -112,18 +110,22 @@ pub(crate) fn write(into: &mut Value, segments: &[Segment], value: Value) -> Res
 
 /// A path's text, `$['a'][0]`.
 pub(crate) fn print(segments: &[Segment]) -> String {
-    segments.iter().fold(String::from("$"), |out, segment| match segment {
-        Segment::Name(name) => out + "['" + name + "']",
-        Segment::Index(index) => out + "[" + &index.to_string() + "]",
-    })
+    segments
+        .iter()
+        .fold(String::from("$"), |out, segment| match segment {
+            Segment::Name(name) => out + "['" + name + "']",
+            Segment::Index(index) => out + "[" + &index.to_string() + "]",
+        })
 }
 
 /// A path's text as people write it, `$.a[0]`.
 pub(crate) fn print_short(segments: &[Segment]) -> String {
-    segments.iter().fold(String::from("$"), |out, segment| match segment {
-        Segment::Name(name) => out + "." + name,
-        Segment::Index(index) => out + "[" + &index.to_string() + "]",
-    })
+    segments
+        .iter()
+        .fold(String::from("$"), |out, segment| match segment {
+            Segment::Name(name) => out + "." + name,
+            Segment::Index(index) => out + "[" + &index.to_string() + "]",
+        })
 }
 
 fn position(index: i64, len: usize) -> Option<usize> {

@@ -157,7 +157,9 @@ fn of_task(resource: &str) -> Map<String, Value> {
     if lambda(resource) {
         return map;
     }
-    let short = resource.rsplit_once(":::").map_or(resource, |(_, rest)| rest);
+    let short = resource
+        .rsplit_once(":::")
+        .map_or(resource, |(_, rest)| rest);
     let (kind, rest) = short.split_once(':').unwrap_or((short, short));
     map.insert("resourceType".into(), kind.into());
     map.insert("resource".into(), rest.into());

@@ -20,7 +20,10 @@ pub(crate) fn begin(
 ) -> Result<(), Error> {
     let raw = super::raw_input(turn, id);
     let failure = turn.evaluate(id, &raw, |env| {
-        Ok(Failure::new(text(env, error, "ErrorPath")?, text(env, cause, "CausePath")?))
+        Ok(Failure::new(
+            text(env, error, "ErrorPath")?,
+            text(env, cause, "CausePath")?,
+        ))
     });
     match failure {
         Ok(failure) => turn.fail(id, failure),

@@ -196,12 +196,7 @@ fn items(env: &Env<'_>, path: &DataPath) -> Result<(Data, bool, usize), Fault> {
 }
 
 /// The item, or what `ItemSelector` makes of it.
-fn item_input(
-    turn: &mut Turn<'_>,
-    id: EntryId,
-    kind: &MapState,
-    slot: u32,
-) -> Result<Data, Fault> {
+fn item_input(turn: &mut Turn<'_>, id: EntryId, kind: &MapState, slot: u32) -> Result<Data, Fault> {
     let core = &turn.state.core;
     let map = match core.entries.get(&id).map(|e| &e.phase) {
         Some(Phase::Map(map)) => map,

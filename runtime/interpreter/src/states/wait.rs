@@ -12,8 +12,8 @@ use super::{passed_through, through_input_path};
 use crate::Error;
 use crate::evaluate::{Env, Fault, template};
 use crate::state::Phase;
-use crate::turn::Turn;
 use crate::time;
+use crate::turn::Turn;
 
 /// Longest wait in seconds, about a hundred years (Step Functions' own bound is 99,999,999).
 const SECONDS_MAX: u64 = 3_153_600_000;
@@ -80,9 +80,12 @@ fn moment(env: &Env<'_>, until: &WaitUntil, now: Timestamp) -> Result<Timestamp,
 
 /// A whole number of seconds in range; doubles without a fraction count.
 pub(crate) fn seconds(value: &Value) -> Option<u64> {
-    let n = value
-        .as_u64()
-        .or_else(|| value.as_f64().filter(|n| n.fract() == 0.0 && *n >= 0.0).map(|n| n as u64))?;
+    let n = value.as_u64().or_else(|| {
+        value
+            .as_f64()
+            .filter(|n| n.fract() == 0.0 && *n >= 0.0)
+            .map(|n| n as u64)
+    })?;
     (n <= SECONDS_MAX).then_some(n)
 }
 

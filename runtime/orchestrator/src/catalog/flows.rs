@@ -149,8 +149,7 @@ impl Catalog {
             Some(v) => v,
             None => self.newest(name)?,
         };
-        let missing =
-            || Error::NoFlow(format!("named {} with version {version}", shown(name)));
+        let missing = || Error::NoFlow(format!("named {} with version {version}", shown(name)));
         let mut found = {
             let index = self.0.index.read();
             let (name, versions) = index.flows.get_key_value(name).ok_or_else(missing)?;
@@ -269,21 +268,17 @@ impl Resolve for Pinned<'_> {
     ) -> Result<Digest, Unresolved> {
         let spelled = spelled(name, version);
         let found = self.0.iter().find(|(n, _)| *n == spelled);
-        found
-            .map(|(_, d)| *d)
-            .ok_or_else(|| Unresolved {
-                message: format!("module {name:?} was not there when the flow was published"),
-                available: Vec::new(),
-            })
+        found.map(|(_, d)| *d).ok_or_else(|| Unresolved {
+            message: format!("module {name:?} was not there when the flow was published"),
+            available: Vec::new(),
+        })
     }
 }
 
 /// Compiles a definition that was checked when it was published.
 pub(super) fn compile_pinned(row: &FlowRow) -> Result<Compiled, Error> {
     let checked = stepwell_flow::compile(&row.definition, &Pinned(&row.modules));
-    let program = checked
-        .program
-        .ok_or(Error::BadFlow(checked.diagnostics))?;
+    let program = checked.program.ok_or(Error::BadFlow(checked.diagnostics))?;
     Ok(Compiled {
         program: Arc::new(program),
         modules: row.modules.clone(),

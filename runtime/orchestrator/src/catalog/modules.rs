@@ -133,9 +133,13 @@ impl Catalog {
         self.commit(batch).await?;
         self.0.index.write().modules.remove(name);
         for version in row.unwrap_or_default().versions {
-            let elsewhere = self.0.index.read().modules.values().any(|row| {
-                row.versions.iter().any(|v| v.digest == version.digest)
-            });
+            let elsewhere = self
+                .0
+                .index
+                .read()
+                .modules
+                .values()
+                .any(|row| row.versions.iter().any(|v| v.digest == version.digest));
             if !elsewhere {
                 self.0.store.remove(version.digest).await?;
             }

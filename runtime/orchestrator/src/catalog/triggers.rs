@@ -30,7 +30,10 @@ impl Catalog {
         let index = self.0.index.read();
         for (i, t) in wanted.iter().enumerate() {
             if i >= TRIGGERS_MAX {
-                return Err(bad(t, format!("a flow has at most {TRIGGERS_MAX} endpoints")));
+                return Err(bad(
+                    t,
+                    format!("a flow has at most {TRIGGERS_MAX} endpoints"),
+                ));
             }
             if !matches!(&*t.method, "GET" | "POST" | "PUT" | "PATCH" | "DELETE") {
                 let why = "the method must be GET, POST, PUT, PATCH or DELETE";
@@ -39,7 +42,11 @@ impl Catalog {
             if let Err(why) = check_path(&t.path) {
                 return Err(bad(t, why));
             }
-            if wanted.iter().take(i).any(|o| overlap(o, &t.method, &t.path)) {
+            if wanted
+                .iter()
+                .take(i)
+                .any(|o| overlap(o, &t.method, &t.path))
+            {
                 return Err(bad(t, "the flow names this endpoint twice".into()));
             }
             for (other, row) in &index.triggers {

@@ -75,7 +75,7 @@ impl Driver {
         }
         let before = hot.row.len();
         let blobs = &mut hot.blobs;
-        codec::append(&mut hot.row, logged, &mut |data: &Data| {
+        hot.row.append(logged, &mut |data: &Data| {
             (data.len_bytes() > INLINE_BYTES_MAX).then(|| {
                 let digest = Digest::of(data.text().as_bytes());
                 blobs.push((digest, Arc::from(data.text())));
@@ -166,10 +166,7 @@ impl Driver {
         running.started = true;
         let request = Output::Run(Box::new(StepRequest {
             execution: id,
-            execution_name: match &hot.given_name {
-                Some(name) => name.clone(),
-                None => hot.state.name().clone(),
-            },
+            execution_name: hot.name(),
             flow: hot.flow.name.clone(),
             state: step.state,
             entry: step.entry,
@@ -293,6 +290,6 @@ impl Driver {
 impl Hot {
     /// The name that the interpreter and the summary show.
     pub(super) fn name(&self) -> Arc<str> {
-        self.state.name().clone()
+        self.state.name().cloned().unwrap_or_else(|| "".into())
     }
 }

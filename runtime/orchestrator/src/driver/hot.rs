@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use stepwell_flow::Program;
 use stepwell_interpreter::State;
+use stepwell_interpreter::codec::Row;
 use stepwell_types::{Digest, EntryId, Failure, FlowRef, Timestamp};
 
 use crate::ready::FlowNumber;
@@ -35,7 +36,7 @@ pub(super) struct Hot {
     /// Records so far, sealed or not.
     pub logged: u64,
     /// Records that are not in a sealed batch, encoded, and the number of the first.
-    pub row: Vec<u8>,
+    pub row: Row,
     pub row_seq: u64,
     /// Blob rows that the open row refers to.
     pub blobs: Vec<(Digest, Arc<str>)>,

@@ -28,6 +28,7 @@ impl Driver {
     /// # Errors
     /// `RUN0012` when the store cannot be read.
     pub fn recover(&mut self, clean: bool, now: Timestamp) -> Result<(), Error> {
+        self.up_since = now;
         if !clean {
             self.cautious_until = now.plus_ms(self.options.cautious_ms);
         }
@@ -54,12 +55,7 @@ impl Driver {
         Ok(())
     }
 
-    fn recover_one(
-        &mut self,
-        id: ExecutionId,
-        row: &[u8],
-        now: Timestamp,
-    ) -> Result<(), Error> {
+    fn recover_one(&mut self, id: ExecutionId, row: &[u8], now: Timestamp) -> Result<(), Error> {
         let row: HotRow = rows::decode(row)?;
         self.load(id, now)?;
         let Some(hot) = self.hot.get_mut(&id) else {
@@ -114,8 +110,7 @@ impl Driver {
         hot.counted_transitions = hot.state.transitions();
         hot.timer = hot.state.next_timer().map(|(at, ..)| at);
         if let Some(name) = &hot.given_name {
-            self.names
-                .insert((hot.flow.name.clone(), name.clone()), id);
+            self.names.insert((hot.flow.name.clone(), name.clone()), id);
         }
         if hot.ended.is_none() && hot.parked.is_none() {
             if let Some(at) = hot.timer {
@@ -161,11 +156,7 @@ impl Driver {
 /// All durable records of an execution from number `from` on.
 /// # Errors
 /// `RUN0012`.
-pub fn read_log(
-    reader: &dyn Reader,
-    id: ExecutionId,
-    from: u64,
-) -> Result<Vec<Logged>, Error> {
+pub fn read_log(reader: &dyn Reader, id: ExecutionId, from: u64) -> Result<Vec<Logged>, Error> {
     let mut out = Vec::new();
     let mut from_seq = from;
     loop {
@@ -211,9 +202,14 @@ pub fn usage_transitions(reader: &dyn Reader) -> Result<BTreeMap<Arc<str>, u64>,
 }
 
 /// A blob row as data.
-pub(crate) fn blob(reader: &dyn Reader, digest: &Digest) -> Option<Data> {
-    let bytes = reader.get(&Key::Blob { digest: *digest }).ok()??;
-    String::from_utf8(bytes).ok().map(Data::from_valid_text)
+pub(crate) fn blob(reader: &dyn Reader, digest: &Digest) -> Result<Data, String> {
+    let row = reader.get(&Key::Blob { digest: *digest });
+    let bytes = row
+        .map_err(|e| e.to_string())?
+        .ok_or_else(|| "it is not in the store".to_owned())?;
+    String::from_utf8(bytes)
+        .map(Data::from_valid_text)
+        .map_err(|_| "it is not text".to_owned())
 }
 
 /// An execution as its rows tell it.

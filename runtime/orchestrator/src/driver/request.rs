@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use stepwell_interpreter::codec::Logged;
+use stepwell_interpreter::codec::{Logged, Row};
 use stepwell_interpreter::{Event, State};
 use stepwell_store::Key;
 use stepwell_types::{
@@ -97,8 +97,7 @@ impl Driver {
             }
         };
         if let Err(e) = answer {
-            self.out
-                .push_back(Output::Reply(ticket, Reply::Refused(e)));
+            self.out.push_back(Output::Reply(ticket, Reply::Refused(e)));
         }
     }
 
@@ -196,7 +195,7 @@ impl Driver {
         if let Some(id) = self.names.get(&key).copied()
             && let Some(hot) = self.hot.get(&id)
         {
-            if hot.state.input() != input {
+            if hot.state.input() != Some(input) {
                 return Err(taken(id));
             }
             let started = Started {
@@ -391,7 +390,7 @@ impl Driver {
             started,
             last_at: started,
             logged: 0,
-            row: Vec::new(),
+            row: Row::new(),
             row_seq: 0,
             blobs: Vec::new(),
             batch: self.batch,

@@ -172,7 +172,7 @@ fn write_execution(hot: &mut Hot, id: ExecutionId, batch: &mut Batch) {
             execution: id,
             seq: hot.row_seq,
         };
-        batch.put(key, std::mem::take(&mut hot.row));
+        batch.put(key, hot.row.take());
     }
     for (digest, text) in hot.blobs.drain(..) {
         batch.put(Key::Blob { digest }, text.as_bytes());
@@ -328,12 +328,7 @@ impl Driver {
     }
 
     /// Whether a token answer for this attempt was taken while in memory, and which.
-    pub(super) fn answered(
-        &self,
-        id: ExecutionId,
-        entry: EntryId,
-        attempt: u32,
-    ) -> Option<Digest> {
+    pub(super) fn answered(&self, id: ExecutionId, entry: EntryId, attempt: u32) -> Option<Digest> {
         let hot = self.hot.get(&id)?;
         hot.answered.get(&(entry, attempt)).copied()
     }

@@ -3,7 +3,7 @@
 //! A row is read again and again until its deletion is durable, and skipped while its
 //! execution is in memory: so a clock that steps fires nothing twice and loses nothing.
 
-use stepwell_interpreter::Event;
+use stepwell_interpreter::{Event, Timer};
 use stepwell_store::{Key, Range};
 use stepwell_types::{Failure, Timestamp};
 
@@ -78,6 +78,14 @@ impl Driver {
                 continue;
             };
             let before = hot.state.next_timer();
+            if timer == Timer::Heartbeat && at < self.up_since {
+                // Nobody could reach us while we were down: the limit starts afresh.
+                let attempt = hot.state.heartbeats().find(|(e, _)| *e == entry);
+                if let Some((entry, attempt)) = attempt {
+                    self.apply(id, Event::Heartbeat { entry, attempt }, now);
+                    continue;
+                }
+            }
             self.apply(id, Event::TimerFired { entry, timer }, now);
             let stuck = self.hot.get(&id).is_some_and(|h| {
                 h.ended.is_none() && h.parked.is_none() && h.state.next_timer() == before

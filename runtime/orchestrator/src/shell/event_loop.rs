@@ -7,9 +7,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
-use stepwell_types::{
-    BridgeCall, EntryId, ExecutionId, Failure, Spent, StepOutcome, StepRequest,
-};
+use stepwell_types::{BridgeCall, EntryId, ExecutionId, Failure, Spent, StepOutcome, StepRequest};
 use tokio::sync::{mpsc, oneshot};
 
 use super::{Message, ReplyTo, Shared};
@@ -177,8 +175,7 @@ impl EventLoop {
             Message::Stop { grace, done } => {
                 self.driver.stop();
                 let grace = u64::try_from(grace.as_micros()).unwrap_or(u64::MAX);
-                self.stop_at_us =
-                    Some(self.shared.clock.monotonic_us().saturating_add(grace));
+                self.stop_at_us = Some(self.shared.clock.monotonic_us().saturating_add(grace));
                 self.stopped = Some(done);
             }
         }
@@ -231,8 +228,7 @@ impl EventLoop {
                 inbox.send(Message::StepEnded(id, entry, attempt, Box::new(outcome)));
             }
         });
-        self.tasks
-            .insert((id, entry, attempt), task.abort_handle());
+        self.tasks.insert((id, entry, attempt), task.abort_handle());
     }
 
     /// How long nothing is due.
