@@ -7,6 +7,7 @@
     reason = "scripts read the environment and the clock; the rule is for the runtime"
 )]
 
+pub mod demo;
 pub mod guests;
 pub mod place;
 pub mod setup;

@@ -26,6 +26,7 @@ fn main() -> ExitCode {
     let done = match command {
         "setup" => xtask::setup::run(),
         "guests" => xtask::guests::run(),
+        "demo" => xtask::demo::run(rest),
         "test" => xtask::test::run(rest),
         "sim" => xtask::test::sim(rest),
         "bench" => xtask::test::bench(rest),

@@ -1,0 +1,138 @@
+//! An example's `example.toml`: what to upload, publish and send, and what must come.
+//!
+//! Refuses unknown keys, so that a misspelt expectation is not passed over.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::place;
+
+/// One folder of `examples/`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Example {
+    /// The folder's name, and the flow's.
+    #[serde(skip)]
+    pub name: String,
+    /// The folder.
+    #[serde(skip)]
+    pub folder: PathBuf,
+    /// One line for the reader.
+    pub title: String,
+    /// The definition, relative to the folder.
+    pub flow: PathBuf,
+    /// The flow's endpoint: `[async ]METHOD /path`.
+    pub trigger: String,
+    /// Module name to guest package.
+    pub modules: BTreeMap<String, String>,
+    /// What to send, in order.
+    #[serde(rename = "case")]
+    pub cases: Vec<Case>,
+}
+
+/// One request and its expected end.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Case {
+    /// One line for the reader.
+    pub title: String,
+    /// The request's body, a file relative to the folder.
+    pub input: PathBuf,
+    /// Its type.
+    pub content_type: String,
+    /// The request's query; `{receiver}` stands for the demo's receiver.
+    #[serde(default)]
+    pub query: String,
+    /// What a person answers, one waiting task after another: JSON texts.
+    #[serde(default)]
+    pub answer: Vec<String>,
+    /// How the execution ends.
+    pub status: String,
+    /// The error's name, if it fails.
+    pub error: Option<String>,
+    /// What its output holds at least.
+    pub output: Option<Value>,
+    /// Calls that the receiver gets meanwhile.
+    pub received: Option<usize>,
+}
+
+impl Example {
+    /// Reads `examples/NAME/example.toml`.
+    ///
+    /// # Errors
+    /// It is missing or not as described above.
+    pub fn read(name: &str) -> Result<Example> {
+        let folder = place::root().join("examples").join(name);
+        let file = folder.join("example.toml");
+        let text = std::fs::read_to_string(&file)
+            .with_context(|| format!("cannot read {}", file.display()))?;
+        let mut example: Example =
+            toml::from_str(&text).with_context(|| format!("in {}", file.display()))?;
+        example.name = name.to_owned();
+        example.folder = folder;
+        Ok(example)
+    }
+
+    /// The endpoint's method and path.
+    ///
+    /// # Errors
+    /// The trigger has another form.
+    pub fn endpoint(&self) -> Result<(&str, &str)> {
+        let plain = self.trigger.strip_prefix("async ").unwrap_or(&self.trigger);
+        plain
+            .split_once(' ')
+            .with_context(|| format!("no METHOD /path: `{}`", self.trigger))
+    }
+}
+
+/// Whether `real` holds at least `wanted`: objects may have more members.
+#[must_use]
+pub fn holds(real: &Value, wanted: &Value) -> bool {
+    match (real, wanted) {
+        (Value::Object(real), Value::Object(wanted)) => wanted
+            .iter()
+            .all(|(name, wanted)| real.get(name).is_some_and(|real| holds(real, wanted))),
+        (Value::Number(real), Value::Number(wanted)) => real.as_f64() == wanted.as_f64(),
+        _ => real == wanted,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn every_example_is_well_formed() {
+        for name in super::super::EXAMPLES {
+            let example = Example::read(name).expect("an example");
+            assert!(example.folder.join(&example.flow).exists(), "{name}");
+            assert!(example.endpoint().expect("an endpoint").1.starts_with('/'));
+            for case in &example.cases {
+                assert!(
+                    example.folder.join(&case.input).exists(),
+                    "{name}: {}",
+                    case.title
+                );
+                for answer in &case.answer {
+                    serde_json::from_str::<Value>(answer).expect("an answer is JSON");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn an_output_may_hold_more_but_not_less() {
+        let check = |real: Value, wanted: Value, expected: bool| {
+            assert_eq!(holds(&real, &wanted), expected, "{real} {wanted}");
+        };
+        check(json!({"a": 1, "b": 2}), json!({"a": 1.0}), true);
+        check(json!({"b": 2}), json!({"a": 1}), false);
+        check(json!({"a": {"b": [1]}}), json!({"a": {"b": [1]}}), true);
+        check(json!({"a": {"b": [1, 2]}}), json!({"a": {"b": [1]}}), false);
+    }
+}

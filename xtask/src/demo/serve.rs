@@ -1,0 +1,183 @@
+//! The demo's server: a child process with a configuration and a store of its own.
+//!
+//! Refuses to leave it behind: it is stopped when this value is dropped.
+
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use rustix::process::{Pid, Signal, kill_process};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+use super::{http, stepwell};
+use crate::{place, shell};
+
+/// How long the server may take to start, and to stop.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A running server.
+pub struct Server {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// Its folder in the cache: configuration, data, log.
+    pub folder: PathBuf,
+    child: Child,
+}
+
+impl Server {
+    /// Starts it on `port`, or on a free one where that is taken, with an empty store.
+    ///
+    /// # Errors
+    /// It ends, or is not ready in time; the text holds the end of its log.
+    pub fn start(port: u16, receiver: SocketAddr) -> Result<Server> {
+        let address = free(port)?;
+        let folder = place::cache().join("demo");
+        if folder.exists() {
+            std::fs::remove_dir_all(&folder)?;
+        }
+        std::fs::create_dir_all(&folder)?;
+        let config = folder.join("stepwell.toml");
+        std::fs::write(
+            &config,
+            configuration(address, receiver, &folder.join("data")),
+        )?;
+        let log = std::fs::File::create(folder.join("server.log"))?;
+        let mut command = Command::new(stepwell());
+        command
+            .arg("serve")
+            .arg("--config")
+            .arg(&config)
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log);
+        // A group of its own: Ctrl-C reaches us, and we ask the server to stop.
+        std::os::unix::process::CommandExt::process_group(&mut command, 0);
+        let child = command
+            .spawn()
+            .with_context(|| format!("cannot run {}", stepwell().display()))?;
+        let mut server = Server {
+            address,
+            folder,
+            child,
+        };
+        server.until_ready()?;
+        println!(
+            "demo: serving at http://{address}, store and log in {}",
+            server.folder.display()
+        );
+        Ok(server)
+    }
+
+    /// Runs the command line client against it, and returns what it printed.
+    ///
+    /// # Errors
+    /// The client ended with a status other than 0.
+    pub fn client(&self, args: &[&str]) -> Result<String> {
+        let mut command = Command::new(stepwell());
+        command
+            .env("STEPWELL_URL", format!("http://{}", self.address))
+            .args(args);
+        shell::output(&mut command)
+    }
+
+    /// Asks it to stop and waits until it has.
+    ///
+    /// # Errors
+    /// It ended badly, or not in time and was killed.
+    pub fn stop(&mut self) -> Result<()> {
+        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
+        // An error means that it is gone already; `try_wait` tells how.
+        let _ = pid.map(|pid| kill_process(pid, Signal::TERM));
+        let begun = Instant::now();
+        while begun.elapsed() < PATIENCE {
+            if let Some(status) = self.child.try_wait()? {
+                if !status.success() {
+                    bail!("the server ended with {status}: {}", self.log());
+                }
+                println!("demo: the server has stopped");
+                return Ok(());
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        self.child.kill()?;
+        bail!("the server did not stop within {PATIENCE:?} and was killed")
+    }
+
+    /// Waits for Ctrl-C or for the server's own end.
+    ///
+    /// # Errors
+    /// The server ended by itself, or badly.
+    pub fn until_stopped(mut self) -> Result<()> {
+        let mut signals = Signals::new([SIGINT, SIGTERM])?;
+        loop {
+            if signals.pending().next().is_some() {
+                println!("\ndemo: stopping");
+                return self.stop();
+            }
+            if let Some(status) = self.child.try_wait()? {
+                bail!("the server ended with {status}: {}", self.log());
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+
+    fn until_ready(&mut self) -> Result<()> {
+        let begun = Instant::now();
+        while begun.elapsed() < PATIENCE {
+            if let Some(status) = self.child.try_wait()? {
+                bail!("the server ended with {status}: {}", self.log());
+            }
+            let request = http::Request {
+                method: "GET",
+                path: "/readyz",
+                content_type: "",
+                body: b"",
+            };
+            let answer = http::send(self.address, &request);
+            if answer.is_ok_and(|answer| answer.status == 200) {
+                return Ok(());
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        bail!(
+            "the server was not ready within {PATIENCE:?}: {}",
+            self.log()
+        )
+    }
+
+    /// The end of its log.
+    fn log(&self) -> String {
+        let text = std::fs::read_to_string(self.folder.join("server.log")).unwrap_or_default();
+        let lines: Vec<&str> = text.lines().collect();
+        lines[lines.len().saturating_sub(20)..].join("\n")
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // After `stop` there is nothing left to end, and both calls say so.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The wanted port of the loopback address, or a free one.
+fn free(port: u16) -> Result<SocketAddr> {
+    let loopback = |port: u16| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    let listener = TcpListener::bind(loopback(port)).or_else(|_| TcpListener::bind(loopback(0)))?;
+    Ok(listener.local_addr()?)
+}
+
+fn configuration(address: SocketAddr, receiver: SocketAddr, data: &std::path::Path) -> String {
+    format!(
+        "# Written by `cargo xtask demo`.\n\
+         listen = \"{address}\"\n\
+         data = {data:?}\n\n\
+         [http]\n\
+         # The demo's receiver; other loopback addresses stay refused.\n\
+         allow = [\"{receiver}\"]\n"
+    )
+}
