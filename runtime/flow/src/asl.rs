@@ -10,6 +10,7 @@ mod expect;
 mod fail;
 mod fields;
 mod graph;
+mod http;
 mod map;
 mod pass;
 mod retry;

@@ -4,7 +4,8 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use serde_json::Value;
+use serde_json::{Value, json};
+use stepwell_flow::expression::{Query, Segment};
 use stepwell_flow::{AnyModule, Checked, Severity, compile};
 
 fn corpora() -> Option<PathBuf> {
@@ -132,4 +133,71 @@ fn validator_suite() {
     );
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     assert!(right >= 60, "the corpus shrank: {right}");
+}
+
+/// What a path selects, as the evaluator will.
+fn select<'v>(query: &Query, root: &'v Value) -> Vec<&'v Value> {
+    match query {
+        Query::Whole => vec![root],
+        Query::Indefinite(path) => path.query(root).all(),
+        Query::Definite(segments) => {
+            let found = segments
+                .iter()
+                .try_fold(root, |value, segment| match segment {
+                    Segment::Name(name) => value.get(&**name),
+                    Segment::Index(index) => {
+                        let items = value.as_array()?;
+                        let back = usize::try_from(index.unsigned_abs()).ok()?;
+                        let at = if *index < 0 {
+                            items.len().checked_sub(back)?
+                        } else {
+                            back
+                        };
+                        items.get(at)
+                    }
+                });
+            found.into_iter().collect()
+        }
+    }
+}
+
+/// The compliance suite of RFC 9535: every valid selector means here what it
+/// means there. (Invalid ones are partly Jayway's spelling, and accepted.)
+#[test]
+fn jsonpath_suite() {
+    let Some(root) = corpora() else { return };
+    let text = std::fs::read_to_string(root.join("jsonpath/cts.json")).unwrap();
+    let suite: Value = serde_json::from_str(&text).unwrap();
+    let (mut same, mut other, mut refused) = (0, Vec::new(), 0);
+    for case in suite["tests"].as_array().unwrap() {
+        let selector = &case["selector"];
+        let flow = json!({"StartAt": "A", "States": {
+            "A": {"Type": "Pass", "InputPath": selector, "End": true}}});
+        let checked = compile(&flow.to_string(), &AnyModule);
+        if case["invalid_selector"] == true {
+            refused += usize::from(checked.program.is_none());
+            continue;
+        }
+        let said = shown(&checked);
+        let path = checked
+            .program
+            .as_ref()
+            .and_then(|p| p.states.first()?.data.input_path.as_ref());
+        let got = match path {
+            Some(path) => json!(select(&path.query, &case["document"])),
+            None => json!(said),
+        };
+        let results = case.get("results").and_then(Value::as_array);
+        if got == case["result"] || results.is_some_and(|all| all.contains(&got)) {
+            same += 1;
+        } else {
+            other.push(format!("{selector} {}: {got}", case["name"]));
+        }
+    }
+    println!(
+        "same {same}, other {}, invalid and refused {refused}",
+        other.len()
+    );
+    assert!(other.is_empty(), "{}", other.join("\n"));
+    assert!(same >= 456, "the corpus shrank: {same}");
 }

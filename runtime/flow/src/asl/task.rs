@@ -56,6 +56,9 @@ impl<'t> Compiler<'t, '_> {
         let field = self.required(at, "a Task state", "Resource")?;
         let text = self.text(&field)?;
         let (target, wait_for_token) = self.target_of(&field, text)?;
+        if target == StepTarget::Http {
+            self.http_parameters(at);
+        }
         Some(Task {
             resource: Arc::from(text),
             target,

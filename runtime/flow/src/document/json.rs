@@ -63,6 +63,9 @@ impl Parser<'_> {
         match found {
             Some('/' | '#') => fault.hint("JSON has no comments; use the Comment field"),
             Some('\'') => fault.hint("JSON strings stand in double quotes"),
+            Some(c) if c.is_alphabetic() => fault.hint(
+                "a text that begins with { or [ is JSON: names and strings stand in double quotes",
+            ),
             _ => fault,
         }
     }
