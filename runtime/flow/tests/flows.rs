@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use expect_test::expect_file;
 use stepwell_flow::program::{Kind, Next, Program};
-use stepwell_flow::{Checked, Resolve, Unresolved, compile};
+use stepwell_flow::{AnyModule, Checked, Resolve, Unresolved, compile};
 use stepwell_types::Digest;
 
 /// A shelf with a few modules.
@@ -141,4 +141,23 @@ fn every_code_is_shown_and_explained() {
         let page = std::fs::read_to_string(pages.join(format!("{code}.md")));
         assert!(page.is_ok_and(|p| p.contains(&code)), "{code} has no page");
     }
+}
+
+/// The flows that this repository shows to its users are good ones.
+#[test]
+fn example_flows() {
+    let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples");
+    let mut seen = 0;
+    for example in std::fs::read_dir(examples).into_iter().flatten().flatten() {
+        for name in ["flow.json", "flow.yaml"] {
+            let Ok(text) = std::fs::read_to_string(example.path().join(name)) else {
+                continue;
+            };
+            let checked = compile(&text, &AnyModule);
+            assert_eq!(checked.diagnostics, [], "{:?}", example.path());
+            seen += 1;
+        }
+    }
+    println!("{seen} example flows");
+    assert!(seen >= 3, "the examples moved");
 }
