@@ -215,7 +215,7 @@ impl<'a> Scan<'a> {
                 self.bump();
                 filter::normalise(self).map(Selector::Many)
             }
-            Some('(') => self.from_end(),
+            Some('(') => self.end_script(),
             Some(c) if c == '-' || c == ':' || c.is_ascii_digit() => self.index_or_slice(),
             Some(']') => Err(Fault::new("empty brackets select nothing")),
             Some(_) => Err(Fault::new("a name in brackets stands in quotes: ['name']")),
@@ -224,7 +224,7 @@ impl<'a> Scan<'a> {
     }
 
     /// `[(@.length-1)]`, the one script expression in use: counts from the end.
-    fn from_end(&mut self) -> Result<Selector, Fault> {
+    fn end_script(&mut self) -> Result<Selector, Fault> {
         let script = self.take_while(|c| c != ']');
         let plain: String = script.chars().filter(|c| !c.is_whitespace()).collect();
         plain
