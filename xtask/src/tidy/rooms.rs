@@ -126,5 +126,11 @@ pub fn of(package: &str) -> Option<&'static Room> {
 pub fn owns(room: &Room, path: &str) -> bool {
     path.strip_prefix(room.folder)
         .and_then(|rest| rest.strip_prefix("/src/"))
-        .is_some_and(|file| file != "suite.rs" && !file.starts_with("suite/"))
+        .is_some_and(|file| file != "suite.rs" && !file.starts_with("suite/") && !is_test(file))
+}
+
+/// Whether a file below `src/` holds unit tests: `foo/tests.rs`, `foo/tests/…`.
+pub fn is_test(path: &str) -> bool {
+    path.split('/')
+        .any(|part| matches!(part, "tests" | "tests.rs" | "test.rs"))
 }
