@@ -22,7 +22,7 @@ use serve::Server;
 
 /// The examples in the order of the tour.
 const EXAMPLES: &[&str] = &["photo-pipeline", "approval", "fan-out"];
-const PORT: u16 = 7070;
+const PORT: u16 = 7420;
 
 /// Runs the demo.
 ///
