@@ -153,7 +153,7 @@ fn wasm(text: &str) -> Result<ResourceKind<'_>, BadResource> {
         )));
     }
     if version.is_some_and(|v| v.is_empty() || !v.chars().all(word)) {
-        return Err(bad("after @ comes a version, such as 1.2.0"));
+        return Err(bad("after @ comes a version, such as 3"));
     }
     if function.is_some_and(|f| f.is_empty() || f.len() > 256 || f.contains(char::is_whitespace)) {
         return Err(bad("after # comes the name of an exported function"));
