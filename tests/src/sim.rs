@@ -59,5 +59,6 @@ pub fn run(seed: u64) -> Result<(Tally, u64), String> {
     world.storm()?;
     world.calm_down()?;
     checks::at_the_end(&world)?;
+    world.tally.executions = world.known.values().filter(|k| k.accepted).count() as u64;
     Ok((world.tally, world.trace))
 }

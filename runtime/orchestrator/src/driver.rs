@@ -44,6 +44,8 @@ pub struct Options {
     pub open_bytes_max: usize,
     /// Attempts outside their first slice above which no further one begins.
     pub steps_running_max: usize,
+    /// Bytes of log below which an execution gets no checkpoint: it is read from its start.
+    pub checkpoint_bytes_min: usize,
     /// Milliseconds after an unclean stop in which a step's start is durable before it runs.
     pub cautious_ms: u64,
 }

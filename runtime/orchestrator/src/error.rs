@@ -101,6 +101,9 @@ pub enum Error {
         /// What is wrong and what to do.
         message: String,
     },
+    /// The execution is parked.
+    #[error("RUN0017: execution {0} is parked: the engine refuses to go on with it; see its description, then cancel it")]
+    Parked(ExecutionId),
     /// The payload is too large.
     #[error("RUN0016: {what} has {bytes} bytes, more than the {max} allowed")]
     TooLarge {
@@ -135,6 +138,7 @@ impl Error {
             Error::BadTrigger { .. } => "RUN0015",
             Error::BadModule { code, .. } => code,
             Error::TooLarge { .. } => "RUN0016",
+            Error::Parked(_) => "RUN0017",
         }
     }
 

@@ -73,6 +73,7 @@ pub async fn run(shot: OneShot) -> Result<Finished, Error> {
         hot_max: 16,
         open_bytes_max: usize::MAX,
         steps_running_max: 64,
+        checkpoint_bytes_min: usize::MAX,
         cautious_ms: 0,
     };
     let programs = Arc::new(Only(shot.program.clone()));

@@ -151,6 +151,12 @@ pub fn call_may_be_made(world: &World, call: &BridgeCall) -> Result<(), String> 
     ))
 }
 
+/// Parked and not ended.
+pub fn is_stuck(world: &World, id: ExecutionId) -> Result<bool, String> {
+    let open = state(world, id)?.is_some_and(|s| s.outcome().is_none());
+    Ok(open && is_parked(world, id)?)
+}
+
 fn is_parked(world: &World, id: ExecutionId) -> Result<bool, String> {
     stepwell_orchestrator::driver::is_parked(&world.memory, id).map_err(|e| e.to_string())
 }
@@ -167,10 +173,11 @@ pub fn at_the_end(world: &World) -> Result<(), String> {
         };
         *transitions.entry(known.flow.clone()).or_default() += state.transitions();
         let Some(outcome) = state.outcome() else {
-            if is_parked(world, *id)? && world.is_poisonous() {
-                continue;
-            }
-            return Err(format!("{id}: accepted, and never ended"));
+            return Err(format!(
+                "{id}: accepted, and never ended; parked: {}; its log: {:?}",
+                is_parked(world, *id)?,
+                log(world, *id)?
+            ));
         };
         if known.told.as_ref().is_some_and(|t| t != outcome) {
             return Err(format!("{id}: ended otherwise than a client was told"));

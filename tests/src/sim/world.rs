@@ -51,6 +51,8 @@ pub struct Known {
     pub cancelled: bool,
     /// A cancel was sent: the end may be `Aborted`.
     pub cancel_sent: bool,
+    /// Process life in which it was asked for.
+    pub born: u64,
     /// The end, as a waiting client was told.
     pub told: Option<Outcome>,
 }
@@ -100,7 +102,6 @@ pub struct World {
     asked: HashMap<Ticket, Asked>,
     next_ticket: u64,
     violation: Option<String>,
-    poisonous: bool,
 }
 
 impl World {
@@ -136,7 +137,6 @@ impl World {
             asked: HashMap::new(),
             next_ticket: 1,
             violation: None,
-            poisonous,
         })
     }
 
@@ -189,10 +189,33 @@ impl World {
                     self.now = self.now.max(at);
                     self.tick()?;
                 }
+                None if self.cancel_parked()? => {}
                 None => return Ok(()),
             }
         }
         Err("executions do not come to an end".into())
+    }
+
+    /// What an operator does about parked executions. `false`: there are none.
+    fn cancel_parked(&mut self) -> Result<bool, String> {
+        let mut any = false;
+        let ids: Vec<_> = self.known.keys().copied().collect();
+        for id in ids {
+            if checks::is_stuck(self, id)? {
+                if !self.was_deadly(id) {
+                    return Err(format!("{id}: parked, and its steps did not kill three times"));
+                }
+                any = true;
+                if let Some(k) = self.known.get_mut(&id) {
+                    k.cancel_sent = true;
+                }
+                let ticket = self.ticket(Asked::Cancel(id));
+                let failure = Failure::new("Sim.Parked", "by an operator");
+                self.driver
+                    .request(ticket, Request::Cancel(id, failure), self.now);
+            }
+        }
+        Ok(any)
     }
 
     fn ticket(&mut self, asked: Asked) -> Ticket {
@@ -260,6 +283,7 @@ impl World {
                 flow,
                 name,
                 input: Some(input),
+                born: self.life,
                 ..Known::default()
             },
         );
@@ -660,10 +684,11 @@ impl World {
         }
     }
 
-    /// Whether some flow kills the process: its executions end parked.
+    /// Whether the process died three times since this execution was asked for: fewer
+    /// never excuse that it is parked.
     #[must_use]
-    pub fn is_poisonous(&self) -> bool {
-        self.poisonous
+    pub fn was_deadly(&self, id: ExecutionId) -> bool {
+        self.known.get(&id).is_some_and(|k| self.life >= k.born + 3)
     }
 }
 
@@ -678,6 +703,7 @@ fn new_driver(
         hot_max: 10_000,
         open_bytes_max: 64 << 20,
         steps_running_max: 8,
+        checkpoint_bytes_min: 64,
         cautious_ms: i64::MAX as u64,
     };
     let reader: Arc<dyn Reader> = Arc::new(memory.clone());

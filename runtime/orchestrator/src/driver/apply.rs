@@ -156,7 +156,8 @@ impl Driver {
 
     /// Hands a step to the surroundings, unless it was aborted while it queued.
     pub(super) fn begin_step(&mut self, id: ExecutionId, step: RunStep, now: Timestamp) {
-        let cautious = now < self.cautious_until;
+        // An outside call runs elsewhere: it cannot kill this process.
+        let cautious = now < self.cautious_until && !step.target.leaves();
         let Some(hot) = self.hot.get_mut(&id) else {
             return;
         };

@@ -62,6 +62,7 @@ impl Driver {
             return Ok(());
         };
         hot.hot_row = true;
+        hot.timer_row = None;
         for (entry, attempt, begun) in row.begun {
             let key = (EntryId(entry), attempt);
             if hot.steps.contains_key(&key) {
@@ -116,6 +117,8 @@ impl Driver {
             if let Some(at) = hot.timer {
                 self.timers.insert((at, id));
             }
+            // A sleeper's row says its earliest timer; it goes with the next batch.
+            hot.timer_row = hot.timer;
         } else {
             hot.timer = None;
         }

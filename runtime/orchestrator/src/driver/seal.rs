@@ -11,9 +11,6 @@ use super::{Driver, Hot};
 use crate::api::{self, Metrics, Status};
 use crate::rows::{self, CheckpointRow, HotRow, Kept, SummaryRow, UsageRow};
 
-/// A log shorter than this is read from its start: no checkpoint.
-const CHECKPOINT_BYTES_MIN: usize = 16 << 10;
-
 impl Driver {
     /// Whether the open batch holds anything.
     #[must_use]
@@ -38,7 +35,7 @@ impl Driver {
         let dirty = std::mem::take(&mut self.dirty);
         for id in &dirty {
             if let Some(hot) = self.hot.get_mut(id) {
-                write_execution(hot, *id, &mut batch);
+                write_execution(hot, *id, self.options.checkpoint_bytes_min, &mut batch);
             }
         }
         for ((flow, day), (row, changed)) in &mut self.usage {
@@ -164,7 +161,7 @@ impl Driver {
 }
 
 /// Writes what changed of one execution.
-fn write_execution(hot: &mut Hot, id: ExecutionId, batch: &mut Batch) {
+fn write_execution(hot: &mut Hot, id: ExecutionId, floor: usize, batch: &mut Batch) {
     hot.is_dirty = false;
     if !hot.row.is_empty() {
         hot.log_bytes += hot.row.len();
@@ -193,12 +190,12 @@ fn write_execution(hot: &mut Hot, id: ExecutionId, batch: &mut Batch) {
         let row = summary(hot, batch);
         batch.put(Key::Summary { execution: id }, rows::encode(&row));
     }
-    write_checkpoint(hot, id, batch);
+    write_checkpoint(hot, id, floor, batch);
     write_wakeups(hot, id, batch);
 }
 
 /// Moves the point of resume when the log since the last one outgrew the state.
-fn write_checkpoint(hot: &mut Hot, id: ExecutionId, batch: &mut Batch) {
+fn write_checkpoint(hot: &mut Hot, id: ExecutionId, floor: usize, batch: &mut Batch) {
     let key = Key::Checkpoint { execution: id };
     if hot.ended.is_some() {
         if std::mem::take(&mut hot.has_checkpoint) {
@@ -206,7 +203,7 @@ fn write_checkpoint(hot: &mut Hot, id: ExecutionId, batch: &mut Batch) {
         }
         return;
     }
-    if hot.log_bytes < CHECKPOINT_BYTES_MIN.max(hot.state.size_hint_bytes()) {
+    if hot.log_bytes < floor.max(hot.state.size_hint_bytes()) {
         return;
     }
     let state = codec::encode_state(&hot.state, &mut |data: &Data| {

@@ -33,6 +33,12 @@ impl Driver {
         if hot.state.token(token.entry, token.attempt).proof != token.proof {
             return Err(Error::BadToken);
         }
+        if hot.parked.is_some() {
+            return match self.repeated(ticket, token, &answer) {
+                Err(Error::TaskOver) => Err(Error::Parked(id)),
+                other => other,
+            };
+        }
         if hot.ended.is_some() || !hot.state.awaits(token.entry, token.attempt) {
             return self.repeated(ticket, token, &answer);
         }
