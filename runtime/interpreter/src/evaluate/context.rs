@@ -43,7 +43,8 @@ impl<'a> Context<'a> {
             let found = walk(value, rest).map_err(|i| i + 3)?;
             return Ok(Cow::Borrowed(found));
         }
-        let whole = segments.len() < 2 || below(segments, &["Map", "Item"]).is_some();
+        let item = below(segments, &["Map", "Item"]).is_some_and(<[_]>::is_empty);
+        let whole = segments.len() < 2 || item;
         let built = self.build(whole);
         walk(&built, segments).map(|v| Cow::Owned(v.clone()))
     }
