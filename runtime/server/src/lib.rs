@@ -1,1 +1,28 @@
-//! Placeholder.
+//! The HTTP door: routes, wire types, status codes, and the sockets under them.
+//!
+//! Refuses to decide and to write: it checks what came in, asks the orchestrator,
+//! and turns the answer into HTTP.
+
+pub mod app;
+pub mod auth;
+pub mod error;
+pub mod listen;
+pub mod metrics;
+pub mod options;
+pub mod problem;
+pub mod serve;
+pub mod wire;
+
+mod body;
+mod edge;
+mod params;
+mod routes;
+
+pub use app::{app, openapi};
+/// What [`app`] makes; named here so that others need not know axum.
+pub use axum::Router;
+pub use auth::Token;
+pub use error::Error;
+pub use listen::listen;
+pub use options::Options;
+pub use serve::serve_on;

@@ -1,0 +1,189 @@
+//! What every request passes, in one layer: the token, a request id, a net under
+//! panics, counters, security headers, and the body of a refusal.
+//!
+//! Refuses to be a stack: each further layer would cost every request a box.
+
+use std::any::Any;
+use std::convert::Infallible;
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::task::{Context, Poll};
+
+use axum::body::Body;
+use axum::extract::Request;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
+use axum::response::{IntoResponse as _, Response};
+use futures_util::FutureExt as _;
+use tower::{Layer, Service};
+
+use crate::auth::{Token, is_local};
+use crate::metrics::HttpMetrics;
+use crate::problem::Problem;
+use crate::{Error, Options};
+
+/// Paths that tell only whether the server is up, and need no token.
+const OPEN: [&str; 2] = ["/healthz", "/readyz"];
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// The layer.
+#[derive(Clone)]
+pub(crate) struct Edge(Arc<Shared>);
+
+struct Shared {
+    token: Option<Token>,
+    seed: u32,
+    count: AtomicU32,
+    metrics: Arc<HttpMetrics>,
+}
+
+impl Edge {
+    pub(crate) fn new(options: &Options, metrics: Arc<HttpMetrics>) -> Edge {
+        Edge(Arc::new(Shared {
+            token: options.token.clone(),
+            seed: options.request_seed,
+            count: AtomicU32::new(0),
+            metrics,
+        }))
+    }
+}
+
+impl<S> Layer<S> for Edge {
+    type Service = EdgeService<S>;
+    fn layer(&self, inner: S) -> EdgeService<S> {
+        EdgeService {
+            shared: Arc::clone(&self.0),
+            inner,
+        }
+    }
+}
+
+/// The layer around one route.
+#[derive(Clone)]
+pub(crate) struct EdgeService<S> {
+    shared: Arc<Shared>,
+    inner: S,
+}
+
+impl<S> Service<Request> for EdgeService<S>
+where
+    S: Service<Request, Response = Response, Error = Infallible>,
+    S::Future: Send + 'static,
+{
+    type Response = Response;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request) -> Self::Future {
+        let shared = Arc::clone(&self.shared);
+        let id = shared.request_id(request.headers());
+        let path = request.uri().path().to_owned();
+        if let Err(refusal) = shared.admit(&request, &path) {
+            let response = Problem::from(refusal).into_response();
+            shared.metrics.refused(response.status());
+            return Box::pin(std::future::ready(Ok(finish(response, &path, id))));
+        }
+        let inside = AssertUnwindSafe(self.inner.call(request)).catch_unwind();
+        Box::pin(async move {
+            let timer = shared.metrics.begin();
+            let response = match inside.await {
+                Ok(Ok(response)) => response,
+                Ok(Err(never)) => match never {},
+                Err(panic) => {
+                    let reason = panic_text(&*panic);
+                    let request_id = id.to_str().unwrap_or_default();
+                    let path = for_log(&path);
+                    tracing::error!(request_id, path, reason, "a request handler panicked");
+                    Problem::from(Error::Internal).into_response()
+                }
+            };
+            let response = finish(response, &path, id);
+            timer.end(response.status());
+            Ok(response)
+        })
+    }
+}
+
+impl Shared {
+    /// The caller's own id when it is a plain one, else a new one.
+    fn request_id(&self, headers: &HeaderMap) -> HeaderValue {
+        let plain = |b: &u8| b.is_ascii_alphanumeric() || b"._-".contains(b);
+        if let Some(given) = headers.get(&REQUEST_ID) {
+            let text = given.as_bytes();
+            if (1..=64).contains(&text.len()) && text.iter().all(plain) {
+                return given.clone();
+            }
+        }
+        let n = self.count.fetch_add(1, Ordering::Relaxed);
+        let text = format!("{:08x}{n:08x}", self.seed);
+        HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static("0"))
+    }
+
+    fn admit(&self, request: &Request, path: &str) -> Result<(), Error> {
+        if OPEN.contains(&path) {
+            return Ok(());
+        }
+        match &self.token {
+            Some(token) if token.admits(request.headers()) => Ok(()),
+            Some(_) => Err(Error::Unauthorized),
+            None => {
+                let authority = request.uri().host();
+                if is_local(request.headers(), authority) {
+                    Ok(())
+                } else {
+                    Err(Error::CrossSite)
+                }
+            }
+        }
+    }
+}
+
+/// Writes the body of a refusal and the headers that every response has.
+fn finish(mut response: Response, path: &str, id: HeaderValue) -> Response {
+    if let Some(problem) = response.extensions_mut().remove::<Problem>() {
+        if problem.status.is_server_error() {
+            let request_id = id.to_str().unwrap_or_default();
+            let code = problem.code;
+            let path = for_log(path);
+            tracing::warn!(request_id, path, code, detail = problem.detail, "refused");
+        }
+        let json = problem.to_json(path, id.to_str().unwrap_or_default());
+        // The router has already set the length of the marker's empty body.
+        response.headers_mut().remove(header::CONTENT_LENGTH);
+        *response.body_mut() = Body::from(json);
+    }
+    let headers = response.headers_mut();
+    headers.insert(REQUEST_ID, id);
+    headers.insert(
+        header::X_CONTENT_TYPE_OPTIONS,
+        HeaderValue::from_static("nosniff"),
+    );
+    headers
+        .entry(header::CACHE_CONTROL)
+        .or_insert(HeaderValue::from_static("no-store"));
+    headers.insert(
+        header::CONTENT_SECURITY_POLICY,
+        HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'"),
+    );
+    response
+}
+
+/// A task token in a path is a secret.
+fn for_log(path: &str) -> &str {
+    let prefix = "/v1/tasks/";
+    if path.starts_with(prefix) { prefix } else { path }
+}
+
+fn panic_text(panic: &(dyn Any + Send)) -> &str {
+    panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("a panic without a text")
+}

@@ -1,0 +1,205 @@
+//! Flows: publish, validate, list, describe.
+
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::http::{HeaderValue, StatusCode, Uri, header};
+use axum::response::Response;
+use serde_json::Value;
+use stepwell_orchestrator::api::HttpTrigger;
+use stepwell_trigger::Endpoint;
+use stepwell_types::limits::DEFINITION_BYTES_MAX;
+
+use crate::Error;
+use crate::app::{Api, Names};
+use crate::params::Params;
+use crate::problem::Problem;
+use crate::wire::{self, flow, value_of};
+
+/// Most endpoints of one flow.
+const TRIGGERS_MAX: usize = 50;
+/// Definitions above this many bytes are checked off the loop's thread.
+const QUICK_BYTES: usize = 16 << 10;
+
+/// Publishes a version of a flow.
+///
+/// The body is the definition, Amazon States Language as JSON or YAML. Each `trigger`
+/// gives the flow an endpoint of its own below `/t`; without any the endpoints stay,
+/// and one empty `trigger=` removes them all.
+#[utoipa::path(
+    put,
+    path = "/v1/flows/{name}",
+    tag = "flows",
+    params(
+        ("name" = String, Path, description = "1 to 128 of `A-Z a-z 0-9 . _ -`, beginning with a letter or digit"),
+        ("trigger" = Option<Vec<String>>, Query, description = "`POST /orders/{id}`, or `async POST /orders` to answer 202 at once; repeatable")
+    ),
+    request_body(content = String, description = "The definition, at most 1 MiB", content_type = "text/plain"),
+    responses(
+        (status = 200, description = "The newest version already was this text with these modules", body = flow::PublishedFlow),
+        (status = 201, description = "A new version", body = flow::PublishedFlow),
+        (status = 400, description = "`API0004`, `API0010`, `API0103`, `RUN0014`", body = wire::problem::Problem, content_type = "application/problem+json"),
+        (status = 413, description = "`API0006`", body = wire::problem::Problem, content_type = "application/problem+json"),
+        (status = 422, description = "`RUN0008`: `diagnostics` has every problem; `RUN0015`: an endpoint is taken", body = wire::problem::Problem, content_type = "application/problem+json"),
+        (status = 503, description = "`RUN0006`, `RUN0007`", body = wire::problem::Problem, content_type = "application/problem+json")
+    )
+)]
+pub(crate) async fn publish(
+    State(api): State<Arc<Api>>,
+    Names(name): Names<String>,
+    request: Request,
+) -> Result<Response, Problem> {
+    let params = Params::read(request.uri(), &["trigger"])?;
+    let triggers = triggers(&params)?;
+    let body = super::sized(&api, request, DEFINITION_BYTES_MAX).await?;
+    let text = crate::body::text(&body)?;
+    let published = api.orchestrator.publish(&name, text, triggers).await?;
+    let status = if published.new {
+        StatusCode::CREATED
+    } else {
+        StatusCode::OK
+    };
+    let version = published.flow.version;
+    let mut value = value_of(&flow::Flow::from(&published.flow));
+    if let Value::Object(members) = &mut value {
+        let found = published.diagnostics.iter().map(value_of).collect();
+        members.insert("new".to_owned(), published.new.into());
+        members.insert("diagnostics".to_owned(), Value::Array(found));
+    }
+    let mut response = wire::json(status, &value);
+    if let Ok(location) = HeaderValue::try_from(format!("/v1/flows/{name}?version={version}")) {
+        response.headers_mut().insert(header::LOCATION, location);
+    }
+    Ok(response)
+}
+
+/// `None` when the query says nothing about endpoints.
+fn triggers(params: &Params) -> Result<Option<Vec<HttpTrigger>>, Problem> {
+    let given: Vec<&str> = params.all("trigger").collect();
+    if given.is_empty() {
+        return Ok(None);
+    }
+    if given.len() > TRIGGERS_MAX {
+        return Err(Error::BadQuery(format!("at most {TRIGGERS_MAX} triggers")).into());
+    }
+    let mut out = Vec::new();
+    for text in given.into_iter().filter(|t| !t.trim().is_empty()) {
+        let endpoint = Endpoint::parse(text)?;
+        out.push(HttpTrigger {
+            method: endpoint.method.into(),
+            path: endpoint.pattern.text().into(),
+            wait: endpoint.wait,
+        });
+    }
+    Ok(Some(out))
+}
+
+/// Checks a definition without publishing it: every problem at once.
+#[utoipa::path(
+    post,
+    path = "/v1/flows:validate",
+    tag = "flows",
+    request_body(content = String, description = "The definition, at most 1 MiB", content_type = "text/plain"),
+    responses(
+        (status = 200, description = "The verdict, good or bad", body = flow::Verdict),
+        (status = 400, description = "`API0010`", body = wire::problem::Problem, content_type = "application/problem+json"),
+        (status = 413, description = "`API0006`", body = wire::problem::Problem, content_type = "application/problem+json")
+    )
+)]
+pub(crate) async fn validate(
+    State(api): State<Arc<Api>>,
+    request: Request,
+) -> Result<Response, Problem> {
+    Params::read(request.uri(), &[])?;
+    let body = super::sized(&api, request, DEFINITION_BYTES_MAX).await?;
+    let text = crate::body::text(&body)?;
+    let found: Vec<Value> = if text.len() <= QUICK_BYTES {
+        let found = api.orchestrator.validate(text);
+        found.iter().map(value_of).collect()
+    } else {
+        let (orchestrator, text) = (api.orchestrator.clone(), text.to_owned());
+        let check = move || {
+            let found = orchestrator.validate(&text);
+            found.iter().map(value_of).collect::<Vec<_>>()
+        };
+        let checked = tokio::task::spawn_blocking(check).await;
+        checked.map_err(|_| Problem::from(Error::Internal))?
+    };
+    let valid = found
+        .iter()
+        .all(|d| d.get("severity").and_then(Value::as_str) != Some("error"));
+    let verdict = serde_json::json!({"valid": valid, "diagnostics": found});
+    Ok(wire::json(StatusCode::OK, &verdict))
+}
+
+/// Lists flows by name, the newest version of each.
+#[utoipa::path(
+    get,
+    path = "/v1/flows",
+    tag = "flows",
+    params(
+        ("limit" = Option<u32>, Query, description = "Rows of the page, 1 to 1,000; 100 when absent"),
+        ("after" = Option<String>, Query, description = "`next` of the page before")
+    ),
+    responses(
+        (status = 200, description = "One page", body = flow::FlowPage),
+        (status = 400, description = "`API0004`", body = wire::problem::Problem, content_type = "application/problem+json")
+    )
+)]
+pub(crate) async fn list(State(api): State<Arc<Api>>, uri: Uri) -> Result<Response, Problem> {
+    let params = Params::read(&uri, &["limit", "after"])?;
+    let after = params.get("after")?.map(Arc::from);
+    let page = api.orchestrator.flows(after, params.limit()?)?;
+    let page = flow::FlowPage {
+        flows: page.items.iter().map(flow::Flow::from).collect(),
+        next: page.next.map(|n| n.to_string()),
+    };
+    Ok(wire::json(StatusCode::OK, &page))
+}
+
+/// Shows a flow version with its definition.
+#[utoipa::path(
+    get,
+    path = "/v1/flows/{name}",
+    tag = "flows",
+    params(
+        ("name" = String, Path, description = "The flow's name"),
+        ("version" = Option<u32>, Query, description = "The newest when absent")
+    ),
+    responses(
+        (status = 200, description = "The flow", body = flow::Flow),
+        (status = 400, description = "`API0004`", body = wire::problem::Problem, content_type = "application/problem+json"),
+        (status = 404, description = "`RUN0002`", body = wire::problem::Problem, content_type = "application/problem+json")
+    )
+)]
+pub(crate) async fn describe(
+    State(api): State<Arc<Api>>,
+    Names(name): Names<String>,
+    uri: Uri,
+) -> Result<Response, Problem> {
+    let params = Params::read(&uri, &["version"])?;
+    let info = api.orchestrator.flow(&name, params.version()?)?;
+    Ok(wire::json(StatusCode::OK, &flow::Flow::from(&info)))
+}
+
+/// Lists all versions of a flow, without definitions.
+#[utoipa::path(
+    get,
+    path = "/v1/flows/{name}/versions",
+    tag = "flows",
+    params(("name" = String, Path, description = "The flow's name")),
+    responses(
+        (status = 200, description = "Its versions", body = flow::FlowVersions),
+        (status = 404, description = "`RUN0002`", body = wire::problem::Problem, content_type = "application/problem+json")
+    )
+)]
+pub(crate) async fn versions(
+    State(api): State<Arc<Api>>,
+    Names(name): Names<String>,
+    uri: Uri,
+) -> Result<Response, Problem> {
+    Params::read(&uri, &[])?;
+    let versions = api.orchestrator.flow_versions(&name)?;
+    let versions = versions.iter().map(flow::Flow::from).collect();
+    Ok(wire::json(StatusCode::OK, &flow::FlowVersions { versions }))
+}

@@ -1,0 +1,90 @@
+//! Usage, health, metrics and the OpenAPI document.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{HeaderValue, StatusCode, Uri, header};
+use axum::response::Response;
+
+use crate::app::Api;
+use crate::params::Params;
+use crate::problem::Problem;
+use crate::wire::{self, usage as shape};
+
+/// Usage per flow and UTC day.
+#[utoipa::path(
+    get,
+    path = "/v1/usage",
+    tag = "operations",
+    params(("flow" = Option<String>, Query, description = "Only this flow's")),
+    responses(
+        (status = 200, description = "The report", body = shape::Usage),
+        (status = 400, description = "`API0004`", body = wire::problem::Problem, content_type = "application/problem+json")
+    )
+)]
+pub(crate) async fn usage(State(api): State<Arc<Api>>, uri: Uri) -> Result<Response, Problem> {
+    let params = Params::read(&uri, &["flow"])?;
+    let rows = api.orchestrator.usage(params.get("flow")?)?;
+    let usage = rows.iter().map(shape::UsageRow::from).collect();
+    Ok(wire::json(StatusCode::OK, &shape::Usage { usage }))
+}
+
+/// Says that the process answers. Needs no token.
+#[utoipa::path(
+    get,
+    path = "/healthz",
+    tag = "operations",
+    security(()),
+    responses((status = 200, description = "It answers", content_type = "application/json", body = String))
+)]
+pub(crate) async fn health() -> Response {
+    wire::ready(StatusCode::OK, b"{\"status\":\"ok\"}".to_vec())
+}
+
+/// Says whether new work is taken. Needs no token.
+#[utoipa::path(
+    get,
+    path = "/readyz",
+    tag = "operations",
+    security(()),
+    responses(
+        (status = 200, description = "It takes work", content_type = "application/json", body = String),
+        (status = 503, description = "`RUN0006`: the disk is full; `RUN0007`: it is stopping", body = wire::problem::Problem, content_type = "application/problem+json")
+    )
+)]
+pub(crate) async fn ready(State(api): State<Arc<Api>>) -> Result<Response, Problem> {
+    api.orchestrator.ready()?;
+    Ok(wire::ready(StatusCode::OK, b"{\"status\":\"ready\"}".to_vec()))
+}
+
+/// Metrics in the OpenMetrics text format, for Prometheus.
+#[utoipa::path(
+    get,
+    path = "/metrics",
+    tag = "operations",
+    responses((status = 200, description = "All metrics", content_type = "application/openmetrics-text", body = String))
+)]
+pub(crate) async fn metrics(State(api): State<Arc<Api>>) -> Response {
+    let text = crate::metrics::text(&api.orchestrator.metrics(), &api.metrics);
+    let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    typed(Body::from(text), kind)
+}
+
+/// This document.
+#[utoipa::path(
+    get,
+    path = "/v1/openapi.json",
+    tag = "operations",
+    responses((status = 200, description = "OpenAPI 3.1", content_type = "application/json", body = String))
+)]
+pub(crate) async fn openapi(State(api): State<Arc<Api>>) -> Response {
+    typed(Body::from(api.openapi.clone()), "application/json")
+}
+
+fn typed(body: Body, kind: &'static str) -> Response {
+    let mut response = Response::new(body);
+    let kind = HeaderValue::from_static(kind);
+    response.headers_mut().insert(header::CONTENT_TYPE, kind);
+    response
+}

@@ -1,0 +1,96 @@
+//! The flows' own endpoints, below `/t`.
+
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::http::{HeaderName, HeaderValue, StatusCode};
+use axum::response::Response;
+use stepwell_orchestrator::api::{Execution, Status};
+use stepwell_trigger::Pattern;
+use stepwell_types::ExecutionId;
+
+use crate::Error;
+use crate::app::Api;
+use crate::problem::Problem;
+use crate::wire::{self, execution};
+
+const EXECUTION: HeaderName = HeaderName::from_static("stepwell-execution-id");
+
+/// Starts the flow that has this endpoint.
+///
+/// A synchronous one answers with the output alone (200), with a problem when the
+/// execution did not succeed (502, 504), or with 202 when it takes longer than the
+/// server holds a caller. The header `stepwell-execution-id` names the execution.
+pub(crate) async fn fire(
+    State(api): State<Arc<Api>>,
+    request: Request,
+) -> Result<Response, Problem> {
+    let (parts, body) = request.into_parts();
+    let full = parts.uri.path();
+    let path = full.strip_prefix("/t").unwrap_or(full);
+    let method = parts.method.as_str();
+    let Some((flow, trigger, _)) = api.orchestrator.trigger(method, path) else {
+        let text: String = full.chars().take(200).collect();
+        return Err(Error::NoRoute(format!("{method} {text}")).into());
+    };
+    // Decoded here, strictly; the orchestrator only chose.
+    let parameters = Pattern::parse(&trigger.path)?
+        .captures(path)?
+        .unwrap_or_default();
+    let headers = &parts.headers;
+    let max = stepwell_types::limits::PAYLOAD_BYTES_MAX;
+    let body = crate::body::whole(headers, body, max, api.options.body_idle).await?;
+    let headers: Vec<(&str, &[u8])> = headers
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.as_bytes()))
+        .collect();
+    let start = stepwell_trigger::start(
+        Arc::clone(&flow),
+        &stepwell_trigger::Request {
+            method,
+            path,
+            parameters: &parameters,
+            query: parts.uri.query().unwrap_or_default(),
+            headers: &headers,
+            body: &body,
+        },
+    )?;
+    if !trigger.wait {
+        let started = api.orchestrator.start(start).await?;
+        let json = execution::started(&flow, &started);
+        return Ok(named(super::start::accepted(started.id, json), started.id));
+    }
+    let limit = api.options.trigger_wait;
+    match api.orchestrator.start_and_wait(start, limit).await? {
+        (_, Some(ended)) => result(ended),
+        (id, None) => Ok(named(super::start::still_running(&api, id).await?, id)),
+    }
+}
+
+fn result(ended: Execution) -> Result<Response, Problem> {
+    use axum::response::IntoResponse as _;
+    if let (Status::Succeeded, Some(output)) = (ended.status, &ended.output) {
+        let body = output.text().as_bytes().to_vec();
+        return Ok(named(wire::ready(StatusCode::OK, body), ended.id));
+    }
+    let failure = ended.failure;
+    let error = failure.as_ref().map_or("", |f| &f.error);
+    let mut problem = Problem::from(Error::ExecutionFailed {
+        status: execution::status_text(ended.status),
+        error: error.to_owned(),
+    });
+    let id = ended.id.to_string();
+    problem.extra.push(("execution_id", id.into()));
+    if let Some(failure) = &failure {
+        problem.extra.push(("error", (*failure.error).into()));
+        problem.extra.push(("cause", (*failure.cause).into()));
+    }
+    Ok(named(problem.into_response(), ended.id))
+}
+
+fn named(mut response: Response, id: ExecutionId) -> Response {
+    if let Ok(value) = HeaderValue::try_from(id.to_string()) {
+        response.headers_mut().insert(EXECUTION, value);
+    }
+    response
+}

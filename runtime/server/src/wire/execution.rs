@@ -1,0 +1,306 @@
+//! Executions, starts, lists and histories.
+//!
+//! These are written by hand so that inputs and outputs pass through as text; the
+//! structs describe the shapes to OpenAPI and, in the tests, check the writers.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use stepwell_orchestrator::api;
+use utoipa::ToSchema;
+
+use super::json::Object;
+
+/// Where an execution stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum Status {
+    /// Accepted and not ended.
+    Running,
+    /// Ended well.
+    Succeeded,
+    /// Ended by a failure that nothing caught.
+    Failed,
+    /// Its own `TimeoutSeconds` passed.
+    TimedOut,
+    /// Cancelled.
+    Aborted,
+}
+
+impl Status {
+    /// The statuses as callers write them, with what they mean.
+    pub(crate) const ALL: [(&str, api::Status); 5] = [
+        ("RUNNING", api::Status::Running),
+        ("SUCCEEDED", api::Status::Succeeded),
+        ("FAILED", api::Status::Failed),
+        ("TIMED_OUT", api::Status::TimedOut),
+        ("ABORTED", api::Status::Aborted),
+    ];
+}
+
+/// A status as the wire spells it.
+#[must_use]
+pub fn status_text(status: api::Status) -> &'static str {
+    match status {
+        api::Status::Running => "RUNNING",
+        api::Status::Succeeded => "SUCCEEDED",
+        api::Status::Failed => "FAILED",
+        api::Status::TimedOut => "TIMED_OUT",
+        api::Status::Aborted => "ABORTED",
+    }
+}
+
+/// One execution.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Execution {
+    /// Its id: 26 characters that sort by time.
+    pub id: String,
+    /// Its name; the id when it was given none.
+    pub name: String,
+    /// The flow's name.
+    pub flow: String,
+    /// The flow's version that it runs.
+    pub version: u32,
+    /// Where it stands.
+    pub status: Status,
+    /// When it was accepted, RFC 3339.
+    pub started: String,
+    /// When it ended, RFC 3339.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ended: Option<String>,
+    /// Input; left out of lists.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub input: Option<Value>,
+    /// Output of a success; left out of lists.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub output: Option<Value>,
+    /// Error name of any other end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// Cause of any other end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cause: Option<String>,
+    /// State transitions so far.
+    pub transitions: u64,
+    /// wasmtime fuel so far.
+    pub fuel: u64,
+    /// Set when the engine waits for an operator before it goes on: why.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub parked: Option<Parked>,
+}
+
+/// Why an execution does not go on.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct Parked {
+    /// Error name.
+    pub error: String,
+    /// Cause.
+    pub cause: String,
+}
+
+/// One page of executions, newest first.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ExecutionPage {
+    /// The rows, without input and output.
+    pub executions: Vec<Execution>,
+    /// Pass as `after` for the next page; absent on the last one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
+}
+
+/// An accepted start.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Started {
+    /// The execution's id.
+    pub id: String,
+    /// Its name; the id when it was given none.
+    pub name: String,
+    /// The flow's name.
+    pub flow: String,
+    /// The flow's version that it runs.
+    pub version: u32,
+    /// When it was accepted, RFC 3339.
+    pub started: String,
+    /// `false`: an execution of this name and input was there already.
+    pub new: bool,
+}
+
+/// One page of an execution's history.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct HistoryPage {
+    /// Events as Step Functions shows them: `id`, `type`, `timestamp`, `previousEventId`
+    /// and details by type.
+    pub events: Vec<Value>,
+    /// Pass as `after` for the next page; absent on the last one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next: Option<u64>,
+}
+
+/// Error and cause to end something with.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Ending {
+    /// Error name, at most 256 characters.
+    pub error: Option<String>,
+    /// Cause, at most 32,768 characters.
+    pub cause: Option<String>,
+}
+
+/// Writes [`Execution`].
+pub(crate) fn execution(e: &api::Execution) -> Vec<u8> {
+    let payload = |d: &Option<stepwell_types::Data>| d.as_ref().map_or(0, |d| d.len_bytes());
+    let mut out = Object::with_capacity(384 + payload(&e.input) + payload(&e.output));
+    out.plain("id", e.id);
+    out.str("name", &e.name);
+    out.str("flow", &e.flow);
+    out.num("version", u64::from(e.version));
+    out.raw("status", quoted(e.status));
+    out.time("started", e.started);
+    if let Some(ended) = e.ended {
+        out.time("ended", ended);
+    }
+    out.opt_data("input", e.input.as_ref());
+    out.opt_data("output", e.output.as_ref());
+    if let Some(failure) = &e.failure {
+        out.str("error", &failure.error);
+        out.str("cause", &failure.cause);
+    }
+    out.num("transitions", e.transitions);
+    out.num("fuel", e.fuel);
+    if let Some(failure) = &e.parked {
+        let mut parked = Object::new();
+        parked.str("error", &failure.error);
+        parked.str("cause", &failure.cause);
+        out.raw("parked", &String::from_utf8_lossy(&parked.finish()));
+    }
+    out.finish()
+}
+
+/// Writes [`Started`].
+pub(crate) fn started(flow: &str, s: &api::Started) -> Vec<u8> {
+    let mut out = Object::new();
+    out.plain("id", s.id);
+    out.str("name", &s.name);
+    out.str("flow", flow);
+    out.num("version", u64::from(s.version));
+    out.time("started", s.started);
+    out.bool("new", s.new);
+    out.finish()
+}
+
+/// Writes [`ExecutionPage`].
+pub(crate) fn page(page: &api::Page<api::Execution, stepwell_types::ExecutionId>) -> Vec<u8> {
+    let mut out = Object::with_capacity(64 + 384 * page.items.len());
+    out.list("executions", &page.items, |out, item| {
+        out.extend_from_slice(&execution(item));
+    });
+    if let Some(next) = page.next {
+        out.plain("next", next);
+    }
+    out.finish()
+}
+
+/// Writes [`HistoryPage`].
+pub(crate) fn history(page: &api::Page<api::HistoryLine, u64>) -> Vec<u8> {
+    let bytes: usize = page.items.iter().map(|l| l.json.len_bytes() + 1).sum();
+    let mut out = Object::with_capacity(64 + bytes);
+    out.list("events", &page.items, |out, line| {
+        out.extend_from_slice(line.json.text().as_bytes());
+    });
+    if let Some(next) = page.next {
+        out.num("next", next);
+    }
+    out.finish()
+}
+
+/// Writes the last event of a live tail: how the execution ended.
+pub(crate) fn end(status: api::Status) -> String {
+    format!("{{\"status\":{}}}", quoted(status))
+}
+
+fn quoted(status: api::Status) -> &'static str {
+    match status {
+        api::Status::Running => "\"RUNNING\"",
+        api::Status::Succeeded => "\"SUCCEEDED\"",
+        api::Status::Failed => "\"FAILED\"",
+        api::Status::TimedOut => "\"TIMED_OUT\"",
+        api::Status::Aborted => "\"ABORTED\"",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use stepwell_types::{Data, ExecutionId, Failure, ShardId, Timestamp};
+
+    fn sample() -> api::Execution {
+        api::Execution {
+            id: ExecutionId::new(Timestamp(1_795_000_000_000), ShardId(3), 7),
+            name: "order-7".into(),
+            flow: "orders".into(),
+            version: 2,
+            status: api::Status::TimedOut,
+            started: Timestamp(1_795_000_000_000),
+            ended: Some(Timestamp(1_795_000_000_001)),
+            input: Some(Data::from_valid_text("{\"n\": 12345678901234567890123}")),
+            output: Some(Data::from_valid_text("[1.50]")),
+            failure: Some(Failure::new("States.Timeout", "said \"no\"\n")),
+            transitions: 4,
+            fuel: u64::MAX,
+            parked: Some(Failure::new("Stepwell.Parked", "why")),
+        }
+    }
+
+    #[test]
+    fn writers_fit_the_documented_shapes() {
+        let full = execution(&sample());
+        assert!(String::from_utf8_lossy(&full).contains("{\"n\": 12345678901234567890123}"));
+        let shape: Execution = serde_json::from_slice(&full).unwrap();
+        assert_eq!(shape.status, Status::TimedOut);
+        assert_eq!(shape.cause.as_deref(), Some("said \"no\"\n"));
+        assert_eq!(shape.ended.as_deref(), Some("2026-11-18T11:06:40.001Z"));
+        let keys = |text: &[u8]| {
+            let value: Value = serde_json::from_slice(text).unwrap();
+            let object = value.as_object().cloned().unwrap_or_default();
+            object.keys().cloned().collect::<Vec<_>>()
+        };
+        let shape_text = serde_json::to_vec(&shape).unwrap();
+        assert_eq!(keys(&full), keys(&shape_text));
+
+        let items = vec![sample(), sample()];
+        let next = Some(sample().id);
+        let text = page(&api::Page { items, next });
+        let shape: ExecutionPage = serde_json::from_slice(&text).unwrap();
+        assert_eq!(shape.executions.len(), 2);
+        assert_eq!(shape.next, next.map(|n| n.to_string()));
+
+        let text = started(
+            "orders",
+            &api::Started {
+                id: sample().id,
+                name: "n".into(),
+                version: 1,
+                started: Timestamp(0),
+                new: true,
+            },
+        );
+        let shape: Started = serde_json::from_slice(&text).unwrap();
+        assert_eq!(shape.started, "1970-01-01T00:00:00.000Z");
+
+        let line = api::HistoryLine {
+            id: 1,
+            kind: "ExecutionStarted".into(),
+            json: Data::from_valid_text("{\"id\":1}"),
+        };
+        let text = history(&api::Page {
+            items: vec![line.clone(), line],
+            next: Some(2),
+        });
+        let shape: HistoryPage = serde_json::from_slice(&text).unwrap();
+        assert_eq!((shape.events.len(), shape.next), (2, Some(2)));
+        assert_eq!(end(api::Status::Failed), "{\"status\":\"FAILED\"}");
+    }
+}

@@ -1,0 +1,119 @@
+//! Flows, their versions and endpoints.
+
+use serde::{Deserialize, Serialize};
+use stepwell_orchestrator::api;
+use utoipa::ToSchema;
+
+use super::json::Rfc3339;
+use super::problem::Diagnostic;
+
+/// A published flow version.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Flow {
+    /// Its name.
+    pub name: String,
+    /// From 1.
+    pub version: u32,
+    /// When it was published, RFC 3339.
+    pub published: String,
+    /// SHA-256 of the definition's text, hexadecimal.
+    pub digest: String,
+    /// The text as it was published; left out of lists.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub definition: Option<String>,
+    /// Modules that it uses, as they were resolved when it was published.
+    pub modules: Vec<UsedModule>,
+    /// Endpoints of its newest version, below `/t`.
+    pub triggers: Vec<Trigger>,
+}
+
+/// A module that a flow version is bound to.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct UsedModule {
+    /// The name that the definition used.
+    pub name: String,
+    /// SHA-256 of the `.wasm`, hexadecimal.
+    pub digest: String,
+}
+
+/// An endpoint of a flow's own.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct Trigger {
+    /// `GET`, `POST`, `PUT`, `PATCH` or `DELETE`.
+    pub method: String,
+    /// Below `/t`; `{name}` matches one segment.
+    #[schema(example = "/orders/{id}")]
+    pub path: String,
+    /// Whether the caller gets the result (`true`) or 202 at once.
+    pub wait: bool,
+}
+
+/// The answer to a publish.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct PublishedFlow {
+    /// What is there now.
+    #[serde(flatten)]
+    pub flow: Flow,
+    /// `false`: the newest version already was this text with these modules.
+    pub new: bool,
+    /// Warnings.
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+/// One page of flows, by name.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct FlowPage {
+    /// The newest version of each.
+    pub flows: Vec<Flow>,
+    /// Pass as `after` for the next page; absent on the last one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
+}
+
+/// All versions of one flow.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct FlowVersions {
+    /// Without definitions.
+    pub versions: Vec<Flow>,
+}
+
+/// The verdict on a definition.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct Verdict {
+    /// Whether it could be published.
+    pub valid: bool,
+    /// Everything found, warnings included.
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+impl From<&api::FlowInfo> for Flow {
+    fn from(f: &api::FlowInfo) -> Flow {
+        Flow {
+            name: f.name.to_string(),
+            version: f.version,
+            published: Rfc3339(f.published).to_string(),
+            digest: f.digest.to_string(),
+            definition: f.definition.as_ref().map(ToString::to_string),
+            modules: f
+                .modules
+                .iter()
+                .map(|(name, digest)| UsedModule {
+                    name: name.to_string(),
+                    digest: digest.to_string(),
+                })
+                .collect(),
+            triggers: f.triggers.iter().map(Trigger::from).collect(),
+        }
+    }
+}
+
+impl From<&api::HttpTrigger> for Trigger {
+    fn from(t: &api::HttpTrigger) -> Trigger {
+        Trigger {
+            method: t.method.to_string(),
+            path: t.path.to_string(),
+            wait: t.wait,
+        }
+    }
+}
