@@ -1,1 +1,62 @@
-fn main() {}
+//! `stepwell`: the server, the one-shot runner and the client, in one binary.
+//!
+//! Refuses to hold logic: it reads configuration, plugs the rooms together and
+//! shows what they answer. The only crate that reads clocks, randomness and the environment.
+
+mod args;
+mod client;
+mod config;
+mod exit;
+mod input;
+mod output;
+mod run;
+mod serve;
+mod system;
+mod validate;
+mod wiring;
+
+use std::process::ExitCode;
+
+use args::{Cli, Command};
+use clap::Parser as _;
+use exit::Exit;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match dispatch(cli) {
+        Ok(code) => code.into(),
+        Err(trouble) => {
+            // A closed pipe (`| head`) is nobody's failure.
+            if !trouble.message.is_empty() {
+                output::complain(&trouble.message);
+            }
+            trouble.exit.into()
+        }
+    }
+}
+
+fn dispatch(cli: Cli) -> Result<Exit, exit::Trouble> {
+    let remote = client::Remote::new(cli.url, cli.json);
+    match cli.command {
+        Command::Serve(args) => serve::serve(&args),
+        Command::Run(args) => run::run(&args),
+        Command::Validate(args) => validate::validate(&args, cli.json),
+        Command::CompileModule { arguments } => {
+            Ok(Exit::Other(stepwell_sandbox::compile_main(arguments)))
+        }
+        Command::Completions { shell } => Ok(args::completions(shell)),
+        Command::Module(command) => client::module(&remote?, command),
+        Command::Flow(command) => client::flow(&remote?, command),
+        Command::Start(args) => client::start(&remote?, args),
+        Command::Describe { id, wait } => client::describe(&remote?, &id, wait),
+        Command::History { id, follow, after } => client::history(&remote?, &id, follow, after),
+        Command::Cancel { id, error, cause } => client::cancel(&remote?, &id, error, cause),
+        Command::List(args) => client::list(&remote?, &args),
+        Command::Token(command) => client::token(&remote?, command),
+        Command::Tasks { id } => client::tasks(&remote?, &id),
+        Command::Usage { flow } => client::usage(&remote?, flow.as_deref()),
+    }
+}

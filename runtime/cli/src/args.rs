@@ -1,0 +1,375 @@
+//! The command line.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{Args, CommandFactory as _, Parser, Subcommand};
+
+use crate::exit::Exit;
+
+const AFTER: &str = "\
+Exit statuses:
+  0  all well
+  1  the execution (or the file under `validate`) is a failure
+  2  the command line or the flow is wrong
+  3  the server cannot be reached
+  4  the server refused; the message has a code, explained in docs/errors/CODE.md
+  5  this machine failed: a file, the data directory, a socket
+  6  the execution still runs when the time of `start --wait SECONDS` is over
+
+Environment:
+  STEPWELL_URL    where the server is (as --url)
+  STEPWELL_TOKEN  the bearer token, for `serve` and for every client command
+  STEPWELL_LOG    what `serve` logs, e.g. `debug` or `warn,stepwell_server=debug`; default `info`
+
+Examples:
+  stepwell serve --data ./data
+  stepwell module push resize resize.wasm
+  stepwell flow publish thumbnails flow.yaml --trigger 'POST /thumbnails'
+  stepwell start thumbnails --input '{\"url\":\"https://example.com/a.png\"}' --wait
+  stepwell run flow.yaml --module resize=resize.wasm --input @order.json";
+
+/// Runs durable flows of sandboxed WebAssembly steps.
+#[derive(Debug, Parser)]
+#[command(name = "stepwell", version, after_help = AFTER, max_term_width = 100)]
+pub struct Cli {
+    /// Where the server is [default: http://127.0.0.1:7420]
+    #[arg(long, global = true, env = "STEPWELL_URL", value_name = "URL", hide_env = true)]
+    pub url: Option<String>,
+    /// Print the server's JSON instead of text for people
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the server
+    Serve(Serve),
+    /// Run one flow here, in memory, without a server
+    Run(Run),
+    /// Check a flow definition: 0 when it is valid, 1 when not
+    Validate(Validate),
+    /// Upload and look at modules
+    #[command(subcommand)]
+    Module(Module),
+    /// Publish and look at flows
+    #[command(subcommand)]
+    Flow(Flow),
+    /// Start an execution
+    Start(Start),
+    /// Show one execution
+    Describe {
+        /// The execution's id
+        id: String,
+        /// Wait for its end first, at most this many seconds
+        #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "900")]
+        wait: Option<u64>,
+    },
+    /// Show what happened in an execution
+    History {
+        /// The execution's id
+        id: String,
+        /// Stay, and show what happens until its end
+        #[arg(long, short)]
+        follow: bool,
+        /// Begin after this event
+        #[arg(long, default_value_t = 0, value_name = "EVENT")]
+        after: u64,
+    },
+    /// End an execution
+    Cancel {
+        /// The execution's id
+        id: String,
+        /// Error name to record
+        #[arg(long)]
+        error: Option<String>,
+        /// Cause to record
+        #[arg(long)]
+        cause: Option<String>,
+    },
+    /// List executions, newest first
+    List(List),
+    /// List the tasks of an execution that wait for their token
+    Tasks {
+        /// The execution's id
+        id: String,
+    },
+    /// Answer a waiting task
+    #[command(subcommand)]
+    Token(Token),
+    /// Show usage by flow and day
+    Usage {
+        /// Only this flow's
+        flow: Option<String>,
+    },
+    /// Print a shell's completions
+    ///
+    /// bash:  stepwell completions bash > ~/.local/share/bash-completion/completions/stepwell
+    #[command(verbatim_doc_comment)]
+    Completions {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
+    /// Compile a module; the server starts this as its own child
+    #[command(hide = true)]
+    CompileModule {
+        /// As the sandbox gives them
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
+    },
+}
+
+/// `serve`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  stepwell serve
+  stepwell serve --config /etc/stepwell.toml
+  STEPWELL_TOKEN=... stepwell serve --listen 0.0.0.0:7420 --data /var/lib/stepwell
+
+Flags win over the configuration file. SIGTERM and SIGINT stop in good order; a second one at once.")]
+pub struct Serve {
+    /// A TOML file; docs/guides/configuration.md has every key
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Address and port; port 0 picks a free one [default: 127.0.0.1:7420]
+    #[arg(long, value_name = "ADDR")]
+    pub listen: Option<std::net::SocketAddr>,
+    /// Where everything is kept [default: ./stepwell-data]
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// A file with the bearer token; without it STEPWELL_TOKEN counts
+    #[arg(long, value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
+    /// Let `http:request` call this place although it is not public: HOST:PORT or a range
+    #[arg(long, value_name = "PLACE")]
+    pub http_allow: Vec<String>,
+}
+
+/// `run`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Prints one JSON object on standard output: {\"status\", \"output\"} or {\"status\", \"error\", \"cause\"}.
+Logs of steps go to standard error. Exit status 0 for SUCCEEDED, 1 otherwise, 2 when the flow
+or the command line is wrong.
+
+Examples:
+  stepwell run flow.yaml --input '{\"n\": 3}'
+  stepwell run flow.json --input @order.json --module resize=./resize.wasm --history events.jsonl
+  echo '{}' | stepwell run waits-a-week.yaml --input - --virtual-time")]
+pub struct Run {
+    /// The definition, JSON or YAML
+    #[arg(value_name = "FLOW")]
+    pub flow: PathBuf,
+    /// The input: JSON, @FILE, or - for standard input
+    #[arg(long, short, default_value = "{}", value_name = "JSON|@FILE|-")]
+    pub input: String,
+    /// A module that the flow uses
+    #[arg(long = "module", short, value_name = "NAME=FILE")]
+    pub modules: Vec<String>,
+    /// Write the history here, one JSON object a line
+    #[arg(long, value_name = "FILE")]
+    pub history: Option<PathBuf>,
+    /// Let waits, backoffs and timeouts pass at once
+    #[arg(long)]
+    pub virtual_time: bool,
+    /// Let `http:request` call this place although it is not public: HOST:PORT or a range
+    #[arg(long, value_name = "PLACE")]
+    pub http_allow: Vec<String>,
+}
+
+/// `validate`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Prints every problem as FILE:LINE:COLUMN on standard error; with --json a JSON object on
+standard output. Module names are not looked up: only a server knows its modules.
+
+Examples:
+  stepwell validate flow.yaml
+  stepwell validate --json flow.json | jq .diagnostics")]
+pub struct Validate {
+    /// The definition, JSON or YAML; - for standard input
+    pub file: PathBuf,
+}
+
+/// `module`
+#[derive(Debug, Subcommand)]
+pub enum Module {
+    /// Upload a component; other bytes under a known name become its next version
+    Push {
+        /// The name that flows use
+        name: String,
+        /// The `.wasm`
+        file: PathBuf,
+    },
+    /// List modules
+    List,
+    /// Show a module: digest, imports, exports, who uses it
+    Describe {
+        /// Its name
+        name: String,
+        /// The newest when absent
+        #[arg(long)]
+        version: Option<u32>,
+    },
+    /// Delete a module that no flow uses
+    Delete {
+        /// Its name
+        name: String,
+    },
+}
+
+/// `flow`
+#[derive(Debug, Subcommand)]
+pub enum Flow {
+    /// Publish a version of a flow
+    #[command(after_help = "\
+Examples:
+  stepwell flow publish orders flow.yaml
+  stepwell flow publish orders flow.yaml --trigger 'POST /orders' --trigger 'GET /orders/{id}'
+  stepwell flow publish orders flow.yaml --trigger 'async POST /orders'
+
+Endpoints are below /t, e.g. POST /t/orders. Without --trigger the flow keeps those it has;
+--trigger '' removes them.")]
+    Publish {
+        /// Its name
+        name: String,
+        /// The definition, JSON or YAML; - for standard input
+        file: PathBuf,
+        /// An endpoint: 'METHOD /path', or 'async METHOD /path' to answer 202 at once
+        #[arg(long, value_name = "ENDPOINT")]
+        trigger: Vec<String>,
+    },
+    /// List flows
+    List,
+    /// Show a flow with its definition
+    Describe {
+        /// Its name
+        name: String,
+        /// The newest when absent
+        #[arg(long)]
+        version: Option<u32>,
+    },
+    /// List all versions of a flow
+    Versions {
+        /// Its name
+        name: String,
+    },
+}
+
+/// `start`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Prints the execution's id. With --wait: its output, and exit status 1 unless it SUCCEEDED.
+A second start with the same --name and input is the same execution.
+
+Examples:
+  stepwell start orders --input '{\"amount\": 12}'
+  stepwell start orders --input @order.json --name order-7 --wait
+  stepwell start orders --wait 10 --json")]
+pub struct Start {
+    /// The flow's name
+    pub flow: String,
+    /// The input: JSON, @FILE, or - for standard input
+    #[arg(long, short, default_value = "{}", value_name = "JSON|@FILE|-")]
+    pub input: String,
+    /// The execution's name
+    #[arg(long)]
+    pub name: Option<String>,
+    /// The flow's version; the newest when absent
+    #[arg(long)]
+    pub version: Option<u32>,
+    /// Wait for the end, at most this many seconds; without a number as long as it takes
+    #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "0")]
+    pub wait: Option<u64>,
+}
+
+/// `list`
+#[derive(Debug, Args)]
+pub struct List {
+    /// Only this flow's
+    #[arg(long)]
+    pub flow: Option<String>,
+    /// Only in this status: RUNNING, SUCCEEDED, FAILED, TIMED_OUT or ABORTED
+    #[arg(long)]
+    pub status: Option<String>,
+    /// At most so many
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub limit: u32,
+    /// Begin after this id
+    #[arg(long, value_name = "ID")]
+    pub after: Option<String>,
+}
+
+/// `token`
+#[derive(Debug, Subcommand)]
+pub enum Token {
+    /// End the task well
+    Succeed {
+        /// The task's token
+        token: String,
+        /// The task's output: JSON, @FILE, or - for standard input
+        #[arg(long, short, default_value = "{}", value_name = "JSON|@FILE|-")]
+        output: String,
+    },
+    /// End the task with a failure
+    Fail {
+        /// The task's token
+        token: String,
+        /// Error name, which Retry and Catch match
+        #[arg(long)]
+        error: Option<String>,
+        /// Cause
+        #[arg(long)]
+        cause: Option<String>,
+    },
+    /// Say that the task is still at work
+    Heartbeat {
+        /// The task's token
+        token: String,
+    },
+}
+
+/// Prints completions.
+pub fn completions(shell: clap_complete::Shell) -> Exit {
+    let mut text = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "stepwell", &mut text);
+    crate::output::print_raw(&text);
+    Exit::Ok
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fmt::Write as _;
+
+    #[test]
+    fn the_command_line_holds_together() {
+        Cli::command().debug_assert();
+    }
+
+    /// All help texts, as a user sees them on a wide terminal.
+    #[test]
+    fn help_is_as_reviewed() {
+        let mut text = String::new();
+        let mut root = Cli::command().term_width(100);
+        root.build();
+        pages(&mut root, &mut text);
+        expect_test::expect_file!["../tests/help.txt"].assert_eq(&text);
+    }
+
+    fn pages(command: &mut clap::Command, text: &mut String) {
+        let title = command.get_display_name().unwrap_or("?").to_owned();
+        let help = command.render_help();
+        let _ = writeln!(text, "==== {title}\n{help}");
+        for sub in command.get_subcommands_mut() {
+            if sub.get_name() != "help" && !sub.is_hide_set() {
+                pages(sub, text);
+            }
+        }
+    }
+}

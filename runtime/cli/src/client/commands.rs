@@ -1,0 +1,376 @@
+//! The client commands themselves.
+
+use std::path::Path;
+
+use reqwest::Method;
+use serde_json::{Value, json};
+use stepwell_types::limits::DEFINITION_BYTES_MAX;
+
+use super::{Remote, follow, parse, show};
+use crate::args::{Flow, List, Module, Start, Token};
+use crate::exit::{Exit, Trouble};
+use crate::{input, output};
+
+/// Rows asked for at a time.
+const PAGE: &str = "1000";
+/// Seconds of one wait; longer ones are asked again.
+const WAIT: u64 = 60;
+
+/// `module …`
+pub fn module(remote: &Remote, command: Module) -> Result<Exit, Trouble> {
+    match command {
+        Module::Push { name, file } => push(remote, &name, &file),
+        Module::List => {
+            let list = all(remote, "modules")?;
+            whole(remote, "modules", list, show::modules)
+        }
+        Module::Describe { name, version } => {
+            let request = remote.get(&["modules", &name]).query(&version_of(version));
+            one(remote, &remote.text(request)?, show::module)
+        }
+        Module::Delete { name } => {
+            remote.text(remote.request(Method::DELETE, &["modules", &name]))?;
+            done(remote, &format!("module {name} is gone"))
+        }
+    }
+}
+
+fn push(remote: &Remote, name: &str, file: &Path) -> Result<Exit, Trouble> {
+    let failed = |e: std::io::Error| Trouble::usage(format!("cannot read {}: {e}", file.display()));
+    let open = std::fs::File::open(file).map_err(failed)?;
+    let length = open.metadata().map_err(failed)?.len();
+    let request = remote
+        .request(Method::PUT, &["modules", name])
+        .header("content-type", "application/wasm")
+        .header("content-length", length)
+        .body(tokio::fs::File::from_std(open));
+    let text = remote.text(request)?;
+    if remote.json {
+        output::print_json(&text);
+        return Ok(Exit::Ok);
+    }
+    let answer = parse(&text)?;
+    let cell = |name: &str| output::field(&answer, name).unwrap_or_default();
+    let new = answer.get("new").and_then(Value::as_bool).unwrap_or(true);
+    output::print(&format!(
+        "{}@{} {} ({}, compiled in {} ms)",
+        cell("name"),
+        cell("version"),
+        if new { "is new" } else { "was there already" },
+        output::bytes(answer.get("wasm_bytes").and_then(Value::as_u64).unwrap_or(0)),
+        cell("compile_ms"),
+    ));
+    Ok(Exit::Ok)
+}
+
+/// `flow …`
+pub fn flow(remote: &Remote, command: Flow) -> Result<Exit, Trouble> {
+    match command {
+        Flow::Publish {
+            name,
+            file,
+            trigger,
+        } => publish(remote, &name, &file, &trigger),
+        Flow::List => {
+            let list = all(remote, "flows")?;
+            whole(remote, "flows", list, show::flows)
+        }
+        Flow::Describe { name, version } => {
+            let request = remote.get(&["flows", &name]).query(&version_of(version));
+            one(remote, &remote.text(request)?, show::flow)
+        }
+        Flow::Versions { name } => {
+            let text = remote.text(remote.get(&["flows", &name, "versions"]))?;
+            one(remote, &text, |v| {
+                let list: Vec<Value> = show::items(v, "versions").cloned().collect();
+                show::flows(&list);
+            })
+        }
+    }
+}
+
+fn publish(
+    remote: &Remote,
+    name: &str,
+    file: &Path,
+    triggers: &[String],
+) -> Result<Exit, Trouble> {
+    let text = input::text(file, DEFINITION_BYTES_MAX)?;
+    let query: Vec<(&str, &String)> = triggers.iter().map(|t| ("trigger", t)).collect();
+    let request = remote
+        .request(Method::PUT, &["flows", name])
+        .query(&query)
+        .header("content-type", "text/plain; charset=utf-8")
+        .body(text);
+    let text = remote.text(request)?;
+    if remote.json {
+        output::print_json(&text);
+        return Ok(Exit::Ok);
+    }
+    let answer = parse(&text)?;
+    for d in show::items(&answer, "diagnostics") {
+        output::remark(&format!("{}:{}", file.display(), show::diagnostic(d)));
+    }
+    let version = output::field(&answer, "version").unwrap_or_default();
+    let new = answer.get("new").and_then(Value::as_bool).unwrap_or(true);
+    let what = if new { "is published" } else { "was there already" };
+    output::print(&format!("{name}@{version} {what}"));
+    for endpoint in show::endpoints(&answer) {
+        output::print(&format!("  {endpoint}"));
+    }
+    Ok(Exit::Ok)
+}
+
+/// `start`
+pub fn start(remote: &Remote, args: Start) -> Result<Exit, Trouble> {
+    let body = input::json(&args.input)?;
+    let mut query = Vec::new();
+    if let Some(name) = args.name {
+        query.push(("name", name));
+    }
+    if let Some(version) = args.version {
+        query.push(("version", version.to_string()));
+    }
+    // 0: as long as it takes.
+    let mut left = args.wait.map(|s| if s == 0 { u64::MAX } else { s });
+    if let Some(seconds) = &mut left {
+        let now = (*seconds).min(WAIT);
+        *seconds = seconds.saturating_sub(now);
+        query.push(("wait", now.to_string()));
+    }
+    let request = remote
+        .post(&["flows", &args.flow, "executions"])
+        .query(&query)
+        .header("content-type", "application/json")
+        .body(body.text().to_owned());
+    let mut text = remote.text(request)?;
+    let mut answer = parse(&text)?;
+    let id = output::field(&answer, "id").unwrap_or_default();
+    let Some(mut left) = left else {
+        if remote.json {
+            output::print_json(&text);
+        } else {
+            output::print(&id);
+        }
+        return Ok(Exit::Ok);
+    };
+    while !has_ended(&answer) && left > 0 {
+        let now = left.min(WAIT);
+        left = left.saturating_sub(now);
+        let request = remote.get(&["executions", &id]).query(&[("wait", now)]);
+        text = remote.text(request)?;
+        answer = parse(&text)?;
+    }
+    Ok(ended(remote, &id, &text, &answer))
+}
+
+fn has_ended(execution: &Value) -> bool {
+    output::field(execution, "status").is_some_and(|s| s != "RUNNING")
+}
+
+fn ended(remote: &Remote, id: &str, text: &str, execution: &Value) -> Exit {
+    let status = output::field(execution, "status").unwrap_or_default();
+    let exit = match status.as_str() {
+        "SUCCEEDED" => Exit::Ok,
+        "RUNNING" | "" => Exit::StillRunning,
+        _ => Exit::Failed,
+    };
+    if remote.json {
+        output::print_json(text);
+        return exit;
+    }
+    match (exit, execution.get("output")) {
+        (Exit::Ok, Some(result)) => output::print_json(&result.to_string()),
+        (Exit::StillRunning, _) => {
+            output::print(id);
+            output::remark("it still runs; `stepwell describe ID` shows how it stands");
+        }
+        _ => {
+            let cell = |name: &str| output::field(execution, name).unwrap_or_default();
+            let (error, cause) = (cell("error"), cell("cause"));
+            output::complain(&format!("{id} {status}: {error}: {cause}"));
+        }
+    }
+    exit
+}
+
+/// `describe`
+pub fn describe(remote: &Remote, id: &str, wait: Option<u64>) -> Result<Exit, Trouble> {
+    let mut request = remote.get(&["executions", id]);
+    if let Some(seconds) = wait {
+        request = request.query(&[("wait", seconds.min(900))]);
+    }
+    one(remote, &remote.text(request)?, show::execution)
+}
+
+/// `history`
+pub fn history(remote: &Remote, id: &str, live: bool, after: u64) -> Result<Exit, Trouble> {
+    if live {
+        return follow::follow(remote, id, after);
+    }
+    let mut after = after.to_string();
+    loop {
+        let request = remote
+            .get(&["executions", id, "history"])
+            .query(&[("after", after.as_str()), ("limit", PAGE)]);
+        let page = remote.value(request)?;
+        for event in show::items(&page, "events") {
+            if remote.json {
+                output::print(&event.to_string());
+            } else {
+                output::print(&show::event(event));
+            }
+        }
+        match output::field(&page, "next") {
+            Some(next) => after = next,
+            None => return Ok(Exit::Ok),
+        }
+    }
+}
+
+/// `cancel`
+pub fn cancel(
+    remote: &Remote,
+    id: &str,
+    error: Option<String>,
+    cause: Option<String>,
+) -> Result<Exit, Trouble> {
+    let request = remote
+        .post(&["executions", id, "cancel"])
+        .json(&ending(error, cause));
+    let text = remote.text(request)?;
+    if remote.json {
+        output::print_json(&text);
+        return Ok(Exit::Ok);
+    }
+    let status = output::field(&parse(&text)?, "status").unwrap_or_default();
+    done(remote, &format!("{id} is {status}"))
+}
+
+/// `list`
+pub fn list(remote: &Remote, args: &List) -> Result<Exit, Trouble> {
+    let mut query = vec![("limit", args.limit.to_string())];
+    let given = [
+        ("flow", &args.flow),
+        ("status", &args.status),
+        ("after", &args.after),
+    ];
+    for (name, value) in given {
+        if let Some(value) = value {
+            query.push((name, value.clone()));
+        }
+    }
+    let text = remote.text(remote.get(&["executions"]).query(&query))?;
+    one(remote, &text, |page| {
+        show::executions(page);
+        if let Some(next) = output::field(page, "next") {
+            output::remark(&format!("more with --after {next}"));
+        }
+    })
+}
+
+/// `tasks`
+pub fn tasks(remote: &Remote, id: &str) -> Result<Exit, Trouble> {
+    let text = remote.text(remote.get(&["executions", id, "tasks"]))?;
+    one(remote, &text, show::tasks)
+}
+
+/// `token …`
+pub fn token(remote: &Remote, command: Token) -> Result<Exit, Trouble> {
+    let (request, said) = match command {
+        Token::Succeed { token, output } => {
+            let body = input::json(&output)?.text().to_owned();
+            let request = remote
+                .post(&["tasks", &token, "succeed"])
+                .header("content-type", "application/json")
+                .body(body);
+            (request, "the task has succeeded")
+        }
+        Token::Fail {
+            token,
+            error,
+            cause,
+        } => {
+            let request = remote.post(&["tasks", &token, "fail"]);
+            (request.json(&ending(error, cause)), "the task has failed")
+        }
+        Token::Heartbeat { token } => {
+            let request = remote.post(&["tasks", &token, "heartbeat"]);
+            (request, "the task's heartbeat is noted")
+        }
+    };
+    remote.text(request)?;
+    done(remote, said)
+}
+
+/// `usage`
+pub fn usage(remote: &Remote, flow: Option<&str>) -> Result<Exit, Trouble> {
+    let query: Vec<(&str, &str)> = flow.map(|f| ("flow", f)).into_iter().collect();
+    let text = remote.text(remote.get(&["usage"]).query(&query))?;
+    one(remote, &text, show::usage)
+}
+
+fn version_of(version: Option<u32>) -> Vec<(&'static str, u32)> {
+    version.map(|v| ("version", v)).into_iter().collect()
+}
+
+fn ending(error: Option<String>, cause: Option<String>) -> Value {
+    let mut body = serde_json::Map::new();
+    for (name, value) in [("error", error), ("cause", cause)] {
+        if let Some(value) = value {
+            body.insert(name.to_owned(), value.into());
+        }
+    }
+    Value::Object(body)
+}
+
+/// All pages of a list.
+fn all(remote: &Remote, what: &str) -> Result<Vec<Value>, Trouble> {
+    let mut out = Vec::new();
+    let mut after: Option<String> = None;
+    loop {
+        let mut request = remote.get(&[what]).query(&[("limit", PAGE)]);
+        if let Some(after) = &after {
+            request = request.query(&[("after", after)]);
+        }
+        let page = remote.value(request)?;
+        out.extend(show::items(&page, what).cloned());
+        after = output::field(&page, "next");
+        if after.is_none() {
+            return Ok(out);
+        }
+    }
+}
+
+fn whole(
+    remote: &Remote,
+    what: &str,
+    list: Vec<Value>,
+    people: impl FnOnce(&[Value]),
+) -> Result<Exit, Trouble> {
+    if remote.json {
+        output::print_json(&json!({ what: list }).to_string());
+    } else {
+        people(&list);
+    }
+    Ok(Exit::Ok)
+}
+
+fn one(remote: &Remote, text: &str, people: impl FnOnce(&Value)) -> Result<Exit, Trouble> {
+    if remote.json {
+        output::print_json(text);
+    } else {
+        people(&parse(text)?);
+    }
+    Ok(Exit::Ok)
+}
+
+/// A command whose answer is empty.
+fn done(remote: &Remote, said: &str) -> Result<Exit, Trouble> {
+    if remote.json {
+        output::print("{}");
+    } else {
+        output::print(said);
+    }
+    Ok(Exit::Ok)
+}

@@ -1,0 +1,206 @@
+//! Answers for people.
+
+use serde_json::Value;
+
+use crate::output::{bytes, card, field, print, table};
+
+/// One execution.
+pub fn execution(e: &Value) {
+    let payload = |name: &str| e.get(name).map(ToString::to_string);
+    let failure = match (field(e, "error"), field(e, "cause")) {
+        (Some(error), Some(cause)) if !cause.is_empty() => Some(format!("{error}: {cause}")),
+        (error, _) => error,
+    };
+    let parked = e.get("parked").and_then(|p| field(p, "cause"));
+    card(&[
+        ("id", field(e, "id")),
+        ("name", field(e, "name").filter(|n| Some(n) != field(e, "id").as_ref())),
+        ("flow", flow_version(e)),
+        ("status", field(e, "status")),
+        ("started", field(e, "started")),
+        ("ended", field(e, "ended")),
+        ("input", payload("input")),
+        ("output", payload("output")),
+        ("error", failure),
+        ("parked", parked),
+        ("transitions", field(e, "transitions")),
+        ("fuel", field(e, "fuel")),
+    ]);
+}
+
+fn flow_version(e: &Value) -> Option<String> {
+    Some(format!("{}@{}", field(e, "flow")?, field(e, "version")?))
+}
+
+/// A list of executions.
+pub fn executions(page: &Value) {
+    let titles = ["ID", "FLOW", "STATUS", "STARTED", "NAME"];
+    let mut rows = vec![titles.map(str::to_owned).to_vec()];
+    for e in items(page, "executions") {
+        let cell = |name: &str| field(e, name).unwrap_or_default();
+        rows.push(vec![
+            cell("id"),
+            flow_version(e).unwrap_or_default(),
+            cell("status"),
+            cell("started"),
+            cell("name"),
+        ]);
+    }
+    table(&rows);
+}
+
+/// One event of a history, on one line.
+pub fn event(event: &Value) -> String {
+    let cell = |name: &str| field(event, name).unwrap_or_default();
+    let mut line = format!("{:>5}  {}  {}", cell("id"), cell("timestamp"), cell("type"));
+    let details = event
+        .as_object()
+        .and_then(|o| o.iter().find(|(key, _)| key.ends_with("EventDetails")))
+        .map(|(_, value)| value);
+    for name in ["name", "error", "cause"] {
+        if let Some(text) = details.and_then(|d| field(d, name)) {
+            line.push_str("  ");
+            line.extend(text.chars().take(200).map(|c| if c == '\n' { ' ' } else { c }));
+        }
+    }
+    line
+}
+
+/// One module.
+pub fn module(m: &Value) {
+    let size = |name: &str| m.get(name).and_then(Value::as_u64).map(bytes);
+    card(&[
+        ("name", field(m, "name")),
+        ("version", field(m, "version")),
+        ("digest", field(m, "digest")),
+        ("uploaded", field(m, "uploaded")),
+        ("wasm", size("wasm_bytes")),
+        ("compiled", size("artifact_bytes")),
+        ("compiled in", field(m, "compile_ms").map(|ms| format!("{ms} ms"))),
+        ("imports", names(m, "imports")),
+        ("exports", names(m, "exports")),
+        ("used by", names(m, "used_by")),
+    ]);
+}
+
+/// A list of modules.
+pub fn modules(list: &[Value]) {
+    let titles = ["NAME", "VERSION", "SIZE", "UPLOADED", "DIGEST"];
+    let mut rows = vec![titles.map(str::to_owned).to_vec()];
+    for m in list {
+        let cell = |name: &str| field(m, name).unwrap_or_default();
+        let size = m.get("wasm_bytes").and_then(Value::as_u64).map(bytes);
+        rows.push(vec![
+            cell("name"),
+            cell("version"),
+            size.unwrap_or_default(),
+            cell("uploaded"),
+            cell("digest").chars().take(12).collect(),
+        ]);
+    }
+    table(&rows);
+}
+
+/// A list of flows or of versions.
+pub fn flows(list: &[Value]) {
+    let titles = ["NAME", "VERSION", "PUBLISHED", "ENDPOINTS"];
+    let mut rows = vec![titles.map(str::to_owned).to_vec()];
+    for f in list {
+        let cell = |name: &str| field(f, name).unwrap_or_default();
+        rows.push(vec![
+            cell("name"),
+            cell("version"),
+            cell("published"),
+            endpoints(f).join(", "),
+        ]);
+    }
+    table(&rows);
+}
+
+/// One flow, with its definition at the end.
+pub fn flow(f: &Value) {
+    let modules = items(f, "modules")
+        .filter_map(|m| {
+            let digest: String = field(m, "digest")?.chars().take(12).collect();
+            Some(format!("{} ({digest})", field(m, "name")?))
+        })
+        .collect::<Vec<_>>()
+        .join(", ");
+    let endpoints = endpoints(f).join(", ");
+    card(&[
+        ("name", field(f, "name")),
+        ("version", field(f, "version")),
+        ("published", field(f, "published")),
+        ("digest", field(f, "digest")),
+        ("modules", Some(modules).filter(|m| !m.is_empty())),
+        ("endpoints", Some(endpoints).filter(|e| !e.is_empty())),
+    ]);
+    if let Some(definition) = field(f, "definition") {
+        print("");
+        print(definition.trim_end());
+    }
+}
+
+/// A flow's endpoints as the user writes them, with the server's prefix.
+pub fn endpoints(f: &Value) -> Vec<String> {
+    items(f, "triggers")
+        .filter_map(|t| {
+            let wait = t.get("wait").and_then(Value::as_bool).unwrap_or(true);
+            let mode = if wait { "" } else { "async " };
+            Some(format!("{mode}{} /t{}", field(t, "method")?, field(t, "path")?))
+        })
+        .collect()
+}
+
+/// One problem of a definition.
+pub fn diagnostic(d: &Value) -> String {
+    let cell = |name: &str| field(d, name).unwrap_or_default();
+    let pointer = field(d, "pointer").filter(|p| !p.is_empty());
+    let hint = field(d, "hint").map(|h| format!("; {h}")).unwrap_or_default();
+    format!(
+        "{}:{}: {}[{}] {} (at {}){hint}",
+        cell("line"),
+        cell("column"),
+        cell("severity"),
+        cell("code"),
+        cell("message"),
+        pointer.as_deref().unwrap_or("/"),
+    )
+}
+
+/// Open tasks.
+pub fn tasks(answer: &Value) {
+    for task in items(answer, "tasks") {
+        card(&[
+            ("state", field(task, "state")),
+            ("token", field(task, "token")),
+            ("input", task.get("input").map(ToString::to_string)),
+            ("deadline", field(task, "deadline")),
+        ]);
+        print("");
+    }
+    if items(answer, "tasks").next().is_none() {
+        crate::output::remark("no task waits for a token");
+    }
+}
+
+/// The usage report.
+pub fn usage(answer: &Value) {
+    let columns = ["flow", "day", "started", "transitions", "attempts", "fuel", "step_us", "bytes"];
+    let mut rows = vec![columns.map(str::to_uppercase).to_vec()];
+    for row in items(answer, "usage") {
+        rows.push(columns.map(|c| field(row, c).unwrap_or_default()).to_vec());
+    }
+    table(&rows);
+}
+
+/// The members of a list.
+pub fn items<'a>(value: &'a Value, name: &str) -> impl Iterator<Item = &'a Value> {
+    let list = value.get(name).and_then(Value::as_array);
+    list.into_iter().flatten()
+}
+
+fn names(value: &Value, name: &str) -> Option<String> {
+    let all: Vec<&str> = items(value, name).filter_map(Value::as_str).collect();
+    (!all.is_empty()).then(|| all.join(", "))
+}

@@ -1,0 +1,218 @@
+//! The configuration file and the flags, as one checked whole.
+//!
+//! Refuses unknown keys, and never prints the token.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use serde::Deserialize;
+use stepwell_server::Token;
+
+use crate::args;
+use crate::exit::Trouble;
+use crate::{input, system};
+
+/// Where a server listens, and a client looks, unless told otherwise.
+pub const LISTEN: &str = "127.0.0.1:7420";
+
+/// The TOML file. Every key is optional; flags win. Since 0.1.0.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Address and port. Default `127.0.0.1:7420`.
+    pub listen: Option<SocketAddr>,
+    /// Where everything is kept. Default `stepwell-data` in the working directory.
+    #[serde(alias = "data_dir")]
+    pub data: Option<PathBuf>,
+    /// A file that holds the bearer token alone.
+    pub token_file: Option<PathBuf>,
+    /// Seconds that a graceful stop may take. Default 20; 1 to 3,600.
+    pub stop_seconds: Option<u64>,
+    /// Largest module in bytes. Default 100 MiB.
+    pub upload_bytes_max: Option<u64>,
+    /// Seconds that a synchronous endpoint holds its caller. Default 60; 1 to 900.
+    pub trigger_wait_seconds: Option<u64>,
+    /// Free MiB on the disk below which new work is refused. Default 256.
+    pub disk_floor_mib: Option<u64>,
+    /// Calls to the outside.
+    pub http: Http,
+    /// Bounds of one attempt of a step.
+    pub steps: Steps,
+    /// Bounds of a module's compilation.
+    pub compile: Compile,
+    /// Directories that modules may open. None by default.
+    pub directories: Vec<Directory>,
+    /// May change or go with any release.
+    pub experimental: Experimental,
+}
+
+/// `[http]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Http {
+    /// Places that `http:request` may call although they are not public: `HOST:PORT` or a range.
+    pub allow: Vec<String>,
+    /// Largest request body in bytes. Default 4 MiB.
+    pub request_bytes_max: Option<u64>,
+    /// Largest response body in bytes. Default 16 MiB.
+    pub response_bytes_max: Option<u64>,
+}
+
+/// `[steps]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Steps {
+    /// wasmtime fuel. Default 20,000,000,000.
+    pub fuel: Option<u64>,
+    /// Linear memory in MiB. Default 256; 1 to 4,095.
+    pub memory_mib: Option<u64>,
+    /// Elements of all tables. Default 100,000.
+    pub table_elements: Option<u64>,
+    /// Milliseconds of an attempt without a deadline of its own. Default 30,000.
+    pub wall_ms: Option<u64>,
+    /// Largest output in bytes. Default 32 MiB.
+    pub output_bytes: Option<usize>,
+    /// Text of all log lines in bytes. Default 64 KiB.
+    pub log_bytes: Option<usize>,
+}
+
+/// `[compile]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Compile {
+    /// Address space in MiB. Default 4,096.
+    pub memory_mib: Option<u64>,
+    /// Processor seconds. Default 240.
+    pub cpu_seconds: Option<u64>,
+    /// Wall milliseconds. Default 180,000.
+    pub wall_ms: Option<u64>,
+}
+
+/// `[[directories]]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Directory {
+    /// On this machine.
+    pub host: PathBuf,
+    /// As modules see it.
+    pub guest: String,
+    /// Whether modules may change it. Default `false`.
+    #[serde(default)]
+    pub write: bool,
+}
+
+/// `[experimental]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Experimental {
+    /// Loops; one a core by default.
+    pub loops: Option<usize>,
+    /// Worker threads; one a core by default.
+    pub workers: Option<usize>,
+    /// Executions in memory above which starts are refused. Default 50,000.
+    pub hot_max: Option<usize>,
+    /// `true` answers before the disk has it: a power cut loses what was promised.
+    /// Only for the test that shows so.
+    pub no_sync: bool,
+}
+
+/// What `serve` is started with: file and flags together.
+#[derive(Debug)]
+pub struct Settings {
+    /// The file, with defaults where flags or the file say nothing.
+    pub config: Config,
+    /// Address and port.
+    pub listen: SocketAddr,
+    /// Where everything is kept.
+    pub data_dir: PathBuf,
+    /// The bearer token.
+    pub token: Option<Token>,
+}
+
+/// Reads the file and the environment; flags win.
+pub fn load(args: &args::Serve) -> Result<Settings, Trouble> {
+    let mut config = match &args.config {
+        None => Config::default(),
+        Some(file) => {
+            let text = input::text(file, 1 << 20)?;
+            let shown = file.display();
+            toml::from_str(&text).map_err(|e| Trouble::usage(format!("{shown}: {e}")))?
+        }
+    };
+    bounded("stop_seconds", config.stop_seconds, 1, 3_600)?;
+    bounded("trigger_wait_seconds", config.trigger_wait_seconds, 1, 900)?;
+    bounded("upload_bytes_max", config.upload_bytes_max, 1, 4 << 30)?;
+    bounded("steps.memory_mib", config.steps.memory_mib, 1, 4_095)?;
+    bounded("steps.fuel", config.steps.fuel, 1, u64::MAX / 2)?;
+    bounded("steps.wall_ms", config.steps.wall_ms, 1, 900_000)?;
+    config.http.allow.extend(args.http_allow.iter().cloned());
+    let token_file = args.token_file.as_ref().or(config.token_file.as_ref());
+    let token = match token_file {
+        Some(file) => Some(input::text(file, 4096)?),
+        None => system::variable("STEPWELL_TOKEN"),
+    };
+    let token = token
+        .map(|secret| Token::new(secret.trim()))
+        .transpose()
+        .map_err(Trouble::usage)?;
+    let default_listen = LISTEN.parse().map_err(Trouble::usage)?;
+    let data_dir = args.data.clone().or_else(|| config.data.take());
+    Ok(Settings {
+        listen: args.listen.or(config.listen).unwrap_or(default_listen),
+        data_dir: data_dir.unwrap_or_else(|| PathBuf::from("stepwell-data")),
+        token,
+        config,
+    })
+}
+
+fn bounded(key: &str, value: Option<u64>, min: u64, max: u64) -> Result<(), Trouble> {
+    match value {
+        Some(n) if !(min..=max).contains(&n) => {
+            let text = format!("the configuration's {key} is {n}; it must be {min} to {max}");
+            Err(Trouble::usage(text))
+        }
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(text: &str, want: Result<(), &str>) {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("c.toml");
+        std::fs::write(&file, text).unwrap();
+        let args = args::Serve {
+            config: Some(file),
+            listen: None,
+            data: None,
+            token_file: None,
+            http_allow: vec!["127.0.0.1:9000".into()],
+        };
+        match (load(&args), want) {
+            (Ok(settings), Ok(())) => {
+                let allowed = settings.config.http.allow.last();
+                assert_eq!(allowed.map(String::as_str), Some("127.0.0.1:9000"));
+            }
+            (Err(e), Err(want)) => assert!(e.message.contains(want), "{}", e.message),
+            (got, want) => panic!("{text}: got {got:?}, want {want:?}"),
+        }
+    }
+
+    #[test]
+    fn files() {
+        check("", Ok(()));
+        check(
+            "listen = \"127.0.0.1:0\"\n[http]\nallow = [\"10.0.0.0/8\"]\n[steps]\nfuel = 5",
+            Ok(()),
+        );
+        check("listn = \"127.0.0.1:0\"", Err("listn"));
+        check("listen = \"nowhere\"", Err("listen"));
+        check("stop_seconds = 0", Err("stop_seconds is 0"));
+        check("[steps]\nmemory_mib = 9999", Err("steps.memory_mib"));
+        check("token_file = \"/nonexistent/token\"", Err("cannot read"));
+        check("token = \"secret\"", Err("token"));
+    }
+}

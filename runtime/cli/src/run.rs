@@ -1,0 +1,208 @@
+//! `stepwell run`: one execution of one flow here, in memory, without a server.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use stepwell_flow::{Resolve, Unresolved};
+use stepwell_orchestrator::api::{Execution, HistoryLine, Status};
+use stepwell_orchestrator::gate::GateHandle;
+use stepwell_orchestrator::oneshot::{self, OneShot};
+use stepwell_orchestrator::ports::{StepFuture, StepRunner};
+use stepwell_sandbox::{Modules, Sandbox};
+use stepwell_types::limits::DEFINITION_BYTES_MAX;
+use stepwell_types::{Digest, LogLevel, StepRequest};
+
+use crate::config::Config;
+use crate::exit::{Exit, Trouble};
+use crate::system::{SystemClock, SystemEntropy};
+use crate::{args, input, output, validate, wiring};
+
+/// Runs a flow to its end and prints how it ended.
+pub fn run(args: &args::Run) -> Result<Exit, Trouble> {
+    let mut config = Config::default();
+    config.http.allow.clone_from(&args.http_allow);
+    let input = input::json(&args.input)?;
+    let definition = input::text(&args.flow, DEFINITION_BYTES_MAX)?;
+    let modules = named_files(&args.modules)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("the runtime")?;
+    // Compiled modules live as long as this run.
+    let scratch = tempfile::tempdir().context("a folder for compiled modules")?;
+    let (sandbox, known) = runtime.block_on(load(&modules, scratch.path(), &config))?;
+    let file = args.flow.display().to_string();
+    let checked = stepwell_flow::compile(&definition, &known);
+    validate::show(&file, &checked.diagnostics);
+    let Some(program) = checked.program else {
+        return Err(Trouble::usage(format!("{file} is not a valid flow")));
+    };
+    let name = args.flow.file_stem().unwrap_or_default().to_string_lossy();
+    let runner = wiring::Runner {
+        sandbox,
+        http: wiring::http(&config)?,
+    };
+    let shot = OneShot {
+        program: Arc::new(program),
+        name: name.as_ref().into(),
+        input,
+        runner: Arc::new(Loud(runner)),
+        clock: Arc::new(SystemClock),
+        entropy: Arc::new(SystemEntropy),
+        virtual_time: args.virtual_time,
+    };
+    let finished = runtime
+        .block_on(oneshot::run(shot))
+        .map_err(Trouble::system)?;
+    if let Some(file) = &args.history {
+        write_history(file, &finished.history)?;
+    }
+    output::print(&outcome(&finished.execution));
+    // Steps that were let go may still run: nobody waits for them.
+    runtime.shutdown_background();
+    let well = finished.execution.status == Status::Succeeded;
+    Ok(if well { Exit::Ok } else { Exit::Failed })
+}
+
+/// `NAME=FILE`, each name once.
+fn named_files(given: &[String]) -> Result<BTreeMap<String, PathBuf>, Trouble> {
+    let mut out = BTreeMap::new();
+    for text in given {
+        let (name, file) = text
+            .split_once('=')
+            .filter(|(name, file)| !name.is_empty() && !file.is_empty())
+            .ok_or_else(|| Trouble::usage(format!("--module {text}: write NAME=FILE")))?;
+        if out.insert(name.to_owned(), file.into()).is_some() {
+            return Err(Trouble::usage(format!("--module {name} is given twice")));
+        }
+    }
+    Ok(out)
+}
+
+/// Compiles the modules; without any there is no sandbox to wait for.
+async fn load(
+    files: &BTreeMap<String, PathBuf>,
+    scratch: &Path,
+    config: &Config,
+) -> Result<(Option<Arc<Sandbox>>, Known), Trouble> {
+    if files.is_empty() {
+        return Ok((None, Known::default()));
+    }
+    let sandbox = wiring::sandbox(scratch.join("modules"), config)?;
+    let mut known = Known {
+        modules: Some(sandbox.modules().clone()),
+        digests: BTreeMap::new(),
+    };
+    for (name, file) in files {
+        let bytes = std::fs::read(file)
+            .map_err(|e| Trouble::usage(format!("--module {name}: cannot read {}: {e}", file.display())))?;
+        let refused = |e: stepwell_sandbox::Error| Trouble::usage(format!("--module {name}: {e}"));
+        let mut upload = sandbox.modules().upload().map_err(refused)?;
+        upload.write(&bytes).map_err(refused)?;
+        let info = upload.finish().await.map_err(refused)?;
+        known.digests.insert(name.clone(), info.digest);
+    }
+    Ok((Some(sandbox), known))
+}
+
+/// The modules of the command line.
+#[derive(Default)]
+struct Known {
+    modules: Option<Modules>,
+    digests: BTreeMap<String, Digest>,
+}
+
+impl Resolve for Known {
+    fn module(
+        &self,
+        name: &str,
+        version: Option<&str>,
+        function: Option<&str>,
+    ) -> Result<Digest, Unresolved> {
+        let Some(digest) = self.digests.get(name) else {
+            return Err(Unresolved {
+                message: format!("there is no module {name:?}; give it as --module {name}=FILE"),
+                available: self.digests.keys().cloned().collect(),
+            });
+        };
+        // A file on the command line is the only version there is.
+        let _ = version;
+        let exports = |modules: &Modules| {
+            use stepwell_orchestrator::ports::ModuleStore as _;
+            wiring::Shelf(modules.clone()).exports(*digest, function)
+        };
+        if self.modules.as_ref().is_some_and(exports) {
+            return Ok(*digest);
+        }
+        let wanted = function.unwrap_or("run of stepwell:step/handler");
+        let described = self.modules.as_ref().map(|m| m.describe(digest));
+        let available = match described {
+            Some(Ok(Some(info))) => info.functions,
+            _ => Vec::new(),
+        };
+        Err(Unresolved {
+            message: format!("module {name:?} has no step function {wanted:?}"),
+            available,
+        })
+    }
+}
+
+/// Prints what steps log.
+struct Loud(wiring::Runner);
+
+impl StepRunner for Loud {
+    fn run(&self, request: StepRequest, gate: GateHandle) -> StepFuture {
+        let state = request.state.clone();
+        let step = self.0.run(request, gate);
+        Box::pin(async move {
+            let outcome = step.await;
+            for line in &outcome.logs {
+                let level = match line.level {
+                    LogLevel::Trace => "trace",
+                    LogLevel::Debug => "debug",
+                    LogLevel::Info => "info",
+                    LogLevel::Warn => "warn",
+                    LogLevel::Error => "error",
+                };
+                output::remark(&format!("[{state}] {level}: {}", line.message));
+            }
+            outcome
+        })
+    }
+}
+
+/// The object on standard output. Scripts depend on it.
+fn outcome(execution: &Execution) -> String {
+    let status = match execution.status {
+        Status::Running => "RUNNING",
+        Status::Succeeded => "SUCCEEDED",
+        Status::Failed => "FAILED",
+        Status::TimedOut => "TIMED_OUT",
+        Status::Aborted => "ABORTED",
+    };
+    let text = |text: &str| serde_json::Value::from(text).to_string();
+    match (&execution.output, &execution.failure) {
+        (Some(output), _) => {
+            format!("{{\"status\":\"{status}\",\"output\":{}}}", output.text())
+        }
+        (None, Some(failure)) => format!(
+            "{{\"status\":\"{status}\",\"error\":{},\"cause\":{}}}",
+            text(&failure.error),
+            text(&failure.cause)
+        ),
+        (None, None) => format!("{{\"status\":\"{status}\"}}"),
+    }
+}
+
+fn write_history(file: &Path, lines: &[HistoryLine]) -> Result<(), Trouble> {
+    let mut text = String::new();
+    for line in lines {
+        // A line break in JSON text is only ever space between tokens.
+        text.push_str(&line.json.text().replace(['\r', '\n'], " "));
+        text.push('\n');
+    }
+    std::fs::write(file, text)
+        .map_err(|e| Trouble::system(format!("cannot write {}: {e}", file.display())))
+}

@@ -1,0 +1,231 @@
+//! `stepwell serve`: opens everything, serves until told to stop, stops in good order.
+
+use std::io::IsTerminal as _;
+use std::net::{SocketAddr, TcpListener};
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::Path;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use stepwell_orchestrator::ports::Ports;
+use stepwell_orchestrator::shell::{self, Companion, Shell};
+use stepwell_orchestrator::{Orchestrator, driver};
+use stepwell_server as server;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use crate::args;
+use crate::config::{self, Config, Settings};
+use crate::exit::{Exit, Trouble};
+use crate::system::{self, SystemClock, SystemEntropy};
+use crate::{output, wiring};
+
+/// Runs the server.
+pub fn serve(args: &args::Serve) -> Result<Exit, Trouble> {
+    let settings = config::load(args)?;
+    let options = http_options(&settings)?;
+    log_to_stderr();
+    raise_file_limit();
+    make_private(&settings.data_dir)?;
+    let loops = settings.config.experimental.loops.unwrap_or_else(system::cores);
+    // First the address: a second server must not even look at the store.
+    let listeners = server::listen(settings.listen, loops).map_err(Trouble::system)?;
+    let address = listeners.first().map(TcpListener::local_addr);
+    let address = address.transpose().context("the listening socket")?;
+    let ports = ports(&settings)?;
+    let stop_bound = Duration::from_secs(settings.config.stop_seconds.unwrap_or(20));
+    let stop = options.stop.clone();
+    let companion = companion(listeners, options, stop_bound);
+    let engine = engine_options(&settings.config, loops);
+    let (orchestrator, shell) =
+        Shell::start(&engine, ports, &companion).map_err(Trouble::system)?;
+    announce(address.unwrap_or(settings.listen), &settings);
+    until_stopped(orchestrator, shell, &stop, stop_bound)
+}
+
+fn http_options(settings: &Settings) -> Result<server::Options, Trouble> {
+    let seed = system::draw();
+    let mut options = server::Options::new(u32::from_be_bytes([seed[0], seed[1], seed[2], seed[3]]));
+    options.token = settings.token.clone();
+    options.check(settings.listen).map_err(Trouble::usage)?;
+    let config = &settings.config;
+    if let Some(bytes) = config.upload_bytes_max {
+        options.upload_bytes_max = bytes;
+    }
+    if let Some(seconds) = config.trigger_wait_seconds {
+        options.trigger_wait = Duration::from_secs(seconds);
+    }
+    Ok(options)
+}
+
+fn engine_options(config: &Config, loops: usize) -> shell::Options {
+    let (_, pool) = wiring::limits(config);
+    let experimental = &config.experimental;
+    shell::Options {
+        loops,
+        workers: experimental.workers.unwrap_or_else(system::cores),
+        driver: driver::Options {
+            hot_max: experimental.hot_max.unwrap_or(50_000) / loops.max(1),
+            open_bytes_max: 256 << 20,
+            // Calls to the outside wait without a slot of the sandbox.
+            steps_running_max: (pool.slots as usize).max(512),
+            cautious_ms: 60_000,
+        },
+        disk_floor_bytes: config.disk_floor_mib.unwrap_or(256) << 20,
+    }
+}
+
+fn ports(settings: &Settings) -> Result<Ports, Trouble> {
+    let dir = &settings.data_dir;
+    let store = stepwell_store_rocks::Options {
+        sync: !settings.config.experimental.no_sync,
+        ..stepwell_store_rocks::Options::default()
+    };
+    let (reader, writer) =
+        stepwell_store_rocks::open(&dir.join("store"), store).map_err(Trouble::system)?;
+    let sandbox = wiring::sandbox(dir.join("modules"), &settings.config)?;
+    let shelf = wiring::Shelf(sandbox.modules().clone());
+    Ok(Ports {
+        reader: Arc::new(reader),
+        writer: Box::new(writer),
+        runner: Arc::new(wiring::Runner {
+            sandbox: Some(sandbox),
+            http: wiring::http(&settings.config)?,
+        }),
+        modules: Arc::new(shelf),
+        clock: Arc::new(SystemClock),
+        entropy: Arc::new(SystemEntropy),
+        fatal: Arc::new(|e| {
+            // Nobody knows whether the last batch is on the disk: recovery decides.
+            tracing::error!(code = e.code(), reason = %e, "the store failed; the process ends");
+            std::process::abort();
+        }),
+        worker_started: Arc::new(|| {
+            // Steps that take long give way to the loops. Refusal changes nothing else.
+            let _ = rustix::process::nice(5);
+        }),
+    })
+}
+
+/// HTTP connections beside the driver of each loop.
+fn companion(
+    listeners: Vec<TcpListener>,
+    options: server::Options,
+    drain: Duration,
+) -> Companion {
+    let listeners: Vec<_> = listeners.into_iter().map(|l| Mutex::new(Some(l))).collect();
+    // One application for all loops, so that its counters count everything.
+    let app: OnceLock<server::Router> = OnceLock::new();
+    Arc::new(move |index, orchestrator: Orchestrator| {
+        let app = app
+            .get_or_init(|| server::app(orchestrator, options.clone()))
+            .clone();
+        let listener = listeners
+            .get(index)
+            .and_then(|slot| slot.lock().unwrap_or_else(PoisonError::into_inner).take());
+        let stop = options.stop.clone();
+        Box::pin(async move {
+            let Some(listener) = listener else { return };
+            let served = server::serve_on(listener, app, stop.cancelled(), drain).await;
+            if let Err(reason) = served {
+                tracing::error!(%reason, "a loop cannot serve HTTP");
+            }
+        })
+    })
+}
+
+fn announce(address: SocketAddr, settings: &Settings) {
+    let guarded = if settings.token.is_some() {
+        "a bearer token is needed"
+    } else {
+        "no token; only this machine is answered"
+    };
+    output::print(&format!("stepwell is listening on http://{address} ({guarded})"));
+    tracing::info!(
+        %address,
+        data = %settings.data_dir.display(),
+        version = env!("CARGO_PKG_VERSION"),
+        "ready"
+    );
+}
+
+/// Waits for a signal, then stops; a second signal, or time, ends it at once.
+fn until_stopped(
+    orchestrator: Orchestrator,
+    shell: Shell,
+    stop: &CancellationToken,
+    bound: Duration,
+) -> Result<Exit, Trouble> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("the main thread's runtime")?;
+    runtime.block_on(async move {
+        let failed = "signals cannot be watched";
+        let mut terminate = signal(SignalKind::terminate()).context(failed)?;
+        let mut interrupt = signal(SignalKind::interrupt()).context(failed)?;
+        either(&mut terminate, &mut interrupt).await;
+        tracing::info!(seconds = bound.as_secs(), "stopping; a second signal ends it at once");
+        orchestrator.close();
+        stop.cancel();
+        let stopped = tokio::task::spawn_blocking(move || shell.stop(bound));
+        // The shell keeps the bound itself; this is the net under it.
+        let net = tokio::time::sleep(bound + Duration::from_secs(5));
+        tokio::select! {
+            done = stopped => {
+                done.context("stopping")?;
+                tracing::info!("stopped");
+                Ok(Exit::Ok)
+            }
+            () = either(&mut terminate, &mut interrupt) => die("stopped at once"),
+            () = net => die("did not stop in time; recovery will go on from the log"),
+        }
+    })
+}
+
+async fn either(terminate: &mut Signal, interrupt: &mut Signal) {
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+}
+
+/// As `kill -9` would: what is durable is safe, and nothing else was promised.
+fn die(reason: &str) -> ! {
+    output::complain(reason);
+    let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
+    std::process::abort()
+}
+
+/// The data directory holds payloads: only its owner may look.
+fn make_private(dir: &Path) -> Result<(), Trouble> {
+    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir);
+    made.map_err(|e| Trouble::system(format!("cannot make the data directory {}: {e}", dir.display())))
+}
+
+/// Sockets and tables need more files than the usual soft limit.
+fn raise_file_limit() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    // What there was may still do.
+    let _ = setrlimit(Resource::Nofile, limit);
+}
+
+/// Human on a terminal, JSON elsewhere.
+fn log_to_stderr() {
+    let wanted = system::variable("STEPWELL_LOG").unwrap_or_else(|| "info".to_owned());
+    let filter = tracing_subscriber::EnvFilter::builder()
+        .parse(&wanted)
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
+    // A second subscriber in one process can only be a test's.
+    let _ = if std::io::stderr().is_terminal() {
+        log.with_target(false).try_init()
+    } else {
+        log.json().flatten_event(true).try_init()
+    };
+}

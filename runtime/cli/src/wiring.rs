@@ -1,0 +1,210 @@
+//! Plugs the sandbox, the bridges and the machine into the orchestrator's ports.
+//!
+//! Refuses to decide: each adapter hands over and translates, nothing else.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use stepwell_host_api::gate::{Boxed, Gate, Verdict};
+use stepwell_host_api::http::{HttpBridge, HttpOptions};
+use stepwell_host_api::wasi::{DirectoryGrant, Grants};
+use stepwell_orchestrator as orchestrator;
+use stepwell_orchestrator::api::ModuleAbout;
+use stepwell_orchestrator::gate::{GateHandle, Verdict as Ruling};
+use stepwell_orchestrator::ports::{Answer, ModuleStore, ModuleUpload, StepFuture, StepRunner};
+use stepwell_sandbox::{CompileLimits, Limits, Modules, Pool, Sandbox, Upload};
+use stepwell_types::limits::MODULE_BYTES_MAX;
+use stepwell_types::{
+    BridgeCall, Digest, Failure, Spent, StepOutcome, StepRequest, StepTarget,
+};
+
+use crate::config::Config;
+use crate::exit::Trouble;
+use crate::system::{self, SystemClock};
+
+/// Runs steps of every kind.
+pub struct Runner {
+    /// For modules; a one-shot run without modules has none.
+    pub sandbox: Option<Arc<Sandbox>>,
+    /// For `http:request`.
+    pub http: Arc<HttpBridge>,
+}
+
+impl StepRunner for Runner {
+    fn run(&self, request: StepRequest, gate: GateHandle) -> StepFuture {
+        match (&request.target, &self.sandbox) {
+            (StepTarget::Wasm { .. }, Some(sandbox)) => sandbox.run(request),
+            (StepTarget::Wasm { .. }, None) => refused("Stepwell.ModuleMissing", "no module is here"),
+            (StepTarget::Http, _) => {
+                let http = Arc::clone(&self.http);
+                Box::pin(async move { http.run(&Door(gate), request).await })
+            }
+            (StepTarget::Callback, _) => {
+                refused("Stepwell.EngineFault", "a callback is not a step that runs")
+            }
+        }
+    }
+}
+
+fn refused(error: &'static str, cause: &'static str) -> StepFuture {
+    Box::pin(std::future::ready(StepOutcome {
+        result: Err(Failure::new(error, cause)),
+        spent: Spent::default(),
+        logs: Vec::new(),
+    }))
+}
+
+/// The orchestrator's gate as the bridges see it.
+struct Door(GateHandle);
+
+impl Gate for Door {
+    fn admit(&self, call: BridgeCall) -> Boxed<'_, Verdict> {
+        Box::pin(async move {
+            match self.0.admit(call).await {
+                Ruling::Go => Verdict::Go,
+                Ruling::Recorded(answer) => Verdict::Recorded(answer),
+                Ruling::Diverged => Verdict::Diverged,
+                Ruling::Stopped => Verdict::Stopped,
+            }
+        })
+    }
+
+    fn answered<'a>(&'a self, call: &'a BridgeCall, answer: &'a [u8]) -> Boxed<'a, ()> {
+        self.0.answered(call.clone(), answer.to_vec());
+        Box::pin(std::future::ready(()))
+    }
+}
+
+/// The sandbox's modules as the orchestrator sees them.
+pub struct Shelf(pub Modules);
+
+impl ModuleStore for Shelf {
+    fn begin(&self) -> Answer<'_, Box<dyn ModuleUpload>> {
+        let upload = self.0.upload().map_err(translate);
+        Box::pin(async move { Ok(Box::new(Arrival(upload?)) as Box<dyn ModuleUpload>) })
+    }
+
+    fn remove(&self, digest: Digest) -> Answer<'_, ()> {
+        let removed = self.0.delete(&digest).map(|_| ()).map_err(translate);
+        Box::pin(std::future::ready(removed))
+    }
+
+    fn exports(&self, digest: Digest, function: Option<&str>) -> bool {
+        let Ok(Some(info)) = self.0.describe(&digest) else {
+            return false;
+        };
+        info.functions.iter().any(|known| match function {
+            Some(wanted) => {
+                known == wanted || known.rsplit_once('#').is_some_and(|(_, name)| name == wanted)
+            }
+            None => known.starts_with("stepwell:step/handler@") && known.ends_with("#run"),
+        })
+    }
+}
+
+struct Arrival(Upload);
+
+impl ModuleUpload for Arrival {
+    fn write<'a>(&'a mut self, chunk: &'a [u8]) -> Answer<'a, ()> {
+        let written = self.0.write(chunk).map_err(translate);
+        Box::pin(std::future::ready(written))
+    }
+
+    fn finish(self: Box<Self>) -> Answer<'static, (Digest, ModuleAbout)> {
+        Box::pin(async move {
+            let info = self.0.finish().await.map_err(translate)?;
+            let about = ModuleAbout {
+                wasm_bytes: info.size_bytes,
+                artifact_bytes: info.artifact_bytes,
+                compile_ms: info.compile_ms,
+                imports: info.imports,
+                exports: info.exports,
+            };
+            Ok((info.digest, about))
+        })
+    }
+}
+
+/// The sandbox's refusal in the orchestrator's words; the code stays.
+fn translate(e: stepwell_sandbox::Error) -> orchestrator::Error {
+    let code = e.code();
+    let text = e.to_string();
+    let message = text.strip_prefix(code).unwrap_or(&text);
+    let message = message.strip_prefix(": ").unwrap_or(message).to_owned();
+    orchestrator::Error::BadModule { code, message }
+}
+
+/// The bounds of an attempt, and the pool that fits them and the machine.
+pub fn limits(config: &Config) -> (Limits, Pool) {
+    let steps = &config.steps;
+    let base = Limits::default();
+    let limits = Limits {
+        fuel: steps.fuel.unwrap_or(base.fuel),
+        memory_bytes: steps.memory_mib.map_or(base.memory_bytes, |mib| mib << 20),
+        table_elements: steps.table_elements.unwrap_or(base.table_elements),
+        wall_ms: steps.wall_ms.unwrap_or(base.wall_ms),
+        output_bytes: steps.output_bytes.unwrap_or(base.output_bytes),
+        log_bytes: steps.log_bytes.unwrap_or(base.log_bytes),
+        ..base
+    };
+    let pool = Pool::sized(system::cores(), system::memory_bytes_free(), &limits);
+    (limits, pool)
+}
+
+/// Opens the sandbox over a folder of modules.
+pub fn sandbox(modules_dir: PathBuf, config: &Config) -> Result<Arc<Sandbox>, Trouble> {
+    let (limits, pool) = limits(config);
+    let compile = &config.compile;
+    let base = CompileLimits::default();
+    let mib = |mib: u64| mib.saturating_mul(1 << 20);
+    Sandbox::open(stepwell_sandbox::Options {
+        modules_dir,
+        compiler: compiler()?,
+        module_bytes_max: config.upload_bytes_max.unwrap_or(MODULE_BYTES_MAX),
+        limits,
+        compile_limits: CompileLimits {
+            memory_bytes: compile.memory_mib.map_or(base.memory_bytes, mib),
+            cpu_s: compile.cpu_seconds.unwrap_or(base.cpu_s),
+            wall_ms: compile.wall_ms.unwrap_or(base.wall_ms),
+            ..base
+        },
+        pool,
+        grants: grants(config),
+        clock: Arc::new(SystemClock),
+    })
+    .map_err(Trouble::system)
+}
+
+fn grants(config: &Config) -> Grants {
+    let grant = |d: &crate::config::Directory| DirectoryGrant {
+        host: d.host.clone(),
+        guest: d.guest.clone(),
+        write: d.write,
+    };
+    Grants {
+        directories: config.directories.iter().map(grant).collect(),
+    }
+}
+
+/// This very binary, as the compiling child.
+fn compiler() -> Result<Vec<OsString>, Trouble> {
+    let own = std::env::current_exe()
+        .map_err(|e| Trouble::system(format!("cannot find this program's own file: {e}")))?;
+    Ok(vec![own.into(), "compile-module".into()])
+}
+
+/// The HTTP bridge.
+pub fn http(config: &Config) -> Result<Arc<HttpBridge>, Trouble> {
+    let base = HttpOptions::default();
+    let http = &config.http;
+    let options = HttpOptions {
+        allow: http.allow.clone(),
+        request_bytes_max: http.request_bytes_max.unwrap_or(base.request_bytes_max),
+        response_bytes_max: http.response_bytes_max.unwrap_or(base.response_bytes_max),
+        ..base
+    };
+    let clock = Arc::new(|| SystemClock.wall());
+    let bridge = HttpBridge::new(options, clock).map_err(Trouble::usage)?;
+    Ok(Arc::new(bridge))
+}
