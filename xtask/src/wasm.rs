@@ -56,7 +56,9 @@ impl Toolchain {
 pub fn toolchain() -> Result<Toolchain> {
     let tools = Tools::find()?;
     let forced = std::env::var(FORCE).is_ok_and(|way| way == "debian");
-    if !forced && (tools.has_target() || rustup_target_add(&tools)) {
+    // Rustup is asked over the network, which takes seconds: not once it has
+    // been without success and the other way is ready.
+    if !forced && (tools.has_target() || !sysroot_is_ready() && rustup_target_add(&tools)) {
         return Ok(tools.with(None, Vec::new(), &tools.version));
     }
     let sysroot = debian_sysroot(&tools).with_context(|| {
@@ -152,6 +154,14 @@ fn rustup_target_add(tools: &Tools) -> bool {
             false
         }
     }
+}
+
+/// Whether the sysroot in the cache is there and made by today's compiler.
+fn sysroot_is_ready() -> bool {
+    let stamp = place::cache().join("wasm-sysroot").join("version");
+    let stamped = std::fs::read_to_string(stamp);
+    stamped
+        .is_ok_and(|text| version_of(Path::new(DEBIAN_RUSTC)).is_ok_and(|version| version == text))
 }
 
 /// A sysroot in the cache with the standard library for [`TARGET`], built once
