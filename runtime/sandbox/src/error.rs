@@ -55,7 +55,8 @@ pub enum Error {
         /// What is known.
         detail: String,
     },
-    /// A freshly made artifact is not accepted by this engine.
+    /// The module compiles, but this server cannot run it: an import has another
+    /// signature, or it asks for more memory or tables than the pool has.
     #[error("BOX0013: the compiled module cannot be loaded: {detail}")]
     Unloadable {
         /// wasmtime's words.
@@ -143,6 +144,7 @@ impl Error {
                 | Error::CompileTimeout { .. }
                 | Error::CompileMemory { .. }
                 | Error::Missing { .. }
+                | Error::Unloadable { .. }
         )
     }
 

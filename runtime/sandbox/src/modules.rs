@@ -78,6 +78,13 @@ pub(crate) struct Loaded {
     pub(crate) functions: HashMap<String, ComponentExportIndex>,
 }
 
+/// Whether an artifact could be mapped.
+enum Mapped {
+    Yes(Box<Loaded>),
+    /// Why not; it can be made anew.
+    No(String),
+}
+
 /// What [`Modules`] are made from.
 pub(crate) struct Setup {
     pub(crate) dir: PathBuf,
@@ -171,8 +178,8 @@ impl Modules {
     pub(crate) async fn load(&self, digest: &Digest) -> Result<Arc<Loaded>, Error> {
         let digest = *digest;
         let this = self.clone();
-        if let Some(loaded) = offload(move || this.load_artifact(&digest)).await? {
-            return Ok(self.keep(digest, loaded));
+        if let Mapped::Yes(loaded) = offload(move || this.load_artifact(&digest)).await? {
+            return Ok(self.keep(digest, *loaded));
         }
         let _permit = self.0.compilations.acquire().await;
         if let Some(loaded) = self.ready(&digest) {
@@ -181,12 +188,13 @@ impl Modules {
         let this = self.clone();
         let loaded = offload(move || {
             this.rebuild(&digest)?;
-            this.load_artifact(&digest)?.ok_or(Error::Unloadable {
-                detail: "it changes while it is written".into(),
-            })
+            match this.load_artifact(&digest)? {
+                Mapped::Yes(loaded) => Ok(loaded),
+                Mapped::No(detail) => Err(Error::Unloadable { detail }),
+            }
         })
         .await?;
-        Ok(self.keep(digest, loaded))
+        Ok(self.keep(digest, *loaded))
     }
 
     fn keep(&self, digest: Digest, loaded: Loaded) -> Arc<Loaded> {
@@ -203,9 +211,9 @@ impl Modules {
     }
 
     /// Maps the artifact if it is sound and for this engine.
-    fn load_artifact(&self, digest: &Digest) -> Result<Option<Loaded>, Error> {
+    fn load_artifact(&self, digest: &Digest) -> Result<Mapped, Error> {
         let Some(path) = self.0.folder.checked_artifact(digest) else {
-            return Ok(None);
+            return Ok(Mapped::No("there is no sound artifact".into()));
         };
         #[allow(unsafe_code, reason = "mapping an artifact is the point of keeping it")]
         // SAFETY: the bytes are those that our own compiler process wrote, by their
@@ -213,10 +221,11 @@ impl Modules {
         // refuses an artifact of another version, configuration or processor.
         let component = unsafe { Component::deserialize_file(&self.0.engine, &path) };
         match component {
-            Ok(component) => self.prepare(&component).map(Some),
+            Ok(component) => Ok(Mapped::Yes(Box::new(self.prepare(&component)?))),
             Err(e) => {
-                tracing::warn!(%digest, error = format!("{e:#}"), "an artifact is refused and made anew");
-                Ok(None)
+                let detail = format!("{e:#}");
+                tracing::warn!(%digest, detail, "an artifact is refused");
+                Ok(Mapped::No(detail))
             }
         }
     }

@@ -1,0 +1,13 @@
+//! The sandbox with real guests: what each does, and what the flow is told.
+#![allow(
+    clippy::disallowed_methods,
+    reason = "tests read the clock; the rule is for the runtime"
+)]
+
+mod artifacts;
+mod behaviours;
+mod harness;
+mod polling;
+mod uploads;
+mod wasi;
+mod wat_guest;
