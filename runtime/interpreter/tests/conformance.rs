@@ -31,9 +31,8 @@ fn conformance() {
         let case: Value = serde_json::from_str(&text).expect("a case in JSON");
         let category = case["category"].as_str().unwrap_or("?").to_owned();
         let row = table.entry(category).or_default();
-        if let Some(reason) = out_of_scope(&case) {
+        if out_of_scope(&case) {
             row.2 += 1;
-            let _ = reason;
             continue;
         }
         match run_case(&case) {
@@ -48,15 +47,25 @@ fn conformance() {
     for failure in &failures {
         println!("FAILED {failure}");
     }
-    println!("{:<22} {:>6} {:>6} {:>12}", "category", "passed", "failed", "out of scope");
+    println!(
+        "{:<22} {:>6} {:>6} {:>12}",
+        "category", "passed", "failed", "out of scope"
+    );
     let mut passed = 0;
     for (category, (pass, fail, out)) in &table {
         println!("{category:<22} {pass:>6} {fail:>6} {out:>12}");
         passed += pass;
     }
     println!("{passed} passed, {} failed", failures.len());
-    assert!(passed >= PASSES_MIN, "{passed} cases hold, {PASSES_MIN} did before");
-    assert!(failures.is_empty(), "{} cases in scope do not hold", failures.len());
+    assert!(
+        passed >= PASSES_MIN,
+        "{passed} cases hold, {PASSES_MIN} did before"
+    );
+    assert!(
+        failures.is_empty(),
+        "{} cases in scope do not hold",
+        failures.len()
+    );
 }
 
 fn corpus() -> Option<PathBuf> {
@@ -69,7 +78,11 @@ fn corpus() -> Option<PathBuf> {
 fn cases(root: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for category in std::fs::read_dir(root).expect("the corpus").flatten() {
-        for case in std::fs::read_dir(category.path()).into_iter().flatten().flatten() {
+        for case in std::fs::read_dir(category.path())
+            .into_iter()
+            .flatten()
+            .flatten()
+        {
             if case.path().extension().is_some_and(|e| e == "json") {
                 found.push(case.path());
             }
@@ -79,39 +92,43 @@ fn cases(root: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// Why a case is not this business.
-fn out_of_scope(case: &Value) -> Option<&'static str> {
+/// Whether a case needs what this engine does not do yet: JSONata, variables, distributed
+/// Map and service integrations, or another service's interface.
+fn out_of_scope(case: &Value) -> bool {
+    const LATER: [&str; 8] = [
+        "JSONata",
+        "{%",
+        "\"Assign\"",
+        "DISTRIBUTED",
+        "ItemReader",
+        "ItemBatcher",
+        "Tolerated",
+        "arn:aws:states:::",
+    ];
     let definition = case["definition"].to_string();
-    let category = case["category"].as_str().unwrap_or("");
-    if definition.contains("JSONata") || definition.contains("{%") {
-        return Some("JSONata");
-    }
-    if definition.contains("\"Assign\"") {
-        return Some("variables");
-    }
-    if ["DISTRIBUTED", "ItemReader", "ItemBatcher", "Tolerated"].iter().any(|w| definition.contains(w)) {
-        return Some("distributed Map");
-    }
-    if definition.contains("arn:aws:states:::") {
-        return Some("service integrations");
-    }
-    if category == "sfn_api_logs" || category == "sfn_api_versioning" {
-        return Some("another service's interface");
-    }
-    None
+    let elsewhere = ["sfn_api_logs", "sfn_api_versioning"];
+    LATER.iter().any(|word| definition.contains(word))
+        || elsewhere
+            .iter()
+            .any(|category| case["category"] == *category)
 }
 
 fn run_case(case: &Value) -> Result<(), String> {
     let definition = case["definition"].to_string();
     let checked = compile(&definition, &AnyModule);
     let wildcards = Wildcards::of(case);
-    if case["kind"].as_str().is_some_and(|kind| kind.ends_with("error")) {
+    if case["kind"]
+        .as_str()
+        .is_some_and(|kind| kind.ends_with("error"))
+    {
         return match checked.program {
             Some(_) => Err("a definition that Step Functions refuses was taken".into()),
             None => Ok(()),
         };
     }
-    let program = checked.program.ok_or_else(|| format!("{:?}", checked.diagnostics))?;
+    let program = checked
+        .program
+        .ok_or_else(|| format!("{:?}", checked.diagnostics))?;
     let behaviours = &case["task_behaviour"];
     let run = execute(&program, &case["input"], behaviours)?;
     let expected = &case["expected"];
@@ -122,7 +139,10 @@ fn run_case(case: &Value) -> Result<(), String> {
         Outcome::Aborted(failure) => ("ABORTED", None, Some(failure)),
     };
     if expected["status"] != status {
-        return Err(format!("status {status} {failure:?}, not {}", expected["status"]));
+        return Err(format!(
+            "status {status} {failure:?}, not {}",
+            expected["status"]
+        ));
     }
     if let Some(output) = output
         && !wildcards.same(&expected["output"], &output)
@@ -139,7 +159,11 @@ fn run_case(case: &Value) -> Result<(), String> {
             return Err(format!("{failure:?}, not {error} {cause}"));
         }
     }
-    let rendered: Vec<Value> = run.history.iter().map(|(at, event)| event.render(*at)).collect();
+    let rendered: Vec<Value> = run
+        .history
+        .iter()
+        .map(|(at, event)| event.render(*at))
+        .collect();
     compare_types(case, &rendered)?;
     compare_history(case, &rendered, &wildcards)
 }
@@ -166,7 +190,9 @@ fn compare_history(case: &Value, ours: &[Value], wildcards: &Wildcards) -> Resul
     let mut expected: Vec<&Value> = expected.iter().collect();
     expected.sort_by_key(|e| e["id"].as_u64().unwrap_or(0));
     for (theirs, ours) in expected.iter().zip(ours) {
-        let Some(members) = theirs.as_object() else { continue };
+        let Some(members) = theirs.as_object() else {
+            continue;
+        };
         for (key, value) in members {
             if key == "timestamp" {
                 continue;
@@ -174,7 +200,10 @@ fn compare_history(case: &Value, ours: &[Value], wildcards: &Wildcards) -> Resul
             let value = without_foreign(value);
             let found = without_foreign(ours.get(key).unwrap_or(&Value::Null));
             if !wildcards.same(&value, &found) {
-                return Err(format!("event {}: {key} is {found}, not {value}", ours["id"]));
+                return Err(format!(
+                    "event {}: {key} is {found}, not {value}",
+                    ours["id"]
+                ));
             }
         }
     }
@@ -196,7 +225,10 @@ struct Wildcards(Vec<String>);
 impl Wildcards {
     fn of(case: &Value) -> Wildcards {
         let listed = case["wildcards"].as_array().into_iter().flatten();
-        let mut all: Vec<String> = listed.filter_map(Value::as_str).map(str::to_owned).collect();
+        let mut all: Vec<String> = listed
+            .filter_map(Value::as_str)
+            .map(str::to_owned)
+            .collect();
         all.extend(["snf_role_arn", "timestamp", "datetime"].map(str::to_owned));
         Wildcards(all)
     }
@@ -221,7 +253,8 @@ impl Wildcards {
                 // Recordings from before redrives lack their count.
                 let newer = b.contains_key("RedriveCount") && !a.contains_key("RedriveCount");
                 a.len() + usize::from(newer) == b.len()
-                    && a.iter().all(|(k, v)| b.get(k).is_some_and(|w| self.same(v, w)))
+                    && a.iter()
+                        .all(|(k, v)| b.get(k).is_some_and(|w| self.same(v, w)))
             }
             // The corpus parsed some of the payloads that the history holds as text.
             (Value::Object(_) | Value::Array(_), Value::String(text)) => {
@@ -250,7 +283,10 @@ fn execute(program: &Program, input: &Value, behaviours: &Value) -> Result<Run, 
     let mut pending: BTreeMap<(Timestamp, EntryId, u32), Result<Data, Failure>> = BTreeMap::new();
     let name = "0a1b2c3d-0000-4000-8000-000000000000";
     let mut event = Event::Started {
-        flow: FlowRef { name: "flow-under-test".into(), version: 1 },
+        flow: FlowRef {
+            name: "flow-under-test".into(),
+            version: 1,
+        },
         name: name.into(),
         input: Data::from_value(input.clone()),
         seed: [3; 16],
@@ -261,13 +297,20 @@ fn execute(program: &Program, input: &Value, behaviours: &Value) -> Result<Run, 
         state = codec::decode_state(&bytes, &no_blob).map_err(|e| e.to_string())?;
         let mut again = Vec::new();
         outstanding(program, &state, &mut again);
-        let asked = again.iter().filter(|c| matches!(c, Command::Run(_))).count();
+        let asked = again
+            .iter()
+            .filter(|c| matches!(c, Command::Run(_)))
+            .count();
         let ended = usize::from(matches!(event, Event::StepEnded { .. }));
         if asked != pending.len() + ended {
-            return Err(format!("{asked} steps outstanding, {} under way", pending.len()));
+            return Err(format!(
+                "{asked} steps outstanding, {} under way",
+                pending.len()
+            ));
         }
         let mut out = Vec::new();
-        step(program, &mut state, &event, now, &mut history, &mut out).map_err(|e| e.to_string())?;
+        step(program, &mut state, &event, now, &mut history, &mut out)
+            .map_err(|e| e.to_string())?;
         let mut next = None;
         for command in out {
             match command {
@@ -307,7 +350,12 @@ fn next_event(
                 return Err("no step".into());
             };
             *now = at.max(*now);
-            Ok(Event::StepEnded { entry, attempt, result, spent: Spent::default() })
+            Ok(Event::StepEnded {
+                entry,
+                attempt,
+                result,
+                spent: Spent::default(),
+            })
         }
     }
 }

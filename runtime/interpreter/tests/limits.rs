@@ -5,13 +5,13 @@ use std::collections::VecDeque;
 use serde_json::{Value, json};
 use stepwell_flow::{AnyModule, Program, compile};
 use stepwell_interpreter::{Command, Event, NoHistory, Outcome, State, codec, step};
-use stepwell_types::{
-    Data, EntryId, ExecutionId, Failure, FlowRef, ShardId, Spent, Timestamp,
-};
+use stepwell_types::{Data, EntryId, ExecutionId, Failure, FlowRef, ShardId, Spent, Timestamp};
 
 fn program(definition: &Value) -> Program {
     let checked = compile(&definition.to_string(), &AnyModule);
-    checked.program.unwrap_or_else(|| panic!("{:#?}", checked.diagnostics))
+    checked
+        .program
+        .unwrap_or_else(|| panic!("{:#?}", checked.diagnostics))
 }
 
 struct Ran {
@@ -28,7 +28,15 @@ fn run(program: &Program, input: Value) -> Ran {
     let (mut turns, mut most_commands, mut most_bytes) = (0, 0, 0);
     while let Some(event) = queue.pop_front() {
         let mut out = Vec::new();
-        step(program, &mut state, &event, Timestamp(0), &mut NoHistory, &mut out).expect("taken");
+        step(
+            program,
+            &mut state,
+            &event,
+            Timestamp(0),
+            &mut NoHistory,
+            &mut out,
+        )
+        .expect("taken");
         turns += 1;
         most_commands = most_commands.max(out.len());
         most_bytes = most_bytes.max(state.size_hint_bytes());
@@ -43,12 +51,20 @@ fn run(program: &Program, input: Value) -> Ran {
             Command::Abort { .. } | Command::Finish(_) => None,
         }));
     }
-    Ran { state, turns, most_commands, most_bytes }
+    Ran {
+        state,
+        turns,
+        most_commands,
+        most_bytes,
+    }
 }
 
 fn started(input: Value) -> Event {
     Event::Started {
-        flow: FlowRef { name: "flow".into(), version: 1 },
+        flow: FlowRef {
+            name: "flow".into(),
+            version: 1,
+        },
         name: "run".into(),
         input: Data::from_value(input),
         seed: [1; 16],
@@ -95,7 +111,15 @@ fn a_loop_with_steps_in_it_may_go_on() {
     let mut event = started(json!({"go": true, "one": [1]}));
     for _ in 0..50_000 {
         let mut out = Vec::new();
-        step(&program, &mut state, &event, Timestamp(0), &mut NoHistory, &mut out).expect("taken");
+        step(
+            &program,
+            &mut state,
+            &event,
+            Timestamp(0),
+            &mut NoHistory,
+            &mut out,
+        )
+        .expect("taken");
         let Some(Command::Run(run)) = out.pop() else {
             panic!("{out:?} {:?}", state.outcome());
         };
@@ -107,7 +131,11 @@ fn a_loop_with_steps_in_it_may_go_on() {
         };
     }
     assert!(state.transitions() > 100_000);
-    assert!(state.size_hint_bytes() < 2_000, "{}", state.size_hint_bytes());
+    assert!(
+        state.size_hint_bytes() < 2_000,
+        "{}",
+        state.size_hint_bytes()
+    );
 }
 
 #[test]
@@ -121,11 +149,27 @@ fn data_cannot_grow_without_end() {
     };
     let text = "x".repeat(1 << 16);
     let error = "States.DataLimitExceeded";
-    check_error(&looping(json!({"a.$": "$", "b.$": "$"})), json!(text), error);
+    check_error(
+        &looping(json!({"a.$": "$", "b.$": "$"})),
+        json!(text),
+        error,
+    );
     check_error(&looping(json!({"a.$": "$"})), json!(1), error);
-    check_error(&looping(json!({"a.$": "States.Array($.a, $.a)"})), json!({"a": text}), error);
-    check_error(&looping(json!({"a.$": "States.Format('{}{}{}', $.a, $.a, $.a)"})), json!({"a": text}), error);
-    check_error(&looping(json!({"a.$": "States.JsonToString($)"})), json!({"a": "\""}), error);
+    check_error(
+        &looping(json!({"a.$": "States.Array($.a, $.a)"})),
+        json!({"a": text}),
+        error,
+    );
+    check_error(
+        &looping(json!({"a.$": "States.Format('{}{}{}', $.a, $.a, $.a)"})),
+        json!({"a": text}),
+        error,
+    );
+    check_error(
+        &looping(json!({"a.$": "States.JsonToString($)"})),
+        json!({"a": "\""}),
+        error,
+    );
 }
 
 #[test]
@@ -150,10 +194,18 @@ fn map(kind: Value) -> Value {
 #[test]
 fn a_large_map_is_linear() {
     let items: Vec<u32> = (0..100_000).collect();
-    let ran = run(&program(&map(json!({"Type": "Pass", "End": true}))), json!(items));
+    let ran = run(
+        &program(&map(json!({"Type": "Pass", "End": true}))),
+        json!(items),
+    );
     assert_eq!(ran.state.transitions(), 100_001);
     assert_eq!(ran.turns, 101);
-    let ran = run(&program(&map(json!({"Type": "Task", "Resource": "wasm:t", "End": true}))), json!(items));
+    let ran = run(
+        &program(&map(
+            json!({"Type": "Task", "Resource": "wasm:t", "End": true}),
+        )),
+        json!(items),
+    );
     assert_eq!(ran.state.transitions(), 100_001);
     assert_eq!(ran.turns, 100_001);
     assert_eq!(ran.most_commands, 40, "the window");
@@ -167,20 +219,33 @@ fn a_large_map_is_linear() {
 
 #[test]
 fn a_cut_turn_takes_other_events_and_goes_on_once() {
-    let program = program(&json!({"StartAt": "P", "States": {"P": {"Type": "Parallel", "End": true, "Branches": [
+    let program = program(
+        &json!({"StartAt": "P", "States": {"P": {"Type": "Parallel", "End": true, "Branches": [
         {"StartAt": "A", "States": {"A": {"Type": "Task", "Resource": "wasm:a", "End": true}}},
         {"StartAt": "L", "States": {"L": {"Type": "Choice", "Choices": [{"Variable": "$.no", "IsPresent": true, "Next": "K"}], "Default": "L"}, "K": {"Type": "Succeed"}}},
-    ], "Catch": [{"ErrorEquals": ["Boom"], "Next": "Z"}]}, "Z": {"Type": "Succeed"}}}));
+    ], "Catch": [{"ErrorEquals": ["Boom"], "Next": "Z"}]}, "Z": {"Type": "Succeed"}}}),
+    );
     let mut state = State::new(ExecutionId::new(Timestamp(0), ShardId(1), 1));
     let mut play = |event: &Event| {
         let bytes = codec::encode_state(&state, &mut |_| None);
         state = codec::decode_state(&bytes, &|_| Err("none".into())).expect("sound");
         let mut out = Vec::new();
-        step(&program, &mut state, event, Timestamp(0), &mut NoHistory, &mut out).expect("taken");
+        step(
+            &program,
+            &mut state,
+            event,
+            Timestamp(0),
+            &mut NoHistory,
+            &mut out,
+        )
+        .expect("taken");
         (out, state.cut())
     };
     let (out, cut) = play(&started(json!({})));
-    assert!(matches!(out.as_slice(), [Command::Run(_), Command::Continue]) && cut, "{out:?}");
+    assert!(
+        matches!(out.as_slice(), [Command::Run(_), Command::Continue]) && cut,
+        "{out:?}"
+    );
     let boom = Event::StepEnded {
         entry: EntryId(2),
         attempt: 0,
@@ -190,7 +255,10 @@ fn a_cut_turn_takes_other_events_and_goes_on_once() {
     let (out, cut) = play(&boom);
     assert!(out.is_empty() && cut, "the turn is another's: {out:?}");
     let (out, cut) = play(&Event::Continued);
-    assert!(matches!(out.as_slice(), [Command::Finish(Outcome::Succeeded(_))]) && !cut, "{out:?}");
+    assert!(
+        matches!(out.as_slice(), [Command::Finish(Outcome::Succeeded(_))]) && !cut,
+        "{out:?}"
+    );
 }
 
 #[test]
@@ -199,15 +267,26 @@ fn transitions_are_counted_as_documented() {
     let branch = || json!({"StartAt": "T", "States": {"T": task()}});
     let renamed = |name: &str| json!({"StartAt": name, "States": {name: task()}});
     for (definition, input, transitions) in [
-        (json!({"StartAt": "P", "States": {"P": {"Type": "Parallel", "End": true,
-            "Branches": [renamed("A"), renamed("B"), renamed("C")]}}}), json!({}), 4),
-        (json!({"StartAt": "M", "States": {"M": {"Type": "Map", "End": true, "ItemProcessor": branch()}}}),
-            json!([1, 2, 3, 4]), 5),
-        (json!({"StartAt": "C", "States": {
+        (
+            json!({"StartAt": "P", "States": {"P": {"Type": "Parallel", "End": true,
+            "Branches": [renamed("A"), renamed("B"), renamed("C")]}}}),
+            json!({}),
+            4,
+        ),
+        (
+            json!({"StartAt": "M", "States": {"M": {"Type": "Map", "End": true, "ItemProcessor": branch()}}}),
+            json!([1, 2, 3, 4]),
+            5,
+        ),
+        (
+            json!({"StartAt": "C", "States": {
             "C": {"Type": "Choice", "Choices": [
                 {"Variable": "$", "NumericEquals": 1, "Next": "X"},
                 {"Variable": "$", "NumericEquals": 2, "Next": "Y"}], "Default": "Z"},
-            "X": task(), "Y": task(), "Z": task()}}), json!(2), 2),
+            "X": task(), "Y": task(), "Z": task()}}),
+            json!(2),
+            2,
+        ),
     ] {
         let ran = run(&program(&definition), input);
         assert!(matches!(ran.state.outcome(), Some(Outcome::Succeeded(_))));

@@ -5,9 +5,7 @@ use serde_json::{Map, Value, json};
 use stepwell_flow::{AnyModule, compile};
 use stepwell_interpreter::codec::{self, Logged, Record, Row};
 use stepwell_interpreter::{Event, NoHistory, State, Timer, step};
-use stepwell_types::{
-    Data, EntryId, ExecutionId, Failure, FlowRef, ShardId, Spent, Timestamp,
-};
+use stepwell_types::{Data, EntryId, ExecutionId, Failure, FlowRef, ShardId, Spent, Timestamp};
 
 /// A value in whose paths the flows below find something, or not.
 fn value() -> impl Strategy<Value = Value> {
@@ -28,7 +26,16 @@ fn value() -> impl Strategy<Value = Value> {
 }
 
 fn path() -> impl Strategy<Value = &'static str> {
-    prop::sample::select(vec!["$", "$.a", "$.a.b", "$.b[0]", "$.a[*]", "$..c", "$$.Execution.Input.a", "$$.Map.Item.Value"])
+    prop::sample::select(vec![
+        "$",
+        "$.a",
+        "$.a.b",
+        "$.b[0]",
+        "$.a[*]",
+        "$..c",
+        "$$.Execution.Input.a",
+        "$$.Map.Item.Value",
+    ])
 }
 
 fn expression() -> impl Strategy<Value = String> {
@@ -47,9 +54,14 @@ fn expression() -> impl Strategy<Value = String> {
 
 /// One state without its name and its way on.
 fn state(depth: u32) -> BoxedStrategy<Value> {
-    let data = (prop::option::of(path()), prop::option::of(path()), prop::option::of(expression())).prop_map(
-        |(input, output, parameter)| (input, output, parameter.map(|p| json!({"a.$": p, "k": 1}))),
-    );
+    let data = (
+        prop::option::of(path()),
+        prop::option::of(path()),
+        prop::option::of(expression()),
+    )
+        .prop_map(|(input, output, parameter)| {
+            (input, output, parameter.map(|p| json!({"a.$": p, "k": 1})))
+        });
     let handled = json!({
         "Retry": [{"ErrorEquals": ["Boom"], "MaxAttempts": 2, "JitterStrategy": "FULL"}],
         "Catch": [{"ErrorEquals": ["States.ALL"], "Next": "@last", "ResultPath": "$.a"}],
@@ -90,7 +102,13 @@ fn state(depth: u32) -> BoxedStrategy<Value> {
                     map.extend(parameters.map(|p| ("Parameters".into(), p)));
                 }
                 if works && handle {
-                    map.extend(handled.as_object().into_iter().flatten().map(|(k, v)| (k.clone(), v.clone())));
+                    map.extend(
+                        handled
+                            .as_object()
+                            .into_iter()
+                            .flatten()
+                            .map(|(k, v)| (k.clone(), v.clone())),
+                    );
                 }
             }
             kind
@@ -99,22 +117,33 @@ fn state(depth: u32) -> BoxedStrategy<Value> {
 }
 
 fn graph(depth: u32) -> BoxedStrategy<Value> {
-    prop::collection::vec(state(depth), 1..4).prop_map(|states| json!(states)).boxed()
+    prop::collection::vec(state(depth), 1..4)
+        .prop_map(|states| json!(states))
+        .boxed()
 }
 
 /// Turns lists of states into graphs with names that are unique in the flow.
 fn named(states: &Value, counter: &mut u32) -> Value {
     let states = states.as_array().cloned().unwrap_or_default();
     let first = *counter;
-    let names: Vec<String> = (0..states.len()).map(|i| format!("S{}", first + i as u32)).collect();
+    let names: Vec<String> = (0..states.len())
+        .map(|i| format!("S{}", first + i as u32))
+        .collect();
     *counter += states.len() as u32;
     let mut out = Map::new();
     for (i, mut state) in states.into_iter().enumerate() {
         let kind = state["Type"].as_str().unwrap_or_default().to_owned();
         for field in ["Branches", "ItemProcessor"] {
-            let Some(nested) = state.get_mut(field) else { continue };
+            let Some(nested) = state.get_mut(field) else {
+                continue;
+            };
             *nested = if field == "Branches" {
-                nested.as_array().into_iter().flatten().map(|b| named(b, counter)).collect()
+                nested
+                    .as_array()
+                    .into_iter()
+                    .flatten()
+                    .map(|b| named(b, counter))
+                    .collect()
             } else {
                 named(nested, counter)
             };
@@ -136,9 +165,11 @@ fn substitute(value: &Value, first: &str, last: &str) -> Value {
         Value::String(s) if s == "@first" => json!(first),
         Value::String(s) if s == "@last" => json!(last),
         Value::Array(items) => items.iter().map(|v| substitute(v, first, last)).collect(),
-        Value::Object(map) => {
-            map.iter().map(|(k, v)| (k.clone(), substitute(v, first, last))).collect::<Map<_, _>>().into()
-        }
+        Value::Object(map) => map
+            .iter()
+            .map(|(k, v)| (k.clone(), substitute(v, first, last)))
+            .collect::<Map<_, _>>()
+            .into(),
         other => other.clone(),
     }
 }
@@ -171,7 +202,10 @@ fn play(graph: &Value, input: Value, events: &[(Event, bool, u64)]) -> (State, V
     let mut log = Row::new();
     let mut now = Timestamp(0);
     let start = Event::Started {
-        flow: FlowRef { name: "f".into(), version: 1 },
+        flow: FlowRef {
+            name: "f".into(),
+            version: 1,
+        },
         name: "n".into(),
         input: Data::from_value(input),
         seed: [9; 16],
@@ -190,14 +224,26 @@ fn play(graph: &Value, input: Value, events: &[(Event, bool, u64)]) -> (State, V
             let (mut ours, mut theirs) = (Vec::new(), Vec::new());
             let mut history = Vec::new();
             step(&program, &mut state, &event, now, &mut history, &mut ours).expect("taken");
-            step(&program, &mut twin, &event, now, &mut NoHistory, &mut theirs).expect("taken");
+            step(
+                &program,
+                &mut twin,
+                &event,
+                now,
+                &mut NoHistory,
+                &mut theirs,
+            )
+            .expect("taken");
             assert_eq!(ours, theirs);
             assert_eq!(state.next_timer(), twin.next_timer());
             assert_eq!(state.active_steps(), twin.active_steps());
             for (at, event) in &history {
                 assert!(event.render(*at)["type"].is_string());
             }
-            let record = Record { at: now, event, commands: codec::digest(&ours) };
+            let record = Record {
+                at: now,
+                event,
+                commands: codec::digest(&ours),
+            };
             log.append(&Logged::Event(record), &mut |_| None);
         }
     }

@@ -13,20 +13,25 @@ use stepwell_interpreter::codec::{self, Logged, Record, Row};
 use stepwell_interpreter::{
     Command, Event, HistoryEvent, NoHistory, Outcome, State, Timer, outstanding, step,
 };
-use stepwell_types::{
-    Data, EntryId, ExecutionId, Failure, FlowRef, ShardId, Spent, Timestamp,
-};
+use stepwell_types::{Data, EntryId, ExecutionId, Failure, FlowRef, ShardId, Spent, Timestamp};
 
 #[track_caller]
 fn check(name: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/runs/{name}.run"));
     let script = std::fs::read_to_string(&path).expect("a script of this name");
-    let (definition, steps) = script.split_once("\n---\n").expect("a definition, ---, and events");
+    let (definition, steps) = script
+        .split_once("\n---\n")
+        .expect("a definition, ---, and events");
     let checked = compile(definition, &AnyModule);
-    let program = checked.program.unwrap_or_else(|| panic!("{:#?}", checked.diagnostics));
+    let program = checked
+        .program
+        .unwrap_or_else(|| panic!("{:#?}", checked.diagnostics));
     let mut player = Player::new(&program);
     let mut out = format!("{definition}\n---\n");
-    for line in steps.lines().filter(|line| line.starts_with('>') || line.starts_with("//")) {
+    for line in steps
+        .lines()
+        .filter(|line| line.starts_with('>') || line.starts_with("//"))
+    {
         writeln!(out, "{line}").expect("memory");
         if let Some(line) = line.strip_prefix("> ") {
             player.play(line, &mut out);
@@ -139,11 +144,25 @@ impl<'p> Player<'p> {
     fn play(&mut self, line: &str, out: &mut String) {
         let (now, event) = self.parse(line);
         let mut commands = Vec::new();
-        step(self.program, &mut self.state, &event, now, &mut self.history, &mut commands)
-            .expect("the event is taken");
+        step(
+            self.program,
+            &mut self.state,
+            &event,
+            now,
+            &mut self.history,
+            &mut commands,
+        )
+        .expect("the event is taken");
         self.play_twin(&event, now, &commands);
         for (_, event) in self.history.get(self.seen..).unwrap_or_default() {
-            writeln!(out, "  # {} <- {} {}", event.id, event.previous, about(event)).expect("memory");
+            writeln!(
+                out,
+                "  # {} <- {} {}",
+                event.id,
+                event.previous,
+                about(event)
+            )
+            .expect("memory");
         }
         self.seen = self.history.len();
         for command in &commands {
@@ -156,7 +175,11 @@ impl<'p> Player<'p> {
             writeln!(out, "  = {} transitions", self.state.transitions()).expect("memory");
         }
         self.log.append(
-            &Logged::Event(Record { at: now, event, commands: codec::digest(&commands) }),
+            &Logged::Event(Record {
+                at: now,
+                event,
+                commands: codec::digest(&commands),
+            }),
             &mut |_| None,
         );
     }
@@ -169,8 +192,15 @@ impl<'p> Player<'p> {
         // Payloads that are equal but were not shared stay apart, so both sizes agree.
         assert_eq!(bytes, again, "decoding and encoding is the identity");
         let mut commands = Vec::new();
-        step(self.program, &mut self.twin, event, now, &mut NoHistory, &mut commands)
-            .expect("the twin takes it");
+        step(
+            self.program,
+            &mut self.twin,
+            event,
+            now,
+            &mut NoHistory,
+            &mut commands,
+        )
+        .expect("the twin takes it");
         assert_eq!(commands, expected, "a checkpoint changes nothing");
         assert_eq!(self.twin.next_timer(), self.state.next_timer());
         assert_eq!(self.twin.active_steps(), self.state.active_steps());
@@ -185,11 +215,25 @@ impl<'p> Player<'p> {
         let row = self.log.take();
         let mut state = State::new(self.state.execution());
         for logged in codec::decode(&row, &no_blobs).expect("a sound row") {
-            let Logged::Event(record) = logged else { panic!("only events were logged") };
+            let Logged::Event(record) = logged else {
+                panic!("only events were logged")
+            };
             let mut commands = Vec::new();
-            step(self.program, &mut state, &record.event, record.at, &mut NoHistory, &mut commands)
-                .expect("replay takes it");
-            assert_eq!(codec::digest(&commands), record.commands, "{:?}", record.event);
+            step(
+                self.program,
+                &mut state,
+                &record.event,
+                record.at,
+                &mut NoHistory,
+                &mut commands,
+            )
+            .expect("replay takes it");
+            assert_eq!(
+                codec::digest(&commands),
+                record.commands,
+                "{:?}",
+                record.event
+            );
         }
         assert_eq!(state.outcome(), self.state.outcome());
         assert_eq!(state.transitions(), self.state.transitions());
@@ -201,18 +245,30 @@ impl<'p> Player<'p> {
         let (verb, rest) = rest.split_once(' ').unwrap_or((rest, ""));
         let event = match verb {
             "start" => Event::Started {
-                flow: FlowRef { name: "flow".into(), version: 1 },
+                flow: FlowRef {
+                    name: "flow".into(),
+                    version: 1,
+                },
                 name: "run".into(),
                 input: Data::parse(rest).expect("JSON"),
                 seed: *b"0123456789abcdef",
             },
             "step" => {
                 let (entry, attempt, result) = answer(rest);
-                Event::StepEnded { entry, attempt, result, spent: Spent::default() }
+                Event::StepEnded {
+                    entry,
+                    attempt,
+                    result,
+                    spent: Spent::default(),
+                }
             }
             "token" => {
                 let (entry, attempt, result) = answer(rest);
-                Event::TokenEnded { entry, attempt, result }
+                Event::TokenEnded {
+                    entry,
+                    attempt,
+                    result,
+                }
             }
             "heartbeat" => {
                 let (entry, attempt) = which(rest);
@@ -227,10 +283,17 @@ impl<'p> Player<'p> {
                     "Heartbeat" => Timer::Heartbeat,
                     other => panic!("no timer {other}"),
                 };
-                Event::TimerFired { entry: EntryId(entry.parse().expect("an entry")), timer }
+                Event::TimerFired {
+                    entry: EntryId(entry.parse().expect("an entry")),
+                    timer,
+                }
             }
-            "cancel" => Event::Cancelled { failure: Failure::new("Stopped", rest) },
-            "broken" => Event::Broken { failure: Failure::new("Stepwell.ReplayDiverged", rest) },
+            "cancel" => Event::Cancelled {
+                failure: Failure::new("Stopped", rest),
+            },
+            "broken" => Event::Broken {
+                failure: Failure::new("Stepwell.ReplayDiverged", rest),
+            },
             "continued" => Event::Continued,
             other => panic!("no event {other}"),
         };
@@ -256,7 +319,10 @@ fn answer(text: &str) -> (EntryId, u32, Result<Data, Failure>) {
 
 fn which(text: &str) -> (EntryId, u32) {
     let (entry, attempt) = text.split_once('.').expect("entry.attempt");
-    (EntryId(entry.parse().expect("an entry")), attempt.parse().expect("an attempt"))
+    (
+        EntryId(entry.parse().expect("an entry")),
+        attempt.parse().expect("an attempt"),
+    )
 }
 
 fn no_blobs(digest: &stepwell_types::Digest) -> Result<Data, String> {
@@ -270,7 +336,9 @@ fn about(event: &HistoryEvent) -> String {
     for (_, details) in details.filter(|(key, _)| key.ends_with("EventDetails")) {
         for (key, value) in details.as_object().into_iter().flatten() {
             if !key.ends_with("Details") && key != "roleArn" && key != "region" {
-                let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+                let text = value
+                    .as_str()
+                    .map_or_else(|| value.to_string(), str::to_owned);
                 write!(out, " {key}={text}").expect("memory");
             }
         }
@@ -281,18 +349,31 @@ fn about(event: &HistoryEvent) -> String {
 fn print(command: &Command) -> String {
     match command {
         Command::Run(run) => {
-            let deadline = run.deadline.map_or(String::new(), |at| format!(" by {}", at.0));
-            let token = if run.token.is_some() { " with a token" } else { "" };
+            let deadline = run
+                .deadline
+                .map_or(String::new(), |at| format!(" by {}", at.0));
+            let token = if run.token.is_some() {
+                " with a token"
+            } else {
+                ""
+            };
             format!(
                 "run {} {}.{} {}{deadline}{token}",
-                run.state, run.entry.0, run.attempt, run.input.text()
+                run.state,
+                run.entry.0,
+                run.attempt,
+                run.input.text()
             )
         }
         Command::Abort { entry, attempt } => format!("abort {}.{attempt}", entry.0),
         Command::Continue => "continue".into(),
-        Command::Finish(Outcome::Succeeded(output)) => format!("finish SUCCEEDED {}", output.text()),
+        Command::Finish(Outcome::Succeeded(output)) => {
+            format!("finish SUCCEEDED {}", output.text())
+        }
         Command::Finish(Outcome::Failed(f)) => format!("finish FAILED {}: {}", f.error, f.cause),
-        Command::Finish(Outcome::TimedOut(f)) => format!("finish TIMED_OUT {}: {}", f.error, f.cause),
+        Command::Finish(Outcome::TimedOut(f)) => {
+            format!("finish TIMED_OUT {}: {}", f.error, f.cause)
+        }
         Command::Finish(Outcome::Aborted(f)) => format!("finish ABORTED {}: {}", f.error, f.cause),
     }
 }
