@@ -1,0 +1,222 @@
+//! The raw cost of one step: through the sandbox, beside a bare wasmtime loop.
+//!
+//! Both get the same guest and input; each call checks that the answer is right.
+//! Refuses to reuse an instance: that is the promise that costs.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::Barrier;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use stepwell_host_api::wasi::Grants;
+use stepwell_sandbox::{Clock, CompileLimits, Limits, Options, Pool, Sandbox};
+use stepwell_types::{Data, EntryId, ExecutionId, ShardId, StepRequest, StepTarget, Timestamp};
+
+use crate::Scale;
+use crate::bare::{Bare, drive};
+use crate::measure::{median, real, thread_cpu};
+use crate::report::Report;
+
+/// What every step gets: 200 bytes of JSON, printed as the guest prints it.
+pub const INPUT: &str = r#"{"order":"A-1007","customer":{"id":41772,"name":"Maria Schmidt","tier":"gold"},"lines":[{"sku":"kb-12","quantity":2,"price":49.9},{"sku":"m-7","quantity":1,"price":19.5}],"paid":true,"note":"leave it"}"#;
+
+/// The guest that parses and prints JSON.
+pub fn guest() -> Result<PathBuf> {
+    xtask::guests::component("tests/programs", "json-step")
+}
+
+/// A loop of steps on some threads.
+pub trait Steps: Sync {
+    /// One step in a fresh instance; the answer's length.
+    fn one(&self) -> Result<usize>;
+}
+
+impl Steps for Bare {
+    fn one(&self) -> Result<usize> {
+        Ok(self.call(INPUT)?.len())
+    }
+}
+
+/// What a loop gave.
+#[derive(Debug, Clone, Copy)]
+pub struct Pace {
+    /// Steps a second, over all threads.
+    pub rate: f64,
+    /// Processor time of one step in microseconds: steadier than the rate when
+    /// other programs want the processor too.
+    pub cpu_us: f64,
+}
+
+/// Runs steps on `threads` threads at once.
+///
+/// # Errors
+/// A step failed, or answered wrongly.
+pub fn pace(steps: &dyn Steps, threads: usize, window: Duration) -> Result<Pace> {
+    let barrier = Barrier::new(threads);
+    let worker = || -> Result<(u64, f64, Duration)> {
+        steps.one()?;
+        barrier.wait();
+        let (began, cpu) = (Instant::now(), thread_cpu()?);
+        let mut done = 0_u64;
+        while began.elapsed() < window {
+            for _ in 0..32 {
+                ensure!(steps.one()? == INPUT.len(), "the guest's answer is wrong");
+            }
+            done += 32;
+        }
+        let cpu = thread_cpu()?.saturating_sub(cpu);
+        Ok((done, began.elapsed().as_secs_f64(), cpu))
+    };
+    std::thread::scope(|scope| {
+        let running: Vec<_> = (0..threads).map(|_| scope.spawn(worker)).collect();
+        let (mut rate, mut all, mut cpu_s) = (0.0, 0, 0.0);
+        for thread in running {
+            let (done, seconds, cpu) = thread.join().ok().context("a thread panicked")??;
+            rate += real(done) / seconds;
+            all += done;
+            cpu_s += cpu.as_secs_f64();
+        }
+        Ok(Pace {
+            rate,
+            cpu_us: cpu_s * 1e6 / real(all),
+        })
+    })
+}
+
+/// Measures and reports.
+///
+/// # Errors
+/// As [`pace`], or the guest cannot be built.
+pub fn measure(scale: &Scale, report: &mut Report) -> Result<()> {
+    report.section(
+        "step",
+        "(a) one step: fresh instance, call, fuel on (JSON in, JSON out, 200 bytes)",
+    );
+    let wasm = guest()?;
+    let bare = Bare::open(&wasm)?;
+    let boxed = Boxed::open(&wasm)?;
+    let window = Duration::from_secs_f64(scale.window_s / 3.0);
+    let rounds = scale.rounds * 2 + 1;
+    for threads in [1, 2] {
+        let mut pairs = Vec::new();
+        for _ in 0..rounds {
+            pairs.push((
+                pace(&bare, threads, window)?,
+                pace(&boxed, threads, window)?,
+            ));
+        }
+        tell(threads, &pairs, report);
+    }
+    Ok(())
+}
+
+/// Prints the medians of what was measured in pairs, bare and boxed.
+fn tell(threads: usize, pairs: &[(Pace, Pace)], report: &mut Report) {
+    let of = |figure: &dyn Fn(&(Pace, Pace)) -> f64| {
+        median(&pairs.iter().map(figure).collect::<Vec<_>>())
+    };
+    let (rounds, n) = (pairs.len(), threads);
+    let (rate, cpu) = (of(&|p| p.0.rate), of(&|p| p.0.cpu_us));
+    let line = format!(
+        "bare loop, {n} thread(s): {rate:.0} steps/s, {cpu:.2} us of processor time a step"
+    );
+    report.add(&format!("bare_{n}_steps_s"), rate, &line);
+    report.keep(&format!("bare_{n}_cpu_us"), cpu);
+    let (rate, cpu) = (of(&|p| p.1.rate), of(&|p| p.1.cpu_us));
+    let line = format!(
+        "sandbox,   {n} thread(s): {rate:.0} steps/s, {cpu:.2} us of processor time a step"
+    );
+    report.add(&format!("sandbox_{n}_steps_s"), rate, &line);
+    report.keep(&format!("sandbox_{n}_cpu_us"), cpu);
+    let (wall, cpu) = (
+        of(&|p| p.0.rate / p.1.rate),
+        of(&|p| p.1.cpu_us / p.0.cpu_us),
+    );
+    let line = format!(
+        "beside bare, {n} thread(s): {wall:.2} times by the clock, {cpu:.2} times by processor time (goal: at most 1.2; {rounds} pairs)"
+    );
+    report.add(&format!("ratio_{n}"), wall, &line);
+    report.keep(&format!("ratio_{n}_cpu"), cpu);
+}
+
+/// The sandbox with one module, as the server holds it.
+struct Boxed {
+    sandbox: Arc<Sandbox>,
+    request: StepRequest,
+    _dir: tempfile::TempDir,
+}
+
+impl Steps for Boxed {
+    fn one(&self) -> Result<usize> {
+        let outcome = drive(self.sandbox.run(self.request.clone()));
+        ensure!(outcome.spent.fuel > 0, "no fuel was counted");
+        match outcome.result {
+            Ok(data) => Ok(data.len_bytes()),
+            Err(failure) => bail!("the step failed: {failure:?}"),
+        }
+    }
+}
+
+struct SystemClock(Instant);
+
+impl Clock for SystemClock {
+    fn now(&self) -> Timestamp {
+        let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        Timestamp(since.map_or(0, |d| i64::try_from(d.as_millis()).unwrap_or(i64::MAX)))
+    }
+    fn monotonic_us(&self) -> u64 {
+        u64::try_from(self.0.elapsed().as_micros()).unwrap_or(u64::MAX)
+    }
+}
+
+impl Boxed {
+    fn open(wasm: &std::path::Path) -> Result<Boxed> {
+        let dir = tempfile::tempdir()?;
+        let limits = Limits::default();
+        let sandbox = Sandbox::open(Options {
+            modules_dir: dir.path().to_owned(),
+            compiler: crate::compiler()?,
+            module_bytes_max: 100 << 20,
+            limits,
+            compile_limits: CompileLimits::default(),
+            pool: Pool {
+                slots: 48,
+                memory_bytes: limits.memory_bytes,
+                table_elements: limits.table_elements,
+            },
+            grants: Grants::default(),
+            clock: Arc::new(SystemClock(Instant::now())),
+        })?;
+        let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+        let info = runtime.block_on(async {
+            let mut upload = sandbox.modules().upload()?;
+            upload.write(&std::fs::read(wasm)?)?;
+            let info = upload.finish().await?;
+            sandbox.modules().warm(&info.digest).await?;
+            anyhow::Ok(info)
+        })?;
+        let request = StepRequest {
+            execution: ExecutionId::new(Timestamp(1), ShardId(0), 7),
+            execution_name: "order-7".into(),
+            flow: "ten".into(),
+            state: "S1".into(),
+            entry: EntryId(1),
+            attempt: 0,
+            target: StepTarget::Wasm {
+                name: "json".into(),
+                digest: info.digest,
+                function: None,
+            },
+            input: Data::parse(INPUT)?,
+            deadline: None,
+            token: None,
+            seed: 7,
+        };
+        Ok(Boxed {
+            sandbox,
+            request,
+            _dir: dir,
+        })
+    }
+}
