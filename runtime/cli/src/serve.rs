@@ -71,6 +71,7 @@ fn engine_options(config: &Config, loops: usize) -> shell::Options {
             // Calls to the outside wait without a slot of the sandbox.
             steps_running_max: (pool.slots as usize).max(512),
             cautious_ms: 60_000,
+            checkpoint_bytes_min: 4 << 10,
         },
         disk_floor_bytes: config.disk_floor_mib.unwrap_or(256) << 20,
     }

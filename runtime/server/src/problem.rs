@@ -165,7 +165,11 @@ fn status_of(e: &orchestrator::Error) -> StatusCode {
         Run::NoExecution(_) | Run::NoFlow(_) | Run::NoModule(_) | Run::BadToken => {
             StatusCode::NOT_FOUND
         }
-        Run::NameTaken { .. } | Run::TaskOver | Run::Ended(_) | Run::ModuleInUse { .. } => {
+        Run::NameTaken { .. }
+        | Run::TaskOver
+        | Run::Ended(_)
+        | Run::Parked(_)
+        | Run::ModuleInUse { .. } => {
             StatusCode::CONFLICT
         }
         Run::Busy { .. } => StatusCode::TOO_MANY_REQUESTS,
