@@ -5,6 +5,8 @@
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -25,6 +27,8 @@ pub struct Server {
     /// Its folder in the cache: configuration, data, log.
     pub folder: PathBuf,
     child: Child,
+    /// Set by Ctrl-C, which also asks the server to stop.
+    interrupted: Arc<AtomicBool>,
 }
 
 impl Server {
@@ -58,10 +62,13 @@ impl Server {
         let child = command
             .spawn()
             .with_context(|| format!("cannot run {}", stepwell().display()))?;
+        let interrupted = Arc::new(AtomicBool::new(false));
+        on_interrupt(child.id(), &interrupted)?;
         let mut server = Server {
             address,
             folder,
             child,
+            interrupted,
         };
         server.until_ready()?;
         println!(
@@ -88,9 +95,10 @@ impl Server {
     /// # Errors
     /// It ended badly, or not in time and was killed.
     pub fn stop(&mut self) -> Result<()> {
-        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
-        // An error means that it is gone already; `try_wait` tells how.
-        let _ = pid.map(|pid| kill_process(pid, Signal::TERM));
+        // A second signal would end it at once.
+        if !self.interrupted.swap(true, Ordering::SeqCst) {
+            ask_to_stop(self.child.id());
+        }
         let begun = Instant::now();
         while begun.elapsed() < PATIENCE {
             if let Some(status) = self.child.try_wait()? {
@@ -111,16 +119,17 @@ impl Server {
     /// # Errors
     /// The server ended by itself, or badly.
     pub fn until_stopped(mut self) -> Result<()> {
-        let mut signals = Signals::new([SIGINT, SIGTERM])?;
         loop {
-            if signals.pending().next().is_some() {
-                println!("\ndemo: stopping");
+            if self.interrupted.load(Ordering::SeqCst) {
                 return self.stop();
             }
             if let Some(status) = self.child.try_wait()? {
-                bail!("the server ended with {status}: {}", self.log());
+                // The signal may have come between the two looks.
+                if !self.interrupted.load(Ordering::SeqCst) {
+                    bail!("the server ended with {status}: {}", self.log());
+                }
             }
-            std::thread::sleep(Duration::from_millis(100));
+            std::thread::sleep(Duration::from_millis(50));
         }
     }
 
@@ -158,10 +167,35 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // After `stop` there is nothing left to end, and both calls say so.
-        let _ = self.child.kill();
+        // In good order also when the demo failed or was interrupted half-way; one
+        // that is gone already has told how it ended.
+        if matches!(self.child.try_wait(), Ok(None)) {
+            let _ = self.stop();
+        }
         let _ = self.child.wait();
     }
+}
+
+/// Sends the signal for a stop in good order. An error means that the process is
+/// gone, which its owner finds out by itself.
+fn ask_to_stop(id: u32) {
+    let pid = i32::try_from(id).ok().and_then(Pid::from_raw);
+    let _ = pid.map(|pid| kill_process(pid, Signal::TERM));
+}
+
+/// From now on Ctrl-C stops the server instead of leaving it behind; the demo's
+/// own next step then fails or ends, and the server is waited for.
+fn on_interrupt(server: u32, interrupted: &Arc<AtomicBool>) -> Result<()> {
+    let mut signals = Signals::new([SIGINT, SIGTERM])?;
+    let interrupted = Arc::clone(interrupted);
+    std::thread::spawn(move || {
+        if signals.forever().next().is_some() {
+            println!("\ndemo: stopping");
+            interrupted.store(true, Ordering::SeqCst);
+            ask_to_stop(server);
+        }
+    });
+    Ok(())
 }
 
 /// The wanted port of the loopback address, or a free one.

@@ -60,7 +60,10 @@ mod tests {
         }
         let tests = "#[cfg(test)]\nmod tests {\n fn a() { std::fs::read(\"a\"); }\n}\n";
         assert_eq!(found("runtime/flow/src/a.rs", tests), 0);
-        assert_eq!(found("runtime/flow/src/a/tests.rs", "fn a() { std::fs::read(1) }"), 0);
+        assert_eq!(
+            found("runtime/flow/src/a/tests.rs", "fn a() { std::fs::read(1) }"),
+            0
+        );
         assert_eq!(found("runtime/flow/src/a.rs", "// std::fs\n"), 0);
     }
 }
