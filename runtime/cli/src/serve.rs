@@ -70,6 +70,7 @@ fn engine_options(config: &Config, loops: usize) -> shell::Options {
             open_bytes_max: 256 << 20,
             // Calls to the outside wait without a slot of the sandbox.
             steps_running_max: (pool.slots as usize).max(512),
+            checkpoint_bytes_min: 16 << 10,
             cautious_ms: 60_000,
             checkpoint_bytes_min: 4 << 10,
         },
