@@ -5,6 +5,7 @@
 //! One seed decides everything; a failure prints its seed and replays.
 
 pub mod checks;
+mod clients;
 pub mod flows;
 pub mod oracle;
 pub mod random;

@@ -34,7 +34,13 @@ Examples:
 #[command(name = "stepwell", version, after_help = AFTER, max_term_width = 100)]
 pub struct Cli {
     /// Where the server is [default: http://127.0.0.1:7420]
-    #[arg(long, global = true, env = "STEPWELL_URL", value_name = "URL", hide_env = true)]
+    #[arg(
+        long,
+        global = true,
+        env = "STEPWELL_URL",
+        value_name = "URL",
+        hide_env = true
+    )]
     pub url: Option<String>,
     /// Print the server's JSON instead of text for people
     #[arg(long, global = true)]

@@ -16,9 +16,7 @@ use crate::config::LISTEN;
 use crate::exit::{Exit, Trouble};
 use crate::{output, system};
 
-pub use commands::{
-    cancel, describe, flow, history, list, module, start, tasks, token, usage,
-};
+pub use commands::{cancel, describe, flow, history, list, module, start, tasks, token, usage};
 
 /// A server, and how to show its answers.
 pub struct Remote {
@@ -193,7 +191,11 @@ mod tests {
             Exit::Usage,
             "RUN0008: not valid\n  4:12: error[FLOW0011] no such state (at /StartAt); did you mean A?",
         );
-        check(Value::Null, Exit::Refused, "the server answered with status 418");
+        check(
+            Value::Null,
+            Exit::Refused,
+            "the server answered with status 418",
+        );
     }
 
     #[test]
@@ -208,7 +210,12 @@ mod tests {
         }
         assert!(Remote::new(Some("ftp://x".into()), false).is_err());
         let remote = Remote::new(Some("http://h/base/".into()), false).unwrap();
-        let url = remote.get(&["flows", "a/b"]).build().unwrap().url().to_string();
+        let url = remote
+            .get(&["flows", "a/b"])
+            .build()
+            .unwrap()
+            .url()
+            .to_string();
         assert_eq!(url, "http://h/base/v1/flows/a%2Fb");
     }
 }

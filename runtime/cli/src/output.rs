@@ -97,7 +97,12 @@ mod tests {
 
     #[test]
     fn byte_counts() {
-        for (n, want) in [(0, "0 B"), (10_239, "10239 B"), (10_240, "10 KiB"), (64 << 20, "64 MiB")] {
+        for (n, want) in [
+            (0, "0 B"),
+            (10_239, "10239 B"),
+            (10_240, "10 KiB"),
+            (64 << 20, "64 MiB"),
+        ] {
             assert_eq!(bytes(n), want);
         }
     }

@@ -96,8 +96,12 @@ async fn load(
         digests: BTreeMap::new(),
     };
     for (name, file) in files {
-        let bytes = std::fs::read(file)
-            .map_err(|e| Trouble::usage(format!("--module {name}: cannot read {}: {e}", file.display())))?;
+        let bytes = std::fs::read(file).map_err(|e| {
+            Trouble::usage(format!(
+                "--module {name}: cannot read {}: {e}",
+                file.display()
+            ))
+        })?;
         let refused = |e: stepwell_sandbox::Error| Trouble::usage(format!("--module {name}: {e}"));
         let mut upload = sandbox.modules().upload().map_err(refused)?;
         upload.write(&bytes).map_err(refused)?;

@@ -28,7 +28,11 @@ pub fn serve(args: &args::Serve) -> Result<Exit, Trouble> {
     log_to_stderr();
     raise_file_limit();
     make_private(&settings.data_dir)?;
-    let loops = settings.config.experimental.loops.unwrap_or_else(system::cores);
+    let loops = settings
+        .config
+        .experimental
+        .loops
+        .unwrap_or_else(system::cores);
     // First the address: a second server must not even look at the store.
     let listeners = server::listen(settings.listen, loops).map_err(Trouble::system)?;
     let address = listeners.first().map(TcpListener::local_addr);
@@ -46,7 +50,8 @@ pub fn serve(args: &args::Serve) -> Result<Exit, Trouble> {
 
 fn http_options(settings: &Settings) -> Result<server::Options, Trouble> {
     let seed = system::draw();
-    let mut options = server::Options::new(u32::from_be_bytes([seed[0], seed[1], seed[2], seed[3]]));
+    let mut options =
+        server::Options::new(u32::from_be_bytes([seed[0], seed[1], seed[2], seed[3]]));
     options.token = settings.token.clone();
     options.check(settings.listen).map_err(Trouble::usage)?;
     let config = &settings.config;
@@ -111,11 +116,7 @@ fn ports(settings: &Settings) -> Result<Ports, Trouble> {
 }
 
 /// HTTP connections beside the driver of each loop.
-fn companion(
-    listeners: Vec<TcpListener>,
-    options: server::Options,
-    drain: Duration,
-) -> Companion {
+fn companion(listeners: Vec<TcpListener>, options: server::Options, drain: Duration) -> Companion {
     let listeners: Vec<_> = listeners.into_iter().map(|l| Mutex::new(Some(l))).collect();
     // One application for all loops, so that its counters count everything.
     let app: OnceLock<server::Router> = OnceLock::new();
@@ -143,7 +144,9 @@ fn announce(address: SocketAddr, settings: &Settings) {
     } else {
         "no token; only this machine is answered"
     };
-    output::print(&format!("stepwell is listening on http://{address} ({guarded})"));
+    output::print(&format!(
+        "stepwell is listening on http://{address} ({guarded})"
+    ));
     tracing::info!(
         %address,
         data = %settings.data_dir.display(),
@@ -168,7 +171,10 @@ fn until_stopped(
         let mut terminate = signal(SignalKind::terminate()).context(failed)?;
         let mut interrupt = signal(SignalKind::interrupt()).context(failed)?;
         either(&mut terminate, &mut interrupt).await;
-        tracing::info!(seconds = bound.as_secs(), "stopping; a second signal ends it at once");
+        tracing::info!(
+            seconds = bound.as_secs(),
+            "stopping; a second signal ends it at once"
+        );
         orchestrator.close();
         stop.cancel();
         let stopped = tokio::task::spawn_blocking(move || shell.stop(bound));
@@ -202,8 +208,16 @@ fn die(reason: &str) -> ! {
 
 /// The data directory holds payloads: only its owner may look.
 fn make_private(dir: &Path) -> Result<(), Trouble> {
-    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir);
-    made.map_err(|e| Trouble::system(format!("cannot make the data directory {}: {e}", dir.display())))
+    let made = std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(dir);
+    made.map_err(|e| {
+        Trouble::system(format!(
+            "cannot make the data directory {}: {e}",
+            dir.display()
+        ))
+    })
 }
 
 /// Sockets and tables need more files than the usual soft limit.

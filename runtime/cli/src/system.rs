@@ -11,7 +11,10 @@ pub struct SystemClock;
 
 impl SystemClock {
     /// Wall time.
-    #[allow(clippy::disallowed_methods, reason = "this is the port that reads the clock")]
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "this is the port that reads the clock"
+    )]
     pub fn wall(self) -> Timestamp {
         let ms = match SystemTime::now().duration_since(UNIX_EPOCH) {
             Ok(since) => i64::try_from(since.as_millis()).unwrap_or(i64::MAX),
@@ -22,7 +25,10 @@ impl SystemClock {
     }
 
     /// Microseconds since the first look.
-    #[allow(clippy::disallowed_methods, reason = "this is the port that reads the clock")]
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "this is the port that reads the clock"
+    )]
     pub fn steady_us(self) -> u64 {
         static FIRST: OnceLock<Instant> = OnceLock::new();
         let first = FIRST.get_or_init(Instant::now);
@@ -88,7 +94,10 @@ fn fill(buffer: &mut [u8]) {
 }
 
 /// A variable of the environment; empty counts as absent.
-#[allow(clippy::disallowed_methods, reason = "this crate reads the environment")]
+#[allow(
+    clippy::disallowed_methods,
+    reason = "this crate reads the environment"
+)]
 pub fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|v| !v.is_empty())
 }
@@ -132,7 +141,10 @@ mod tests {
 
     #[test]
     fn meminfo() {
-        assert_eq!(available("MemTotal: 9 kB\nMemAvailable:    2048 kB\n"), Some(2 << 20));
+        assert_eq!(
+            available("MemTotal: 9 kB\nMemAvailable:    2048 kB\n"),
+            Some(2 << 20)
+        );
         assert_eq!(available("MemTotal: 9 kB\n"), None);
     }
 }

@@ -32,7 +32,11 @@ pub fn show(file: &str, diagnostics: &[Diagnostic]) {
             Severity::Error => "error",
             Severity::Warning => "warning",
         };
-        let place = if d.pointer.is_empty() { "/" } else { &d.pointer };
+        let place = if d.pointer.is_empty() {
+            "/"
+        } else {
+            &d.pointer
+        };
         output::remark(&format!(
             "{file}:{}:{}: {severity}[{}] {} (at {place})",
             d.line, d.column, d.code, d.message

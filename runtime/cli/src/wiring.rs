@@ -15,9 +15,7 @@ use stepwell_orchestrator::gate::{GateHandle, Verdict as Ruling};
 use stepwell_orchestrator::ports::{Answer, ModuleStore, ModuleUpload, StepFuture, StepRunner};
 use stepwell_sandbox::{CompileLimits, Limits, Modules, Pool, Sandbox, Upload};
 use stepwell_types::limits::MODULE_BYTES_MAX;
-use stepwell_types::{
-    BridgeCall, Digest, Failure, Spent, StepOutcome, StepRequest, StepTarget,
-};
+use stepwell_types::{BridgeCall, Digest, Failure, Spent, StepOutcome, StepRequest, StepTarget};
 
 use crate::config::Config;
 use crate::exit::Trouble;
@@ -35,7 +33,9 @@ impl StepRunner for Runner {
     fn run(&self, request: StepRequest, gate: GateHandle) -> StepFuture {
         match (&request.target, &self.sandbox) {
             (StepTarget::Wasm { .. }, Some(sandbox)) => sandbox.run(request),
-            (StepTarget::Wasm { .. }, None) => refused("Stepwell.ModuleMissing", "no module is here"),
+            (StepTarget::Wasm { .. }, None) => {
+                refused("Stepwell.ModuleMissing", "no module is here")
+            }
             (StepTarget::Http, _) => {
                 let http = Arc::clone(&self.http);
                 Box::pin(async move { http.run(&Door(gate), request).await })
@@ -96,7 +96,10 @@ impl ModuleStore for Shelf {
         };
         info.functions.iter().any(|known| match function {
             Some(wanted) => {
-                known == wanted || known.rsplit_once('#').is_some_and(|(_, name)| name == wanted)
+                known == wanted
+                    || known
+                        .rsplit_once('#')
+                        .is_some_and(|(_, name)| name == wanted)
             }
             None => known.starts_with("stepwell:step/handler@") && known.ends_with("#run"),
         })

@@ -102,7 +102,9 @@ pub enum Error {
         message: String,
     },
     /// The execution is parked.
-    #[error("RUN0017: execution {0} is parked: the engine refuses to go on with it; see its description, then cancel it")]
+    #[error(
+        "RUN0017: execution {0} is parked: the engine refuses to go on with it; see its description, then cancel it"
+    )]
     Parked(ExecutionId),
     /// The payload is too large.
     #[error("RUN0016: {what} has {bytes} bytes, more than the {max} allowed")]

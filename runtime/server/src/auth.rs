@@ -104,8 +104,17 @@ mod tests {
         check_token("Bearer", false);
         check_token("Basic correct-horse", false);
         check_token("correct-horse", false);
-        assert!(!Token::new("correct-horse").unwrap().admits(&HeaderMap::new()));
-        for weak in ["", "short", "with space in it", "caf\u{e9}-caf\u{e9}-caf\u{e9}"] {
+        assert!(
+            !Token::new("correct-horse")
+                .unwrap()
+                .admits(&HeaderMap::new())
+        );
+        for weak in [
+            "",
+            "short",
+            "with space in it",
+            "caf\u{e9}-caf\u{e9}-caf\u{e9}",
+        ] {
             assert_eq!(Token::new(weak).err(), Some(Error::WeakToken), "{weak}");
         }
         let shown = format!("{:?}", Token::new("correct-horse").unwrap());
@@ -131,10 +140,22 @@ mod tests {
         check_local(&[("host", "evil.example:7420")], false);
         check_local(&[("host", "localhost.evil.example")], false);
         check_local(&[("host", "10.0.0.7:7420")], false);
-        check_local(&[("host", "localhost"), ("sec-fetch-site", "cross-site")], false);
-        check_local(&[("host", "localhost"), ("sec-fetch-site", "same-origin")], true);
-        check_local(&[("host", "localhost"), ("origin", "https://evil.example")], false);
+        check_local(
+            &[("host", "localhost"), ("sec-fetch-site", "cross-site")],
+            false,
+        );
+        check_local(
+            &[("host", "localhost"), ("sec-fetch-site", "same-origin")],
+            true,
+        );
+        check_local(
+            &[("host", "localhost"), ("origin", "https://evil.example")],
+            false,
+        );
         check_local(&[("host", "localhost"), ("origin", "null")], false);
-        check_local(&[("host", "localhost"), ("origin", "http://localhost:1")], true);
+        check_local(
+            &[("host", "localhost"), ("origin", "http://localhost:1")],
+            true,
+        );
     }
 }

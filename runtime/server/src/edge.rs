@@ -177,7 +177,11 @@ fn finish(mut response: Response, path: &str, id: HeaderValue) -> Response {
 /// A task token in a path is a secret.
 fn for_log(path: &str) -> &str {
     let prefix = "/v1/tasks/";
-    if path.starts_with(prefix) { prefix } else { path }
+    if path.starts_with(prefix) {
+        prefix
+    } else {
+        path
+    }
 }
 
 fn panic_text(panic: &(dyn Any + Send)) -> &str {

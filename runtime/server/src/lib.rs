@@ -19,9 +19,9 @@ mod params;
 mod routes;
 
 pub use app::{app, openapi};
+pub use auth::Token;
 /// What [`app`] makes; named here so that others need not know axum.
 pub use axum::Router;
-pub use auth::Token;
 pub use error::Error;
 pub use listen::listen;
 pub use options::Options;

@@ -111,10 +111,18 @@ impl Snapshot {
         let counters = [
             ("executions_started", "Executions accepted", run.started),
             ("state_transitions", "Entries into states", run.transitions),
-            ("step_attempts", "Attempts of steps that ended", run.attempts),
+            (
+                "step_attempts",
+                "Attempts of steps that ended",
+                run.attempts,
+            ),
             ("step_fuel", "wasmtime fuel used by steps", run.fuel),
             ("store_commits", "Group commits, one sync each", run.commits),
-            ("store_commit_bytes", "Bytes handed to the store", run.commit_bytes),
+            (
+                "store_commit_bytes",
+                "Bytes handed to the store",
+                run.commit_bytes,
+            ),
             ("starts_refused", "Starts refused by admission", run.refused),
         ];
         for (name, help, value) in counters {
@@ -141,8 +149,16 @@ impl Snapshot {
         }
         let gauges = [
             ("executions_hot", "Executions in memory", run.hot),
-            ("executions_open", "Executions accepted and not ended", run.open),
-            ("steps_running", "Attempts outside their first slice", run.steps_running),
+            (
+                "executions_open",
+                "Executions accepted and not ended",
+                run.open,
+            ),
+            (
+                "steps_running",
+                "Attempts outside their first slice",
+                run.steps_running,
+            ),
         ];
         for (name, help, value) in gauges {
             let metric = out.encode_descriptor(name, help, None, MetricType::Gauge)?;
@@ -155,8 +171,12 @@ impl Snapshot {
         let http = &self.http;
         let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let help = "HTTP responses, by class of status";
-        let mut family = out.encode_descriptor("http_responses", help, None, MetricType::Counter)?;
-        for (class, counter) in ["1xx", "2xx", "3xx", "4xx", "5xx"].iter().zip(&http.classes) {
+        let mut family =
+            out.encode_descriptor("http_responses", help, None, MetricType::Counter)?;
+        for (class, counter) in ["1xx", "2xx", "3xx", "4xx", "5xx"]
+            .iter()
+            .zip(&http.classes)
+        {
             let label = [("class", *class)];
             let metric = family.encode_family(&label)?;
             ConstCounter::new(load(counter)).encode(metric)?;

@@ -74,7 +74,12 @@ mod tests {
             check(addr, false, false);
             check(addr, true, true);
         }
-        for addr in ["127.0.0.1:1", "127.8.8.8:1", "[::1]:1", "[::ffff:127.0.0.1]:1"] {
+        for addr in [
+            "127.0.0.1:1",
+            "127.8.8.8:1",
+            "[::1]:1",
+            "[::ffff:127.0.0.1]:1",
+        ] {
             check(addr, false, true);
         }
     }

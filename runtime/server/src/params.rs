@@ -62,7 +62,9 @@ impl Params {
         let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
         match text.parse::<u64>() {
             Ok(n) if digits && (min..=max).contains(&n) => Ok(Some(n)),
-            _ => Err(Error::BadQuery(format!("{name} is a whole number from {min} to {max}")).into()),
+            _ => {
+                Err(Error::BadQuery(format!("{name} is a whole number from {min} to {max}")).into())
+            }
         }
     }
 

@@ -169,9 +169,7 @@ fn status_of(e: &orchestrator::Error) -> StatusCode {
         | Run::TaskOver
         | Run::Ended(_)
         | Run::Parked(_)
-        | Run::ModuleInUse { .. } => {
-            StatusCode::CONFLICT
-        }
+        | Run::ModuleInUse { .. } => StatusCode::CONFLICT,
         Run::Busy { .. } => StatusCode::TOO_MANY_REQUESTS,
         Run::DiskFull { .. } | Run::Stopping => StatusCode::SERVICE_UNAVAILABLE,
         Run::BadFlow(_) | Run::BadTrigger { .. } => StatusCode::UNPROCESSABLE_ENTITY,

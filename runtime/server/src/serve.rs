@@ -80,8 +80,14 @@ pub async fn serve_on(
     drop(listener);
     server.stop.cancel();
     server.open.close();
-    if tokio::time::timeout(drain, server.open.wait()).await.is_err() {
-        tracing::warn!(open = server.open.len(), "cutting connections that did not end");
+    if tokio::time::timeout(drain, server.open.wait())
+        .await
+        .is_err()
+    {
+        tracing::warn!(
+            open = server.open.len(),
+            "cutting connections that did not end"
+        );
         server.cut.cancel();
         server.open.wait().await;
     }
@@ -100,7 +106,10 @@ struct Server {
 type Slot = tokio::sync::OwnedSemaphorePermit;
 
 impl Server {
-    async fn accept(&self, listener: &tokio::net::TcpListener) -> std::io::Result<(TcpStream, Slot)> {
+    async fn accept(
+        &self,
+        listener: &tokio::net::TcpListener,
+    ) -> std::io::Result<(TcpStream, Slot)> {
         let slot = Arc::clone(&self.slots).acquire_owned().await;
         let slot = slot.map_err(std::io::Error::other)?;
         let (stream, _) = listener.accept().await?;

@@ -200,6 +200,7 @@ pub fn at_the_end(world: &World) -> Result<(), String> {
         }
         timers_fired_once(world, *id)?;
     }
+    names_are_unique(world)?;
     taken_answers_are_there(world)?;
     no_rows_left(world)?;
     usage_is_exact(world, &transitions)
@@ -233,6 +234,20 @@ fn timers_fired_once(world: &World, id: ExecutionId) -> Result<(), String> {
     }
     if ends > 1 {
         return Err(format!("{id}: cancelled twice"));
+    }
+    Ok(())
+}
+
+/// No two executions of one flow have the same name.
+fn names_are_unique(world: &World) -> Result<(), String> {
+    let mut seen = BTreeMap::new();
+    for (id, known) in &world.known {
+        let Some(name) = known.name.clone().filter(|_| known.accepted) else {
+            continue;
+        };
+        if let Some(other) = seen.insert((known.flow.clone(), name), *id) {
+            return Err(format!("{id} and {other} were both started under one name"));
+        }
     }
     Ok(())
 }

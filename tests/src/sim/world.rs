@@ -7,7 +7,7 @@ use stepwell_flow::{AnyModule, Program};
 use stepwell_interpreter::Outcome;
 use stepwell_orchestrator::Error;
 use stepwell_orchestrator::api::Execution;
-use stepwell_orchestrator::driver::{Driver, Options, Output, Reply, Request, Ticket, TokenAnswer};
+use stepwell_orchestrator::driver::{Driver, Options, Output, Reply, Request, Ticket};
 use stepwell_orchestrator::gate::Verdict;
 use stepwell_orchestrator::ports::Programs;
 use stepwell_store::memory::Memory;
@@ -42,8 +42,11 @@ impl Programs for Flows {
 /// What a client knows of one execution that it started.
 #[derive(Debug, Default, Clone)]
 pub struct Known {
+    /// Which flow.
     pub flow: Arc<str>,
+    /// The name it was given.
     pub name: Option<Arc<str>>,
+    /// Its input.
     pub input: Option<Data>,
     /// The server acknowledged the start.
     pub accepted: bool,
@@ -60,51 +63,73 @@ pub struct Known {
 /// What was asked under a ticket.
 #[derive(Debug, Clone)]
 pub enum Asked {
+    /// A start that would get this id.
     Start(ExecutionId),
+    /// A cancel.
     Cancel(ExecutionId),
+    /// An answer for a task.
     Token(TaskToken, Result<Data, Failure>),
+    /// A made-up token.
     Forged,
+    /// Leave for a call.
     Gate(BridgeCall),
 }
 
 /// A step that runs in the simulated sandbox or bridge.
 #[derive(Debug, Clone)]
 pub struct Running {
+    /// What runs.
     pub request: StepRequest,
     /// A bridge call that has not got leave yet.
     pub wants_leave: bool,
+    /// When it can end.
     pub ready_at: Timestamp,
 }
 
 /// One outside call that was really made.
 #[derive(Debug, Clone)]
 pub struct Made {
+    /// Which.
     pub call: BridgeCall,
     /// Process life in which it was made.
     pub life: u64,
 }
 
+/// One driver and all that surrounds it.
 pub struct World {
+    /// Decides everything.
     pub random: Random,
+    /// Wall time; may step either way.
     pub now: Timestamp,
+    /// What is durable.
     pub memory: Memory,
+    /// What is published.
     pub flows: Arc<Flows>,
+    /// What clients know.
     pub known: BTreeMap<ExecutionId, Known>,
+    /// Outside calls, in order.
     pub made: Vec<Made>,
     /// Token answers that the server took: what a repeat must agree with.
     pub taken: BTreeMap<(ExecutionId, EntryId, u32), Result<Data, Failure>>,
+    /// Sums.
     pub tally: Tally,
+    /// Digest of everything that happened.
     pub trace: u64,
+    /// Which process life this is, from 0.
     pub life: u64,
-    driver: Driver,
-    pending: VecDeque<(u64, Batch)>,
-    running: Vec<Running>,
-    asked: HashMap<Ticket, Asked>,
-    next_ticket: u64,
+    pub(super) driver: Driver,
+    pub(super) pending: VecDeque<(u64, Batch)>,
+    pub(super) running: Vec<Running>,
+    pub(super) asked: HashMap<Ticket, Asked>,
+    pub(super) next_ticket: u64,
     violation: Option<String>,
 }
 
 impl World {
+    /// A fresh world with a few random flows.
+    ///
+    /// # Errors
+    /// A flow that the compiler refuses.
     pub fn new(mut random: Random) -> Result<World, String> {
         let poisonous = random.chance(6);
         let mut programs = BTreeMap::new();
@@ -141,6 +166,9 @@ impl World {
     }
 
     /// Everything at once, with faults.
+    ///
+    /// # Errors
+    /// What was violated.
     pub fn storm(&mut self) -> Result<(), String> {
         for _ in 0..ACTIONS {
             match self.random.below(100) {
@@ -163,6 +191,9 @@ impl World {
     }
 
     /// No more faults: everything accepted must end.
+    ///
+    /// # Errors
+    /// What was violated.
     pub fn calm_down(&mut self) -> Result<(), String> {
         for _ in 0..CALM_ROUNDS {
             self.outputs()?;
@@ -203,7 +234,9 @@ impl World {
         for id in ids {
             if checks::is_stuck(self, id)? {
                 if !self.was_deadly(id) {
-                    return Err(format!("{id}: parked, and its steps did not kill three times"));
+                    return Err(format!(
+                        "{id}: parked, and its steps did not kill three times"
+                    ));
                 }
                 any = true;
                 if let Some(k) = self.known.get_mut(&id) {
@@ -218,168 +251,20 @@ impl World {
         Ok(any)
     }
 
-    fn ticket(&mut self, asked: Asked) -> Ticket {
+    pub(super) fn ticket(&mut self, asked: Asked) -> Ticket {
         let ticket = Ticket(self.next_ticket);
         self.next_ticket += 1;
         self.asked.insert(ticket, asked);
         ticket
     }
 
-    fn note(&mut self, what: &str) {
+    pub(super) fn note(&mut self, what: &str) {
         let digest = Digest::of(format!("{:016x}{what}", self.trace).as_bytes());
         self.trace = digest
             .0
             .iter()
             .take(8)
             .fold(0, |n, b| n << 8 | u64::from(*b));
-    }
-
-    fn client_starts(&mut self) {
-        // Sometimes again what was started before, as a client that heard nothing does.
-        let again: Vec<_> = self
-            .known
-            .iter()
-            .filter(|(_, k)| k.name.is_some())
-            .collect();
-        let (flow, name, input) = if !again.is_empty() && self.random.chance(35) {
-            let at = self.random.below(again.len());
-            let k = again[at].1;
-            (k.flow.clone(), k.name.clone(), k.input.clone())
-        } else {
-            let names: Vec<_> = self.flows.0.keys().cloned().collect();
-            let flow = names[self.random.below(names.len())].clone();
-            let name = self
-                .random
-                .chance(50)
-                .then(|| Arc::from(format!("run{}", self.random.below(40))));
-            (flow, name, None)
-        };
-        let input = input.unwrap_or_else(|| {
-            let items: Vec<String> = (0..self.random.below(4)).map(|i| i.to_string()).collect();
-            Data::from_valid_text(format!(r#"{{"items":[{}]}}"#, items.join(",")))
-        });
-        let id = ExecutionId::new(
-            self.now,
-            match &name {
-                Some(name) => ShardId::of_name(&flow, name),
-                None => ShardId(self.random.below(64) as u8),
-            },
-            u128::from(self.random.draw()) << 8,
-        );
-        let request = Request::Start {
-            flow: FlowRef {
-                name: flow.clone(),
-                version: 1,
-            },
-            name: name.clone(),
-            input: input.clone(),
-            id,
-            seed: self.random.bytes(),
-            wait: self.random.chance(40),
-        };
-        self.known.insert(
-            id,
-            Known {
-                flow,
-                name,
-                input: Some(input),
-                born: self.life,
-                ..Known::default()
-            },
-        );
-        let ticket = self.ticket(Asked::Start(id));
-        self.driver.request(ticket, request, self.now);
-        self.note("start");
-    }
-
-    fn some_execution(&mut self) -> Option<ExecutionId> {
-        let ids: Vec<_> = self.known.keys().copied().collect();
-        (!ids.is_empty()).then(|| ids[self.random.below(ids.len())])
-    }
-
-    /// Cancels also what is not durable yet, or never arrived.
-    fn client_cancels(&mut self) {
-        let Some(id) = self.some_execution() else {
-            return;
-        };
-        self.tally.cancels += 1;
-        if let Some(k) = self.known.get_mut(&id) {
-            k.cancel_sent = true;
-        }
-        let ticket = self.ticket(Asked::Cancel(id));
-        let failure = Failure::new("Sim.Cancelled", "by a client");
-        self.driver
-            .request(ticket, Request::Cancel(id, failure), self.now);
-        self.note("cancel");
-    }
-
-    /// Tokens that a client can see: those of durable states.
-    fn open_tokens(&self, id: ExecutionId) -> Result<Vec<(Arc<str>, TaskToken)>, String> {
-        checks::open_tasks(self, id)
-    }
-
-    fn client_answers(&mut self) -> Result<(), String> {
-        // A repeat of an earlier answer, or another answer for the same task.
-        if !self.taken.is_empty() && self.random.chance(25) {
-            let keys: Vec<_> = self.taken.keys().copied().collect();
-            let (id, entry, attempt) = keys[self.random.below(keys.len())];
-            if let Some(token) = checks::token_of(self, id, entry, attempt)? {
-                let first = self.taken[&(id, entry, attempt)].clone();
-                let other = Ok(Data::from_valid_text("\"another answer\""));
-                let result = if self.random.chance(60) { first } else { other };
-                self.send_token(token, result);
-            }
-            return Ok(());
-        }
-        let Some(id) = self.some_execution() else {
-            return Ok(());
-        };
-        for (state, token) in self.open_tokens(id)? {
-            if !state.starts_with("Silent") && self.random.chance(70) {
-                self.send_token(token, flows::token_answer(&state));
-            }
-        }
-        Ok(())
-    }
-
-    /// Answers everything that waits for an answer. `false`: nothing did.
-    fn answer_all(&mut self) -> Result<bool, String> {
-        let mut any = false;
-        let ids: Vec<_> = self.known.keys().copied().collect();
-        for id in ids {
-            for (state, token) in self.open_tokens(id)? {
-                if !state.starts_with("Silent") {
-                    self.send_token(token, flows::token_answer(&state));
-                    any = true;
-                }
-            }
-        }
-        Ok(any)
-    }
-
-    fn send_token(&mut self, token: TaskToken, result: Result<Data, Failure>) {
-        self.tally.tokens += 1;
-        let ticket = self.ticket(Asked::Token(token, result.clone()));
-        let request = Request::Token(token, TokenAnswer::Ended(result));
-        self.driver.request(ticket, request, self.now);
-        self.note("token");
-    }
-
-    fn client_forges(&mut self) {
-        let Some(id) = self.some_execution() else {
-            return;
-        };
-        self.tally.tokens += 1;
-        let token = TaskToken {
-            execution: id,
-            entry: EntryId(1 + self.random.below(6) as u64),
-            attempt: 0,
-            proof: self.random.bytes(),
-        };
-        let ticket = self.ticket(Asked::Forged);
-        let answer = TokenAnswer::Ended(Ok(Data::null()));
-        self.driver
-            .request(ticket, Request::Token(token, answer), self.now);
     }
 
     fn driver_works(&mut self) -> Result<(), String> {

@@ -57,7 +57,12 @@ fn push(remote: &Remote, name: &str, file: &Path) -> Result<Exit, Trouble> {
         cell("name"),
         cell("version"),
         if new { "is new" } else { "was there already" },
-        output::bytes(answer.get("wasm_bytes").and_then(Value::as_u64).unwrap_or(0)),
+        output::bytes(
+            answer
+                .get("wasm_bytes")
+                .and_then(Value::as_u64)
+                .unwrap_or(0)
+        ),
         cell("compile_ms"),
     ));
     Ok(Exit::Ok)
@@ -89,12 +94,7 @@ pub fn flow(remote: &Remote, command: Flow) -> Result<Exit, Trouble> {
     }
 }
 
-fn publish(
-    remote: &Remote,
-    name: &str,
-    file: &Path,
-    triggers: &[String],
-) -> Result<Exit, Trouble> {
+fn publish(remote: &Remote, name: &str, file: &Path, triggers: &[String]) -> Result<Exit, Trouble> {
     let text = input::text(file, DEFINITION_BYTES_MAX)?;
     let query: Vec<(&str, &String)> = triggers.iter().map(|t| ("trigger", t)).collect();
     let request = remote
@@ -113,7 +113,11 @@ fn publish(
     }
     let version = output::field(&answer, "version").unwrap_or_default();
     let new = answer.get("new").and_then(Value::as_bool).unwrap_or(true);
-    let what = if new { "is published" } else { "was there already" };
+    let what = if new {
+        "is published"
+    } else {
+        "was there already"
+    };
     output::print(&format!("{name}@{version} {what}"));
     for endpoint in show::endpoints(&answer) {
         output::print(&format!("  {endpoint}"));

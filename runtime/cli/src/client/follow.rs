@@ -59,7 +59,9 @@ async fn stream(
     while let Ok(Some(bytes)) = response.chunk().await {
         buffer.extend_from_slice(&bytes);
         if buffer.len() > EVENT_BYTES_MAX {
-            return Err(Trouble::system("the server sent an event that is too large"));
+            return Err(Trouble::system(
+                "the server sent an event that is too large",
+            ));
         }
         while let Some(event) = next_event(&mut buffer) {
             *broken = 0;
@@ -132,7 +134,9 @@ mod tests {
 
     #[test]
     fn events() {
-        let mut buffer = b": keep-alive\n\nid: 3\ndata: {\"a\":\ndata: 1}\n\nevent: end\ndata: {}\n\nid: 4\nda".to_vec();
+        let mut buffer =
+            b": keep-alive\n\nid: 3\ndata: {\"a\":\ndata: 1}\n\nevent: end\ndata: {}\n\nid: 4\nda"
+                .to_vec();
         let first = next_event(&mut buffer).unwrap();
         assert_eq!((first.id, first.data.as_str()), (Some(3), "{\"a\":\n1}"));
         assert_eq!(next_event(&mut buffer).unwrap().kind, "end");

@@ -14,7 +14,10 @@ pub fn execution(e: &Value) {
     let parked = e.get("parked").and_then(|p| field(p, "cause"));
     card(&[
         ("id", field(e, "id")),
-        ("name", field(e, "name").filter(|n| Some(n) != field(e, "id").as_ref())),
+        (
+            "name",
+            field(e, "name").filter(|n| Some(n) != field(e, "id").as_ref()),
+        ),
         ("flow", flow_version(e)),
         ("status", field(e, "status")),
         ("started", field(e, "started")),
@@ -60,7 +63,11 @@ pub fn event(event: &Value) -> String {
     for name in ["name", "error", "cause"] {
         if let Some(text) = details.and_then(|d| field(d, name)) {
             line.push_str("  ");
-            line.extend(text.chars().take(200).map(|c| if c == '\n' { ' ' } else { c }));
+            line.extend(
+                text.chars()
+                    .take(200)
+                    .map(|c| if c == '\n' { ' ' } else { c }),
+            );
         }
     }
     line
@@ -76,7 +83,10 @@ pub fn module(m: &Value) {
         ("uploaded", field(m, "uploaded")),
         ("wasm", size("wasm_bytes")),
         ("compiled", size("artifact_bytes")),
-        ("compiled in", field(m, "compile_ms").map(|ms| format!("{ms} ms"))),
+        (
+            "compiled in",
+            field(m, "compile_ms").map(|ms| format!("{ms} ms")),
+        ),
         ("imports", names(m, "imports")),
         ("exports", names(m, "exports")),
         ("used by", names(m, "used_by")),
@@ -147,7 +157,11 @@ pub fn endpoints(f: &Value) -> Vec<String> {
         .filter_map(|t| {
             let wait = t.get("wait").and_then(Value::as_bool).unwrap_or(true);
             let mode = if wait { "" } else { "async " };
-            Some(format!("{mode}{} /t{}", field(t, "method")?, field(t, "path")?))
+            Some(format!(
+                "{mode}{} /t{}",
+                field(t, "method")?,
+                field(t, "path")?
+            ))
         })
         .collect()
 }
@@ -156,7 +170,9 @@ pub fn endpoints(f: &Value) -> Vec<String> {
 pub fn diagnostic(d: &Value) -> String {
     let cell = |name: &str| field(d, name).unwrap_or_default();
     let pointer = field(d, "pointer").filter(|p| !p.is_empty());
-    let hint = field(d, "hint").map(|h| format!("; {h}")).unwrap_or_default();
+    let hint = field(d, "hint")
+        .map(|h| format!("; {h}"))
+        .unwrap_or_default();
     format!(
         "{}:{}: {}[{}] {} (at {}){hint}",
         cell("line"),
@@ -186,7 +202,16 @@ pub fn tasks(answer: &Value) {
 
 /// The usage report.
 pub fn usage(answer: &Value) {
-    let columns = ["flow", "day", "started", "transitions", "attempts", "fuel", "step_us", "bytes"];
+    let columns = [
+        "flow",
+        "day",
+        "started",
+        "transitions",
+        "attempts",
+        "fuel",
+        "step_us",
+        "bytes",
+    ];
     let mut rows = vec![columns.map(str::to_uppercase).to_vec()];
     for row in items(answer, "usage") {
         rows.push(columns.map(|c| field(row, c).unwrap_or_default()).to_vec());

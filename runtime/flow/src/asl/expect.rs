@@ -89,7 +89,7 @@ impl<'t> Compiler<'t, '_> {
                 clippy::cast_sign_loss,
                 reason = "checked to be a small whole number"
             )]
-            let n = (float >= 0.0 && float <= 1e15 && float.fract() == 0.0).then_some(float as u64);
+            let n = ((0.0..=1e15).contains(&float) && float.fract() == 0.0).then_some(float as u64);
             n
         });
         match whole {

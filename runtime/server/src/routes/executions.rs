@@ -104,7 +104,11 @@ pub(crate) async fn by_name(
 ) -> Result<Response, Problem> {
     let found = api.orchestrator.find(&flow, &name)?;
     let missing = || {
-        let text = format!("{} of flow {}", super::cut(&name, 128), super::cut(&flow, 128));
+        let text = format!(
+            "{} of flow {}",
+            super::cut(&name, 128),
+            super::cut(&flow, 128)
+        );
         stepwell_orchestrator::Error::NoExecution(text)
     };
     show(&api, found.ok_or_else(missing)?, &uri).await

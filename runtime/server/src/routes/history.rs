@@ -120,11 +120,12 @@ fn tail(
         })
         .take_until(stop);
     // Whoever sees no `end` knows to come back: the server stopped, not the execution.
-    let end = stream::once(async move { api.orchestrator.describe(id).await }).filter_map(|shown| {
-        let ended = shown.ok().map(|e| e.status);
-        let ended = ended.filter(|status| *status != Status::Running);
-        future::ready(ended.map(|s| Event::default().event("end").data(execution::end(s))))
-    });
+    let end =
+        stream::once(async move { api.orchestrator.describe(id).await }).filter_map(|shown| {
+            let ended = shown.ok().map(|e| e.status);
+            let ended = ended.filter(|status| *status != Status::Running);
+            future::ready(ended.map(|s| Event::default().event("end").data(execution::end(s))))
+        });
     lines.chain(end).map(Ok)
 }
 

@@ -50,7 +50,11 @@ pub(crate) async fn upload(
         }
     }
     let (info, new) = upload.finish().await?;
-    let status = if new { StatusCode::CREATED } else { StatusCode::OK };
+    let status = if new {
+        StatusCode::CREATED
+    } else {
+        StatusCode::OK
+    };
     let module = module::Module::from(&info);
     Ok(wire::json(status, &module::UploadedModule { module, new }))
 }

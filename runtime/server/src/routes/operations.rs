@@ -55,7 +55,10 @@ pub(crate) async fn health() -> Response {
 )]
 pub(crate) async fn ready(State(api): State<Arc<Api>>) -> Result<Response, Problem> {
     api.orchestrator.ready()?;
-    Ok(wire::ready(StatusCode::OK, b"{\"status\":\"ready\"}".to_vec()))
+    Ok(wire::ready(
+        StatusCode::OK,
+        b"{\"status\":\"ready\"}".to_vec(),
+    ))
 }
 
 /// Metrics in the OpenMetrics text format, for Prometheus.

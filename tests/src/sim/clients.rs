@@ -1,0 +1,162 @@
+//! What the simulated clients do: start, start again, cancel, answer, repeat, forge.
+
+use std::sync::Arc;
+
+use stepwell_orchestrator::driver::{Request, TokenAnswer};
+use stepwell_types::{Data, EntryId, ExecutionId, Failure, FlowRef, ShardId, TaskToken};
+
+use super::world::{Asked, Known, World};
+use super::{checks, flows};
+
+impl World {
+    pub(super) fn client_starts(&mut self) {
+        // Sometimes again what was started before, as a client that heard nothing does.
+        let again: Vec<_> = self
+            .known
+            .iter()
+            .filter(|(_, k)| k.name.is_some())
+            .collect();
+        let (flow, name, input) = if !again.is_empty() && self.random.chance(35) {
+            let at = self.random.below(again.len());
+            let k = again[at].1;
+            (k.flow.clone(), k.name.clone(), k.input.clone())
+        } else {
+            let names: Vec<_> = self.flows.0.keys().cloned().collect();
+            let flow = names[self.random.below(names.len())].clone();
+            let name = self
+                .random
+                .chance(50)
+                .then(|| Arc::from(format!("run{}", self.random.below(40))));
+            (flow, name, None)
+        };
+        let input = input.unwrap_or_else(|| {
+            let items: Vec<String> = (0..self.random.below(4)).map(|i| i.to_string()).collect();
+            Data::from_valid_text(format!(r#"{{"items":[{}]}}"#, items.join(",")))
+        });
+        let id = ExecutionId::new(
+            self.now,
+            match &name {
+                Some(name) => ShardId::of_name(&flow, name),
+                None => ShardId(self.random.below(64) as u8),
+            },
+            u128::from(self.random.draw()) << 8,
+        );
+        let request = Request::Start {
+            flow: FlowRef {
+                name: flow.clone(),
+                version: 1,
+            },
+            name: name.clone(),
+            input: input.clone(),
+            id,
+            seed: self.random.bytes(),
+            wait: self.random.chance(40),
+        };
+        self.known.insert(
+            id,
+            Known {
+                flow,
+                name,
+                input: Some(input),
+                born: self.life,
+                ..Known::default()
+            },
+        );
+        let ticket = self.ticket(Asked::Start(id));
+        self.driver.request(ticket, request, self.now);
+        self.note("start");
+    }
+
+    pub(super) fn some_execution(&mut self) -> Option<ExecutionId> {
+        let ids: Vec<_> = self.known.keys().copied().collect();
+        (!ids.is_empty()).then(|| ids[self.random.below(ids.len())])
+    }
+
+    /// Cancels also what is not durable yet, or never arrived.
+    pub(super) fn client_cancels(&mut self) {
+        let Some(id) = self.some_execution() else {
+            return;
+        };
+        self.tally.cancels += 1;
+        if let Some(k) = self.known.get_mut(&id) {
+            k.cancel_sent = true;
+        }
+        let ticket = self.ticket(Asked::Cancel(id));
+        let failure = Failure::new("Sim.Cancelled", "by a client");
+        self.driver
+            .request(ticket, Request::Cancel(id, failure), self.now);
+        self.note("cancel");
+    }
+
+    /// Tokens that a client can see: those of durable states.
+    pub(super) fn open_tokens(
+        &self,
+        id: ExecutionId,
+    ) -> Result<Vec<(Arc<str>, TaskToken)>, String> {
+        checks::open_tasks(self, id)
+    }
+
+    pub(super) fn client_answers(&mut self) -> Result<(), String> {
+        // A repeat of an earlier answer, or another answer for the same task.
+        if !self.taken.is_empty() && self.random.chance(25) {
+            let keys: Vec<_> = self.taken.keys().copied().collect();
+            let (id, entry, attempt) = keys[self.random.below(keys.len())];
+            if let Some(token) = checks::token_of(self, id, entry, attempt)? {
+                let first = self.taken[&(id, entry, attempt)].clone();
+                let other = Ok(Data::from_valid_text("\"another answer\""));
+                let result = if self.random.chance(60) { first } else { other };
+                self.send_token(token, result);
+            }
+            return Ok(());
+        }
+        let Some(id) = self.some_execution() else {
+            return Ok(());
+        };
+        for (state, token) in self.open_tokens(id)? {
+            if !state.starts_with("Silent") && self.random.chance(70) {
+                self.send_token(token, flows::token_answer(&state));
+            }
+        }
+        Ok(())
+    }
+
+    /// Answers everything that waits for an answer. `false`: nothing did.
+    pub(super) fn answer_all(&mut self) -> Result<bool, String> {
+        let mut any = false;
+        let ids: Vec<_> = self.known.keys().copied().collect();
+        for id in ids {
+            for (state, token) in self.open_tokens(id)? {
+                if !state.starts_with("Silent") {
+                    self.send_token(token, flows::token_answer(&state));
+                    any = true;
+                }
+            }
+        }
+        Ok(any)
+    }
+
+    pub(super) fn send_token(&mut self, token: TaskToken, result: Result<Data, Failure>) {
+        self.tally.tokens += 1;
+        let ticket = self.ticket(Asked::Token(token, result.clone()));
+        let request = Request::Token(token, TokenAnswer::Ended(result));
+        self.driver.request(ticket, request, self.now);
+        self.note("token");
+    }
+
+    pub(super) fn client_forges(&mut self) {
+        let Some(id) = self.some_execution() else {
+            return;
+        };
+        self.tally.tokens += 1;
+        let token = TaskToken {
+            execution: id,
+            entry: EntryId(1 + self.random.below(6) as u64),
+            attempt: 0,
+            proof: self.random.bytes(),
+        };
+        let ticket = self.ticket(Asked::Forged);
+        let answer = TokenAnswer::Ended(Ok(Data::null()));
+        self.driver
+            .request(ticket, Request::Token(token, answer), self.now);
+    }
+}
