@@ -76,6 +76,14 @@ fn clean_key() -> Key {
     }
 }
 
+/// The row that says that a process has run on this store: without it nobody can
+/// have stopped badly.
+fn used_key() -> Key {
+    Key::Meta {
+        name: "used".into(),
+    }
+}
+
 impl Shell {
     /// Recovers what the store holds and starts all threads.
     /// # Errors
@@ -85,8 +93,10 @@ impl Shell {
         mut ports: Ports,
         companion: &Companion,
     ) -> Result<(Orchestrator, Shell), Error> {
-        let clean = ports.reader.get(&clean_key())?.is_some();
+        let unused = ports.reader.get(&used_key())?.is_none();
+        let clean = unused || ports.reader.get(&clean_key())?.is_some();
         let mut begin = Batch::default();
+        begin.put(used_key(), rows::encode(&true));
         begin.delete(clean_key());
         ports.writer.commit(&[begin])?;
         let system = |e: std::io::Error| Error::Store(format!("cannot start a thread: {e}"));

@@ -75,6 +75,8 @@ impl EventLoop {
 
     /// Runs until stopped.
     pub async fn run(mut self) {
+        // What recovery found shows before the first commit.
+        self.shared.put_metrics(self.index, self.driver.metrics());
         loop {
             for _ in 0..INBOX_TURN {
                 match self.inbox.try_recv() {
