@@ -5,7 +5,7 @@
 
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -22,7 +22,6 @@ const START_LIMIT: Duration = Duration::from_secs(120);
 pub struct Server {
     child: Child,
     address: SocketAddr,
-    dir: PathBuf,
     /// From the start of the process until it said that it listens.
     pub listening: Duration,
     /// From the start of the process until it was ready for work.
@@ -51,7 +50,6 @@ impl Server {
         let mut server = Server {
             child,
             address: SocketAddr::from(([127, 0, 0, 1], 0)),
-            dir: dir.to_owned(),
             listening: began.elapsed(),
             ready: Duration::ZERO,
         };
@@ -142,14 +140,6 @@ impl Server {
     /// The process is gone.
     pub fn written_bytes(&self) -> Result<u64> {
         measure::process_number(self.pid(), "io", "write_bytes")
-    }
-
-    /// Bytes of its directory, without the modules.
-    ///
-    /// # Errors
-    /// It cannot be read.
-    pub fn kept_bytes(&self) -> Result<u64> {
-        measure::disk_bytes(&self.dir.join("store"))
     }
 
     /// Processor seconds used so far.

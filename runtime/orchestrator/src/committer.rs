@@ -71,13 +71,20 @@ impl Committer {
     /// Hands a batch over. Batches are committed in the order handed over.
     pub fn submit(&self, batch: Batch, durable: Durable) {
         let mut queue = self.lock();
-        if queue.batches.is_empty() {
+        let first = queue.batches.is_empty();
+        if first {
             queue.since_us = self.clock.monotonic_us();
         }
+        let before = queue.bytes;
         queue.bytes += batch.len_bytes();
         queue.batches.push((batch, durable));
+        let large = before < GATHER_BYTES && queue.bytes >= GATHER_BYTES;
         drop(queue);
-        self.changed.notify_one();
+        // In between the thread sleeps until the batch is old: waking it for each
+        // that joins would cost a switch of threads and change nothing.
+        if first || large {
+            self.changed.notify_one();
+        }
     }
 
     /// A loop has something to do.
