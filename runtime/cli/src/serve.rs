@@ -77,7 +77,6 @@ fn engine_options(config: &Config, loops: usize) -> shell::Options {
             steps_running_max: (pool.slots as usize).max(512),
             checkpoint_bytes_min: 16 << 10,
             cautious_ms: 60_000,
-            checkpoint_bytes_min: 4 << 10,
         },
         disk_floor_bytes: config.disk_floor_mib.unwrap_or(256) << 20,
     }
