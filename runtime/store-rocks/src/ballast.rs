@@ -23,13 +23,15 @@ pub(crate) struct Ballast {
 }
 
 impl Ballast {
-    /// Looks for the file, and removes it when the disk has less free than it holds.
+    /// Looks for the file, and removes it when the disk has less free than it holds, or
+    /// less than what RocksDB may write out while it opens: at most its logs.
     pub(crate) fn open(directory: &Directory, bytes: u64) -> Result<Ballast, Error> {
         let file = directory.path().join(FILE);
         let held = fs::metadata(&file).ok().map(|m| m.len());
         let mut there = held == Some(bytes) && bytes > 0;
         // One of another size, or whose making was cut short, is made anew.
-        if held.is_some() && (!there || directory.free_bytes()? < bytes) {
+        let needed = bytes.max(directory.log_bytes()?);
+        if held.is_some() && (!there || directory.free_bytes()? < needed) {
             fs::remove_file(&file).map_err(|e| error::file("remove its ballast", &file, e))?;
             there = false;
         }

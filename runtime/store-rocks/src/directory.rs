@@ -93,6 +93,28 @@ impl Directory {
         Ok(())
     }
 
+    /// Bytes of RocksDB's write-ahead logs, which opening replays.
+    pub(crate) fn log_bytes(&self) -> Result<u64, Error> {
+        let rows = self.rows();
+        let sum = || -> io::Result<u64> {
+            let mut sum = 0;
+            for entry in fs::read_dir(&rows)? {
+                let entry = entry?;
+                if Path::new(&entry.file_name())
+                    .extension()
+                    .is_some_and(|e| e == "log")
+                {
+                    sum += entry.metadata()?.len();
+                }
+            }
+            Ok(sum)
+        };
+        match sum() {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(0),
+            sum => sum.map_err(|e| error::file("list its logs", &rows, e)),
+        }
+    }
+
     /// Bytes that this process may still write.
     pub(crate) fn free_bytes(&self) -> Result<u64, Error> {
         let stat = rustix::fs::statvfs(&self.path)

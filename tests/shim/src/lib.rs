@@ -9,7 +9,9 @@
 //! by `fsync` or `fdatasync` of their file, and a file that was never synced is gone.
 //! It refuses to play what needs more than sizes: a part of a file written over
 //! in place stays as it was written last. `msync` and raw system calls that pass by
-//! libc are not seen, so what they sync counts as unsynced.
+//! libc are not seen, so what they sync counts as unsynced. Linux only.
+
+#![cfg(target_os = "linux")]
 
 use std::ffi::OsString;
 use std::fs::{self, File};

@@ -1,6 +1,7 @@
 //! Power cuts on the RocksDB store: with the sync on, nothing that was told of is lost;
 //! with it off, it is, so the test can tell.
 
+#![cfg(target_os = "linux")]
 #![allow(
     clippy::disallowed_methods,
     reason = "the test starts itself again as the victim and tells it so by the environment"
