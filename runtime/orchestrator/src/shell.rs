@@ -41,6 +41,9 @@ pub struct Options {
     pub disk_floor_bytes: u64,
 }
 
+/// How long what runs beside a driver may outlive it.
+const LINGER: Duration = Duration::from_secs(5);
+
 /// What runs on each loop beside its driver, e.g. the HTTP connections.
 pub type Companion =
     Arc<dyn Fn(usize, Orchestrator) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync>;
@@ -251,8 +254,10 @@ fn spawn_loop(
                 .event_interval(31)
                 .build();
             if let Ok(runtime) = runtime {
-                runtime.spawn(beside);
+                let beside = runtime.spawn(beside);
                 runtime.block_on(event_loop.run());
+                // Whoever waited for an answer has just got one, and must still get to send it.
+                let _ = runtime.block_on(async { tokio::time::timeout(LINGER, beside).await });
             }
             last.loop_sleeps();
         })
