@@ -369,7 +369,7 @@ mod tests {
     }
 
     fn pages(command: &mut clap::Command, text: &mut String) {
-        let title = command.get_display_name().unwrap_or("?").to_owned();
+        let title = command.get_display_name().unwrap_or("stepwell").to_owned();
         let help = command.render_help();
         let _ = writeln!(text, "==== {title}\n{help}");
         for sub in command.get_subcommands_mut() {
