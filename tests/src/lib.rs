@@ -1,3 +1,6 @@
 //! What the suites share: the simulation, and the harness for real servers and clients.
 
+pub mod api;
+pub mod guests;
+pub mod server;
 pub mod sim;

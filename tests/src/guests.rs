@@ -1,0 +1,19 @@
+//! The Wasm guests that tests upload, built by the same code as `cargo xtask guests`.
+//!
+//! Refuses prebuilt components: what is tested is built from source.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+
+/// The folder of the guests that show one behaviour each.
+const PROGRAMS: &str = "tests/programs";
+
+/// The component of one of the test programs, built if it is not in the cache.
+///
+/// # Errors
+/// It cannot be built; the text says how to build it by hand.
+pub fn program(name: &str) -> Result<PathBuf> {
+    xtask::guests::component(PROGRAMS, name)
+        .with_context(|| format!("no guest `{name}`: try `cargo xtask guests`"))
+}

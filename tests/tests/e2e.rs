@@ -1,0 +1,448 @@
+//! The real server with real modules, as its users meet it.
+
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use serde_json::{Value, json};
+use stepwell_tests::api::Api;
+use stepwell_tests::guests;
+use stepwell_tests::server::Server;
+
+fn started(dir: &Path, config: &str) -> Result<(Server, Api)> {
+    let mut server = Server::new(dir, config)?;
+    server.spawn()?;
+    server.ready()?;
+    let api = Api::new(&server.url())?;
+    Ok((server, api))
+}
+
+#[track_caller]
+fn expect(
+    api: &Api,
+    method: &str,
+    path: &str,
+    body: impl Into<reqwest::Body>,
+    want: u16,
+    part: &str,
+) {
+    match api.send(method, path, body) {
+        Ok(a) => assert!(
+            a.status == want && a.body.to_string().contains(part),
+            "{method} {path}: wanted {want} with {part}, got {} {}",
+            a.status,
+            a.body
+        ),
+        Err(e) => panic!("{method} {path}: {e:#}"),
+    }
+}
+
+/// A component of nothing but an import that no host has.
+fn component_with_a_strange_import() -> Vec<u8> {
+    let name = b"acme:missing/thing@1.0.0";
+    let mut out = b"\0asm\x0d\0\x01\0".to_vec();
+    // One type: an instance without exports.
+    out.extend([7, 3, 1, 0x42, 0]);
+    let length = u8::try_from(name.len()).unwrap_or(0);
+    out.extend([10, length + 5, 1, 0, length]);
+    out.extend(name);
+    out.extend([5, 0]);
+    out
+}
+
+#[test]
+fn bad_uploads_are_refused_and_the_server_stays_up() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let (mut server, api) = started(dir.path(), "upload_bytes_max = 104857600\n")?;
+    let put = |name: &str, body: Vec<u8>, want, part: &str| {
+        expect(
+            &api,
+            "PUT",
+            &format!("/v1/modules/{name}"),
+            body,
+            want,
+            part,
+        );
+    };
+    put("text", b"hello".to_vec(), 422, "BOX0001");
+    put("core", b"\0asm\x01\0\0\0".to_vec(), 422, "BOX0002");
+    put(
+        "strange",
+        component_with_a_strange_import(),
+        422,
+        "acme:missing/thing",
+    );
+    put("empty", b"\0asm\x0d\0\x01\0".to_vec(), 422, "BOX0004");
+    put(
+        "broken",
+        b"\0asm\x0d\0\x01\0\x07\xff".to_vec(),
+        422,
+        "BOX00",
+    );
+    put("large", vec![0; 200 << 20], 413, "API0006");
+    expect(&api, "GET", "/v1/modules", "", 200, r#"{"modules":[]}"#);
+    api.one_step("echo", &guests::program("echo")?)?;
+    assert_eq!(api.run("echo", r#"{"a":1}"#)?["output"], json!({"a": 1}));
+    let (status, _) = server.stop(Duration::from_secs(20))?;
+    assert!(status.success(), "{status}");
+
+    // The same module, and a compiler that may take a millisecond.
+    server.configure("[compile]\nwall_ms = 1\n")?;
+    server.spawn()?;
+    server.ready()?;
+    let wasm = std::fs::read(guests::program("json-step")?)?;
+    put("slow", wasm, 422, "BOX0006");
+    expect(&api, "GET", "/healthz", "", 200, "ok");
+    assert_eq!(api.run("echo", "[2]")?["output"], json!([2]));
+    Ok(())
+}
+
+#[test]
+fn bad_steps_fail_by_name_and_the_server_stays_up() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let config = "[steps]\nfuel = 3000000000\nmemory_mib = 1000\n";
+    let (_server, api) = started(dir.path(), config)?;
+    for (guest, input, error) in [
+        ("spin", "{}", "Stepwell.FuelExhausted"),
+        ("memory-bomb", "{}", "Stepwell.MemoryExceeded"),
+        ("recursion-bomb", "1", "Stepwell.StackOverflow"),
+        ("bad-json", "{}", "Stepwell.InvalidOutput"),
+        ("big-output", "104857600", "Stepwell.OutputTooLarge"),
+        ("panics", "{}", "Stepwell.Trap"),
+        ("fail", r#"{"error":"My.Error","cause":"why"}"#, "My.Error"),
+    ] {
+        api.one_step(guest, &guests::program(guest)?)?;
+        let ended = api.run(guest, input)?;
+        let got = (ended["status"].as_str(), ended["error"].as_str());
+        assert_eq!(got, (Some("FAILED"), Some(error)), "{guest}: {ended}");
+    }
+    // A step's own time limit, and a flow that only turns in a circle.
+    let slow = "StartAt: S\nStates:\n  S: {Type: Task, Resource: \"wasm:spin\", TimeoutSeconds: 1, End: true}\n";
+    api.publish("slow", slow)?;
+    let ended = api.run("slow", "{}")?;
+    assert_eq!(ended["status"], "FAILED", "{ended}");
+    let circle = r#"{"StartAt": "A", "States": {
+        "A": {"Type": "Pass", "Next": "B"},
+        "B": {"Type": "Choice", "Choices": [{"Variable": "$.never", "IsPresent": true, "Next": "C"}], "Default": "A"},
+        "C": {"Type": "Succeed"}}}"#;
+    api.publish("circle", circle)?;
+    let ended = api.run("circle", "{}")?;
+    assert_eq!(ended["status"], "FAILED", "{ended}");
+    assert!(
+        ended["error"]
+            .as_str()
+            .is_some_and(|e| e.starts_with("Stepwell.")),
+        "{ended}"
+    );
+    expect(&api, "GET", "/readyz", "", 200, "ready");
+    Ok(())
+}
+
+#[test]
+fn bad_requests_are_refused_and_the_server_stays_up() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let mut server = Server::new(dir.path(), "")?;
+    server.environment([("STEPWELL_TOKEN".into(), "correct-horse".into())]);
+    server.spawn()?;
+    server.ready()?;
+    let api = Api::new(&server.url())?.with_token("wrong-horse");
+    expect(&api, "GET", "/v1/flows", "", 401, "API0003");
+    let api = api.with_token("correct-horse");
+    api.publish("pass", "StartAt: P\nStates: {P: {Type: Pass, End: true}}")?;
+    let start = "/v1/flows/pass/executions?name=one";
+    let deep = "[".repeat(10_000) + &"]".repeat(10_000);
+    let unknown = "StartAt: P\nStates: {P: {Type: Pas, Nxt: Q, End: true}}";
+    expect(&api, "PUT", "/v1/flows/bad", unknown, 422, "did you mean");
+    expect(
+        &api,
+        "POST",
+        "/v1/flows/pass/executions",
+        deep.clone(),
+        400,
+        "API0005",
+    );
+    expect(&api, "PUT", "/v1/flows/deep", deep, 422, "FLOW0003");
+    expect(&api, "POST", start, "{\"n\":1}", 202, "\"new\":true");
+    expect(&api, "POST", start, "{\"n\":1}", 202, "\"new\":false");
+    expect(&api, "POST", start, "{\"n\":2}", 409, "RUN0004");
+
+    // A disk with less room than is wanted: reads go on, starts wait for room.
+    server.stop(Duration::from_secs(20))?;
+    server.configure("disk_floor_mib = 100000000\n")?;
+    server.spawn()?;
+    let full = || -> Result<bool> { Ok(api.get("/readyz").is_ok_and(|a| a.status == 503)) };
+    for _ in 0..200 {
+        if full()? {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    expect(
+        &api,
+        "POST",
+        "/v1/flows/pass/executions",
+        "{}",
+        503,
+        "RUN0006",
+    );
+    expect(
+        &api,
+        "GET",
+        "/v1/flows/pass/executions/one",
+        "",
+        200,
+        "SUCCEEDED",
+    );
+    server.stop(Duration::from_secs(20))?;
+    server.configure("")?;
+    server.spawn()?;
+    server.ready()?;
+    assert_eq!(api.run("pass", "{}")?["status"], "SUCCEEDED");
+    Ok(())
+}
+
+#[test]
+fn a_stop_lets_go_of_waiters_and_a_start_takes_up_again() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let (mut server, api) = started(dir.path(), "")?;
+    let ask = "StartAt: A\nStates:\n  A: {Type: Task, Resource: callback, End: true}\n";
+    api.publish("ask?trigger=POST%20/ask&trigger=async%20PUT%20/ask", ask)?;
+    let url = server.url();
+    // One caller waits for the end, one follows the events, while the server is stopped.
+    let waiter = std::thread::spawn(move || {
+        let api = Api::new(&url)?;
+        api.send("POST", "/v1/flows/ask/executions?name=w&wait=60", "{}")
+    });
+    let url = server.url();
+    let id = loop {
+        let found = api.get("/v1/flows/ask/executions/w")?;
+        if let Some(id) = found.body["id"].as_str() {
+            break id.to_owned();
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    };
+    let events = format!("/v1/executions/{id}/events");
+    let tail = std::thread::spawn(move || Api::new(&url)?.get(&events));
+    std::thread::sleep(Duration::from_millis(200));
+    let (status, took) = server.stop(Duration::from_secs(30))?;
+    assert!(
+        status.success() && took < Duration::from_secs(10),
+        "{status} after {took:?}"
+    );
+    let waited = waiter.join().ok().context("the waiter panicked")??;
+    assert_eq!(
+        (waited.status, waited.body["id"].as_str()),
+        (202, Some(&*id)),
+        "{waited:?}"
+    );
+    let tail = tail.join().ok().context("the tail panicked")??;
+    let tail = tail.body.as_str().unwrap_or_default().to_owned();
+    assert!(
+        tail.contains("TaskStateEntered") && !tail.contains("event: end"),
+        "{tail}"
+    );
+
+    server.spawn()?;
+    server.ready()?;
+    let tasks = api.get(&format!("/v1/executions/{id}/tasks"))?;
+    let token = tasks.body["tasks"][0]["token"]
+        .as_str()
+        .context("a token")?;
+    expect(
+        &api,
+        "POST",
+        &format!("/v1/tasks/{token}/succeed"),
+        "[7]",
+        204,
+        "",
+    );
+    let path = format!("/v1/executions/{id}?wait=10");
+    expect(&api, "GET", &path, "", 200, r#""output":[7]"#);
+    // The tail goes on where it broke off.
+    let seen = tail.matches("\nid: ").count() + usize::from(tail.starts_with("id: "));
+    let rest = api.get(&format!("/v1/executions/{id}/events?after={seen}"))?;
+    let rest = rest.body.as_str().unwrap_or_default().to_owned();
+    assert!(
+        rest.contains(&format!("id: {}\n", seen + 1)),
+        "{seen}: {rest}"
+    );
+    assert!(
+        rest.contains("ExecutionSucceeded") && rest.contains("event: end"),
+        "{rest}"
+    );
+    Ok(())
+}
+
+#[test]
+fn endpoints_start_flows() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let (_server, api) = started(dir.path(), "trigger_wait_seconds = 1\n")?;
+    let pass = "StartAt: P\nStates: {P: {Type: Pass, OutputPath: $.body, End: true}}";
+    let fail = "StartAt: F\nStates: {F: {Type: Fail, Error: My.Error, Cause: why}}";
+    let wait = "StartAt: W\nStates: {W: {Type: Wait, Seconds: 100, End: true}}";
+    api.publish(
+        "pass?trigger=POST%20/pass/{id}&trigger=async%20PUT%20/pass/{id}",
+        pass,
+    )?;
+    api.publish("fail?trigger=GET%20/fail", fail)?;
+    api.publish("wait?trigger=GET%20/wait", wait)?;
+    expect(&api, "POST", "/t/pass/7", "hello", 200, "hello");
+    expect(&api, "PUT", "/t/pass/7", "hello", 202, "\"new\":true");
+    expect(&api, "GET", "/t/fail", "", 502, "My.Error");
+    expect(&api, "GET", "/t/wait", "", 202, "RUNNING");
+    expect(&api, "GET", "/t/pass/7", "", 404, "API0001");
+    // An endpoint moves with its flow, and goes with it.
+    api.publish("pass?trigger=POST%20/moved", pass)?;
+    expect(&api, "POST", "/t/pass/7", "", 404, "API0001");
+    expect(&api, "POST", "/t/moved", "x", 200, "x");
+    api.publish("pass?trigger=", pass)?;
+    expect(&api, "POST", "/t/moved", "x", 404, "API0001");
+    Ok(())
+}
+
+/// The counting rules of the service that users come from: the start counts one.
+#[test]
+fn usage_counts_transitions_and_survives_a_kill() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let (mut server, api) = started(dir.path(), "")?;
+    api.upload("echo", &guests::program("echo")?)?;
+    let task = |name: &str| {
+        format!(
+            r#"{{"StartAt": "{name}", "States": {{"{name}": {{"Type": "Task", "Resource": "wasm:echo", "End": true}}}}}}"#
+        )
+    };
+    let (one, two, three) = (task("T1"), task("T2"), task("T3"));
+    let branches = format!(
+        r#"{{"StartAt": "P", "States": {{"P": {{"Type": "Parallel", "Branches": [{one}, {two}, {three}], "End": true}}}}}}"#
+    );
+    let map = format!(
+        r#"{{"StartAt": "M", "States": {{"M": {{"Type": "Map", "ItemProcessor": {one}, "End": true}}}}}}"#
+    );
+    let choice = r#"{"StartAt": "C", "States": {
+        "C": {"Type": "Choice", "Choices": [{"Variable": "$.n", "NumericEquals": 1, "Next": "S"}]},
+        "S": {"Type": "Succeed"}}}"#;
+    let cases = [
+        ("branches", branches.as_str(), "{}", 4),
+        ("map", map.as_str(), "[1, 2, 3, 4]", 5),
+        ("choice", choice, r#"{"n": 1}"#, 2),
+    ];
+    for (name, flow, input, want) in cases {
+        api.publish(name, flow)?;
+        for _ in 0..3 {
+            let ended = api.run(name, input)?;
+            let got = (ended["status"].as_str(), ended["transitions"].as_u64());
+            assert_eq!(got, (Some("SUCCEEDED"), Some(want)), "{ended}");
+        }
+    }
+    let report = |api: &Api| -> Result<Vec<(Value, u64)>> {
+        let rows = api.get("/v1/usage")?.body["usage"].clone();
+        let rows = rows.as_array().context("no report")?;
+        let mut sums = std::collections::BTreeMap::new();
+        for row in rows {
+            let sum = sums.entry(row["flow"].to_string()).or_insert(0);
+            *sum += row["transitions"].as_u64().unwrap_or(0);
+        }
+        Ok(sums.into_iter().map(|(flow, n)| (json!(flow), n)).collect())
+    };
+    let before = report(&api)?;
+    assert_eq!(
+        before.iter().map(|(_, n)| *n).collect::<Vec<_>>(),
+        [12, 6, 15]
+    );
+    server.kill()?;
+    server.spawn()?;
+    server.ready()?;
+    assert_eq!(report(&api)?, before);
+    Ok(())
+}
+
+#[test]
+fn the_command_line_tells_by_its_exit_status() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let (server, _api) = started(dir.path(), "")?;
+    let binary = std::env::current_exe()?;
+    let binary = binary
+        .ancestors()
+        .nth(2)
+        .context("no folder")?
+        .join("stepwell");
+    let file = |name: &str, text: &str| -> Result<String> {
+        let path = dir.path().join(name);
+        std::fs::write(&path, text)?;
+        Ok(path.display().to_string())
+    };
+    let pass = file(
+        "pass.yaml",
+        "StartAt: P\nStates: {P: {Type: Pass, End: true}}",
+    )?;
+    let fail = file(
+        "fail.yaml",
+        "StartAt: F\nStates: {F: {Type: Fail, Error: E, Cause: c}}",
+    )?;
+    let bad = file(
+        "bad.yaml",
+        "StartAt: X\nStates: {P: {Type: Pass, End: true}}",
+    )?;
+    let text = file("text.wasm", "hello")?;
+    let url = server.url();
+    let check = |args: &[&str], status: i32, part: &str| -> Result<()> {
+        let out = Command::new(&binary)
+            .args(args)
+            .env("STEPWELL_URL", &url)
+            .env_remove("STEPWELL_TOKEN")
+            .output()?;
+        let both = [out.stdout, out.stderr].concat();
+        let both = String::from_utf8_lossy(&both);
+        let fits = out.status.code() == Some(status) && both.contains(part);
+        anyhow::ensure!(
+            fits,
+            "{args:?}: wanted {status} with {part}, got {:?}: {both}",
+            out.status
+        );
+        Ok(())
+    };
+    check(&["validate", &pass], 0, "valid")?;
+    check(&["validate", &bad], 1, "bad.yaml:1:10: error[FLOW0011]")?;
+    check(
+        &["run", &pass, "--input", "[1]"],
+        0,
+        r#"{"status":"SUCCEEDED","output":[1]}"#,
+    )?;
+    check(
+        &["run", &fail],
+        1,
+        r#"{"status":"FAILED","error":"E","cause":"c"}"#,
+    )?;
+    check(&["run", &bad], 2, "FLOW0011")?;
+    check(&["run", &pass, "--input", "{"], 2, "not valid JSON")?;
+    check(&["nonsense"], 2, "Usage")?;
+    check(
+        &["flow", "publish", "pass", &pass, "--trigger", "POST /p"],
+        0,
+        "POST /t/p",
+    )?;
+    check(
+        &["flow", "publish", "bad", &bad],
+        2,
+        "1:10: error[FLOW0011]",
+    )?;
+    check(&["flow", "publish", "fail", &fail], 0, "fail@1")?;
+    check(&["module", "push", "text", &text], 4, "BOX0001")?;
+    check(
+        &["start", "pass", "--input", "{\"a\":1}", "--wait"],
+        0,
+        "{\"a\":1}",
+    )?;
+    check(&["start", "fail", "--wait"], 1, "FAILED: E: c")?;
+    check(&["start", "none"], 4, "RUN0002")?;
+    check(&["list", "--flow", "pass", "--json"], 0, "SUCCEEDED")?;
+    check(&["describe", "01m83d5n7q1a0yxsket02cfw4d"], 4, "RUN0001")?;
+    check(&["list", "--url", "http://127.0.0.1:1"], 3, "cannot reach")?;
+    check(
+        &["serve", "--listen", "0.0.0.0:0", "--data", "unused"],
+        2,
+        "API0011",
+    )?;
+    Ok(())
+}
