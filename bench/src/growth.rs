@@ -38,40 +38,54 @@ pub fn measure(scale: &Scale, report: &mut Report) -> Result<()> {
         ),
     );
     let window = Duration::from_secs_f64(scale.window_s);
-    let mut rates = (Vec::new(), Vec::new(), Vec::new());
+    let (mut fresh, mut full) = (Vec::new(), Vec::new());
     for _ in 0..scale.rounds {
         let empty_dir = folder()?;
         let empty = Server::fresh(empty_dir.path())?;
         empty.publish("pass", &pass())?;
-        load::run(&waiting(&empty, "pass", 64, Until::Elapsed(window / 4)))?;
-        let fresh = load::run(&waiting(&empty, "pass", 64, Until::Elapsed(window)))?.rate();
+        fresh.push(starts(&empty, window)?);
         empty.kill()?;
-        load::run(&waiting(&server, "pass", 64, Until::Elapsed(window / 4)))?;
-        let full = load::run(&waiting(&server, "pass", 64, Until::Elapsed(window)))?.rate();
-        rates.0.push(fresh);
-        rates.1.push(full);
-        rates.2.push(full / fresh);
+        full.push(starts(&server, window)?);
     }
-    let (fresh, full, ratio) = (median(&rates.0), median(&rates.1), median(&rates.2));
-    report.add(
-        "empty_starts_s",
-        fresh,
-        &format!("start and wait in an empty store: {fresh:.0}/s"),
-    );
-    report.add(
-        "full_starts_s",
-        full,
-        &format!("start and wait in the full store:  {full:.0}/s"),
-    );
-    report.add(
-        "full_share",
-        ratio,
-        &format!(
-            "full beside empty: {:.0} % (goal: it does not fall)",
-            ratio * 100.0
-        ),
-    );
+    tell(&fresh, &full, report);
     server.stop()
+}
+
+/// Starts a second, and the server's processor time for each in microseconds.
+fn starts(server: &Server, window: Duration) -> Result<(f64, f64)> {
+    load::run(&waiting(server, "pass", 64, Until::Elapsed(window / 4)))?;
+    let cpu = server.cpu_s()?;
+    let outcome = load::run(&waiting(server, "pass", 64, Until::Elapsed(window)))?;
+    let cpu = server.cpu_s()? - cpu;
+    Ok((outcome.rate(), cpu * 1e6 / real(outcome.done.max(1))))
+}
+
+fn tell(fresh: &[(f64, f64)], full: &[(f64, f64)], report: &mut Report) {
+    for (key, title, rounds) in [("empty", "an empty", fresh), ("full", "the full", full)] {
+        let rate = median(&rounds.iter().map(|r| r.0).collect::<Vec<_>>());
+        let cpu = median(&rounds.iter().map(|r| r.1).collect::<Vec<_>>());
+        let line = format!(
+            "start and wait in {title} store: {rate:.0}/s, {cpu:.0} us of the server's processor time each"
+        );
+        report.add(&format!("{key}_starts_s"), rate, &line);
+        report.keep(&format!("{key}_start_us"), cpu);
+    }
+    let ratio = |figure: &dyn Fn(&(f64, f64)) -> f64| {
+        let pairs = fresh.iter().zip(full);
+        median(
+            &pairs
+                .map(|(e, f)| figure(f) / figure(e))
+                .collect::<Vec<_>>(),
+        )
+    };
+    let (rate, cpu) = (ratio(&|r| r.0), ratio(&|r| r.1));
+    let line = format!(
+        "full beside empty: {:.0} % of the rate (goal: it does not fall), {:.0} % of the processor time",
+        rate * 100.0,
+        cpu * 100.0
+    );
+    report.add("full_share", rate, &line);
+    report.keep("full_cpu_share", cpu);
 }
 
 fn pass() -> serde_json::Value {
