@@ -1,0 +1,317 @@
+//! Kills a real server at random moments under load, starts it again on the same data,
+//! and checks in the end that nothing was lost, done twice or told wrongly.
+//!
+//! Refuses to look into the server: it knows only what clients and the receiver see.
+#![allow(
+    clippy::disallowed_methods,
+    reason = "tests read the clock and the environment; the rule is for the runtime"
+)]
+
+pub mod calls;
+pub mod checker;
+pub mod client;
+pub mod collect;
+pub mod history;
+pub mod load;
+pub mod plan;
+pub mod receiver;
+pub mod report;
+pub mod seen;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use stepwell_shim::{Recorder, Tail};
+use tokio::task::JoinSet;
+
+use crate::guests;
+use crate::random::Random;
+use crate::server::Server;
+use client::Api;
+use load::Load;
+use receiver::Receiver;
+use report::Rule;
+
+/// The guests that the flows run.
+const MODULES: [&str; 3] = ["echo", "fail", "json-step"];
+/// Clients at work at the same time.
+const CLIENTS: usize = 24;
+/// How long executions may take to end once nobody kills any more.
+const SETTLE: Duration = Duration::from_secs(60);
+/// `stop_seconds` of the server, and what is allowed beyond.
+const STOP: Duration = Duration::from_secs(10);
+const STOP_SLACK: Duration = Duration::from_secs(3);
+
+/// How the server's processes end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Death {
+    /// `kill -9`.
+    Kill,
+    /// `kill -9`, and what was not synced is thrown away.
+    PowerCut,
+    /// SIGTERM; it must end in time with status 0.
+    Stop,
+}
+
+/// One run.
+#[derive(Debug, Clone, Copy)]
+pub struct Run {
+    /// Decides the cases and the moments.
+    pub seed: u64,
+    /// How many processes end under load.
+    pub deaths: u32,
+    /// How they end.
+    pub death: Death,
+    /// Whether the server syncs its commits; `false` is the fault that must be found.
+    pub sync: bool,
+}
+
+/// Runs it, prints the figures, and returns what was found.
+///
+/// # Errors
+/// The run itself could not be done: that is a failure too.
+pub fn run(run: &Run) -> Result<Arc<Load>> {
+    println!("{run:?} (STEPWELL_SEED={} repeats the cases)", run.seed);
+    let work = tempfile::tempdir()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()?;
+    let begun = Instant::now();
+    let mut campaign = Campaign::new(run, work.path())?;
+    let done = runtime.block_on(campaign.carry_out());
+    let load = Arc::clone(&campaign.load);
+    println!(
+        "{}  seconds: {}",
+        load.report.text(),
+        begun.elapsed().as_secs()
+    );
+    if done.is_err() || (run.sync && !load.report.clean()) {
+        println!(
+            "  the server's data and log are kept in {}",
+            work.keep().display()
+        );
+    }
+    done.map(|()| load)
+}
+
+struct Campaign<'a> {
+    run: &'a Run,
+    server: Server,
+    recorder: Option<Recorder>,
+    random: Random,
+    load: Arc<Load>,
+}
+
+impl<'a> Campaign<'a> {
+    fn new(run: &'a Run, work: &Path) -> Result<Campaign<'a>> {
+        let receiver = Receiver::start()?;
+        let mut server = Server::new(work, &config(&receiver, true))?;
+        let recorder = match run.death {
+            Death::PowerCut => Some(recorder(work, &mut server)?),
+            Death::Kill | Death::Stop => None,
+        };
+        let api = Api::new(server.url())?;
+        Ok(Campaign {
+            run,
+            server,
+            recorder,
+            random: Random::new(run.seed, u64::MAX),
+            load: Load::new(run.seed, api, receiver),
+        })
+    }
+
+    async fn carry_out(&mut self) -> Result<()> {
+        self.server.spawn()?;
+        self.ready().await?;
+        prepare(&self.load.api).await?;
+        // What was uploaded and published must survive as all else does.
+        self.end().await?;
+        let config = config(&self.load.receiver, self.run.sync);
+        self.server.configure(&config)?;
+        self.start()?;
+        let mut clients = JoinSet::new();
+        for _ in 0..CLIENTS {
+            clients.spawn(Arc::clone(&self.load).client());
+        }
+        for _ in 0..self.run.deaths {
+            self.one_death().await?;
+        }
+        self.load.stop();
+        self.finish(clients).await
+    }
+
+    /// Lets the server live for a random while, ends it, and starts the next process.
+    async fn one_death(&mut self) -> Result<()> {
+        // Some die while they still recover.
+        let longest = if self.random.chance(15) {
+            120
+        } else {
+            self.ready().await?;
+            700
+        };
+        let life = Duration::from_millis(self.random.between(1, longest));
+        tokio::time::sleep(life).await;
+        if self.run.death == Death::Stop {
+            // One that still starts has not yet asked to be told of signals.
+            self.ready().await?;
+        }
+        self.end().await?;
+        self.load.report.count("deaths", 1);
+        self.start()
+    }
+
+    /// Ends the process, and with a power cut what it had not synced.
+    async fn end(&mut self) -> Result<()> {
+        match self.run.death {
+            Death::Kill | Death::PowerCut => self.server.kill()?,
+            Death::Stop => {
+                let took = stop(&mut self.server)?;
+                self.load.report.most("longest stop in ms", millis(took));
+            }
+        }
+        let load = Arc::clone(&self.load);
+        tokio::task::spawn_blocking(move || load.receiver.next_generation()).await??;
+        if let Some(recorder) = &self.recorder {
+            let tail = match self.random.below(3) {
+                0 => Tail::Torn(self.random.draw()),
+                _ => Tail::Gone,
+            };
+            let gone = recorder.discard_unsynced(tail)?;
+            self.load
+                .report
+                .count("unsynced bytes discarded", gone.bytes);
+            self.load
+                .report
+                .count("unsynced files cut or removed", gone.cut + gone.removed);
+        }
+        Ok(())
+    }
+
+    fn start(&mut self) -> Result<()> {
+        if let Some(recorder) = &self.recorder {
+            recorder.restart()?;
+        }
+        self.server.spawn()
+    }
+
+    async fn ready(&mut self) -> Result<()> {
+        let begun = Instant::now();
+        tokio::task::block_in_place(|| self.server.ready())?;
+        self.load
+            .report
+            .most("longest restart in ms", millis(begun.elapsed()));
+        Ok(())
+    }
+
+    /// Nobody kills any more: all must end. Then everything is read, twice, with a
+    /// restart between, and compared.
+    async fn finish(&mut self, mut clients: JoinSet<()>) -> Result<()> {
+        self.ready().await?;
+        let ended = tokio::time::timeout(Duration::from_secs(180), async {
+            while let Some(client) = clients.join_next().await {
+                client.context("a client broke")?;
+            }
+            Ok::<_, anyhow::Error>(())
+        });
+        ended.await.context("the clients do not come to an end")??;
+        let load = Arc::clone(&self.load);
+        for id in collect::settle(&load.api, SETTLE).await? {
+            let shown = load.api.get(&format!("/v1/executions/{id}")).await?.body;
+            load.report
+                .breach(Rule::Ended, format!("{id} does not end: {shown}"));
+        }
+        let all = collect::everything(&load.api).await?;
+        stop(&mut self.server)?;
+        self.server.spawn()?;
+        self.ready().await?;
+        let again = collect::everything(&load.api).await?;
+        load.report.check(all == again, Rule::Ended, || {
+            let differs = all
+                .executions
+                .iter()
+                .find(|(id, known)| again.executions.get(*id) != Some(known));
+            format!("a restart changed what had ended: {differs:?}")
+        });
+        self.answers_hold().await?;
+        stop(&mut self.server)?;
+        let (calls, wrong) = load.receiver.calls();
+        for text in wrong {
+            load.report.breach(Rule::Call, text);
+        }
+        checker::check(self.run.seed, &all, &load.seen.notes(), &load.report);
+        calls::check(self.run.seed, &all, &calls, &load.report);
+        Ok(())
+    }
+
+    /// The same answer to a token, long after, gets the same reply.
+    async fn answers_hold(&self) -> Result<()> {
+        let mut answers = self.load.seen.notes().answers.clone();
+        answers.truncate(50);
+        for (id, token, answer) in answers {
+            let path = format!("/v1/tasks/{token}/succeed");
+            let (told, _) = self
+                .load
+                .api
+                .insist(reqwest::Method::POST, &path, Some(&answer))
+                .await?;
+            self.load.report.check(told.status == 204, Rule::Token, || {
+                format!("{id}: its acknowledged answer, given again after a restart: {told:?}")
+            });
+        }
+        Ok(())
+    }
+}
+
+/// The server's configuration but for its place.
+fn config(receiver: &Receiver, sync: bool) -> String {
+    format!(
+        "stop_seconds = {}\n[http]\nallow = [\"{}\"]\n[experimental]\nno_sync = {}\n",
+        STOP.as_secs(),
+        receiver.address(),
+        !sync,
+    )
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Uploads the modules and publishes the flows.
+async fn prepare(api: &Api) -> Result<()> {
+    for module in MODULES {
+        let bytes = std::fs::read(guests::program(module)?)?;
+        api.put(&format!("/v1/modules/{module}"), "application/wasm", bytes)
+            .await?;
+    }
+    for (flow, definition) in plan::flows() {
+        let bytes = definition.as_bytes().to_vec();
+        api.put(&format!("/v1/flows/{flow}"), "application/json", bytes)
+            .await?;
+    }
+    Ok(())
+}
+
+/// SIGTERM; returns how long the end took.
+fn stop(server: &mut Server) -> Result<Duration> {
+    let (status, took) = tokio::task::block_in_place(|| server.stop(STOP + STOP_SLACK))?;
+    if !status.success() {
+        bail!(
+            "after SIGTERM the server ended with {status}:\n{}",
+            server.log_end()
+        );
+    }
+    Ok(took)
+}
+
+/// Records what is synced; every process from now on is watched.
+fn recorder(work: &Path, server: &mut Server) -> Result<Recorder> {
+    let tools = work.join("recorder");
+    std::fs::create_dir_all(&tools)?;
+    let recorder = Recorder::new(&tools, &server.data())?;
+    let environment = recorder.environment();
+    server.environment(environment.map(|(name, value)| (name.into(), value)));
+    Ok(recorder)
+}
