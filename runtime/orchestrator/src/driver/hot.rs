@@ -17,6 +17,9 @@ pub(super) struct Running {
     pub started: bool,
     /// It counts against `steps_running_max`.
     pub counted: bool,
+    /// The stopping gate refused its call: how it ends says nothing, and the next
+    /// process runs it again.
+    pub set_aside: bool,
 }
 
 /// A recorded outside call: digest of the request, and the answer once there is one.

@@ -316,10 +316,16 @@ impl Driver {
         call: &BridgeCall,
         now: Timestamp,
     ) -> Option<(u64, Verdict)> {
-        let Some(hot) = self.hot.get(&call.execution) else {
+        let Some(hot) = self.hot.get_mut(&call.execution) else {
             return Some((0, Verdict::Stopped));
         };
-        if self.stopping || !hot.steps.contains_key(&(call.entry, call.attempt)) {
+        let Some(running) = hot.steps.get_mut(&(call.entry, call.attempt)) else {
+            return Some((0, Verdict::Stopped));
+        };
+        if self.stopping {
+            // Its failure would be ours, not the flow's: it must not be recorded.
+            running.set_aside = true;
+            self.steps_running -= usize::from(std::mem::take(&mut running.counted));
             return Some((0, Verdict::Stopped));
         }
         let key = (call.entry, call.attempt, call.call);
