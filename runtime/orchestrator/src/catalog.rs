@@ -18,6 +18,7 @@ use stepwell_types::{Digest, FlowRef, Timestamp};
 use tokio::sync::oneshot;
 
 pub use modules::Upload;
+pub use triggers::Matched;
 
 use crate::Error;
 use crate::committer::Committer;

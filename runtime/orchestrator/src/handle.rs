@@ -14,7 +14,7 @@ use crate::api::{
     Execution, FlowInfo, HttpTrigger, ListFilter, Metrics, ModuleInfo, Page, Published, Started,
     Status, Usage, UsageRow,
 };
-use crate::catalog::{Upload, check_name};
+use crate::catalog::{Matched, Upload, check_name};
 use crate::driver::{Reply, Request, Ticket, TokenAnswer};
 use crate::rows::{self, Kept, NameRow, SummaryRow};
 use crate::shell::{Shared, shard_for};
@@ -379,11 +379,7 @@ impl Orchestrator {
 
     /// The flow whose endpoint a request meets, the endpoint, and its path parameters.
     #[must_use]
-    pub fn trigger(
-        &self,
-        method: &str,
-        path: &str,
-    ) -> Option<(Arc<str>, HttpTrigger, Vec<(String, String)>)> {
+    pub fn trigger(&self, method: &str, path: &str) -> Option<Matched> {
         self.shared.catalog.trigger(method, path)
     }
 

@@ -18,6 +18,6 @@ mod rows;
 pub mod shell;
 mod watch;
 
-pub use catalog::Upload;
+pub use catalog::{Matched, Upload};
 pub use error::Error;
 pub use handle::Orchestrator;

@@ -77,8 +77,23 @@ pub struct CheckpointRow {
     pub fuel: u64,
     /// Time of the newest event before it.
     pub last_at: Timestamp,
-    /// Journals of the attempts that run: entry, attempt, call, request, answer.
-    pub calls: Vec<(u64, u32, u32, Digest, Option<Vec<u8>>)>,
+    /// Journals of the attempts that run.
+    pub calls: Vec<CallRow>,
+}
+
+/// One outside call of an attempt that runs.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct CallRow {
+    /// The state entry.
+    pub entry: u64,
+    /// The attempt.
+    pub attempt: u32,
+    /// Number within the attempt.
+    pub call: u32,
+    /// Digest of the request.
+    pub request: Digest,
+    /// Once there is one.
+    pub answer: Option<Vec<u8>>,
 }
 
 /// A published flow version.

@@ -257,9 +257,9 @@ pub fn read_state(
         found.fuel = row.fuel;
         found.last_at = row.last_at;
         found.has_checkpoint = true;
-        for (entry, attempt, call, request, answer) in row.calls {
-            let key = (EntryId(entry), attempt, call);
-            found.journal.insert(key, (request, answer));
+        for row in row.calls {
+            let key = (EntryId(row.entry), row.attempt, row.call);
+            found.journal.insert(key, (row.request, row.answer));
         }
     }
     for logged in read_log(reader, id, found.logged)? {

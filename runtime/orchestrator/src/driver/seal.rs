@@ -9,7 +9,7 @@ use stepwell_types::{Data, Digest, EntryId, ExecutionId, Timestamp};
 
 use super::{Driver, Hot};
 use crate::api::{self, Metrics, Status};
-use crate::rows::{self, CheckpointRow, HotRow, Kept, SummaryRow, UsageRow};
+use crate::rows::{self, CallRow, CheckpointRow, HotRow, Kept, SummaryRow, UsageRow};
 
 impl Driver {
     /// Whether the open batch holds anything.
@@ -221,7 +221,13 @@ fn write_checkpoint(hot: &mut Hot, id: ExecutionId, floor: usize, batch: &mut Ba
         calls: hot
             .journal
             .iter()
-            .map(|((e, a, c), (request, answer))| (e.0, *a, *c, *request, answer.clone()))
+            .map(|((entry, attempt, call), (request, answer))| CallRow {
+                entry: entry.0,
+                attempt: *attempt,
+                call: *call,
+                request: *request,
+                answer: answer.clone(),
+            })
             .collect(),
     };
     batch.put(key, rows::encode(&row));
