@@ -72,6 +72,7 @@ fn engine_options(config: &Config, loops: usize) -> shell::Options {
         workers: experimental.workers.unwrap_or_else(system::cores),
         driver: driver::Options {
             hot_max: experimental.hot_max.unwrap_or(50_000) / loops.max(1),
+            hot_bytes_max: memory_for_payloads() / loops.max(1),
             open_bytes_max: 256 << 20,
             // Calls to the outside wait without a slot of the sandbox.
             steps_running_max: (pool.slots as usize).max(512),
@@ -80,6 +81,14 @@ fn engine_options(config: &Config, loops: usize) -> shell::Options {
         },
         disk_floor_bytes: config.disk_floor_mib.unwrap_or(256) << 20,
     }
+}
+
+/// A state's text can grow some ten times when it is parsed: a sixteenth of what is free
+/// when the server starts is what payloads may take as text.
+fn memory_for_payloads() -> usize {
+    usize::try_from(system::memory_bytes_free() / 16)
+        .unwrap_or(usize::MAX)
+        .max(64 << 20)
 }
 
 fn ports(settings: &Settings) -> Result<Ports, Trouble> {

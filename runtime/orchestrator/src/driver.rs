@@ -24,7 +24,7 @@ use stepwell_store::{Batch, Reader};
 use stepwell_types::{EntryId, ExecutionId, ShardId, StepOutcome, StepRequest, Timestamp};
 
 pub(crate) use recover::blob;
-pub use recover::{Recovered, is_parked, read_log, read_state, usage_transitions};
+pub use recover::{Recovered, is_parked, read_log, read_some, read_state, usage_transitions};
 pub use request::{Reply, Request, Ticket, TokenAnswer};
 
 use crate::Error;
@@ -40,6 +40,8 @@ use timers::ShardTimers;
 pub struct Options {
     /// Executions in memory above which starts are refused.
     pub hot_max: usize,
+    /// Bytes of payloads held by executions in memory above which starts are refused.
+    pub hot_bytes_max: usize,
     /// Bytes not yet durable above which starts are refused.
     pub open_bytes_max: usize,
     /// Attempts outside their first slice above which no further one begins.
@@ -86,6 +88,8 @@ pub struct Driver {
     index: u8,
     shards: BTreeMap<ShardId, ShardTimers>,
     hot: HashMap<ExecutionId, Hot>,
+    /// Roughly what the states in `hot` weigh.
+    hot_bytes: usize,
     /// Named executions whose name row may not be durable yet.
     names: HashMap<(Arc<str>, Arc<str>), ExecutionId>,
     /// Who waits for an execution's end.
@@ -146,6 +150,7 @@ impl Driver {
                 .map(|s| (*s, ShardTimers::default()))
                 .collect(),
             hot: HashMap::new(),
+            hot_bytes: 0,
             names: HashMap::new(),
             waiters: HashMap::new(),
             events: Ready::default(),
@@ -296,7 +301,12 @@ impl Driver {
                 reason: "as many executions are active as memory allows",
                 retry_after_s: 1,
             }
-        } else if self.open_bytes >= self.options.open_bytes_max {
+        } else if self.hot_bytes >= self.options.hot_bytes_max {
+            Error::Busy {
+                reason: "the payloads of active executions fill the memory meant for them",
+                retry_after_s: 1,
+            }
+        } else if self.undurable_bytes() >= self.options.open_bytes_max {
             Error::Busy {
                 reason: "the store cannot keep up with what is being written",
                 retry_after_s: 1,

@@ -75,10 +75,15 @@ impl Orchestrator {
         if ended {
             return Ok((id, Some(self.read(id)?)));
         }
-        if self.shared.is_stopping() && self.read(id).is_err() {
-            return Err(Error::Stopping);
+        // Not durable in time: it may or may not have been accepted, so neither is said.
+        match self.read(id) {
+            Err(Error::NoExecution(_)) if self.shared.is_stopping() => Err(Error::Stopping),
+            Err(Error::NoExecution(_)) => Err(Error::Busy {
+                reason: "the start was not durable in time, and may still be; a named start can be repeated",
+                retry_after_s: 1,
+            }),
+            _ => Ok((id, None)),
         }
-        Ok((id, None))
     }
 
     /// Waits for an execution's end, at most for `limit`. `None`: it still runs.

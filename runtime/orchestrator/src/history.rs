@@ -5,6 +5,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures_util::Stream;
 use stepwell_flow::Program;
@@ -15,9 +16,18 @@ use stepwell_store::{Key, Reader};
 use stepwell_types::{Data, ExecutionId, FlowRef, Timestamp};
 
 use crate::api::{Execution, HistoryLine, OpenTask, Page, Status};
-use crate::driver::{read_log, read_state};
+use crate::driver::{read_some, read_state};
 use crate::rows::{self, SummaryRow};
+use crate::watch::Watch;
 use crate::{Error, Orchestrator};
+
+/// Lines and bytes of one page or of one chunk of a tail.
+const CHUNK_LINES: usize = 256;
+const CHUNK_BYTES: usize = 4 << 20;
+/// Log rows read at a time.
+const ROWS: usize = 64;
+/// Histories that are walked at the same time.
+pub(crate) const READERS_MAX: usize = 8;
 
 /// Reads an execution's history from some point on, as far as it is durable.
 pub(crate) struct Cursor {
@@ -25,56 +35,132 @@ pub(crate) struct Cursor {
     pub program: Arc<Program>,
     pub id: ExecutionId,
     pub state: State,
-    pub next_record: u64,
+    /// Records read so far, and those of them that are not walked yet.
+    pub read: u64,
+    pub pending: VecDeque<Logged>,
 }
 
-/// Keeps the wanted events of a walk.
+impl Cursor {
+    /// At the beginning of an execution.
+    pub fn new(reader: Arc<dyn Reader>, program: Arc<Program>, id: ExecutionId) -> Cursor {
+        Cursor {
+            reader,
+            program,
+            id,
+            state: State::new(id),
+            read: 0,
+            pending: VecDeque::new(),
+        }
+    }
+}
+
+/// How far a walk came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Walked {
+    /// To the end of what is durable.
+    Whole,
+    /// To its bound; the cursor can go on.
+    Paused,
+    /// To its bound in the middle of a record: only a fresh cursor can go on.
+    Cut,
+}
+
+/// Keeps the wanted events of a walk, up to a bound.
 struct Wanted<'a> {
     after: u64,
     lines: &'a mut VecDeque<HistoryLine>,
+    bytes_left: usize,
+    cut: bool,
 }
 
 impl Observer for Wanted<'_> {
     fn wants(&self) -> bool {
-        true
+        !self.cut
     }
 
     fn event(&mut self, at: Timestamp, event: HistoryEvent) {
-        if event.id > self.after {
-            self.lines.push_back(HistoryLine {
-                id: event.id,
-                kind: event.kind.type_name(),
-                json: Data::from_value(event.render(at)),
-            });
+        if event.id <= self.after || self.cut {
+            return;
         }
+        if self.bytes_left == 0 {
+            self.cut = true;
+            return;
+        }
+        let json = Data::from_value(event.render(at));
+        // Printed once, here; the tree is not kept.
+        let json = Data::from_valid_text(json.text().to_owned());
+        self.bytes_left = self.bytes_left.saturating_sub(json.len_bytes());
+        self.lines.push_back(HistoryLine {
+            id: event.id,
+            kind: event.kind.type_name(),
+            json,
+        });
     }
 }
 
 impl Cursor {
-    /// Walks what is durable beyond the last call; lines after event `after` are kept.
-    pub fn advance(&mut self, after: u64, lines: &mut VecDeque<HistoryLine>) -> Result<(), Error> {
+    /// Walks what is durable beyond the last call; about `limit` lines after event
+    /// `after` are kept. Stops early when nobody wants them any more.
+    pub fn advance(
+        &mut self,
+        after: u64,
+        limit: usize,
+        gone: &AtomicBool,
+        lines: &mut VecDeque<HistoryLine>,
+    ) -> Result<Walked, Error> {
         let mut commands = Vec::new();
-        for logged in read_log(&*self.reader, self.id, self.next_record)? {
-            self.next_record += 1;
-            let Logged::Event(record) = logged else {
-                continue;
-            };
-            commands.clear();
-            stepwell_interpreter::step(
-                &self.program,
-                &mut self.state,
-                &record.event,
-                record.at,
-                &mut Wanted { after, lines },
-                &mut commands,
-            )
-            .map_err(|e| Error::Store(e.to_string()))?;
+        let mut bytes_left = CHUNK_BYTES;
+        loop {
+            if self.pending.is_empty() {
+                self.pending = read_some(&*self.reader, self.id, self.read, ROWS)?.into();
+                self.read += self.pending.len() as u64;
+                if self.pending.is_empty() {
+                    return Ok(Walked::Whole);
+                }
+            }
+            while let Some(logged) = self.pending.pop_front() {
+                if lines.len() >= limit || bytes_left == 0 || gone.load(Ordering::Relaxed) {
+                    self.pending.push_front(logged);
+                    return Ok(Walked::Paused);
+                }
+                let Logged::Event(record) = logged else {
+                    continue;
+                };
+                commands.clear();
+                let mut wanted = Wanted {
+                    after,
+                    lines,
+                    bytes_left,
+                    cut: false,
+                };
+                stepwell_interpreter::step(
+                    &self.program,
+                    &mut self.state,
+                    &record.event,
+                    record.at,
+                    &mut wanted,
+                    &mut commands,
+                )
+                .map_err(|e| Error::Store(e.to_string()))?;
+                bytes_left = wanted.bytes_left;
+                if wanted.cut {
+                    return Ok(Walked::Cut);
+                }
+            }
         }
-        Ok(())
     }
 
     fn is_over(&self) -> bool {
         self.state.outcome().is_some()
+    }
+}
+
+/// Tells a walk on another thread that its reader has gone.
+struct Present(Arc<AtomicBool>);
+
+impl Drop for Present {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
     }
 }
 
@@ -99,7 +185,9 @@ pub(crate) async fn progress(
     };
     if found.status == Status::Running {
         let program = orchestrator.program(&found.flow, found.version)?;
-        let state = blocking(move || read_state(&*reader, &program, id)).await?;
+        let state = orchestrator
+            .walking(move || read_state(&*reader, &program, id))
+            .await?;
         progress.transitions = state.state.transitions();
         progress.fuel = state.fuel;
     }
@@ -147,16 +235,12 @@ impl Orchestrator {
         let row = self.shared.reader.get(&Key::Summary { execution: id })?;
         let row = row.ok_or_else(|| Error::NoExecution(id.to_string()))?;
         let row: SummaryRow = rows::decode(&row)?;
-        Ok(Cursor {
-            reader: self.shared.reader.clone(),
-            program: self.program(&row.flow, row.version)?,
-            id,
-            state: State::new(id),
-            next_record: 0,
-        })
+        let program = self.program(&row.flow, row.version)?;
+        Ok(Cursor::new(self.shared.reader.clone(), program, id))
     }
 
-    /// A page of history: events after number `after`, oldest first.
+    /// A page of history: events after number `after`, oldest first. At most `limit`
+    /// lines, and about 4 MiB.
     /// # Errors
     /// `RUN0001`.
     pub async fn history(
@@ -166,16 +250,32 @@ impl Orchestrator {
         limit: usize,
     ) -> Result<Page<HistoryLine, u64>, Error> {
         let mut cursor = self.cursor(id)?;
-        blocking(move || {
+        let present = Present(Arc::new(AtomicBool::new(false)));
+        let gone = present.0.clone();
+        self.walking(move || {
             let mut lines = VecDeque::new();
-            cursor.advance(after, &mut lines)?;
-            let more = lines.len() > limit;
+            let walked = cursor.advance(after, limit, &gone, &mut lines)?;
+            let more = walked != Walked::Whole || lines.len() > limit;
             lines.truncate(limit);
             let next = lines.back().filter(|_| more).map(|l| l.id);
             Ok(Page {
                 items: lines.into(),
                 next,
             })
+        })
+        .await
+    }
+
+    /// Walks a log off the loop, not too many at the same time.
+    async fn walking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        let turn = self.shared.readers.clone().acquire_owned().await;
+        let turn = turn.map_err(|_| Error::Stopping)?;
+        blocking(move || {
+            let _turn = turn;
+            work()
         })
         .await
     }
@@ -187,33 +287,19 @@ impl Orchestrator {
         id: ExecutionId,
         after: u64,
     ) -> impl Stream<Item = Result<HistoryLine, Error>> + Send + 'static + use<> {
-        let watch = self.shared.watchers.follow(id);
-        let begun = self.cursor(id).map(|cursor| (cursor, VecDeque::new()));
-        let state = Some((begun, watch, true));
-        futures_util::stream::unfold(state, move |state| async move {
-            let (begun, watch, mut fresh) = state?;
-            let (mut cursor, mut lines) = match begun {
-                Ok(begun) => begun,
-                Err(e) => return Some((Err(e), None)),
-            };
-            loop {
-                if let Some(line) = lines.pop_front() {
-                    return Some((Ok(line), Some((Ok((cursor, lines)), watch, false))));
-                }
-                if cursor.is_over() {
-                    return None;
-                }
-                if !std::mem::take(&mut fresh) {
-                    watch.changed().await;
-                }
-                let read = blocking(move || {
-                    cursor.advance(after, &mut lines)?;
-                    Ok((cursor, lines))
-                });
-                match read.await {
-                    Ok(back) => (cursor, lines) = back,
-                    Err(e) => return Some((Err(e), None)),
-                }
+        let tail = self.cursor(id).map(|cursor| Tail {
+            orchestrator: self.clone(),
+            watch: self.shared.watchers.follow(id),
+            present: Present(Arc::new(AtomicBool::new(false))),
+            cursor,
+            lines: VecDeque::new(),
+            after,
+            walked: Walked::Paused,
+        });
+        futures_util::stream::unfold(Some(tail), |tail| async move {
+            match tail? {
+                Err(e) => Some((Err(e), None)),
+                Ok(tail) => tail.next().await,
             }
         })
     }
@@ -223,7 +309,7 @@ impl Orchestrator {
     /// `RUN0001`.
     pub async fn open_tasks(&self, id: ExecutionId) -> Result<Vec<OpenTask>, Error> {
         let found = self.cursor(id)?;
-        blocking(move || {
+        self.walking(move || {
             let program = found.program;
             let state = read_state(&*found.reader, &program, id)?.state;
             if state.outcome().is_some() {
@@ -243,5 +329,59 @@ impl Orchestrator {
             Ok(tasks.collect())
         })
         .await
+    }
+}
+
+/// One follower's place in a live history.
+struct Tail {
+    orchestrator: Orchestrator,
+    watch: Watch,
+    present: Present,
+    cursor: Cursor,
+    lines: VecDeque<HistoryLine>,
+    /// The last line that was given.
+    after: u64,
+    walked: Walked,
+}
+
+type Following = (Result<HistoryLine, Error>, Option<Result<Tail, Error>>);
+
+impl Tail {
+    async fn next(mut self) -> Option<Following> {
+        loop {
+            if let Some(line) = self.lines.pop_front() {
+                self.after = line.id;
+                return Some((Ok(line), Some(Ok(self))));
+            }
+            match self.walked {
+                Walked::Whole if self.cursor.is_over() => return None,
+                Walked::Whole => self.watch.changed().await,
+                Walked::Paused => {}
+                Walked::Cut => match self.orchestrator.cursor(self.cursor.id) {
+                    Ok(fresh) => self.cursor = fresh,
+                    Err(e) => return Some((Err(e), None)),
+                },
+            }
+            let (mut cursor, mut lines) = (self.cursor, self.lines);
+            let (after, gone) = (self.after, self.present.0.clone());
+            let walk = self.orchestrator.walking(move || {
+                let walked = cursor.advance(after, CHUNK_LINES, &gone, &mut lines)?;
+                Ok((cursor, lines, walked))
+            });
+            match walk.await {
+                Ok((cursor, lines, walked)) => {
+                    self = Tail {
+                        cursor,
+                        lines,
+                        walked,
+                        orchestrator: self.orchestrator,
+                        watch: self.watch,
+                        present: self.present,
+                        after,
+                    };
+                }
+                Err(e) => return Some((Err(e), None)),
+            }
+        }
     }
 }

@@ -6,9 +6,9 @@
 use std::collections::HashMap;
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use stepwell_flow::Program;
-use stepwell_interpreter::State;
 use stepwell_store::memory::Memory;
 use stepwell_store::{Reader, Writer};
 use stepwell_types::id::SHARDS;
@@ -21,7 +21,7 @@ use crate::Error;
 use crate::api::{Execution, HistoryLine};
 use crate::driver::{Driver, Options, Output, Reply, Request, Ticket};
 use crate::gate::{GateHandle, GateKeeper, Verdict, VerdictFuture};
-use crate::history::Cursor;
+use crate::history::{Cursor, Walked};
 use crate::ports::{Clock, Entropy, Programs, StepRunner};
 
 /// What a one-shot run needs.
@@ -71,6 +71,7 @@ pub async fn run(shot: OneShot) -> Result<Finished, Error> {
         .collect();
     let options = Options {
         hot_max: 16,
+        hot_bytes_max: usize::MAX,
         open_bytes_max: usize::MAX,
         steps_running_max: 64,
         checkpoint_bytes_min: usize::MAX,
@@ -102,19 +103,31 @@ pub async fn run(shot: OneShot) -> Result<Finished, Error> {
         shot,
     };
     let execution = room.until_end().await?;
-    let mut cursor = Cursor {
-        reader,
-        program: room.shot.program.clone(),
-        id,
-        state: State::new(id),
-        next_record: 0,
-    };
-    let mut lines = VecDeque::new();
-    cursor.advance(0, &mut lines)?;
-    Ok(Finished {
-        execution,
-        history: lines.into(),
-    })
+    let history = whole_history(&reader, &room.shot.program, id)?;
+    Ok(Finished { execution, history })
+}
+
+/// All lines of a finished execution, walked chunk by chunk.
+fn whole_history(
+    reader: &Arc<dyn Reader>,
+    program: &Arc<Program>,
+    id: ExecutionId,
+) -> Result<Vec<HistoryLine>, Error> {
+    let fresh = || Cursor::new(reader.clone(), program.clone(), id);
+    let gone = AtomicBool::new(false);
+    let mut cursor = fresh();
+    let mut all = Vec::new();
+    loop {
+        let after = all.last().map_or(0, |l: &HistoryLine| l.id);
+        let mut lines = VecDeque::new();
+        let walked = cursor.advance(after, usize::MAX, &gone, &mut lines)?;
+        all.extend(lines);
+        match walked {
+            Walked::Whole => return Ok(all),
+            Walked::Paused => {}
+            Walked::Cut => cursor = fresh(),
+        }
+    }
 }
 
 type StepKey = (EntryId, u32);

@@ -1,5 +1,7 @@
 //! JSON data that flows between states: shared, immutable, parsed only when someone asks.
 
+mod check;
+
 use std::sync::{Arc, OnceLock};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -25,12 +27,7 @@ impl Data {
     /// # Errors
     /// The parser's message, with line and column.
     pub fn parse(text: &str) -> Result<Data, serde_json::Error> {
-        // `IgnoredAny` checks the whole text without building a tree; and
-        // without a depth limit, so that is checked here.
-        serde_json::from_str::<serde::de::IgnoredAny>(text)?;
-        if nesting(text) >= crate::limits::JSON_DEPTH_MAX {
-            return Err(serde::de::Error::custom("nested too deep"));
-        }
+        serde_json::from_str::<check::Sound>(text)?;
         Ok(Data::from_valid_text(text.to_owned()))
     }
 

@@ -586,6 +586,7 @@ fn new_driver(
     let shards: Vec<_> = (0..SHARDS).map(|s| ShardId(s as u8)).collect();
     let options = Options {
         hot_max: 10_000,
+        hot_bytes_max: 64 << 20,
         open_bytes_max: 64 << 20,
         steps_running_max: 8,
         checkpoint_bytes_min: 64,

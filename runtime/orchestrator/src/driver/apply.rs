@@ -113,6 +113,9 @@ impl Driver {
             }
             hot.timer = next;
         }
+        let weight = hot.state.size_hint_bytes();
+        self.hot_bytes = (self.hot_bytes + weight).saturating_sub(hot.weight);
+        hot.weight = weight;
         let transitions = hot.state.transitions();
         let new = transitions - hot.counted_transitions;
         if new > 0 {

@@ -65,6 +65,8 @@ pub(super) struct Hot {
     pub parked: Option<Failure>,
     pub fuel: u64,
     pub counted_transitions: u64,
+    /// What of `Driver::hot_bytes` is this execution's.
+    pub weight: usize,
 }
 
 impl Hot {

@@ -109,6 +109,8 @@ impl Driver {
         hot.has_checkpoint = found.has_checkpoint;
         let diverged = found.diverged;
         hot.counted_transitions = hot.state.transitions();
+        hot.weight = hot.state.size_hint_bytes();
+        self.hot_bytes += hot.weight;
         hot.timer = hot.state.next_timer().map(|(at, ..)| at);
         if let Some(name) = &hot.given_name {
             self.names.insert((hot.flow.name.clone(), name.clone()), id);
@@ -161,25 +163,37 @@ impl Driver {
 /// `RUN0012`.
 pub fn read_log(reader: &dyn Reader, id: ExecutionId, from: u64) -> Result<Vec<Logged>, Error> {
     let mut out = Vec::new();
-    let mut from_seq = from;
     loop {
-        let range = Range::Log {
-            execution: id,
-            from_seq,
-        };
-        let found = reader.scan(&range, ROWS)?;
-        for (key, bytes) in &found {
-            if let Key::Log { seq, .. } = key {
-                let records = codec::decode(bytes, &|d: &Digest| blob(reader, d))
-                    .map_err(|e| Error::Store(e.to_string()))?;
-                from_seq = seq + (records.len() as u64).max(1);
-                out.extend(records);
-            }
-        }
-        if found.len() < ROWS {
+        let records = read_some(reader, id, from + out.len() as u64, ROWS)?;
+        if records.is_empty() {
             return Ok(out);
         }
+        out.extend(records);
     }
+}
+
+/// The durable records of at most `rows` rows, from record number `from` on.
+/// # Errors
+/// `RUN0012`.
+pub fn read_some(
+    reader: &dyn Reader,
+    id: ExecutionId,
+    from: u64,
+    rows: usize,
+) -> Result<Vec<Logged>, Error> {
+    let range = Range::Log {
+        execution: id,
+        from_seq: from,
+    };
+    let mut out = Vec::new();
+    for (key, bytes) in &reader.scan(&range, rows)? {
+        if let Key::Log { .. } = key {
+            let records = codec::decode(bytes, &|d: &Digest| blob(reader, d))
+                .map_err(|e| Error::Store(e.to_string()))?;
+            out.extend(records);
+        }
+    }
+    Ok(out)
 }
 
 /// Whether an execution was taken out of the race until an operator looks at it.

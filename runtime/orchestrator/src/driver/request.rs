@@ -417,6 +417,7 @@ impl Driver {
             parked: None,
             fuel: 0,
             counted_transitions: 0,
+            weight: 0,
         }
     }
 }

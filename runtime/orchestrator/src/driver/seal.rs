@@ -112,6 +112,7 @@ impl Driver {
         if let Some(name) = &hot.given_name {
             self.names.remove(&(hot.flow.name.clone(), name.clone()));
         }
+        self.hot_bytes = self.hot_bytes.saturating_sub(hot.weight);
         self.hot.remove(&id);
         if let (Some(at), Some(shard)) = (row, self.shards.get_mut(&id.shard())) {
             shard.written(at);
