@@ -77,8 +77,8 @@ pub fn process_number(pid: u32, file: &str, key: &str) -> Result<u64> {
     Ok(line.split_whitespace().next().unwrap_or("").parse()?)
 }
 
-/// Bytes of all files below a folder whose names end in `.suffix`.
-pub fn disk_bytes(folder: &Path, suffix: &str) -> Result<u64> {
+/// Bytes in all files below a folder. What a log has allocated ahead doesn't count.
+pub fn file_bytes(folder: &Path) -> Result<u64> {
     let mut bytes = 0;
     for entry in folder.read_dir()? {
         let entry = entry?;
@@ -86,11 +86,11 @@ pub fn disk_bytes(folder: &Path, suffix: &str) -> Result<u64> {
         let Ok(metadata) = entry.metadata() else {
             continue;
         };
-        if metadata.is_dir() {
-            bytes += disk_bytes(&entry.path(), suffix)?;
-        } else if entry.path().extension().is_some_and(|e| e == suffix) {
-            bytes += metadata.len();
-        }
+        bytes += if metadata.is_dir() {
+            file_bytes(&entry.path())?
+        } else {
+            metadata.len()
+        };
     }
     Ok(bytes)
 }
