@@ -107,6 +107,21 @@ fn serve(mut stream: TcpStream, address: SocketAddr, seen: &Seen) {
             format!("location: http://0x7f.1:{}/json\r\n", address.port()),
             Vec::new(),
         ),
+        "/away" => (
+            "307 Temporary Redirect",
+            format!("location: http://localhost:{}/json\r\n", address.port()),
+            Vec::new(),
+        ),
+        "/secret" => (
+            "302 Found",
+            format!("location: http://u:p@{address}/json\r\n"),
+            Vec::new(),
+        ),
+        "/long" => (
+            "302 Found",
+            format!("location: /{}\r\n", "x".repeat(9_000)),
+            Vec::new(),
+        ),
         "/file" => (
             "302 Found",
             "location: file:///etc/passwd\r\n".to_owned(),
@@ -234,7 +249,7 @@ fn responses_become_outputs_and_failures() {
     );
     fails(get("/cut"), "States.Http.Socket", "");
     fails(get("/loop"), "Stepwell.HttpTooManyRedirects", "5");
-    fails(get("/file"), "Stepwell.HttpBadRedirect", "leads away");
+    fails(get("/file"), "Stepwell.HttpBadRedirect", "must begin with");
     let limited = format!(
         "{{\"url\": \"{}\", \"response_bytes_max\": 4095}}",
         server.url("/big")
@@ -460,6 +475,33 @@ fn only_what_the_configuration_names_is_reached() {
     fails(get(&by_name, &redirect), "Stepwell.HttpDenied", "loopback");
     let by_range = bridge(&["127.0.0.0/8"]);
     get(&by_range, &other.url("/json")).expect("in range");
+}
+
+#[test]
+fn a_redirect_carries_no_secret_away() {
+    let server = Server::start("127.0.0.1:0");
+    let port = server.address.port();
+    let bridge = bridge(&[&server.address.to_string(), &format!("localhost:{port}")]);
+    let get = |path: &str| {
+        let url = server.url(path);
+        call(
+            &bridge,
+            &format!(
+                "{{\"url\": \"{url}\", \"headers\": {{\"X-Api-Key\": \"hush\", \"Authorization\": \"hush\", \"Accept\": \"a/b\"}}}}"
+            ),
+        )
+    };
+    get("/away").expect("another origin");
+    let sent = server.last();
+    assert!(
+        sent.starts_with("GET /json") && !sent.contains("hush") && sent.contains("accept: a/b"),
+        "{sent}"
+    );
+    for (path, cause) in [("/secret", "credentials"), ("/long", "bytes")] {
+        let before = server.count();
+        fails(get(path), "Stepwell.HttpBadRedirect", cause);
+        assert_eq!(server.count(), before + 1, "the next hop was not made");
+    }
 }
 
 /// A gate with one answer for all, that counts who asks.

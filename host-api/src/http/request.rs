@@ -136,7 +136,8 @@ fn method(text: &str) -> Result<Method, Failure> {
         .ok_or_else(|| invalid("the method must be GET, POST, PUT, PATCH, DELETE, HEAD or OPTIONS"))
 }
 
-fn url(text: &str) -> Result<Url, Failure> {
+/// Checks a URL that a step or a redirect names.
+pub(super) fn url(text: &str) -> Result<Url, Failure> {
     if text.len() > URL_BYTES_MAX {
         return Err(invalid(format!("the URL is over {URL_BYTES_MAX} bytes")));
     }

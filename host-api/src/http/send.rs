@@ -6,13 +6,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::{
-    AUTHORIZATION, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_TYPE, COOKIE, LOCATION,
+    ACCEPT, ACCEPT_ENCODING, ACCEPT_LANGUAGE, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_TYPE,
+    HeaderMap, HeaderName, LOCATION, USER_AGENT,
 };
 use reqwest::{Client, Method, StatusCode, Url};
 use stepwell_types::Failure;
 
 use super::policy::{Place, Policy};
-use super::request::Checked;
+use super::request::{self, Checked};
 use super::resolver::{Denied, Resolver};
 use super::response::{self, Received};
 use crate::Error;
@@ -23,6 +24,18 @@ const REDIRECTS_MAX: usize = 5;
 const CONNECT: Duration = Duration::from_secs(10);
 /// How long an idle connection is kept for the next call.
 const IDLE: Duration = Duration::from_secs(30);
+
+/// The only headers that follow a redirect to another origin: any other may be a secret.
+const SAFE: &[HeaderName] = &[
+    ACCEPT,
+    ACCEPT_ENCODING,
+    ACCEPT_LANGUAGE,
+    CONTENT_ENCODING,
+    CONTENT_LANGUAGE,
+    CONTENT_TYPE,
+    USER_AGENT,
+    HeaderName::from_static("idempotency-key"),
+];
 
 /// The clients: connections to named places are never mixed with checked ones.
 pub(crate) struct Sender {
@@ -106,17 +119,15 @@ fn next_hop(from: &Checked, response: &reqwest::Response) -> Result<Option<Check
         .url
         .join(location)
         .map_err(|e| wrong(&format!("the redirect's location is no URL: {e}")))?;
-    if !matches!(url.scheme(), "http" | "https") {
-        return Err(wrong("the redirect leads away from http and https"));
-    }
+    // As strict as with the step's own URL: its length, its scheme, no credentials in it.
+    let url = request::url(url.as_str())
+        .map_err(|f| wrong(&format!("the redirect's location is refused: {}", f.cause)))?;
     if from.url.scheme() == "https" && url.scheme() == "http" {
         return Err(wrong("the redirect leads from https to http"));
     }
     let mut next = from.clone();
     if !same_origin(&from.url, &url) {
-        for name in [AUTHORIZATION, COOKIE] {
-            next.headers.remove(name);
-        }
+        next.headers = safe(&next.headers);
     }
     next.url = url;
     let to_get = status == StatusCode::SEE_OTHER && from.method != Method::HEAD
@@ -129,6 +140,12 @@ fn next_hop(from: &Checked, response: &reqwest::Response) -> Result<Option<Check
         }
     }
     Ok(Some(next))
+}
+
+fn safe(headers: &HeaderMap) -> HeaderMap {
+    let kept = headers.iter().filter(|(name, _)| SAFE.contains(name));
+    kept.map(|(name, value)| (name.clone(), value.clone()))
+        .collect()
 }
 
 fn same_origin(a: &Url, b: &Url) -> bool {

@@ -12,19 +12,20 @@ use utoipa::OpenApi;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa_axum::router::OpenApiRouter;
 
+use crate::body::Bounds;
 use crate::edge::Edge;
 use crate::metrics::HttpMetrics;
 use crate::problem::Problem;
 use crate::{Error, Options, routes};
 
 /// The API, the flows' own endpoints, health and metrics.
-#[must_use]
 pub fn app(orchestrator: Orchestrator, options: Options) -> Router {
     let (router, document) = documented();
     let metrics = Arc::new(HttpMetrics::default());
     let edge = Edge::new(&options, Arc::clone(&metrics));
     let json = document.to_pretty_json().unwrap_or_default();
     let api = Arc::new(Api {
+        bodies: Bounds::new(&options),
         orchestrator,
         options,
         metrics,
@@ -47,6 +48,7 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
 pub(crate) struct Api {
     pub(crate) orchestrator: Orchestrator,
     pub(crate) options: Options,
+    pub(crate) bodies: Bounds,
     pub(crate) metrics: Arc<HttpMetrics>,
     pub(crate) openapi: Bytes,
 }

@@ -26,9 +26,11 @@ impl Token {
     }
 
     /// Whether the request bears this token. Takes the same time whichever byte differs.
+    /// Two `Authorization` headers are refused: a proxy before us may have read the other one.
     #[must_use]
     pub fn admits(&self, headers: &HeaderMap) -> bool {
-        let Some(value) = headers.get(header::AUTHORIZATION) else {
+        let mut given = headers.get_all(header::AUTHORIZATION).iter();
+        let (Some(value), None) = (given.next(), given.next()) else {
             return false;
         };
         let Some((scheme, given)) = value
@@ -119,6 +121,21 @@ mod tests {
         }
         let shown = format!("{:?}", Token::new("correct-horse").unwrap());
         assert!(!shown.contains("correct"), "{shown}");
+    }
+
+    #[test]
+    fn two_headers_are_refused() {
+        let token = Token::new("correct-horse").unwrap();
+        for other in ["Bearer correct-horse", "Basic x"] {
+            let mut headers = HeaderMap::new();
+            headers.append(
+                header::AUTHORIZATION,
+                "Bearer correct-horse".parse().unwrap(),
+            );
+            assert!(token.admits(&headers));
+            headers.append(header::AUTHORIZATION, other.parse().unwrap());
+            assert!(!token.admits(&headers), "{other}");
+        }
     }
 
     #[track_caller]

@@ -10,12 +10,17 @@ use axum::http::{HeaderMap, header};
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt as _;
 use stepwell_types::Data;
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::Instant;
 
-use crate::Error;
 use crate::problem::Problem;
+use crate::{Error, Options};
 
 /// How long, in all, an unwanted body is thrown away.
 const DISCARD: Duration = Duration::from_secs(20);
+
+/// Bytes of each body that are not counted: small bodies need no common room.
+const FREE: usize = 64 << 10;
 
 /// A body that is read chunk by chunk.
 pub(crate) struct Chunks {
@@ -23,6 +28,27 @@ pub(crate) struct Chunks {
     left: u64,
     max: u64,
     idle: Duration,
+    total: Duration,
+    deadline: Instant,
+}
+
+/// What all bodies of one server share.
+pub(crate) struct Bounds {
+    idle: Duration,
+    total: Duration,
+    /// A permit is a byte that an unfinished body holds in memory.
+    room: Semaphore,
+}
+
+impl Bounds {
+    pub(crate) fn new(options: &Options) -> Bounds {
+        let bytes = options.bodies_bytes_max.min(Semaphore::MAX_PERMITS);
+        Bounds {
+            idle: options.body_idle,
+            total: options.body_total,
+            room: Semaphore::new(bytes),
+        }
+    }
 }
 
 impl Chunks {
@@ -31,7 +57,7 @@ impl Chunks {
         headers: &HeaderMap,
         body: Body,
         max: u64,
-        idle: Duration,
+        bounds: &Bounds,
     ) -> Result<Chunks, Problem> {
         let announced = headers
             .get(header::CONTENT_LENGTH)
@@ -41,7 +67,9 @@ impl Chunks {
             body,
             left: max,
             max,
-            idle,
+            idle: bounds.idle,
+            total: bounds.total,
+            deadline: Instant::now() + bounds.total,
         };
         if announced.is_some_and(|n| n > max) {
             return Err(chunks.too_large().await);
@@ -52,13 +80,19 @@ impl Chunks {
     /// The next bytes; `None` at the end.
     pub(crate) async fn next(mut self) -> Result<Option<(Chunks, Bytes)>, Problem> {
         loop {
-            let frame = match tokio::time::timeout(self.idle, self.body.frame()).await {
+            let until = (Instant::now() + self.idle).min(self.deadline);
+            let frame = match tokio::time::timeout_at(until, self.body.frame()).await {
                 Ok(None) => return Ok(None),
                 Ok(Some(Ok(frame))) => frame,
                 Ok(Some(Err(e))) => return Err(Error::BodyBroken(e.to_string()).into()),
                 Err(_) => {
-                    let seconds = self.idle.as_secs();
-                    return Err(Error::BodySlow { seconds }.into());
+                    let (what, limit) = if until == self.deadline {
+                        ("not all of it", self.total)
+                    } else {
+                        ("not a byte", self.idle)
+                    };
+                    let seconds = limit.as_secs();
+                    return Err(Error::BodySlow { what, seconds }.into());
                 }
             };
             // Trailers say nothing to us.
@@ -92,16 +126,33 @@ pub(crate) async fn whole(
     headers: &HeaderMap,
     body: Body,
     max: usize,
-    idle: Duration,
+    bounds: &Bounds,
 ) -> Result<Bytes, Problem> {
-    let chunks = Chunks::open(headers, body, max as u64, idle).await?;
+    let chunks = Chunks::open(headers, body, max as u64, bounds).await?;
     let Some((mut chunks, first)) = chunks.next().await? else {
         return Ok(Bytes::new());
     };
     // A small body comes in one piece and is not copied.
     let mut all: Option<BytesMut> = None;
+    let mut held: Option<SemaphorePermit<'_>> = None;
+    let mut taken = FREE.max(first.len());
     while let Some((rest, more)) = chunks.next().await? {
         chunks = rest;
+        let length = all.as_ref().map_or(first.len(), BytesMut::len) + more.len();
+        if length > taken {
+            let bytes = u32::try_from(length - taken).unwrap_or(u32::MAX);
+            let Ok(permit) = bounds.room.try_acquire_many(bytes) else {
+                // What it holds is given up before the rest is thrown away.
+                drop((all, held, first, more));
+                chunks.discard().await;
+                return Err(Error::BodiesFull.into());
+            };
+            taken = length;
+            match &mut held {
+                Some(held) => held.merge(permit),
+                None => held = Some(permit),
+            }
+        }
         all.get_or_insert_with(|| BytesMut::from(&first[..]))
             .extend_from_slice(&more);
     }
@@ -149,6 +200,58 @@ mod tests {
             (Err(p), Err(want)) => assert_eq!(p.code, want),
             (got, want) => panic!("{body:?}: got {got:?}, want {want:?}"),
         }
+    }
+
+    /// A body that sends `chunks` pieces of 64 KiB, `gap` apart, and then ends or hangs.
+    fn slow(chunks: usize, gap: Duration, ends: bool) -> Body {
+        let pieces = futures_util::stream::unfold(0, move |sent| async move {
+            if sent == chunks && !ends {
+                std::future::pending::<()>().await;
+            }
+            tokio::time::sleep(gap).await;
+            let piece = Ok::<_, std::io::Error>(Bytes::from(vec![b'x'; FREE]));
+            (sent < chunks).then_some((piece, sent + 1))
+        });
+        Body::from_stream(pieces)
+    }
+
+    async fn read(bounds: &Bounds, body: Body) -> Result<usize, &'static str> {
+        let read = whole(&HeaderMap::new(), body, 32 << 20, bounds).await;
+        read.map(|b| b.len()).map_err(|p| p.code)
+    }
+
+    #[tokio::test]
+    async fn unfinished_bodies_are_bounded_in_sum_and_time() {
+        let options = Options {
+            bodies_bytes_max: 2 * FREE,
+            body_idle: Duration::from_millis(600),
+            ..Options::new(0)
+        };
+        let bounds = Bounds::new(&options);
+        let quick = Duration::from_millis(1);
+        assert_eq!(read(&bounds, slow(3, quick, true)).await, Ok(3 * FREE));
+        assert_eq!(read(&bounds, slow(4, quick, true)).await, Err("API0018"));
+        let (hung, refused) = tokio::join!(read(&bounds, slow(3, quick, false)), async {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            (
+                read(&bounds, slow(1, quick, true)).await,
+                read(&bounds, slow(2, quick, true)).await,
+            )
+        });
+        assert_eq!(hung, Err("API0014"), "it hung");
+        assert_eq!(refused, (Ok(FREE), Err("API0018")), "its room was taken");
+        assert_eq!(
+            read(&bounds, slow(3, quick, true)).await,
+            Ok(3 * FREE),
+            "the room is back"
+        );
+        // Each byte comes in time, the whole doesn't.
+        let brief = Bounds::new(&Options {
+            body_total: Duration::from_millis(300),
+            ..Options::new(0)
+        });
+        let dripped = slow(100, Duration::from_millis(20), true);
+        assert_eq!(read(&brief, dripped).await, Err("API0014"));
     }
 
     #[test]

@@ -26,6 +26,8 @@ use crate::{Error, Options};
 
 /// Paths that tell only whether the server is up, and need no token.
 const OPEN: [&str; 2] = ["/healthz", "/readyz"];
+/// Characters of a path that the log repeats.
+const LOGGED_CHARS: usize = 200;
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// The layer.
@@ -147,7 +149,9 @@ impl Shared {
 /// Writes the body of a refusal and the headers that every response has.
 fn finish(mut response: Response, path: &str, id: HeaderValue) -> Response {
     if let Some(problem) = response.extensions_mut().remove::<Problem>() {
-        if problem.status.is_server_error() {
+        // A flow that failed is the flow's affair; its history has it.
+        let ours = !matches!(problem.code, "API0017");
+        if problem.status.is_server_error() && ours {
             let request_id = id.to_str().unwrap_or_default();
             let code = problem.code;
             let path = for_log(path);
@@ -174,13 +178,14 @@ fn finish(mut response: Response, path: &str, id: HeaderValue) -> Response {
     response
 }
 
-/// A task token in a path is a secret.
+/// A task token in a path is a secret; a long path is cut.
 fn for_log(path: &str) -> &str {
     let prefix = "/v1/tasks/";
     if path.starts_with(prefix) {
         prefix
     } else {
-        path
+        let end = path.char_indices().nth(LOGGED_CHARS).map(|(i, _)| i);
+        end.and_then(|end| path.get(..end)).unwrap_or(path)
     }
 }
 
@@ -190,4 +195,16 @@ fn panic_text(panic: &(dyn Any + Send)) -> &str {
         .copied()
         .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
         .unwrap_or("a panic without a text")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::for_log;
+
+    #[test]
+    fn a_path_in_the_log_is_short_and_without_tokens() {
+        assert_eq!(for_log("/v1/tasks/secret/succeed"), "/v1/tasks/");
+        assert_eq!(for_log("/t/orders"), "/t/orders");
+        assert_eq!(for_log(&"/\u{e9}".repeat(5_000)), "/\u{e9}".repeat(100));
+    }
 }

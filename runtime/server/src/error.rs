@@ -62,11 +62,16 @@ pub enum Error {
     )]
     CrossSite,
     /// The body came too slowly.
-    #[error("API0014: no byte of the body came for {seconds} s")]
+    #[error("API0014: the body came too slowly: {what} within {seconds} s")]
     BodySlow {
+        /// What did not come.
+        what: &'static str,
         /// How long the server waited.
         seconds: u64,
     },
+    /// Too many large bodies are being read at once.
+    #[error("API0018: the server holds as many unfinished bodies as it may; send it again later")]
+    BodiesFull,
     /// The body is JSON, but not what this route wants.
     #[error("API0015: the body does not fit: {0}")]
     BadFields(String),
@@ -102,6 +107,7 @@ impl Error {
             Error::Listen { .. } => "API0012",
             Error::CrossSite => "API0013",
             Error::BodySlow { .. } => "API0014",
+            Error::BodiesFull => "API0018",
             Error::BadFields(_) => "API0015",
             Error::WeakToken => "API0016",
             Error::ExecutionFailed { .. } => "API0017",
@@ -111,6 +117,9 @@ impl Error {
     /// Whether the same call may succeed later.
     #[must_use]
     pub fn retry(&self) -> bool {
-        matches!(self, Error::BodyBroken(_) | Error::BodySlow { .. })
+        matches!(
+            self,
+            Error::BodyBroken(_) | Error::BodySlow { .. } | Error::BodiesFull
+        )
     }
 }

@@ -22,6 +22,11 @@ pub struct Options {
     pub trigger_wait: Duration,
     /// How long the server waits for the next bytes of a body. Default 30 s.
     pub body_idle: Duration,
+    /// How long a whole body may take to come. Default 300 s.
+    pub body_total: Duration,
+    /// Bytes of unfinished bodies in memory at once, without the first 64 KiB of each.
+    /// Default 256 MiB.
+    pub bodies_bytes_max: usize,
     /// Cancelled when the server stops: live tails and long waits end then.
     pub stop: CancellationToken,
     /// Begins every request id of this process, so that ids of two runs differ.
@@ -38,6 +43,8 @@ impl Options {
             wait_max: Duration::from_secs(900),
             trigger_wait: Duration::from_secs(60),
             body_idle: Duration::from_secs(30),
+            body_total: Duration::from_secs(300),
+            bodies_bytes_max: 256 << 20,
             stop: CancellationToken::new(),
             request_seed,
         }

@@ -89,6 +89,7 @@ impl From<Error> for Problem {
             Error::Unauthorized => StatusCode::UNAUTHORIZED,
             Error::CrossSite => StatusCode::FORBIDDEN,
             Error::BodyTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            Error::BodiesFull => StatusCode::SERVICE_UNAVAILABLE,
             Error::BodySlow { .. } => StatusCode::REQUEST_TIMEOUT,
             Error::BadQuery(_)
             | Error::BadJson(_)
@@ -105,7 +106,9 @@ impl From<Error> for Problem {
                 StatusCode::INTERNAL_SERVER_ERROR
             }
         };
-        Problem::new(status, e.code(), e.to_string())
+        let mut problem = Problem::new(status, e.code(), e.to_string());
+        problem.retry_after_s = matches!(e, Error::BodiesFull).then_some(LATER_S);
+        problem
     }
 }
 

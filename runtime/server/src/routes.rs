@@ -77,7 +77,7 @@ async fn sized(
     max: usize,
 ) -> Result<bytes::Bytes, Problem> {
     let (parts, body) = request.into_parts();
-    crate::body::whole(&parts.headers, body, max, api.options.body_idle).await
+    crate::body::whole(&parts.headers, body, max, &api.bodies).await
 }
 
 /// A name from outside, cut for a message.

@@ -59,7 +59,6 @@ pub fn answer(request: &StepRequest) -> Result<Data, Failure> {
 }
 
 /// What an outside program answers for a waiting task.
-#[must_use]
 pub fn token_answer(state: &str) -> Result<Data, Failure> {
     if state.starts_with("Refused") {
         return Err(Failure::new("Sim.Refused", "by the reviewer"));

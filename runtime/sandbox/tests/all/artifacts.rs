@@ -37,7 +37,11 @@ fn check(what: &str, spoil: impl FnOnce(&std::path::Path, &std::path::Path)) {
         "1",
         "{what}"
     );
-    assert_eq!(sandbox.files(".cwasm"), [artifact.clone()], "{what}");
+    assert_eq!(
+        sandbox.files(".cwasm"),
+        std::slice::from_ref(&artifact),
+        "{what}"
+    );
     assert_eq!(
         fs::read(&artifact).expect("artifact").len(),
         sound.len(),

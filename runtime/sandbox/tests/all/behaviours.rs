@@ -19,8 +19,10 @@ fn limits() -> Limits {
 }
 
 /// `Ok` is the output, `Err` the error name and a part of the cause.
+type Expected<'a> = Result<&'a str, (&'a str, &'a str)>;
+
 #[track_caller]
-fn check(outcome: &StepOutcome, expected: Result<&str, (&str, &str)>) {
+fn check(outcome: &StepOutcome, expected: Expected<'_>) {
     match (&outcome.result, expected) {
         (Ok(output), Ok(text)) => assert_eq!(output.text(), text),
         (Err(failure), Err((error, cause))) => {
@@ -40,7 +42,7 @@ fn run(sandbox: &TestBox, program: &str, input: &str) -> StepOutcome {
 fn each_guest_ends_as_it_should() {
     let sandbox = sandbox(limits());
     let fails = |error, cause| Err((error, cause));
-    let table: &[(&str, &str, Result<&str, (&str, &str)>)] = &[
+    let table: &[(&str, &str, Expected<'_>)] = &[
         ("echo", "{\"b\":1, \"a\":[]}", Ok("{\"b\":1, \"a\":[]}")),
         (
             "json-step",

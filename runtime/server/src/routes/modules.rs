@@ -41,7 +41,7 @@ pub(crate) async fn upload(
     let (parts, body) = request.into_parts();
     let max = api.options.upload_bytes_max;
     let mut upload = api.orchestrator.begin_upload(&name).await?;
-    let mut chunks = Chunks::open(&parts.headers, body, max, api.options.body_idle).await?;
+    let mut chunks = Chunks::open(&parts.headers, body, max, &api.bodies).await?;
     while let Some((rest, bytes)) = chunks.next().await? {
         chunks = rest;
         if let Err(refusal) = upload.write(&bytes).await {

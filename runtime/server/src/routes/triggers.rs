@@ -39,7 +39,7 @@ pub(crate) async fn fire(
         .unwrap_or_default();
     let headers = &parts.headers;
     let max = stepwell_types::limits::PAYLOAD_BYTES_MAX;
-    let body = crate::body::whole(headers, body, max, api.options.body_idle).await?;
+    let body = crate::body::whole(headers, body, max, &api.bodies).await?;
     let headers: Vec<(&str, &[u8])> = headers
         .iter()
         .map(|(name, value)| (name.as_str(), value.as_bytes()))
