@@ -233,7 +233,11 @@ impl Driver {
         let Some(hot) = self.hot.get_mut(&execution) else {
             return;
         };
-        if hot.steps.get(&(entry, attempt)).is_some_and(|r| r.set_aside) {
+        if hot
+            .steps
+            .get(&(entry, attempt))
+            .is_some_and(|r| r.set_aside)
+        {
             return;
         }
         let Some(running) = hot.steps.remove(&(entry, attempt)) else {
