@@ -26,7 +26,7 @@ const CONNECT: Duration = Duration::from_secs(10);
 const IDLE: Duration = Duration::from_secs(30);
 
 /// The only headers that follow a redirect to another origin: any other may be a secret.
-const SAFE: &[HeaderName] = &[
+static SAFE: [HeaderName; 8] = [
     ACCEPT,
     ACCEPT_ENCODING,
     ACCEPT_LANGUAGE,
