@@ -20,7 +20,7 @@ const ROWS: usize = 512;
 
 /// How often a step may be begun without ending, over unclean stops, before its
 /// execution is parked.
-const DEATHS_MAX: u8 = 3;
+const DEATHS_MAX: u8 = 5;
 
 impl Driver {
     /// Takes up every execution that had work to do. `clean`: the process before
