@@ -119,6 +119,7 @@ fn house(change: impl FnOnce(&mut Options)) -> House {
         workers: 1,
         driver: driver::Options {
             hot_max: 100,
+            hot_bytes_max: 256 << 20,
             open_bytes_max: 64 << 20,
             steps_running_max: 8,
             checkpoint_bytes_min: 4 << 10,
