@@ -3,6 +3,7 @@
 //! Refuses to run anything, and to read a clock, a file or a network.
 
 mod asl;
+mod check;
 pub mod diagnostic;
 mod document;
 pub mod error;
@@ -11,6 +12,7 @@ mod intrinsic;
 mod path;
 pub mod program;
 pub mod resource;
+mod scope;
 mod suggest;
 mod template;
 pub mod timestamp;

@@ -1,11 +1,11 @@
-//! Getters that report a wrong type or value at its place.
+//! Getters of ASL's own kinds of value, beside those that all front ends share.
 //!
 //! Refuses to know which field is which.
 
 use serde_json::Value;
 
 use super::Compiler;
-use crate::diagnostic::code;
+use crate::check;
 use crate::document::{At, Tree};
 use crate::expression::{DataPath, Expression, Query, Root, WritePath};
 use crate::path::{self, Fault};
@@ -25,100 +25,31 @@ pub(super) fn whole() -> DataPath {
 
 impl<'t> Compiler<'t, '_> {
     pub(super) fn wrong_type(&mut self, at: &At<'_, '_>, wanted: &str) {
-        self.report.error(
-            at,
-            code::WRONG_TYPE,
-            format!("this must be {wanted}, not {}", at.node.kind()),
-        );
+        check::wrong_type(self.report, at, wanted);
     }
 
     pub(super) fn is_object(&mut self, at: &At<'_, '_>) -> bool {
-        let is = matches!(at.node.tree, Tree::Object(_));
-        if !is {
-            self.wrong_type(at, "an object");
-        }
-        is
+        check::is_object(self.report, at)
     }
 
-    /// Whether it is an array with something in it.
     pub(super) fn is_filled_list(&mut self, at: &At<'_, '_>) -> bool {
-        let Tree::List(items) = &at.node.tree else {
-            self.wrong_type(at, "an array");
-            return false;
-        };
-        if items.is_empty() {
-            self.report.error(
-                at,
-                code::EMPTY,
-                "this array needs at least one entry".to_owned(),
-            );
-        }
-        !items.is_empty()
+        check::is_filled_list(self.report, at)
     }
 
     pub(super) fn text(&mut self, at: &At<'_, 't>) -> Option<&'t str> {
-        match &at.node.tree {
-            Tree::Text(text) => Some(text),
-            _ => {
-                self.wrong_type(at, "a string");
-                None
-            }
-        }
+        check::text(self.report, at)
     }
 
     pub(super) fn boolean(&mut self, at: &At<'_, '_>) -> Option<bool> {
-        match at.node.tree {
-            Tree::Bool(b) => Some(b),
-            _ => {
-                self.wrong_type(at, "true or false");
-                None
-            }
-        }
+        check::boolean(self.report, at)
     }
 
-    /// A whole number between the two, both included. `3.0` is one.
     pub(super) fn integer(&mut self, at: &At<'_, '_>, least: u64, most: u64) -> Option<u64> {
-        let Tree::Number(number) = &at.node.tree else {
-            self.wrong_type(at, "a whole number");
-            return None;
-        };
-        let whole = number.as_u64().or_else(|| {
-            let float = number.as_f64()?;
-            #[allow(
-                clippy::cast_possible_truncation,
-                clippy::cast_sign_loss,
-                reason = "checked to be a small whole number"
-            )]
-            let n = ((0.0..=1e15).contains(&float) && float.fract() == 0.0).then_some(float as u64);
-            n
-        });
-        match whole {
-            Some(n) if (least..=most).contains(&n) => Some(n),
-            _ => {
-                self.report.error(
-                    at,
-                    code::BAD_VALUE,
-                    format!("this must be a whole number from {least} to {most}, not {number}"),
-                );
-                None
-            }
-        }
+        check::integer(self.report, at, least, most)
     }
 
-    /// One of a few words.
     pub(super) fn word(&mut self, at: &At<'_, 't>, words: &[&str]) -> Option<&'t str> {
-        let text = self.text(at)?;
-        if words.contains(&text) {
-            return Some(text);
-        }
-        let hint = crate::suggest::hint(text, words.iter().copied());
-        self.report.error_hint(
-            at,
-            code::BAD_VALUE,
-            format!("this must be {}, not {text:?}", words.join(" or ")),
-            hint,
-        );
-        None
+        check::word(self.report, at, words)
     }
 
     fn compiled<T>(

@@ -3,9 +3,9 @@
 //! Refuses to read their values.
 
 use super::Compiler;
+use crate::check;
 use crate::diagnostic::code;
 use crate::document::{At, Tree};
-use crate::suggest;
 
 /// Fields of the language that this release does not run yet, and what they belong to.
 const NOT_YET: &[(&str, &str)] = &[
@@ -49,18 +49,7 @@ impl<'t> Compiler<'t, '_> {
                 self.not_supported(&place, feature);
                 continue;
             }
-            let candidates = known.iter().flat_map(|list| list.iter().copied());
-            let hint = if self.report.wants_hints() {
-                suggest::hint(name, candidates)
-            } else {
-                None
-            };
-            self.report.error_hint(
-                &place,
-                code::UNKNOWN_FIELD,
-                format!("{owner} has no field {:?}", crate::path::clip(name)),
-                hint,
-            );
+            check::unknown_field(self.report, &place, owner, name, known);
         }
         if let Some(comment) = at.get("Comment") {
             self.text(&comment);
@@ -83,15 +72,7 @@ impl<'t> Compiler<'t, '_> {
         owner: &str,
         name: &str,
     ) -> Option<At<'c, 't>> {
-        let found = at.get(name);
-        if found.is_none() {
-            self.report.error(
-                at,
-                code::MISSING_FIELD,
-                format!("{owner} needs the field {name:?}"),
-            );
-        }
-        found
+        check::required(self.report, at, owner, name)
     }
 
     /// Reports two fields that exclude each other, at the later one.

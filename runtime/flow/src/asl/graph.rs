@@ -3,33 +3,15 @@
 //! Finds dangling references, unreachable states and missing ends.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
 
 use super::Compiler;
 use crate::diagnostic::code;
 use crate::document::{At, Tree};
-use crate::program::{Graph, GraphIdx, StateIdx};
-use crate::suggest;
+use crate::program::{GraphIdx, StateIdx};
+pub(super) use crate::scope::Scope;
 
 /// Longest state name, in characters.
 const NAME_CHARS_MAX: usize = 80;
-
-/// Most names among which a misspelt one is looked for.
-const SUGGEST_AMONG_MAX: usize = 1_000;
-
-/// A graph while its states are compiled.
-pub(super) struct Scope<'t> {
-    by_name: HashMap<&'t str, StateIdx>,
-    /// Index of the state that is being compiled.
-    pub(super) current: StateIdx,
-    /// From, to.
-    edges: Vec<(StateIdx, StateIdx)>,
-    /// Whether a state was seen that ends the graph.
-    pub(super) ends: bool,
-    /// Whether a way out of a state could not be followed: what is reachable
-    /// is then anybody's guess.
-    pub(super) broken: bool,
-}
 
 /// The names under which a state holds graphs of its own.
 pub(super) fn nested<'c, 't>(state: &'c At<'_, 't>) -> Option<At<'c, 't>> {
@@ -105,24 +87,12 @@ impl<'t> Compiler<'t, '_> {
             if !scope.broken {
                 self.unreachable(&states, &scope, start);
             }
-            self.finish_graph(index, start, &scope);
+            let graph = scope.graph(start, &self.states);
+            if let Some(slot) = self.graphs.get_mut(index.0 as usize) {
+                *slot = Some(graph);
+            }
         }
         index
-    }
-
-    fn finish_graph(&mut self, index: GraphIdx, start: StateIdx, scope: &Scope<'t>) {
-        let named = |(name, idx): (&&'t str, &StateIdx)| {
-            // One allocation of a name serves the state and the index of names.
-            let state = self.states.get(idx.0 as usize).and_then(Option::as_ref);
-            (
-                state.map_or_else(|| Arc::from(*name), |s| s.name.clone()),
-                *idx,
-            )
-        };
-        let by_name = scope.by_name.iter().map(named).collect();
-        if let Some(slot) = self.graphs.get_mut(index.0 as usize) {
-            *slot = Some(Graph { start, by_name });
-        }
     }
 
     /// Collects the names of all states of a graph and of those nested in it,
@@ -177,13 +147,7 @@ impl<'t> Compiler<'t, '_> {
             let below = count_below(&states.member(member));
             next = next.saturating_add(u32::try_from(1 + below).unwrap_or(u32::MAX));
         }
-        Scope {
-            by_name,
-            current: StateIdx(first),
-            edges: Vec::with_capacity(members.len()),
-            ends: false,
-            broken: false,
-        }
+        Scope::new(by_name, first)
     }
 
     fn states_of(&mut self, states: &At<'_, 't>, scope: &mut Scope<'t>) {
@@ -205,51 +169,12 @@ impl<'t> Compiler<'t, '_> {
         scope: &mut Scope<'t>,
         edge: bool,
     ) -> StateIdx {
-        let Some(name) = self.text(at) else {
-            scope.broken = true;
-            return scope.current;
-        };
-        if let Some(index) = scope.by_name.get(name) {
-            if edge {
-                scope.edges.push((scope.current, *index));
-            }
-            return *index;
-        }
-        scope.broken = true;
-        let hint = if self.names.contains_key(name) {
-            Some("a state of another graph cannot be reached from here".to_owned())
-        } else if self.report.wants_hints() && scope.by_name.len() <= SUGGEST_AMONG_MAX {
-            suggest::hint(name, scope.by_name.keys().copied())
-        } else {
-            None
-        };
-        self.report.error_hint(
-            at,
-            code::UNKNOWN_STATE,
-            format!(
-                "there is no state {:?} in this graph",
-                crate::path::clip(name)
-            ),
-            hint,
-        );
-        scope.current
+        let names = &self.names;
+        scope.target(self.report, at, edge, &|name| names.contains_key(name))
     }
 
     fn unreachable(&mut self, states: &At<'_, 't>, scope: &Scope<'t>, start: StateIdx) {
-        let mut onward: HashMap<StateIdx, Vec<StateIdx>> = HashMap::new();
-        for (from, to) in &scope.edges {
-            onward.entry(*from).or_default().push(*to);
-        }
-        let mut open = vec![start];
-        // Taking the edges out marks a state as seen.
-        let mut seen = HashSet::from([start]);
-        while let Some(state) = open.pop() {
-            for to in onward.remove(&state).unwrap_or_default() {
-                if seen.insert(to) {
-                    open.push(to);
-                }
-            }
-        }
+        let seen = scope.reached(start);
         for member in states.members() {
             let reached = scope
                 .by_name

@@ -1,0 +1,148 @@
+//! Getters that every front end uses: they report a wrong type or value at its place.
+//!
+//! Refuses to know which field is which.
+
+use crate::diagnostic::{Report, code};
+use crate::document::{At, Tree};
+use crate::suggest;
+
+/// Says that a value has the wrong type.
+pub(crate) fn wrong_type(report: &mut Report, at: &At<'_, '_>, wanted: &str) {
+    report.error(
+        at,
+        code::WRONG_TYPE,
+        format!("this must be {wanted}, not {}", at.node.kind()),
+    );
+}
+
+/// Whether it is an object.
+pub(crate) fn is_object(report: &mut Report, at: &At<'_, '_>) -> bool {
+    let is = matches!(at.node.tree, Tree::Object(_));
+    if !is {
+        wrong_type(report, at, "an object");
+    }
+    is
+}
+
+/// Whether it is an array with something in it.
+pub(crate) fn is_filled_list(report: &mut Report, at: &At<'_, '_>) -> bool {
+    let Tree::List(items) = &at.node.tree else {
+        wrong_type(report, at, "an array");
+        return false;
+    };
+    if items.is_empty() {
+        report.error(
+            at,
+            code::EMPTY,
+            "this array needs at least one entry".to_owned(),
+        );
+    }
+    !items.is_empty()
+}
+
+/// A string.
+pub(crate) fn text<'t>(report: &mut Report, at: &At<'_, 't>) -> Option<&'t str> {
+    match &at.node.tree {
+        Tree::Text(text) => Some(text),
+        _ => {
+            wrong_type(report, at, "a string");
+            None
+        }
+    }
+}
+
+/// `true` or `false`.
+pub(crate) fn boolean(report: &mut Report, at: &At<'_, '_>) -> Option<bool> {
+    match at.node.tree {
+        Tree::Bool(b) => Some(b),
+        _ => {
+            wrong_type(report, at, "true or false");
+            None
+        }
+    }
+}
+
+/// A whole number between the two, both included. `3.0` is one.
+pub(crate) fn integer(report: &mut Report, at: &At<'_, '_>, least: u64, most: u64) -> Option<u64> {
+    let Tree::Number(number) = &at.node.tree else {
+        wrong_type(report, at, "a whole number");
+        return None;
+    };
+    let whole = number.as_u64().or_else(|| {
+        let float = number.as_f64()?;
+        #[allow(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "checked to be a small whole number"
+        )]
+        let n = ((0.0..=1e15).contains(&float) && float.fract() == 0.0).then_some(float as u64);
+        n
+    });
+    match whole {
+        Some(n) if (least..=most).contains(&n) => Some(n),
+        _ => {
+            report.error(
+                at,
+                code::BAD_VALUE,
+                format!("this must be a whole number from {least} to {most}, not {number}"),
+            );
+            None
+        }
+    }
+}
+
+/// One of a few words.
+pub(crate) fn word<'t>(report: &mut Report, at: &At<'_, 't>, words: &[&str]) -> Option<&'t str> {
+    let text = text(report, at)?;
+    if words.contains(&text) {
+        return Some(text);
+    }
+    let hint = suggest::hint(text, words.iter().copied());
+    report.error_hint(
+        at,
+        code::BAD_VALUE,
+        format!("this must be {}, not {text:?}", words.join(" or ")),
+        hint,
+    );
+    None
+}
+
+/// The field of this name; its absence is reported.
+pub(crate) fn required<'c, 't>(
+    report: &mut Report,
+    at: &'c At<'_, 't>,
+    owner: &str,
+    name: &str,
+) -> Option<At<'c, 't>> {
+    let found = at.get(name);
+    if found.is_none() {
+        report.error(
+            at,
+            code::MISSING_FIELD,
+            format!("{owner} needs the field {name:?}"),
+        );
+    }
+    found
+}
+
+/// Reports a field that means nothing there. `owner` is for the message: `a Task state`.
+pub(crate) fn unknown_field(
+    report: &mut Report,
+    place: &At<'_, '_>,
+    owner: &str,
+    name: &str,
+    known: &[&[&str]],
+) {
+    let candidates = known.iter().flat_map(|list| list.iter().copied());
+    let hint = if report.wants_hints() {
+        suggest::hint(name, candidates)
+    } else {
+        None
+    };
+    report.error_hint(
+        place,
+        code::UNKNOWN_FIELD,
+        format!("{owner} has no field {:?}", crate::path::clip(name)),
+        hint,
+    );
+}

@@ -1,0 +1,115 @@
+//! A graph while its states are compiled: names, edges, and what they lead to.
+//!
+//! Refuses to know how a language writes its states.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use crate::diagnostic::{Report, code};
+use crate::document::At;
+use crate::program::{Graph, State, StateIdx};
+use crate::{check, suggest};
+
+/// Most names among which a misspelt one is looked for.
+const SUGGEST_AMONG_MAX: usize = 1_000;
+
+/// A graph while its states are compiled.
+pub(crate) struct Scope<'t> {
+    pub(crate) by_name: HashMap<&'t str, StateIdx>,
+    /// Index of the state that is being compiled.
+    pub(crate) current: StateIdx,
+    /// From, to.
+    pub(crate) edges: Vec<(StateIdx, StateIdx)>,
+    /// Whether a state was seen that ends the graph.
+    pub(crate) ends: bool,
+    /// Whether a way out of a state could not be followed: what is reachable
+    /// is then anybody's guess.
+    pub(crate) broken: bool,
+}
+
+impl<'t> Scope<'t> {
+    /// A scope of these states, of which the first has the index `first`.
+    pub(crate) fn new(by_name: HashMap<&'t str, StateIdx>, first: u32) -> Scope<'t> {
+        Scope {
+            edges: Vec::with_capacity(by_name.len()),
+            by_name,
+            current: StateIdx(first),
+            ends: false,
+            broken: false,
+        }
+    }
+
+    /// The state that a text names. `edge`: the current state leads to it.
+    /// `elsewhere`: whether another graph of the flow has a state of that name.
+    pub(crate) fn target(
+        &mut self,
+        report: &mut Report,
+        at: &At<'_, 't>,
+        edge: bool,
+        elsewhere: &dyn Fn(&str) -> bool,
+    ) -> StateIdx {
+        let Some(name) = check::text(report, at) else {
+            self.broken = true;
+            return self.current;
+        };
+        if let Some(index) = self.by_name.get(name) {
+            if edge {
+                self.edges.push((self.current, *index));
+            }
+            return *index;
+        }
+        self.broken = true;
+        let hint = if elsewhere(name) {
+            Some("a state of another graph cannot be reached from here".to_owned())
+        } else if report.wants_hints() && self.by_name.len() <= SUGGEST_AMONG_MAX {
+            suggest::hint(name, self.by_name.keys().copied())
+        } else {
+            None
+        };
+        report.error_hint(
+            at,
+            code::UNKNOWN_STATE,
+            format!(
+                "there is no state {:?} in this graph",
+                crate::path::clip(name)
+            ),
+            hint,
+        );
+        self.current
+    }
+
+    /// What the edges lead to from `start`.
+    pub(crate) fn reached(&self, start: StateIdx) -> HashSet<StateIdx> {
+        let mut onward: HashMap<StateIdx, Vec<StateIdx>> = HashMap::new();
+        for (from, to) in &self.edges {
+            onward.entry(*from).or_default().push(*to);
+        }
+        let mut open = vec![start];
+        // Taking the edges out marks a state as seen.
+        let mut seen = HashSet::from([start]);
+        while let Some(state) = open.pop() {
+            for to in onward.remove(&state).unwrap_or_default() {
+                if seen.insert(to) {
+                    open.push(to);
+                }
+            }
+        }
+        seen
+    }
+
+    /// The finished graph.
+    pub(crate) fn graph(&self, start: StateIdx, states: &[Option<State>]) -> Graph {
+        let named = |(name, idx): (&&'t str, &StateIdx)| {
+            // One allocation of a name serves the state and the index of names.
+            let state = states.get(idx.0 as usize).and_then(Option::as_ref);
+            (
+                state.map_or_else(|| Arc::from(*name), |s| s.name.clone()),
+                *idx,
+            )
+        };
+        Graph {
+            start,
+            by_name: self.by_name.iter().map(named).collect(),
+        }
+    }
+}
