@@ -61,8 +61,25 @@ impl Api {
     /// # Errors
     /// The server cannot be reached, or breaks off.
     pub fn send(&self, method: &str, path: &str, body: impl Into<Body>) -> Result<Answer> {
+        self.send_with(method, path, &[], body)
+    }
+
+    /// One request with headers of its own.
+    ///
+    /// # Errors
+    /// As [`Api::send`].
+    pub fn send_with(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: impl Into<Body>,
+    ) -> Result<Answer> {
         let method: Method = method.parse()?;
         let mut request = self.http.request(method, format!("{}{path}", self.url));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
         if let Some(token) = &self.token {
             request = request.bearer_auth(token);
         }

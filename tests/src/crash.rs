@@ -155,8 +155,8 @@ impl<'a> Campaign<'a> {
         let life = Duration::from_millis(self.random.between(1, longest));
         tokio::time::sleep(life).await;
         if self.run.death == Death::Stop {
-            // One that still starts has not yet asked to be told of signals.
-            self.ready().await?;
+            // From its open port on, also while it still reads its store, it is told of signals.
+            tokio::task::block_in_place(|| self.server.listening())?;
         }
         self.end().await?;
         self.load.report.count("deaths", 1);

@@ -125,6 +125,21 @@ impl Server {
         }
     }
 
+    /// Waits until the process has its port open: it may still be reading its store.
+    ///
+    /// # Errors
+    /// It does not open it within a minute.
+    pub fn listening(&mut self) -> Result<()> {
+        let begun = Instant::now();
+        while TcpStream::connect(self.address).is_err() {
+            if begun.elapsed() > READY {
+                bail!("the server opens no port:\n{}", self.log_end());
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        Ok(())
+    }
+
     /// `kill -9`; the process is gone when this returns.
     ///
     /// # Errors

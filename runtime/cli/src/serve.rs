@@ -26,6 +26,16 @@ pub fn serve(args: &args::Serve) -> Result<Exit, Trouble> {
     let settings = config::load(args)?;
     let options = http_options(&settings)?;
     log_to_stderr();
+    // Before anybody can see that a server is here: from its first open port on, a signal
+    // is a wish for a stop in good order, not the end.
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("the main thread's runtime")?;
+    let signals = {
+        let _inside = runtime.enter();
+        Signals::watch()?
+    };
     raise_file_limit();
     make_private(&settings.data_dir)?;
     let loops = settings
@@ -42,10 +52,9 @@ pub fn serve(args: &args::Serve) -> Result<Exit, Trouble> {
     let stop = options.stop.clone();
     let companion = companion(listeners, options, stop_bound);
     let engine = engine_options(&settings.config, loops);
-    let (orchestrator, shell) =
-        Shell::start(&engine, ports, &companion).map_err(Trouble::system)?;
-    announce(address.unwrap_or(settings.listen), &settings);
-    until_stopped(orchestrator, shell, &stop, stop_bound)
+    let start = move || Shell::start(&engine, ports, &companion).map_err(Trouble::system);
+    let announce = || announce(address.unwrap_or(settings.listen), &settings);
+    runtime.block_on(until_stopped(signals, start, announce, &stop, stop_bound))
 }
 
 fn http_options(settings: &Settings) -> Result<server::Options, Trouble> {
@@ -163,47 +172,76 @@ fn announce(address: SocketAddr, settings: &Settings) {
     );
 }
 
-/// Waits for a signal, then stops; a second signal, or time, ends it at once.
-fn until_stopped(
-    orchestrator: Orchestrator,
-    shell: Shell,
+/// The two signals that ask for a stop.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    /// From now on both are noted and no longer end the process. Needs a runtime.
+    fn watch() -> Result<Signals, Trouble> {
+        let failed = "signals cannot be watched";
+        Ok(Signals {
+            terminate: signal(SignalKind::terminate()).context(failed)?,
+            interrupt: signal(SignalKind::interrupt()).context(failed)?,
+        })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+/// Starts, waits for a signal, then stops; a second signal, or time, ends it at once.
+/// A signal during a start stops what has been started as soon as it has.
+async fn until_stopped(
+    mut signals: Signals,
+    start: impl FnOnce() -> Result<(Orchestrator, Shell), Trouble> + Send + 'static,
+    announce: impl FnOnce(),
     stop: &CancellationToken,
     bound: Duration,
 ) -> Result<Exit, Trouble> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .context("the main thread's runtime")?;
-    runtime.block_on(async move {
-        let failed = "signals cannot be watched";
-        let mut terminate = signal(SignalKind::terminate()).context(failed)?;
-        let mut interrupt = signal(SignalKind::interrupt()).context(failed)?;
-        either(&mut terminate, &mut interrupt).await;
-        tracing::info!(
-            seconds = bound.as_secs(),
-            "stopping; a second signal ends it at once"
-        );
-        orchestrator.close();
-        stop.cancel();
-        let stopped = tokio::task::spawn_blocking(move || shell.stop(bound));
-        // The shell keeps the bound itself; this is the net under it.
-        let net = tokio::time::sleep(bound + Duration::from_secs(5));
+    let mut starting = tokio::task::spawn_blocking(start);
+    let mut early = false;
+    let started = loop {
         tokio::select! {
-            done = stopped => {
-                done.context("stopping")?;
-                tracing::info!("stopped");
-                Ok(Exit::Ok)
+            biased;
+            started = &mut starting => break started.context("starting")?,
+            () = signals.next() => {
+                if early {
+                    die("ended while it was starting");
+                }
+                early = true;
+                tracing::info!("stopping as soon as the store is read; a second signal ends it at once");
             }
-            () = either(&mut terminate, &mut interrupt) => die("stopped at once"),
-            () = net => die("did not stop in time; recovery will go on from the log"),
         }
-    })
-}
-
-async fn either(terminate: &mut Signal, interrupt: &mut Signal) {
+    };
+    let (orchestrator, shell) = started?;
+    announce();
+    if !early {
+        signals.next().await;
+    }
+    tracing::info!(
+        seconds = bound.as_secs(),
+        "stopping; a second signal ends it at once"
+    );
+    orchestrator.close();
+    stop.cancel();
+    let stopped = tokio::task::spawn_blocking(move || shell.stop(bound));
+    // The shell keeps the bound itself; this is the net under it.
+    let net = tokio::time::sleep(bound + Duration::from_secs(5));
     tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+        done = stopped => {
+            done.context("stopping")?;
+            tracing::info!("stopped");
+            Ok(Exit::Ok)
+        }
+        () = signals.next() => die("stopped at once"),
+        () = net => die("did not stop in time; recovery will go on from the log"),
     }
 }
 

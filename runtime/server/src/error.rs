@@ -72,6 +72,16 @@ pub enum Error {
     /// Too many large bodies are being read at once.
     #[error("API0018: the server holds as many unfinished bodies as it may; send it again later")]
     BodiesFull,
+    /// A start with a name and an idempotency key that say different things.
+    #[error(
+        "API0019: the start has the name {name:?} and the Idempotency-Key {key:?}: the key is the execution's name, so send one of them, or the same twice"
+    )]
+    TwoNames {
+        /// The query's, cut.
+        name: String,
+        /// The header's.
+        key: String,
+    },
     /// The body is JSON, but not what this route wants.
     #[error("API0015: the body does not fit: {0}")]
     BadFields(String),
@@ -108,6 +118,7 @@ impl Error {
             Error::CrossSite => "API0013",
             Error::BodySlow { .. } => "API0014",
             Error::BodiesFull => "API0018",
+            Error::TwoNames { .. } => "API0019",
             Error::BadFields(_) => "API0015",
             Error::WeakToken => "API0016",
             Error::ExecutionFailed { .. } => "API0017",

@@ -96,6 +96,7 @@ impl From<Error> for Problem {
             | Error::BodyBroken(_)
             | Error::BadId { .. }
             | Error::NotText
+            | Error::TwoNames { .. }
             | Error::BadFields(_) => StatusCode::BAD_REQUEST,
             Error::ExecutionFailed { status, .. } if *status == "TIMED_OUT" => {
                 StatusCode::GATEWAY_TIMEOUT

@@ -292,6 +292,49 @@ fn refusals_are_problems_with_a_status_and_a_code() {
 }
 
 #[test]
+fn an_idempotency_key_is_the_name_of_a_start() {
+    let h = house(|_| {});
+    h.check("PUT", "/v1/flows/pass", PASS, 201, r#""version":1"#);
+    let start = |query: &str, keys: &[&str], body: &str| {
+        let mut asked = request(
+            "POST",
+            &format!("/v1/flows/pass/executions{query}"),
+            body.to_owned(),
+        );
+        for key in keys {
+            asked
+                .headers_mut()
+                .append("idempotency-key", key.parse().unwrap());
+        }
+        block(async { read(h.send(asked).await).await })
+    };
+    let check = |query: &str, keys: &[&str], body: &str, status: u16, part: &str| {
+        let (got, shown) = start(query, keys, body);
+        assert!(
+            got == status && shown.to_string().contains(part),
+            "{keys:?}: {got} {shown}"
+        );
+    };
+    let (status, first) = start("", &["k1"], "[1]");
+    assert_eq!((status, &first["name"]), (202, &json!("k1")), "{first}");
+    let id = first["id"].as_str().unwrap();
+    check("", &["\"k1\""], "[1]", 202, id);
+    check("?name=k1", &[], "[1]", 202, id);
+    check("?name=k1&wait=9", &["k1"], "[1]", 200, id);
+    check("", &["k1"], "[2]", 409, "RUN0004");
+    // The same value in other bytes is another input, wherever the execution is.
+    check("", &["k1"], "[ 1 ]", 409, "RUN0004");
+    check("?name=k2", &["k1"], "[1]", 400, "API0019");
+    check("", &["k 1"], "[1]", 400, "API0101");
+    check("", &["k1", "k1"], "[1]", 400, "API0101");
+    h.check("PUT", "/v1/flows/ask", ASK, 201, r#""version":1"#);
+    let ask = "/v1/flows/ask/executions?name=a";
+    h.check("POST", ask, "[1]", 202, r#""new":true"#);
+    h.check("POST", ask, "[1]", 202, r#""new":false"#);
+    h.check("POST", ask, "[ 1 ]", 409, "RUN0004");
+}
+
+#[test]
 fn an_execution_from_start_to_history() {
     let h = house(|_| {});
     h.check("PUT", "/v1/flows/pass", PASS, 201, r#""version":1"#);

@@ -59,7 +59,12 @@ const LEFT_OUT: &[&str] = &[
 /// # Errors
 /// `API0101`, `API0102`, `API0104`, `API0105`.
 pub fn start(flow: Arc<str>, request: &Request<'_>) -> Result<StartRequest, Error> {
-    let name = execution_name(request.headers)?;
+    let keys = request
+        .headers
+        .iter()
+        .filter(|(name, _)| *name == IDEMPOTENCY_KEY)
+        .map(|(_, value)| *value);
+    let name = execution_name(keys)?;
     let mut out = String::with_capacity(256 + request.body.len());
     out.push_str("{\"method\":");
     push_string(&mut out, request.method);
@@ -92,10 +97,18 @@ fn one((name, value): (String, String)) -> (String, serde_json::Value) {
     (name, serde_json::Value::String(value))
 }
 
-/// The `Idempotency-Key` header, bare or as a quoted string, as a name.
-fn execution_name(headers: &[(&str, &[u8])]) -> Result<Option<Arc<str>>, Error> {
-    let mut keys = headers.iter().filter(|(n, _)| *n == "idempotency-key");
-    let Some((_, raw)) = keys.next() else {
+/// The header that makes a start repeatable, in lower case.
+pub const IDEMPOTENCY_KEY: &str = "idempotency-key";
+
+/// The execution name that the values of a request's `Idempotency-Key` headers give,
+/// bare or as a quoted string; `None` when there is no such header.
+/// # Errors
+/// `API0101` for a key that cannot be a name, and for a second one.
+pub fn execution_name<'a>(
+    keys: impl IntoIterator<Item = &'a [u8]>,
+) -> Result<Option<Arc<str>>, Error> {
+    let mut keys = keys.into_iter();
+    let Some(raw) = keys.next() else {
         return Ok(None);
     };
     if keys.next().is_some() {

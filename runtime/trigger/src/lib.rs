@@ -10,5 +10,5 @@ pub mod pattern;
 pub mod query;
 
 pub use error::Error;
-pub use http::{Request, start};
+pub use http::{IDEMPOTENCY_KEY, Request, execution_name, start};
 pub use pattern::{Endpoint, Pattern};

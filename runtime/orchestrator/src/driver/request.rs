@@ -195,7 +195,9 @@ impl Driver {
         if let Some(id) = self.names.get(&key).copied()
             && let Some(hot) = self.hot.get(&id)
         {
-            if hot.state.input() != Some(input) {
+            // By its text, as the row tells it once the execution has left memory: the
+            // answer must not depend on where it is.
+            if hot.state.input().map(Data::text) != Some(input.text()) {
                 return Err(taken(id));
             }
             let started = Started {

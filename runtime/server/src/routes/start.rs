@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::Response;
 use stepwell_types::{ExecutionId, StartRequest};
 
+use crate::Error;
 use crate::app::{Api, Names};
 use crate::params::Params;
 use crate::problem::Problem;
@@ -16,7 +17,8 @@ use crate::wire::{self, execution};
 ///
 /// The body is the input (JSON; empty means `{}`). Answers when the start is durable.
 /// With `wait` it answers when the execution has ended, whichever way: look at `status`.
-/// A second start of the same `name` and input is the same execution (`new` is false).
+/// A second start of the same `name` and input, byte for byte, is the same execution (`new` is false).
+/// An `Idempotency-Key` header is such a name.
 #[utoipa::path(
     post,
     path = "/v1/flows/{name}/executions",
@@ -24,6 +26,7 @@ use crate::wire::{self, execution};
     params(
         ("name" = String, Path, description = "The flow's name"),
         ("name" = Option<String>, Query, description = "The execution's name: 1 to 128 of `A-Z a-z 0-9 . _ -`"),
+        ("Idempotency-Key" = Option<String>, Header, description = "The execution's name, as a header; with `name`, both must be equal"),
         ("version" = Option<u32>, Query, description = "The flow's version; the newest when absent"),
         ("wait" = Option<u64>, Query, description = "Seconds to wait for the end; 60 when bare; at most 900")
     ),
@@ -31,7 +34,7 @@ use crate::wire::{self, execution};
     responses(
         (status = 200, description = "It ended within `wait`", body = execution::Execution),
         (status = 202, description = "It was accepted and is durable; `Location` leads to it. With `wait`: the execution, which still runs", body = execution::Started),
-        (status = 400, description = "`API0004`, `API0005`, `RUN0014`", body = wire::problem::Problem, content_type = "application/problem+json"),
+        (status = 400, description = "`API0004`, `API0005`, `API0019`, `API0101`, `RUN0014`", body = wire::problem::Problem, content_type = "application/problem+json"),
         (status = 404, description = "`RUN0002`: no such flow or version", body = wire::problem::Problem, content_type = "application/problem+json"),
         (status = 409, description = "`RUN0004`: the name is taken by an execution with another input", body = wire::problem::Problem, content_type = "application/problem+json"),
         (status = 413, description = "`API0006`: the input is above 32 MiB", body = wire::problem::Problem, content_type = "application/problem+json"),
@@ -47,7 +50,7 @@ pub(crate) async fn start(
     let params = Params::read(request.uri(), &["name", "version", "wait"])?;
     let wait = super::wait(&params, api.options.wait_max)?;
     let version = params.version()?;
-    let name = params.get("name")?.map(Arc::from);
+    let name = name(params.get("name")?, request.headers())?;
     let body = super::payload(&api, request).await?;
     let request = StartRequest {
         flow: Arc::from(flow.as_str()),
@@ -62,6 +65,21 @@ pub(crate) async fn start(
     match api.orchestrator.start_and_wait(request, limit).await? {
         (_, Some(ended)) => Ok(wire::ready(StatusCode::OK, execution::execution(&ended))),
         (id, None) => still_running(&api, id).await,
+    }
+}
+
+/// The execution's name: the query's, or the idempotency key.
+fn name(given: Option<&str>, headers: &HeaderMap) -> Result<Option<Arc<str>>, Problem> {
+    let keys = headers.get_all(stepwell_trigger::IDEMPOTENCY_KEY);
+    let key = stepwell_trigger::execution_name(keys.iter().map(HeaderValue::as_bytes))?;
+    match (given, key) {
+        (Some(name), Some(key)) if name != &*key => Err(Error::TwoNames {
+            name: super::cut(name, 128),
+            key: key.to_string(),
+        }
+        .into()),
+        (None, key) => Ok(key),
+        (Some(name), _) => Ok(Some(Arc::from(name))),
     }
 }
 
