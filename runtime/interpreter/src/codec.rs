@@ -306,6 +306,7 @@ enum WireEvent<'a> {
     Cancelled(Failure),
     Broken(Failure),
     Continued,
+    Redriven(FlowRef, #[serde(borrow)] Option<(EntryId, Payload<'a>)>),
 }
 
 fn payload<'a>(data: &'a Data, blobs: &mut dyn FnMut(&Data) -> Option<Digest>) -> Payload<'a> {
@@ -417,6 +418,10 @@ fn wire_event<'d>(
         Event::Cancelled { failure } => WireEvent::Cancelled(failure.clone()),
         Event::Broken { failure } => WireEvent::Broken(failure.clone()),
         Event::Continued => WireEvent::Continued,
+        Event::Redriven { flow, input } => {
+            let input = input.as_ref().map(|(entry, data)| (*entry, payload(data)));
+            WireEvent::Redriven(flow.clone(), input)
+        }
     }
 }
 
@@ -484,6 +489,13 @@ fn read_event(
         WireEvent::Cancelled(failure) => Event::Cancelled { failure },
         WireEvent::Broken(failure) => Event::Broken { failure },
         WireEvent::Continued => Event::Continued,
+        WireEvent::Redriven(flow, input) => Event::Redriven {
+            flow,
+            input: match input {
+                None => None,
+                Some((entry, found)) => Some((entry, payload(found)?)),
+            },
+        },
     })
 }
 

@@ -66,6 +66,13 @@ pub enum Event {
     },
     /// A turn that was cut short goes on ([`crate::Command::Continue`]).
     Continued,
+    /// An execution that ended without success goes on from where it was ([`crate::redrive`]).
+    Redriven {
+        /// The version that it runs from now on: the same flow's.
+        flow: FlowRef,
+        /// Another input for one of the states that are entered anew, by its old entry.
+        input: Option<(EntryId, Data)>,
+    },
 }
 
 /// The kinds of timer that one state entry can have.

@@ -82,6 +82,13 @@ pub enum HistoryKind {
     ExecutionTimedOut(Failure),
     /// `ExecutionAborted`.
     ExecutionAborted(Failure),
+    /// `ExecutionRedriven`.
+    ExecutionRedriven {
+        /// Which redrive, from 1.
+        count: u32,
+        /// The flow's version that it goes on with.
+        version: u32,
+    },
     /// `…StateEntered`.
     Entered {
         /// Which kind.

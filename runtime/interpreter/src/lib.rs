@@ -8,6 +8,7 @@ pub mod command;
 pub mod error;
 pub mod event;
 pub mod history;
+pub mod redrive;
 pub mod state;
 
 mod evaluate;

@@ -41,6 +41,15 @@ pub(crate) struct Core<D> {
     pub draws: u64,
     /// When the execution's own `TimeoutSeconds` pass.
     pub deadline: Option<Timestamp>,
+    /// The entries that a failure, a timeout or a cancel took away, as they were: what a redrive
+    /// goes on from. Empty while the execution runs, and after a success.
+    pub halted: BTreeMap<EntryId, Entry<D>>,
+    /// The one of them that failed; `None`: the execution was ended from outside.
+    pub failed: Option<EntryId>,
+    /// Redrives so far.
+    pub redrives: u32,
+    /// When the last of them was.
+    pub redriven: Option<Timestamp>,
 }
 
 /// From the first event.
@@ -153,7 +162,7 @@ pub(crate) struct MapRun<D> {
 pub(crate) enum Work {
     /// Enter a state.
     Enter(EntryId),
-    /// Begin a branch of this attempt of a Parallel.
+    /// Begin a branch of this attempt of a Parallel, or again an iteration of a Map.
     Branch {
         entry: EntryId,
         attempt: u32,
@@ -179,6 +188,10 @@ impl State {
                 events: 0,
                 draws: 0,
                 deadline: None,
+                halted: BTreeMap::new(),
+                failed: None,
+                redrives: 0,
+                redriven: None,
             },
             None,
         )
@@ -209,6 +222,10 @@ impl State {
                 state.active += 1;
             }
         }
+        for entry in state.core.halted.values_mut() {
+            entry.weight = entry.measure();
+            state.bytes += entry.weight;
+        }
         state
     }
 
@@ -231,6 +248,12 @@ impl State {
         self.core.transitions
     }
 
+    /// How often it was redriven.
+    #[must_use]
+    pub fn redrives(&self) -> u32 {
+        self.core.redrives
+    }
+
     /// The execution.
     #[must_use]
     pub fn execution(&self) -> ExecutionId {
@@ -243,7 +266,7 @@ impl State {
         self.core.started.as_ref().map(|s| &s.seed)
     }
 
-    /// Definition and version, once started.
+    /// Definition and version that it runs now, once started: a redrive may name another version.
     #[must_use]
     pub fn flow(&self) -> Option<&FlowRef> {
         self.core.started.as_ref().map(|s| &s.flow)

@@ -13,9 +13,9 @@ use stepwell_types::{Data, EntryId, Failure, Timestamp};
 
 use crate::evaluate::{Env, Fault, flow};
 use crate::history::{HistoryEvent, HistoryKind, Observer, StateType};
-use crate::retry;
 use crate::state::{Entry, Parent, Phase, Started, State, Work};
 use crate::{Command, Error, Event, Outcome, Timer, states};
+use crate::{redrive, retry};
 
 /// Transitions after which a turn is cut, so that others get theirs.
 const TURN_TRANSITIONS_MAX: u32 = 1_000;
@@ -119,11 +119,14 @@ impl<'a> Turn<'a> {
         if self.state.core.started.is_none() {
             return Err(Error::NotStarted);
         }
+        if let Event::Redriven { flow, input } = event {
+            return redrive::begin(self, flow, input.as_ref());
+        }
         if self.state.outcome.is_some() {
             return Ok(());
         }
         match event {
-            Event::Started { .. } | Event::Continued => {}
+            Event::Started { .. } | Event::Redriven { .. } | Event::Continued => {}
             Event::StepEnded {
                 entry,
                 attempt,
@@ -154,17 +157,22 @@ impl<'a> Turn<'a> {
         let input = started.input.clone();
         self.state.bytes += input.len_bytes();
         self.state.core.started = Some(started);
-        if let Some(seconds) = self.program.timeout_seconds {
-            let at = self.now.plus_ms(seconds.saturating_mul(1_000));
-            self.state.core.deadline = Some(at);
-            self.state.timers.insert((at, EntryId(0), Timer::Timeout));
-        }
+        self.set_deadline();
         self.note(0, || HistoryKind::ExecutionStarted {
             input: input.clone(),
         });
         // Step Functions' first state names no previous event.
         self.spawn(None, first, input, 0, 0);
         Ok(())
+    }
+
+    /// The flow's own `TimeoutSeconds` begin.
+    pub fn set_deadline(&mut self) {
+        if let Some(seconds) = self.program.timeout_seconds {
+            let at = self.now.plus_ms(seconds.saturating_mul(1_000));
+            self.state.core.deadline = Some(at);
+            self.state.timers.insert((at, EntryId(0), Timer::Timeout));
+        }
     }
 
     fn timer(&mut self, id: EntryId, timer: Timer) -> Result<(), Error> {
@@ -425,6 +433,7 @@ impl<'a> Turn<'a> {
     /// A state failed: retry it, catch it, or let its branch, and with it the state around, fail.
     pub fn fail(&mut self, id: EntryId, failure: Failure) -> Result<(), Error> {
         let mut failure = limited(&failure);
+        let origin = id;
         let (mut id, mut of_branch) = (id, false);
         loop {
             let Some(node) = self.node_of(id)? else {
@@ -432,6 +441,7 @@ impl<'a> Turn<'a> {
             };
             self.abort_below(id, true);
             if self.retry(id, node, &failure, of_branch) {
+                self.state.core.halted.clear();
                 return Ok(());
             }
             if matches!(node.kind, Kind::Parallel { .. } | Kind::Map(_)) {
@@ -445,7 +455,10 @@ impl<'a> Turn<'a> {
                     return Ok(());
                 };
                 match flow::merge(&raw, Data::from_value(caught), &rule.result_path) {
-                    Ok(output) => return self.leave(id, output, Next::State(rule.next)),
+                    Ok(output) => {
+                        self.state.core.halted.clear();
+                        return self.leave(id, output, Next::State(rule.next));
+                    }
                     Err(fault) => {
                         let entered = self
                             .state
@@ -460,14 +473,15 @@ impl<'a> Turn<'a> {
             let Some(entry) = self.state.remove(id) else {
                 return Ok(());
             };
-            let Some(parent) = entry.parent else {
-                self.note(entry.previous, || {
-                    HistoryKind::ExecutionFailed(failure.clone())
-                });
+            let (parent, previous) = (entry.parent, entry.previous);
+            self.state.core.halted.insert(id, entry);
+            let Some(parent) = parent else {
+                self.note(previous, || HistoryKind::ExecutionFailed(failure.clone()));
+                self.state.core.failed = Some(origin);
                 self.finish(Outcome::Failed(failure));
                 return Ok(());
             };
-            states::branch_failed(self, parent, entry.previous)?;
+            states::branch_failed(self, parent, previous)?;
             (id, of_branch) = (parent.entry, true);
         }
     }
@@ -526,6 +540,7 @@ impl<'a> Turn<'a> {
             if told {
                 states::note_aborted(self, id, slot, &entry);
             }
+            self.state.core.halted.insert(child, entry);
         }
     }
 
@@ -541,13 +556,14 @@ impl<'a> Turn<'a> {
         let previous = root.map_or(0, |(_, previous)| previous);
         if let Some((root, _)) = root {
             self.abort_below(root, false);
-            if let Some(entry) = self.state.remove(root)
-                && entry.step_active()
-            {
-                self.out.push(Command::Abort {
-                    entry: root,
-                    attempt: entry.attempt,
-                });
+            if let Some(entry) = self.state.remove(root) {
+                if entry.step_active() {
+                    self.out.push(Command::Abort {
+                        entry: root,
+                        attempt: entry.attempt,
+                    });
+                }
+                self.state.core.halted.insert(root, entry);
             }
         }
         self.note(previous, || match &outcome {
@@ -568,7 +584,8 @@ impl<'a> Turn<'a> {
         self.state.core.deadline = None;
         self.state.timers.clear();
         self.state.active = 0;
-        self.state.bytes = 256;
+        let halted = self.state.core.halted.values();
+        self.state.bytes = 256 + halted.map(|entry| entry.weight).sum::<usize>();
         self.out.push(Command::Finish(outcome.clone()));
         self.state.outcome = Some(outcome);
     }

@@ -188,6 +188,11 @@ fn event() -> impl Strategy<Value = Event> {
         2 => (who, prop::sample::select(vec![Timer::Wait, Timer::Backoff, Timer::Timeout, Timer::Heartbeat]))
             .prop_map(|((entry, _), timer)| Event::TimerFired { entry, timer }),
         4 => Just(Event::Continued),
+        1 => Just(Event::Cancelled { failure: Failure::new("Stopped", "") }),
+        4 => prop::option::of((0..14u64, value())).prop_map(|input| Event::Redriven {
+            flow: FlowRef { name: "f".into(), version: 2 },
+            input: input.map(|(e, v)| (EntryId(e), Data::from_value(v))),
+        }),
     ]
 }
 

@@ -117,6 +117,46 @@ fn result_path_mismatch() {
 fn map_empty() {
     check("map-empty");
 }
+#[test]
+fn redrive_nested() {
+    check("redrive-nested");
+}
+#[test]
+fn redrive_fail_state() {
+    check("redrive-fail-state");
+}
+#[test]
+fn redrive_timed_out() {
+    check("redrive-timed-out");
+}
+#[test]
+fn redrive_cancelled() {
+    check("redrive-cancelled");
+}
+#[test]
+fn redrive_after_catch() {
+    check("redrive-after-catch");
+}
+#[test]
+fn redrive_input() {
+    check("redrive-input");
+}
+#[test]
+fn redrive_map_item() {
+    check("redrive-map-item");
+}
+#[test]
+fn redrive_join() {
+    check("redrive-join");
+}
+#[test]
+fn redrive_token() {
+    check("redrive-token");
+}
+#[test]
+fn redrive_again() {
+    check("redrive-again");
+}
 
 /// One execution under test, its twin that goes through bytes, and its log.
 struct Player<'p> {
@@ -295,6 +335,14 @@ impl<'p> Player<'p> {
                 failure: Failure::new("Stepwell.ReplayDiverged", rest),
             },
             "continued" => Event::Continued,
+            // `redrive`, `redrive STATE JSON`, `redrive - JSON`.
+            "redrive" => {
+                let (name, input) = rest.split_once(' ').unwrap_or((rest, ""));
+                let name = Some(name).filter(|n| !n.is_empty() && *n != "-");
+                let input = (!input.is_empty()).then(|| Data::parse(input).expect("JSON"));
+                let asked = self.state.redrive(self.program, None, name, input);
+                asked.expect("it can be redriven")
+            }
             other => panic!("no event {other}"),
         };
         (now, event)

@@ -23,3 +23,5 @@ pub const TRANSITIONS_MAX: u64 = 10_000_000;
 /// State transitions in a row without a step, a wait or a callback between them:
 /// more is an endless Choice and Pass loop.
 pub const SPIN_TRANSITIONS_MAX: u32 = 100_000;
+/// Redrives of one execution (Step Functions' own bound).
+pub const REDRIVES_MAX: u32 = 1_000;

@@ -14,7 +14,7 @@ use crate::{Error, Outcome};
 
 const WHAT: &str = "checkpoint";
 /// Format of a checkpoint.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 /// Deepest nesting of Parallel and Map states: more than a definition can hold.
 const NESTING_MAX: usize = 256;
 
@@ -100,15 +100,34 @@ pub fn decode_state(bytes: &[u8], fetch: &Fetch<'_>) -> Result<State, Error> {
         Some(Ended::TimedOut(failure)) => Some(Outcome::TimedOut(failure)),
         Some(Ended::Aborted(failure)) => Some(Outcome::Aborted(failure)),
     };
-    check(&core)?;
+    check(&core.entries, core.last_entry)?;
+    check_tree(&core.halted, core.last_entry)?;
     Ok(State::restore(core, outcome))
 }
 
-/// What the interpreter relies on: parents come before their children, and know them.
-fn check(core: &Core<Data>) -> Result<(), Error> {
+/// What the interpreter relies on: live entries form a tree, and joins know their branches.
+fn check(entries: &BTreeMap<EntryId, Entry<Data>>, last_entry: u64) -> Result<(), Error> {
+    check_tree(entries, last_entry)?;
+    for (id, entry) in entries {
+        if let Some(join) = entry.join() {
+            let ours = join.children.iter().all(|(slot, child)| {
+                entries
+                    .get(child)
+                    .is_some_and(|c| c.parent.is_some_and(|p| p.entry == *id && p.slot == *slot))
+            });
+            if !ours {
+                return Err(damaged(WHAT, "a join does not fit its branches"));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Parents come before their children, and a join counts its results.
+fn check_tree(entries: &BTreeMap<EntryId, Entry<Data>>, last_entry: u64) -> Result<(), Error> {
     let mut depth: BTreeMap<EntryId, usize> = BTreeMap::new();
-    for (id, entry) in &core.entries {
-        if id.0 > core.last_entry {
+    for (id, entry) in entries {
+        if id.0 > last_entry {
             return Err(damaged(WHAT, "an entry is numbered beyond the last"));
         }
         let around = match entry.parent {
@@ -123,12 +142,7 @@ fn check(core: &Core<Data>) -> Result<(), Error> {
         depth.insert(*id, around + 1);
         if let Some(join) = entry.join() {
             let missing = join.results.iter().filter(|r| r.is_none()).count();
-            let ours = join.children.iter().all(|(slot, child)| {
-                core.entries
-                    .get(child)
-                    .is_some_and(|c| c.parent.is_some_and(|p| p.entry == *id && p.slot == *slot))
-            });
-            if missing != join.missing as usize || !ours {
+            if missing != join.missing as usize {
                 return Err(damaged(WHAT, "a join does not fit its branches"));
             }
         }
@@ -155,6 +169,10 @@ fn convert<A, B>(
     for (id, entry) in &core.entries {
         entries.insert(*id, convert_entry(entry, f)?);
     }
+    let mut halted = BTreeMap::new();
+    for (id, entry) in &core.halted {
+        halted.insert(*id, convert_entry(entry, f)?);
+    }
     Ok(Core {
         execution: core.execution,
         started,
@@ -166,6 +184,10 @@ fn convert<A, B>(
         events: core.events,
         draws: core.draws,
         deadline: core.deadline,
+        halted,
+        failed: core.failed,
+        redrives: core.redrives,
+        redriven: core.redriven,
     })
 }
 

@@ -61,7 +61,10 @@ impl<'a> Context<'a> {
             execution.insert("Name".into(), (&*started.name).into());
             execution.insert("RoleArn".into(), "".into());
             execution.insert("StartTime".into(), time::print(started.at).into());
-            execution.insert("RedriveCount".into(), 0.into());
+            execution.insert("RedriveCount".into(), self.core.redrives.into());
+            if let Some(at) = self.core.redriven {
+                execution.insert("RedriveTime".into(), time::print(at).into());
+            }
             out.insert("Execution".into(), execution.into());
             out.insert(
                 "StateMachine".into(),

@@ -53,6 +53,7 @@ impl HistoryKind {
             HistoryKind::ExecutionFailed(_) => "ExecutionFailed".into(),
             HistoryKind::ExecutionTimedOut(_) => "ExecutionTimedOut".into(),
             HistoryKind::ExecutionAborted(_) => "ExecutionAborted".into(),
+            HistoryKind::ExecutionRedriven { .. } => "ExecutionRedriven".into(),
             HistoryKind::Entered { state, .. } => format!("{}StateEntered", state.as_str()),
             HistoryKind::Exited { state, .. } => format!("{}StateExited", state.as_str()),
             HistoryKind::Aborted(state) => format!("{}StateAborted", state.as_str()),
@@ -87,6 +88,9 @@ impl HistoryKind {
                 "input": input.text(), "inputDetails": whole(), "roleArn": ROLE,
             })),
             HistoryKind::ExecutionSucceeded { output } => Some(with_output(Map::new(), output)),
+            HistoryKind::ExecutionRedriven { count, version } => Some(json!({
+                "redriveCount": count, "flowVersion": version,
+            })),
             HistoryKind::ExecutionFailed(failure)
             | HistoryKind::ExecutionTimedOut(failure)
             | HistoryKind::ExecutionAborted(failure) => Some(with_failure(Map::new(), failure)),

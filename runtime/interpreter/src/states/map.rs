@@ -65,16 +65,9 @@ pub(crate) fn begin(
 
 /// Begins one iteration, if the window has room, and asks to be called again.
 pub(crate) fn fill(turn: &mut Turn<'_>, id: EntryId, attempt: u32) -> Result<(), Error> {
-    let Some(node) = turn.node_of(id)? else {
-        return Ok(());
-    };
-    let Kind::Map(kind) = &node.kind else {
-        return Ok(());
-    };
     let Some(entry) = turn.state.core.entries.get_mut(&id) else {
         return Ok(());
     };
-    let previous = entry.previous;
     let Phase::Map(map) = &mut entry.phase else {
         return Ok(());
     };
@@ -89,6 +82,20 @@ pub(crate) fn fill(turn: &mut Turn<'_>, id: EntryId, attempt: u32) -> Result<(),
     let slot = map.next;
     map.next += 1;
     turn.state.core.work.push(Work::Fill { entry: id, attempt });
+    iteration(turn, id, slot)
+}
+
+/// Begins the iteration of one item.
+pub(crate) fn iteration(turn: &mut Turn<'_>, id: EntryId, slot: u32) -> Result<(), Error> {
+    let Some(node) = turn.node_of(id)? else {
+        return Ok(());
+    };
+    let (Kind::Map(kind), Some(previous)) = (
+        &node.kind,
+        turn.state.core.entries.get(&id).map(|e| e.previous),
+    ) else {
+        return Ok(());
+    };
     let started = turn.note(previous, || HistoryKind::MapIteration {
         what: Iteration::Started,
         name: Arc::clone(&node.name),
@@ -152,7 +159,8 @@ pub(crate) fn joined(
     Ok(())
 }
 
-fn succeed(turn: &mut Turn<'_>, id: EntryId) -> Result<(), Error> {
+/// All iterations have their outputs.
+pub(crate) fn succeed(turn: &mut Turn<'_>, id: EntryId) -> Result<(), Error> {
     let Some(entry) = turn.state.core.entries.get(&id) else {
         return Ok(());
     };

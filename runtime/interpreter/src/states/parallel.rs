@@ -36,7 +36,7 @@ pub(crate) fn begin(
     Ok(())
 }
 
-/// Begins one branch, if its Parallel still wants it.
+/// Begins one branch, if its Parallel still wants it; or an iteration of a Map.
 pub(crate) fn branch(
     turn: &mut Turn<'_>,
     id: EntryId,
@@ -46,12 +46,12 @@ pub(crate) fn branch(
     let Some(entry) = turn.state.core.entries.get(&id) else {
         return Ok(());
     };
-    let Phase::Parallel(run) = &entry.phase else {
-        return Ok(());
-    };
     if entry.attempt != attempt {
         return Ok(());
     }
+    let Phase::Parallel(run) = &entry.phase else {
+        return super::map::iteration(turn, id, slot);
+    };
     let (previous, input) = (entry.previous, run.input.clone());
     let node = turn.node(entry.state)?;
     let Kind::Parallel { branches } = &node.kind else {
@@ -87,10 +87,21 @@ pub(crate) fn joined(
         return Ok(());
     }
     entry.previous = previous;
-    let output = super::joined_output(&run.join);
+    succeed(turn, parent.entry)
+}
+
+/// All branches have their outputs.
+pub(crate) fn succeed(turn: &mut Turn<'_>, id: EntryId) -> Result<(), Error> {
+    let Some(entry) = turn.state.core.entries.get(&id) else {
+        return Ok(());
+    };
+    let Some(join) = entry.join() else {
+        return Ok(());
+    };
+    let (previous, output) = (entry.previous, super::joined_output(join));
     turn.note(previous, || HistoryKind::ParallelSucceeded);
     match output {
-        Ok(output) => turn.complete(parent.entry, output),
-        Err(fault) => turn.fault(parent.entry, fault),
+        Ok(output) => turn.complete(id, output),
+        Err(fault) => turn.fault(id, fault),
     }
 }
