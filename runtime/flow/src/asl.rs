@@ -1,4 +1,4 @@
-//! Amazon States Language, JSONPath mode: the tree to a checked [`Program`].
+//! Amazon States Language, JSONPath and JSONata mode: the tree to a checked [`Program`].
 //!
 //! One state kind per file below. Every check goes on after a problem with a
 //! stand-in value, so that all problems come at once; the program is thrown away
@@ -16,14 +16,16 @@ mod pass;
 mod retry;
 mod state;
 mod task;
+mod variables;
 mod wait;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use stepwell_types::limits;
 
 use crate::diagnostic::{Report, code};
 use crate::document::{At, Node, Position, Tree};
+use crate::expression::QueryLanguage;
 use crate::program::{Graph, Program, State};
 use crate::resource::Resolve;
 
@@ -46,6 +48,12 @@ struct Compiler<'t, 'r> {
     graphs: Vec<Option<Graph>>,
     /// Every state's name and place: names are unique in the whole flow.
     names: HashMap<&'t str, Position>,
+    /// The flow's own query language: that of its states unless they say another.
+    default_language: QueryLanguage,
+    /// The query language of what is being compiled.
+    language: QueryLanguage,
+    /// Variables assigned in each graph around the place, outermost first.
+    scopes: Vec<HashSet<&'t str>>,
 }
 
 /// Checks and compiles one definition. What it returns counts only if nothing
@@ -71,6 +79,9 @@ pub(crate) fn compile(root: &Node, resolve: &dyn Resolve, report: &mut Report) -
         states: std::iter::repeat_with(|| None).take(count).collect(),
         graphs: Vec::new(),
         names: HashMap::with_capacity(count),
+        default_language: QueryLanguage::JsonPath,
+        language: QueryLanguage::JsonPath,
+        scopes: Vec::new(),
     };
     compiler.names_of(&at);
     let (comment, timeout_seconds) = compiler.flow(&at);
@@ -84,9 +95,11 @@ pub(crate) fn compile(root: &Node, resolve: &dyn Resolve, report: &mut Report) -
 
 impl<'t> Compiler<'t, '_> {
     fn flow(&mut self, at: &At<'_, 't>) -> (Option<String>, Option<u64>) {
-        if !self.is_object(at) || !self.json_path(at) {
+        if !self.is_object(at) {
             return (None, None);
         }
+        self.default_language = self.query_language(at);
+        self.language = self.default_language;
         self.known_fields(at, "the flow", &[FLOW_FIELDS]);
         if let Some(version) = at.get("Version")
             && let Some(text) = self.text(&version)

@@ -132,6 +132,12 @@ pub mod code {
     pub const BAD_TEMPLATE: &str = "FLOW0030";
     /// More problems than are shown.
     pub const MORE: &str = "FLOW0031";
+    /// A JSONata expression that cannot be read.
+    pub const BAD_JSONATA: &str = "FLOW0032";
+    /// A variable that cannot be assigned: its name, or its scope.
+    pub const BAD_VARIABLE: &str = "FLOW0033";
+    /// A field, or a language, that does not go with the state's query language.
+    pub const WRONG_LANGUAGE: &str = "FLOW0034";
 }
 
 /// Collects diagnostics.

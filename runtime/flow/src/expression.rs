@@ -2,16 +2,30 @@
 //!
 //! One tree for every expression language, so that the evaluator is one too.
 
+use std::sync::Arc;
+
+use jsonata_core::ast::AstNode;
 use serde_json::Value;
 use serde_json_path::JsonPath;
 
-/// Where a path begins to read.
+/// The language in which a state's expressions are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum QueryLanguage {
+    /// Paths, payload templates and intrinsic functions.
+    JsonPath,
+    /// Strings of the form `{% … %}`.
+    Jsonata,
+}
+
+/// Where a path begins to read.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Root {
     /// `$`: the state's data.
     Data,
     /// `$$`: the Context object.
     Context,
+    /// `$name`: a variable.
+    Variable(Arc<str>),
 }
 
 /// A compiled JSONPath that reads.
@@ -74,9 +88,42 @@ pub enum Expression {
         /// Literals, paths and nested calls.
         arguments: Vec<Expression>,
     },
+    /// `{% … %}` of JSONata mode.
+    Jsonata(Jsonata),
 }
 
-/// A payload template: JSON with expressions at the fields named `….$`.
+/// A parsed JSONata expression.
+#[derive(Debug)]
+pub struct Jsonata {
+    /// As written, without the marks `{%` and `%}` and the blanks next to them.
+    pub source: Box<str>,
+    /// The place in its state, as Step Functions names it: `Output`, `Assign/total`.
+    pub location: Box<str>,
+    /// What it may read.
+    pub needs: Needs,
+    /// What is evaluated.
+    pub tree: AstNode,
+}
+
+/// What of its surroundings an expression may read: perhaps more than it does, never less.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Needs {
+    /// `$states.input`.
+    pub input: bool,
+    /// `$states.result`.
+    pub result: bool,
+    /// `$states.errorOutput`.
+    pub error: bool,
+    /// `$states.context`.
+    pub context: bool,
+    /// The execution's input or a Map's item within `$states.context`.
+    pub payloads: bool,
+    /// Every other name behind a `$`: variables of the flow, of the expression, functions.
+    pub variables: Vec<Box<str>>,
+}
+
+/// A payload template: JSON with expressions at the fields named `….$`, or in
+/// JSONata mode at the strings `{% … %}`.
 #[derive(Debug)]
 pub enum Template {
     /// No expression below.

@@ -256,6 +256,7 @@ mod tests {
         match e {
             Expression::Literal(v) => v.to_string(),
             Expression::Path(p) => p.source.to_string(),
+            Expression::Jsonata(_) => "JSONata".to_owned(),
             Expression::Call {
                 function,
                 arguments,
@@ -305,6 +306,7 @@ mod tests {
             "Array($['a,b']; $.c[0,1])",
         );
         check(" $.a ", "$.a");
+        check("States.Array($x, $x.y[0])", "Array($x; $x.y[0])");
     }
 
     #[test]
@@ -334,7 +336,6 @@ mod tests {
         check("States.Array(1 2)", "comma");
         check("States.Array(,)", "is no argument");
         check("States.Array(\"a\")", "single quotes");
-        check("States.Array($x)", "FLOW0026");
         check("States.Array(1) 2", "after the function call");
         check(&"States.Array(".repeat(50), "deeper");
     }

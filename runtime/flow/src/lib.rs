@@ -9,6 +9,7 @@ mod document;
 pub mod error;
 pub mod expression;
 mod intrinsic;
+mod jsonata;
 mod path;
 pub mod program;
 pub mod resource;

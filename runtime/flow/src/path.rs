@@ -85,14 +85,11 @@ pub(crate) fn read(scan: &mut Scan<'_>) -> Result<DataPath, Fault> {
     }
     let root = if scan.eat('$') {
         Root::Context
+    } else if scan.peek().is_some_and(|c| c.is_alphabetic() || c == '_') {
+        Root::Variable(scan.take_while(|c| c.is_alphanumeric() || c == '_').into())
     } else {
         Root::Data
     };
-    if scan.peek().is_some_and(|c| c.is_alphabetic() || c == '_') {
-        return Err(Fault::new("variables ($name) are not supported yet")
-            .code(code::NOT_SUPPORTED)
-            .hint("write $.name for a field of the data"));
-    }
     let pieces = scan.pieces()?;
     let length = begin.len() - scan.rest().len();
     if length > PATH_BYTES_MAX {
@@ -173,9 +170,17 @@ pub(crate) fn parse_single(source: &str) -> Result<DataPath, Fault> {
 /// Reads a path that is written to.
 pub(crate) fn parse_write(source: &str) -> Result<WritePath, Fault> {
     let path = parse(source)?;
-    if path.root == Root::Context {
-        return Err(Fault::new("the Context object ($$) cannot be written to")
-            .code(code::NOT_REFERENCE_PATH));
+    match path.root {
+        Root::Data => {}
+        Root::Context => {
+            return Err(Fault::new("the Context object ($$) cannot be written to")
+                .code(code::NOT_REFERENCE_PATH));
+        }
+        Root::Variable(_) => {
+            return Err(Fault::new("a variable cannot be written to by a path")
+                .code(code::NOT_REFERENCE_PATH)
+                .hint("set it with Assign"));
+        }
     }
     match path.query {
         Query::Whole => Ok(WritePath::Replace),

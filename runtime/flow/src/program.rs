@@ -49,8 +49,10 @@ pub struct State {
     pub kind: Kind,
     /// Where it leads when it succeeds.
     pub next: Next,
-    /// JSONPath-mode data flow. (JSONata mode adds its own variant here.)
+    /// How data goes in and out, by the state's language.
     pub data: DataFlow,
+    /// `Assign`: an object, the new values of variables. A Choice's own is its default's.
+    pub assign: Option<Template>,
     /// Rules by error name, in order. Task, Parallel and Map only.
     pub retry: Vec<Retrier>,
     /// Rules by error name, in order. Task, Parallel and Map only.
@@ -68,10 +70,28 @@ pub enum Next {
     ByKind,
 }
 
+/// The data-flow fields of a state, by its language.
+#[derive(Debug)]
+pub enum DataFlow {
+    /// JSONPath mode.
+    JsonPath(JsonPathFlow),
+    /// JSONata mode.
+    Jsonata(JsonataFlow),
+}
+
+/// The data-flow fields of JSONata mode.
+#[derive(Debug)]
+pub struct JsonataFlow {
+    /// `Arguments` (Task, Parallel); `None`: the state's input.
+    pub arguments: Option<Template>,
+    /// `Output`; `None`: the result, or the input where there is none.
+    pub output: Option<Template>,
+}
+
 /// The data-flow fields of JSONPath mode, in the order in which they apply.
 /// Source: states-language.net, "Input and Output Processing".
 #[derive(Debug)]
-pub struct DataFlow {
+pub struct JsonPathFlow {
     /// `InputPath`; `None`: JSON `null`, the input becomes `{}`.
     pub input_path: Option<DataPath>,
     /// `Parameters` (Task, Pass, Parallel, Map).
@@ -139,8 +159,8 @@ pub struct Task {
 /// A Map state's own fields (inline mode).
 #[derive(Debug)]
 pub struct MapState {
-    /// `ItemsPath`; default `$`.
-    pub items: DataPath,
+    /// Which array it goes through.
+    pub items: Items,
     /// `ItemSelector`, or the older `Parameters`.
     pub item_selector: Option<Template>,
     /// `ItemProcessor`, or the older `Iterator`.
@@ -149,6 +169,17 @@ pub struct MapState {
     pub max_concurrency: Option<Expression>,
     /// `ToleratedFailureCount` and its percentage are the distributed mode's.
     pub label: Option<Arc<str>>,
+}
+
+/// Where a Map's items come from.
+#[derive(Debug)]
+pub enum Items {
+    /// `ItemsPath`; default `$`.
+    Path(DataPath),
+    /// `Items` of JSONata mode: an array, or an expression that yields one.
+    Template(Template),
+    /// JSONata mode without `Items`: the state's input.
+    Input,
 }
 
 /// The forms of Wait.
@@ -167,11 +198,17 @@ pub struct ChoiceRule {
     pub test: Test,
     /// Where it leads.
     pub next: StateIdx,
+    /// `Assign`, done when the rule is taken.
+    pub assign: Option<Template>,
+    /// `Output` of JSONata mode, in place of the state's own.
+    pub output: Option<Template>,
 }
 
 /// A Choice rule's condition.
 #[derive(Debug)]
 pub enum Test {
+    /// `Condition` of JSONata mode: yields a boolean.
+    Condition(Expression),
     /// All hold.
     And(Vec<Test>),
     /// One holds.
@@ -252,6 +289,10 @@ pub struct Catcher {
     pub errors: Vec<Arc<str>>,
     /// Where the failure leads.
     pub next: StateIdx,
-    /// Where in the state's raw input the `{Error, Cause}` object is put.
+    /// JSONPath mode: where in the state's raw input the `{Error, Cause}` object is put.
     pub result_path: WritePath,
+    /// `Assign`, done when the failure is caught.
+    pub assign: Option<Template>,
+    /// `Output` of JSONata mode; `None`: the `{Error, Cause}` object.
+    pub output: Option<Template>,
 }

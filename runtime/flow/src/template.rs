@@ -1,4 +1,5 @@
-//! Payload templates: JSON in which fields named `….$` hold expressions.
+//! Payload templates: JSON in which fields named `….$` hold expressions, or, in
+//! JSONata mode, strings of the form `{% … %}` do.
 //!
 //! Refuses to evaluate.
 //! Source: states-language.net, "Payload Template".
@@ -7,18 +8,76 @@ use std::collections::HashMap;
 
 use crate::diagnostic::{Report, code};
 use crate::document::{At, Tree};
-use crate::expression::Template;
-use crate::{intrinsic, path};
+use crate::expression::{Expression, QueryLanguage, Template};
+use crate::{intrinsic, jsonata, path};
 
-/// Compiles a template; parts without expressions stay literal JSON.
-pub(crate) fn compile(at: &At<'_, '_>, report: &mut Report) -> Template {
+/// Compiles a template of either language; `location` is the field's name.
+pub(crate) fn compile(
+    at: &At<'_, '_>,
+    language: QueryLanguage,
+    location: &str,
+    report: &mut Report,
+) -> Template {
+    match language {
+        QueryLanguage::JsonPath => by_name(at, report),
+        QueryLanguage::Jsonata => by_value(at, location, report),
+    }
+}
+
+/// JSONata mode: every string `{% … %}` is an expression.
+fn by_value(at: &At<'_, '_>, location: &str, report: &mut Report) -> Template {
+    match &at.node.tree {
+        Tree::Text(text) => match jsonata::marked(text) {
+            Some(source) => Template::Expression(Expression::Jsonata(jsonata::compile(
+                at, source, location, report,
+            ))),
+            None => {
+                jsonata::half_marked(at, text, report);
+                Template::Literal(at.node.value())
+            }
+        },
+        Tree::Object(members) if has_marked(at) => {
+            let fields = members.iter().map(|member| {
+                let inner = format!("{location}/{}", member.name);
+                (
+                    member.name.clone(),
+                    by_value(&at.member(member), &inner, report),
+                )
+            });
+            Template::Object(fields.collect())
+        }
+        Tree::List(items) if has_marked(at) => {
+            let items = items.iter().enumerate().map(|(i, item)| {
+                by_value(&at.element(i, item), &format!("{location}[{i}]"), report)
+            });
+            Template::Array(items.collect())
+        }
+        _ => Template::Literal(at.node.value()),
+    }
+}
+
+/// Whether a string `{% … %}`, or half of one, occurs anywhere in it.
+fn has_marked(at: &At<'_, '_>) -> bool {
+    match &at.node.tree {
+        Tree::Text(text) => text.starts_with("{%") || text.ends_with("%}"),
+        Tree::Object(members) => members.iter().any(|m| has_marked(&at.member(m))),
+        Tree::List(items) => items
+            .iter()
+            .enumerate()
+            .any(|(i, item)| has_marked(&at.element(i, item))),
+        _ => false,
+    }
+}
+
+/// JSONPath mode; parts without expressions stay literal JSON.
+fn by_name(at: &At<'_, '_>, report: &mut Report) -> Template {
     match &at.node.tree {
         Tree::Object(_) if has_expression(at) => object(at, report),
         Tree::List(items) if has_expression(at) => Template::Array(
             items
                 .iter()
                 .enumerate()
-                .map(|(i, item)| compile(&at.element(i, item), report))
+                .map(|(i, item)| by_name(&at.element(i, item), report))
                 .collect(),
         ),
         _ => Template::Literal(at.node.value()),
@@ -58,7 +117,7 @@ fn object(at: &At<'_, '_>, report: &mut Report) -> Template {
         }
         let template = match name {
             Some(_) => expression(&value, report),
-            None => compile(&value, report),
+            None => by_name(&value, report),
         };
         fields.push((plain.into(), template));
     }

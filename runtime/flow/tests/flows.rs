@@ -87,6 +87,9 @@ fn show(program: &Program) -> String {
             kind => writeln!(out, "  {kind:?}").unwrap(),
         }
         writeln!(out, "  {:?}", state.data).unwrap();
+        if let Some(assign) = &state.assign {
+            writeln!(out, "  assign {assign:?}").unwrap();
+        }
         for retrier in &state.retry {
             writeln!(out, "  {retrier:?}").unwrap();
         }
@@ -134,7 +137,7 @@ fn every_code_is_shown_and_explained() {
         let checked = compile(&std::fs::read_to_string(&source).unwrap(), &Shelf);
         shown.extend(checked.diagnostics.iter().map(|d| d.code.to_owned()));
     }
-    let all: BTreeSet<String> = (1..=31).map(|n| format!("FLOW{n:04}")).collect();
+    let all: BTreeSet<String> = (1..=34).map(|n| format!("FLOW{n:04}")).collect();
     assert_eq!(shown, all);
     let pages = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/errors");
     for code in all {

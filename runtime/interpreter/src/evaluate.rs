@@ -7,15 +7,16 @@ use std::cell::Cell;
 
 use serde_json::Value;
 use stepwell_types::limits::{JSON_DEPTH_MAX, PAYLOAD_BYTES_MAX};
-use stepwell_types::{Data, EntryId, Failure};
+use stepwell_types::{Data, EntryId, Failure, Timestamp};
 
-use crate::state::Core;
+use crate::state::{Core, Variables};
 
 pub(crate) mod choice;
 pub(crate) mod context;
 pub(crate) mod flow;
 pub(crate) mod hash;
 pub(crate) mod intrinsic;
+pub(crate) mod jsonata;
 pub(crate) mod path;
 pub(crate) mod template;
 
@@ -24,6 +25,8 @@ pub(crate) mod template;
 pub(crate) struct Fault {
     pub error: &'static str,
     pub message: String,
+    /// The field of JSONata mode that is to blame.
+    pub location: Option<Box<str>>,
 }
 
 impl Fault {
@@ -31,6 +34,15 @@ impl Fault {
         Fault {
             error,
             message: message.into(),
+            location: None,
+        }
+    }
+
+    /// `States.QueryEvaluationError`.
+    pub fn query(location: Option<&str>, message: impl Into<String>) -> Fault {
+        Fault {
+            location: location.map(Into::into),
+            ..Fault::new(QUERY_ERROR, message)
         }
     }
 
@@ -64,10 +76,40 @@ impl Fault {
     }
 }
 
+/// The error of JSONata mode: it has a history event of its own.
+pub(crate) const QUERY_ERROR: &str = "States.QueryEvaluationError";
+
+/// What a state gives its expressions.
+#[derive(Clone, Copy)]
+pub(crate) struct Given<'a> {
+    /// `$`; in JSONata mode `$states.input`.
+    pub data: &'a Data,
+    /// `$states.result`.
+    pub result: Option<&'a Data>,
+    /// `$states.errorOutput`.
+    pub error: Option<&'a Data>,
+}
+
+impl<'a> From<&'a Data> for Given<'a> {
+    fn from(data: &'a Data) -> Given<'a> {
+        Given {
+            data,
+            result: None,
+            error: None,
+        }
+    }
+}
+
 /// What expressions see.
 pub(crate) struct Env<'a> {
-    /// `$`.
+    /// `$`; in JSONata mode `$states.input`.
     pub data: &'a Data,
+    /// The rest of `$states`.
+    pub given: Given<'a>,
+    /// `$name`.
+    pub variables: Option<&'a Variables>,
+    /// `$now()`.
+    pub now: Timestamp,
     /// `$$`, looked up when asked for.
     pub context: context::Context<'a>,
     /// Bytes that may still be copied out of `$` and `$$`: the memory that one template can take.
@@ -81,10 +123,14 @@ impl<'a> Env<'a> {
         core: &'a Core<Data>,
         program: &'a stepwell_flow::Program,
         entry: EntryId,
-        data: &'a Data,
+        given: Given<'a>,
+        now: Timestamp,
     ) -> Env<'a> {
         Env {
-            data,
+            data: given.data,
+            given,
+            variables: core.entries.get(&entry).map(|e| &*e.variables),
+            now,
             context: context::Context {
                 core,
                 program,

@@ -3,6 +3,7 @@
 //! Events are numbered while the interpreter runs and rendered when someone reads;
 //! nothing here is stored. Refuses to invent: what a reader sees follows from the log alone.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use stepwell_types::{Data, Failure, StepTarget, Timestamp};
@@ -106,6 +107,17 @@ pub enum HistoryKind {
         name: Arc<str>,
         /// Output.
         output: Data,
+        /// The variables that the state assigned.
+        assigned: Arc<BTreeMap<Arc<str>, Data>>,
+    },
+    /// `EvaluationFailed`: an expression of JSONata mode.
+    EvaluationFailed {
+        /// The state's name.
+        state: Arc<str>,
+        /// The field, if one is to blame.
+        location: Option<Box<str>>,
+        /// Why.
+        failure: Failure,
     },
     /// `…StateAborted`: a sibling branch failed.
     Aborted(StateType),

@@ -12,6 +12,7 @@ pub mod redrive;
 pub mod state;
 
 mod evaluate;
+mod outputs;
 mod random;
 mod retry;
 mod states;

@@ -10,7 +10,7 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use stepwell_flow::Program;
-use stepwell_flow::program::{GraphIdx, Kind, State as Node};
+use stepwell_flow::program::{GraphIdx, Items, Kind, State as Node};
 use stepwell_types::limits::{REDRIVES_MAX, TRANSITIONS_MAX};
 use stepwell_types::{Data, EntryId, FlowRef};
 
@@ -248,11 +248,21 @@ fn fits(was: &Node, is: &Node, goes_on: bool) -> Result<(), String> {
             ))
         }
         // The items are read from the input that is kept, by the path of the program.
-        (Kind::Map(a), Kind::Map(b)) if a.items.source != b.items.source => Err(format!(
+        (Kind::Map(a), Kind::Map(b)) if !same_items(&a.items, &b.items) => Err(format!(
             "state '{}' reads its items from another ItemsPath there; its finished iterations keep their results",
             was.name
         )),
         _ => Ok(()),
+    }
+}
+
+/// Whether a Map under way may go on with other items' origin. Items that were not read by
+/// a path are kept with it.
+fn same_items(was: &Items, is: &Items) -> bool {
+    match (was, is) {
+        (Items::Path(was), Items::Path(is)) => was.source == is.source,
+        (Items::Path(_), _) | (_, Items::Path(_)) => false,
+        _ => true,
     }
 }
 
@@ -309,7 +319,7 @@ pub(crate) fn begin(
         if let Some(before) = again(turn, event, entry.parent)? {
             let data = edited(id).cloned().unwrap_or(entry.input);
             let state = stepwell_flow::program::StateIdx(entry.state);
-            turn.spawn(entry.parent, state, data, before, 0);
+            turn.spawn(entry.parent, state, data, entry.variables, before, 0);
         }
     }
     // The stack is done from its end: what halted first goes on first.

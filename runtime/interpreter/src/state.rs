@@ -23,12 +23,16 @@ pub struct State {
     pub(crate) active: usize,
 }
 
-/// What a checkpoint holds; `D` is [`Data`] in memory and an index in the bytes.
+/// Variables by name.
+pub(crate) type Variables<D = Data> = BTreeMap<Arc<str>, D>;
+
+/// What a checkpoint holds; `D` is [`Data`] in memory and an index in the bytes,
+/// and so is `V` for a map of variables.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) struct Core<D> {
+pub(crate) struct Core<D, V = Arc<Variables>> {
     pub execution: ExecutionId,
     pub started: Option<Started<D>>,
-    pub entries: BTreeMap<EntryId, Entry<D>>,
+    pub entries: BTreeMap<EntryId, Entry<D, V>>,
     /// A stack: the last is done first, so that one branch runs until it blocks.
     pub work: Vec<Work>,
     /// A `Continue` is under way; until it comes back work only piles up.
@@ -43,7 +47,7 @@ pub(crate) struct Core<D> {
     pub deadline: Option<Timestamp>,
     /// The entries that a failure, a timeout or a cancel took away, as they were: what a redrive
     /// goes on from. Empty while the execution runs, and after a success.
-    pub halted: BTreeMap<EntryId, Entry<D>>,
+    pub halted: BTreeMap<EntryId, Entry<D, V>>,
     /// The one of them that failed; `None`: the execution was ended from outside.
     pub failed: Option<EntryId>,
     /// Redrives so far.
@@ -64,7 +68,7 @@ pub(crate) struct Started<D> {
 
 /// One live entry into a state.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) struct Entry<D> {
+pub(crate) struct Entry<D, V = Arc<Variables>> {
     /// Index into the program's states.
     pub state: u32,
     /// The Parallel or Map entry whose branch this is; `None`: the flow itself.
@@ -72,12 +76,17 @@ pub(crate) struct Entry<D> {
     pub entered_at: Timestamp,
     /// Number of its `…StateEntered` history event; 0 before.
     pub entered_event: u64,
+    /// Number of the history event before that one.
+    pub before: u64,
     /// Number of the last history event of its branch.
     pub previous: u64,
     /// Transitions of its branch without a step, wait or callback.
     pub spin: u32,
     /// Raw input.
     pub input: D,
+    /// What expressions see as variables. Shared with other entries: a branch begins
+    /// with those of its Parallel or Map, and never changes them.
+    pub variables: V,
     /// Retries so far.
     pub attempt: u32,
     /// Uses of each retrier, in order; empty before the first.
@@ -86,6 +95,9 @@ pub(crate) struct Entry<D> {
     /// Its share of [`State::size_hint_bytes`].
     #[serde(skip)]
     pub weight: usize,
+    /// Bytes of the variables that it does not share with the entry around it.
+    #[serde(skip)]
+    pub held: usize,
 }
 
 /// Where a branch belongs.
@@ -212,7 +224,13 @@ impl State {
         if let Some(started) = &state.core.started {
             state.bytes += started.input.len_bytes();
         }
+        let all = state.core.entries.iter().chain(&state.core.halted);
+        let shared: BTreeMap<EntryId, Arc<Variables>> = all
+            .map(|(id, entry)| (*id, Arc::clone(&entry.variables)))
+            .collect();
         for (id, entry) in &mut state.core.entries {
+            let around = entry.parent.and_then(|p| shared.get(&p.entry));
+            entry.held = held_beside(&entry.variables, around);
             for (at, timer) in entry.timers() {
                 state.timers.insert((at, *id, timer));
             }
@@ -223,6 +241,8 @@ impl State {
             }
         }
         for entry in state.core.halted.values_mut() {
+            let around = entry.parent.and_then(|p| shared.get(&p.entry));
+            entry.held = held_beside(&entry.variables, around);
             entry.weight = entry.measure();
             state.bytes += entry.weight;
         }
@@ -400,9 +420,18 @@ impl State {
     }
 }
 
-impl<D> Entry<D> {
+/// Bytes of an entry's variables, none if they are those of the entry around it.
+pub(crate) fn held_beside(variables: &Arc<Variables>, around: Option<&Arc<Variables>>) -> usize {
+    if around.is_some_and(|around| Arc::ptr_eq(around, variables)) {
+        return 0;
+    }
+    let each = |(name, value): (&Arc<str>, &Data)| name.len() + value.len_bytes();
+    variables.iter().map(each).sum()
+}
+
+impl<D, V> Entry<D, V> {
     /// The timers that its phase asks for.
-    pub fn timers(&self) -> impl Iterator<Item = (Timestamp, Timer)> + use<D> {
+    pub fn timers(&self) -> impl Iterator<Item = (Timestamp, Timer)> + use<D, V> {
         let pair = match &self.phase {
             Phase::Running(run) => [
                 run.timeout.map(|at| (at, Timer::Timeout)),
@@ -463,7 +492,7 @@ impl Entry<Data> {
                 source + map.join.measure()
             }
         };
-        64 + self.input.len_bytes() + phase
+        64 + self.held + self.input.len_bytes() + phase
     }
 }
 

@@ -4,13 +4,13 @@
 
 use std::sync::Arc;
 
-use stepwell_flow::program::{Kind, State as Node};
+use stepwell_flow::program::{DataFlow, Kind, State as Node};
 use stepwell_types::data::nesting;
 use stepwell_types::limits::{JSON_DEPTH_MAX, PAYLOAD_BYTES_MAX};
-use stepwell_types::{Data, EntryId};
+use stepwell_types::{Data, EntryId, Failure};
 
 use crate::Error;
-use crate::evaluate::{Fault, flow};
+use crate::evaluate::{Fault, QUERY_ERROR, flow};
 use crate::history::{HistoryKind, Iteration};
 use crate::state::{Entry, Join, Parent, Phase};
 use crate::turn::{Turn, state_type};
@@ -47,36 +47,39 @@ pub(crate) fn raw_input(turn: &Turn<'_>, id: EntryId) -> Data {
     entry.map_or_else(Data::null, |e| e.input.clone())
 }
 
-/// InputPath, then Parameters.
+/// InputPath, then Parameters; in JSONata mode Arguments.
 pub(crate) fn effective_input(
     turn: &mut Turn<'_>,
     id: EntryId,
     node: &Node,
 ) -> Result<Data, Fault> {
-    let input = through_input_path(turn, id, node)?;
-    turn.evaluate(id, &input, |env| {
-        flow::shape(env, node.data.parameters.as_ref())
-    })
+    match &node.data {
+        DataFlow::JsonPath(fields) => {
+            let input = through_input_path(turn, id, node)?;
+            turn.evaluate(id, &input, |env| {
+                flow::shape(env, fields.parameters.as_ref())
+            })
+        }
+        DataFlow::Jsonata(fields) => {
+            let raw = raw_input(turn, id);
+            turn.evaluate(id, &raw, |env| flow::shape(env, fields.arguments.as_ref()))
+        }
+    }
 }
 
-/// InputPath alone.
+/// InputPath alone; in JSONata mode the raw input.
 pub(crate) fn through_input_path(
     turn: &mut Turn<'_>,
     id: EntryId,
     node: &Node,
 ) -> Result<Data, Fault> {
     let raw = raw_input(turn, id);
-    turn.evaluate(id, &raw, |env| {
-        flow::through(env, node.data.input_path.as_ref())
-    })
-}
-
-/// InputPath and OutputPath: all that Choice, Wait and Succeed do with data.
-pub(crate) fn passed_through(turn: &mut Turn<'_>, id: EntryId, node: &Node) -> Result<Data, Fault> {
-    let input = through_input_path(turn, id, node)?;
-    turn.evaluate(id, &input, |env| {
-        flow::through(env, node.data.output_path.as_ref())
-    })
+    match &node.data {
+        DataFlow::JsonPath(fields) => turn.evaluate(id, &raw, |env| {
+            flow::through(env, fields.input_path.as_ref())
+        }),
+        DataFlow::Jsonata(_) => Ok(raw),
+    }
 }
 
 /// A branch of `parent` failed for good: its iteration ends, and the failure goes up.
@@ -105,13 +108,16 @@ pub(crate) fn branch_failed(
 }
 
 /// `ParallelStateFailed` or `MapStateFailed`, if it had started.
-pub(crate) fn note_failed(turn: &mut Turn<'_>, id: EntryId, node: &Node) {
-    let started = turn
-        .state
-        .core
-        .entries
-        .get(&id)
-        .is_some_and(|e| e.join().is_some());
+pub(crate) fn note_failed(turn: &mut Turn<'_>, id: EntryId, node: &Node, failure: &Failure) {
+    // As recorded: a Map whose items cannot be evaluated fails without having started.
+    let items = matches!(node.kind, Kind::Map(_)) && *failure.error == *QUERY_ERROR;
+    let started = items
+        || turn
+            .state
+            .core
+            .entries
+            .get(&id)
+            .is_some_and(|e| e.join().is_some());
     if started {
         let map = matches!(node.kind, Kind::Map(_));
         turn.note_in(id, || {

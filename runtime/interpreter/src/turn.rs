@@ -11,9 +11,10 @@ use stepwell_types::limits::{
 };
 use stepwell_types::{Data, EntryId, Failure, Timestamp};
 
-use crate::evaluate::{Env, Fault, flow};
+use crate::evaluate::{Env, Fault, Given, QUERY_ERROR};
 use crate::history::{HistoryEvent, HistoryKind, Observer, StateType};
-use crate::state::{Entry, Parent, Phase, Started, State, Work};
+use crate::outputs::{self, Outputs};
+use crate::state::{Entry, Parent, Phase, Started, State, Variables, Work, held_beside};
 use crate::{Command, Error, Event, Outcome, Timer, states};
 use crate::{redrive, retry};
 
@@ -162,7 +163,7 @@ impl<'a> Turn<'a> {
             input: input.clone(),
         });
         // Step Functions' first state names no previous event.
-        self.spawn(None, first, input, 0, 0);
+        self.spawn(None, first, input, Arc::default(), 0, 0);
         Ok(())
     }
 
@@ -237,6 +238,7 @@ impl<'a> Turn<'a> {
         parent: Option<Parent>,
         state: StateIdx,
         input: Data,
+        variables: Arc<Variables>,
         previous: u64,
         spin: u32,
     ) {
@@ -251,6 +253,8 @@ impl<'a> Turn<'a> {
         {
             join.children.insert(parent.slot, id);
         }
+        let around = parent.and_then(|p| core.entries.get(&p.entry));
+        let held = held_beside(&variables, around.map(|e| &e.variables));
         core.entries.insert(
             id,
             Entry {
@@ -258,13 +262,16 @@ impl<'a> Turn<'a> {
                 parent,
                 entered_at: self.now,
                 entered_event: 0,
+                before: 0,
                 previous,
                 spin,
                 input,
+                variables,
                 attempt: 0,
                 retries: Vec::new(),
                 phase: Phase::Ready,
                 weight: 0,
+                held,
             },
         );
         core.work.push(Work::Enter(id));
@@ -285,6 +292,7 @@ impl<'a> Turn<'a> {
         if let Some(entry) = self.state.core.entries.get_mut(&id) {
             entry.entered_at = self.now;
             entry.entered_event = entered;
+            entry.before = previous;
             entry.previous = entered;
         }
         if spin >= SPIN_TRANSITIONS_MAX {
@@ -342,13 +350,13 @@ impl<'a> Turn<'a> {
     }
 
     /// Evaluates with `data` as `$` and the entry's context as `$$`.
-    pub fn evaluate<T>(
+    pub fn evaluate<'g, T>(
         &mut self,
         id: EntryId,
-        data: &Data,
+        given: impl Into<Given<'g>>,
         f: impl FnOnce(&Env<'_>) -> Result<T, Fault>,
     ) -> Result<T, Fault> {
-        let env = Env::new(&self.state.core, self.program, id, data);
+        let env = Env::new(&self.state.core, self.program, id, given.into(), self.now);
         let result = f(&env);
         let draws = env.draws.get();
         self.state.core.draws = draws;
@@ -360,27 +368,15 @@ impl<'a> Turn<'a> {
         let Some(node) = self.node_of(id)? else {
             return Ok(());
         };
-        let Some(raw) = self.state.core.entries.get(&id).map(|e| e.input.clone()) else {
-            return Ok(());
-        };
-        let output = self
-            .evaluate(id, &result, |env| {
-                flow::shape(env, node.data.result_selector.as_ref())
-            })
-            .and_then(|selected| flow::merge(&raw, selected, &node.data.result_path))
-            .and_then(|merged| {
-                self.evaluate(id, &merged, |env| {
-                    flow::through(env, node.data.output_path.as_ref())
-                })
-            });
-        match output {
-            Ok(output) => self.leave(id, output, node.next),
+        match outputs::of_result(self, id, node, &result) {
+            Ok(outputs) => self.leave(id, outputs, node.next),
             Err(fault) => self.fault(id, fault),
         }
     }
 
-    /// Leaves a state with this output.
-    pub fn leave(&mut self, id: EntryId, output: Data, next: Next) -> Result<(), Error> {
+    /// Leaves a state with this output and these variables.
+    pub fn leave(&mut self, id: EntryId, outputs: Outputs, next: Next) -> Result<(), Error> {
+        let Outputs { output, assigned } = outputs;
         let Some(entry) = self.state.remove(id) else {
             return Ok(());
         };
@@ -389,10 +385,13 @@ impl<'a> Turn<'a> {
             state: state_type(&node.kind),
             name: Arc::clone(&node.name),
             output: output.clone(),
+            assigned: Arc::clone(&assigned),
         });
         match next {
             Next::State(target) => {
-                self.spawn(entry.parent, target, output, exited, entry.spin + 1);
+                let variables = outputs::after(entry.variables, &assigned);
+                let spin = entry.spin + 1;
+                self.spawn(entry.parent, target, output, variables, exited, spin);
                 Ok(())
             }
             Next::End | Next::ByKind => self.end_branch(entry.parent, exited, output),
@@ -425,9 +424,36 @@ impl<'a> Turn<'a> {
         let Some(entry) = self.state.core.entries.get(&id) else {
             return Ok(());
         };
-        let entered = entry.entered_event;
         let name = Arc::clone(&self.node(entry.state)?.name);
-        self.fail(id, fault.at(&name, entered))
+        let failure = self.failure_of(id, &name, fault);
+        self.fail(id, failure)
+    }
+
+    /// A fault as a failure; one of JSONata mode has a history event of its own.
+    fn failure_of(&mut self, id: EntryId, name: &Arc<str>, mut fault: Fault) -> Failure {
+        let Some(entry) = self.state.core.entries.get(&id) else {
+            return Failure::new(fault.error, fault.message);
+        };
+        let (entered, before, previous) = (entry.entered_event, entry.before, entry.previous);
+        let (query, location) = (fault.error == QUERY_ERROR, fault.location.take());
+        let failure = limited(&fault.at(name, entered));
+        if query {
+            // As recorded: right after the entering it names the event before that.
+            let previous = if previous == entered {
+                before
+            } else {
+                previous
+            };
+            let event = self.note(previous, || HistoryKind::EvaluationFailed {
+                state: Arc::clone(name),
+                location,
+                failure: failure.clone(),
+            });
+            if let Some(entry) = self.state.core.entries.get_mut(&id) {
+                entry.previous = event;
+            }
+        }
+        failure
     }
 
     /// A state failed: retry it, catch it, or let its branch, and with it the state around, fail.
@@ -445,29 +471,15 @@ impl<'a> Turn<'a> {
                 return Ok(());
             }
             if matches!(node.kind, Kind::Parallel { .. } | Kind::Map(_)) {
-                states::note_failed(self, id, node);
+                states::note_failed(self, id, node, &failure);
             }
             if let Some(rule) = retry::catcher(&node.catch, &failure, of_branch) {
-                let caught = serde_json::json!({
-                    "Error": &*failure.error, "Cause": &*failure.cause,
-                });
-                let Some(raw) = self.state.core.entries.get(&id).map(|e| e.input.clone()) else {
-                    return Ok(());
-                };
-                match flow::merge(&raw, Data::from_value(caught), &rule.result_path) {
-                    Ok(output) => {
+                match outputs::of_caught(self, id, node, rule, &failure) {
+                    Ok(outputs) => {
                         self.state.core.halted.clear();
-                        return self.leave(id, output, Next::State(rule.next));
+                        return self.leave(id, outputs, Next::State(rule.next));
                     }
-                    Err(fault) => {
-                        let entered = self
-                            .state
-                            .core
-                            .entries
-                            .get(&id)
-                            .map_or(0, |e| e.entered_event);
-                        failure = fault.at(&node.name, entered);
-                    }
+                    Err(fault) => failure = self.failure_of(id, &node.name, fault),
                 }
             }
             let Some(entry) = self.state.remove(id) else {

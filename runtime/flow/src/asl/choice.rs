@@ -5,14 +5,16 @@ use serde_json::Value;
 use super::graph::Scope;
 use super::{Compiler, expect};
 use crate::diagnostic::code;
-use crate::document::{At, Member};
+use crate::document::{At, Member, Tree};
+use crate::expression::{Expression, QueryLanguage};
 use crate::program::{ChoiceRule, Comparison, Kind, Operand, StateIdx, Test};
 use crate::suggest;
 
 /// Fields of a Choice beyond the common ones.
-pub(super) const FIELDS: &[&str] = &["Choices", "Default"];
+pub(super) const FIELDS: &[&str] = &["Choices", "Default", "Assign"];
 
 const RULE_FIELDS: &[&str] = &["And", "Or", "Not", "Variable", "Comment"];
+const RULE_FIELDS_JSONATA: &[&str] = &["Assign", "Comment", "Condition", "Next", "Output"];
 
 /// What a literal operand must be.
 #[derive(Clone, Copy, PartialEq)]
@@ -157,24 +159,50 @@ impl<'t> Compiler<'t, '_> {
             && self.is_filled_list(&list)
         {
             for (i, rule) in list.elements().iter().enumerate() {
-                rules.push(self.rule(&list.element(i, rule), scope));
+                rules.push(self.rule(&list.element(i, rule), i, scope));
             }
         }
         let default: Option<StateIdx> = at.get("Default").map(|d| self.target(&d, scope, true));
         Kind::Choice { rules, default }
     }
 
-    fn rule(&mut self, at: &At<'_, 't>, scope: &mut Scope<'t>) -> ChoiceRule {
-        let mut next = scope.current;
-        let test = if self.is_object(at) {
-            if let Some(field) = self.required(at, "a Choice rule", "Next") {
-                next = self.target(&field, scope, true);
-            }
-            self.test(at, true)
-        } else {
-            stand_in()
+    fn rule(&mut self, at: &At<'_, 't>, index: usize, scope: &mut Scope<'t>) -> ChoiceRule {
+        let mut rule = ChoiceRule {
+            test: stand_in(),
+            next: scope.current,
+            assign: None,
+            output: None,
         };
-        ChoiceRule { test, next }
+        if !self.is_object(at) {
+            return rule;
+        }
+        if let Some(field) = self.required(at, "a Choice rule", "Next") {
+            rule.next = self.target(&field, scope, true);
+        }
+        let place = format!("Choices[{index}]/");
+        rule.assign = self.assign(at, &place);
+        if self.language == QueryLanguage::Jsonata {
+            self.known_fields(at, "a Choice rule", &[RULE_FIELDS_JSONATA]);
+            rule.output = self.template_at(at, "Output", &format!("{place}Output"));
+            rule.test = self.condition(at, &place);
+        } else {
+            rule.test = self.test(at, true);
+        }
+        rule
+    }
+
+    /// `Condition` of JSONata mode: `true`, `false`, or an expression.
+    fn condition(&mut self, at: &At<'_, 't>, place: &str) -> Test {
+        let Some(field) = self.required(at, "a Choice rule", "Condition") else {
+            return stand_in();
+        };
+        if let Some(query) = self.query(&field, &format!("{place}Condition")) {
+            return Test::Condition(query);
+        }
+        if !matches!(field.node.tree, Tree::Bool(_)) {
+            self.wrong_type(&field, "true, false, or a string {% … %} that yields one");
+        }
+        Test::Condition(Expression::Literal(field.node.value()))
     }
 
     /// The condition of a rule; `top`: of one that has the `Next`.
@@ -238,7 +266,7 @@ impl<'t> Compiler<'t, '_> {
         let present = at.members().iter().map(|m| &*m.name);
         known.extend(present.filter(|name| operator(name).is_some()));
         if top {
-            known.push("Next");
+            known.extend(["Next", "Assign"]);
         } else if let Some(next) = at.members().iter().find(|m| *m.name == *"Next") {
             known.push("Next");
             self.report.error(
@@ -279,8 +307,14 @@ impl<'t> Compiler<'t, '_> {
             }
             let place = at.member_name(member);
             match name {
-                "Assign" => self.not_supported(&place, "the field Assign (variables)"),
-                "Condition" => self.not_supported(&place, "the field Condition (JSONata)"),
+                "Assign" => self.report.error(
+                    &place,
+                    code::BAD_RULE,
+                    "only the outermost rule has an Assign".to_owned(),
+                ),
+                "Condition" | "Output" => {
+                    self.of_other_language(&place, "a Choice rule", name);
+                }
                 _ => {
                     let candidates = RULE_FIELDS.iter().chain(operators).copied();
                     self.report.error_hint(

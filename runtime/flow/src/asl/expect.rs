@@ -7,7 +7,8 @@ use serde_json::Value;
 use super::Compiler;
 use crate::check;
 use crate::document::{At, Tree};
-use crate::expression::{DataPath, Expression, Query, Root, WritePath};
+use crate::expression::{DataPath, Expression, Query, QueryLanguage, Root, WritePath};
+use crate::jsonata;
 use crate::path::{self, Fault};
 use crate::template::report_fault;
 
@@ -94,7 +95,22 @@ impl<'t> Compiler<'t, '_> {
             .unwrap_or(Expression::Literal(Value::Null))
     }
 
-    /// A field with a literal whole number, or its `…Path` twin: not both.
+    /// JSONata mode: the expression of a string `{% … %}`. `None` in JSONPath mode,
+    /// and for every other value.
+    pub(super) fn query(&mut self, at: &At<'_, 't>, location: &str) -> Option<Expression> {
+        if self.language != QueryLanguage::Jsonata {
+            return None;
+        }
+        let Tree::Text(text) = &at.node.tree else {
+            return None;
+        };
+        let source = jsonata::marked(text)?;
+        let compiled = jsonata::compile(at, source, location, self.report);
+        Some(Expression::Jsonata(compiled))
+    }
+
+    /// A field with a literal whole number; in JSONPath mode its `…Path` twin
+    /// instead, but not both, in JSONata mode perhaps a string `{% … %}`.
     pub(super) fn integer_or_path(
         &mut self,
         at: &At<'_, 't>,
@@ -105,8 +121,14 @@ impl<'t> Compiler<'t, '_> {
         let path_name = format!("{name}Path");
         self.exclusive(at, name, &path_name);
         if let Some(field) = at.get(name) {
+            if let Some(query) = self.query(&field, name) {
+                return Some(query);
+            }
             let number = self.integer(&field, least, most).unwrap_or(least);
             return Some(Expression::Literal(number.into()));
+        }
+        if self.language == QueryLanguage::Jsonata {
+            return None;
         }
         at.get(&path_name).map(|field| self.single(&field))
     }

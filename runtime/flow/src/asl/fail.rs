@@ -4,11 +4,13 @@ use serde_json::Value;
 
 use super::Compiler;
 use crate::document::At;
-use crate::expression::Expression;
+use crate::expression::{Expression, QueryLanguage};
 use crate::program::Kind;
 
 /// Fields of a Fail beyond the common ones.
 pub(super) const FIELDS: &[&str] = &["Error", "ErrorPath", "Cause", "CausePath"];
+/// As [`FIELDS`], in JSONata mode.
+pub(super) const FIELDS_JSONATA: &[&str] = &["Error", "Cause"];
 
 impl<'t> Compiler<'t, '_> {
     pub(super) fn fail(&mut self, at: &At<'_, 't>) -> Kind {
@@ -27,8 +29,14 @@ impl<'t> Compiler<'t, '_> {
     ) -> Option<Expression> {
         self.exclusive(at, name, path_name);
         if let Some(field) = at.get(name) {
+            if let Some(query) = self.query(&field, name) {
+                return Some(query);
+            }
             let text = self.text(&field)?;
             return Some(Expression::Literal(Value::String(text.to_owned())));
+        }
+        if self.language == QueryLanguage::Jsonata {
+            return None;
         }
         at.get(path_name).map(|field| self.expression(&field))
     }

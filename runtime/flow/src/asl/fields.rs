@@ -5,15 +5,11 @@
 use super::Compiler;
 use crate::check;
 use crate::diagnostic::code;
-use crate::document::{At, Tree};
+use crate::document::At;
+use crate::expression::QueryLanguage;
 
 /// Fields of the language that this release does not run yet, and what they belong to.
 const NOT_YET: &[(&str, &str)] = &[
-    ("Assign", "the field Assign (variables)"),
-    ("Arguments", "the field Arguments (JSONata)"),
-    ("Output", "the field Output (JSONata)"),
-    ("Items", "the field Items (JSONata)"),
-    ("Condition", "the field Condition (JSONata)"),
     ("ItemReader", "the field ItemReader (distributed Map)"),
     ("ItemBatcher", "the field ItemBatcher (distributed Map)"),
     ("ResultWriter", "the field ResultWriter (distributed Map)"),
@@ -35,6 +31,31 @@ const NOT_YET: &[(&str, &str)] = &[
     ),
 ];
 
+/// Fields of states and rules that only JSONata mode has.
+const JSONATA_ONLY: &[&str] = &["Arguments", "Condition", "Items", "Output"];
+
+/// Fields of states and rules that only JSONPath mode has.
+const JSONPATH_ONLY: &[&str] = &[
+    "And",
+    "CausePath",
+    "ErrorPath",
+    "HeartbeatSecondsPath",
+    "InputPath",
+    "ItemsPath",
+    "MaxConcurrencyPath",
+    "Not",
+    "Or",
+    "OutputPath",
+    "Parameters",
+    "Result",
+    "ResultPath",
+    "ResultSelector",
+    "SecondsPath",
+    "TimeoutSecondsPath",
+    "TimestampPath",
+    "Variable",
+];
+
 impl<'t> Compiler<'t, '_> {
     /// Reports every field that is not in one of `known`. `owner` is for the
     /// message: `a Task state`.
@@ -47,6 +68,9 @@ impl<'t> Compiler<'t, '_> {
             let place = at.member_name(member);
             if let Some((_, feature)) = NOT_YET.iter().find(|n| n.0 == name) {
                 self.not_supported(&place, feature);
+                continue;
+            }
+            if self.of_other_language(&place, owner, name) {
                 continue;
             }
             check::unknown_field(self.report, &place, owner, name, known);
@@ -114,17 +138,59 @@ impl<'t> Compiler<'t, '_> {
         first
     }
 
-    /// Whether the object's `QueryLanguage` is the one that this release runs.
-    /// If not, that is reported, and nothing else in the object is worth a look.
-    pub(super) fn json_path(&mut self, at: &At<'_, 't>) -> bool {
+    /// The query language of an object: its own, or the flow's.
+    pub(super) fn query_language(&mut self, at: &At<'_, 't>) -> QueryLanguage {
+        let outer = self.default_language;
         let Some(field) = at.get("QueryLanguage") else {
-            return true;
+            return outer;
         };
-        if matches!(&field.node.tree, Tree::Text(t) if **t == *"JSONata") {
-            self.not_supported(&field, "the query language JSONata");
+        match self.word(&field, &["JSONPath", "JSONata"]) {
+            Some("JSONata") => QueryLanguage::Jsonata,
+            Some(_) if outer == QueryLanguage::Jsonata => {
+                self.report.error_hint(
+                    &field,
+                    code::WRONG_LANGUAGE,
+                    "a state of a JSONata flow cannot be in JSONPath".to_owned(),
+                    Some(
+                        "make JSONPath the flow's language, and JSONata that of single states"
+                            .to_owned(),
+                    ),
+                );
+                outer
+            }
+            Some(_) => QueryLanguage::JsonPath,
+            None => outer,
+        }
+    }
+
+    /// Reports a field that only the other query language has; `false`: it is not one.
+    pub(super) fn of_other_language(
+        &mut self,
+        place: &At<'_, '_>,
+        owner: &str,
+        name: &str,
+    ) -> bool {
+        let (list, other) = match self.language {
+            QueryLanguage::JsonPath => (JSONATA_ONLY, "JSONata"),
+            QueryLanguage::Jsonata => (JSONPATH_ONLY, "JSONPath"),
+        };
+        if !list.contains(&name) {
             return false;
         }
-        self.word(&field, &["JSONPath", "JSONata"]);
+        let hint = match self.language {
+            QueryLanguage::JsonPath => {
+                "set \"QueryLanguage\": \"JSONata\" in the state or the flow"
+            }
+            QueryLanguage::Jsonata => {
+                "in JSONata, Arguments, Output, Items and {% … %} strings do what the JSONPath fields do"
+            }
+        };
+        self.report.error_hint(
+            place,
+            code::WRONG_LANGUAGE,
+            format!("{owner} has the field {name} only in {other}"),
+            Some(hint.to_owned()),
+        );
         true
     }
 }

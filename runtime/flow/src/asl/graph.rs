@@ -74,7 +74,9 @@ impl<'t> Compiler<'t, '_> {
             return index;
         }
         let start = start_at.map(|s| self.target(&s, &mut scope, false));
+        self.scopes.push(self.assigned(&states));
         self.states_of(&states, &mut scope);
+        self.scopes.pop();
         if !scope.ends && !scope.broken {
             self.report.error_hint(
                 &states,

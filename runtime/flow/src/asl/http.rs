@@ -1,4 +1,4 @@
-//! The `Parameters` of an `http:request` Task, as far as they are literal.
+//! The `Parameters` (in JSONata mode `Arguments`) of an `http:request` Task, as far as they are literal.
 //!
 //! Asks [`HttpCall`] itself what it accepts, so that the two cannot drift apart.
 //! Refuses to judge what comes from the data: that is the bridge's.
@@ -9,6 +9,8 @@ use stepwell_types::HttpCall;
 use super::Compiler;
 use crate::diagnostic::code;
 use crate::document::At;
+use crate::expression::QueryLanguage;
+use crate::jsonata;
 
 const FIELDS_HINT: &str =
     "a call has the fields method, url, headers, body, timeout_ms and response_bytes_max";
@@ -44,21 +46,34 @@ fn probe(name: &str, value: Option<&Value>) -> Field {
     }
 }
 
+/// Whether a string `{% … %}` occurs in it.
+fn has_expression(value: &Value) -> bool {
+    match value {
+        Value::String(text) => jsonata::marked(text).is_some(),
+        Value::Array(items) => items.iter().any(has_expression),
+        Value::Object(map) => map.values().any(has_expression),
+        _ => false,
+    }
+}
+
 impl<'t> Compiler<'t, '_> {
     /// Reports fields that no call has, literal values of the wrong type, and a
     /// call without a URL.
     pub(super) fn http_parameters(&mut self, at: &At<'_, 't>) {
-        let Some(parameters) = at.get("Parameters") else {
+        let jsonata = self.language == QueryLanguage::Jsonata;
+        let field = if jsonata { "Arguments" } else { "Parameters" };
+        let Some(parameters) = at.get(field) else {
             return;
         };
-        if !self.is_object(&parameters) {
+        if self.query(&parameters, field).is_some() || !self.is_object(&parameters) {
             return;
         }
         let mut url = false;
         for member in parameters.members() {
-            let name = member.name.strip_suffix(".$");
+            let name = member.name.strip_suffix(".$").filter(|_| !jsonata);
             let value = member.value.value();
-            let known = name.is_none().then_some(&value);
+            let open = name.is_some() || (jsonata && has_expression(&value));
+            let known = (!open).then_some(&value);
             let place = parameters.member_name(member);
             match probe(name.unwrap_or(&member.name), known) {
                 Field::Fine => {}

@@ -6,6 +6,7 @@ use super::graph::Scope;
 use super::{Compiler, expect};
 use crate::diagnostic::code;
 use crate::document::{At, Tree};
+use crate::expression::{QueryLanguage, WritePath};
 use crate::program::{Catcher, Retrier};
 use crate::suggest;
 
@@ -18,7 +19,8 @@ const RETRIER_FIELDS: &[&str] = &[
     "MaxAttempts",
     "MaxDelaySeconds",
 ];
-const CATCHER_FIELDS: &[&str] = &["Comment", "ErrorEquals", "Next", "ResultPath"];
+const CATCHER_FIELDS: &[&str] = &["Assign", "Comment", "ErrorEquals", "Next", "ResultPath"];
+const CATCHER_FIELDS_JSONATA: &[&str] = &["Assign", "Comment", "ErrorEquals", "Next", "Output"];
 
 /// Longest `MaxDelaySeconds`: a year and a day, as in Step Functions.
 const DELAY_SECONDS_MAX: u64 = 31_622_400;
@@ -111,13 +113,27 @@ impl<'t> Compiler<'t, '_> {
             if !self.is_object(&rule) {
                 continue;
             }
-            self.known_fields(&rule, "a catcher", &[CATCHER_FIELDS]);
+            let jsonata = self.language == QueryLanguage::Jsonata;
+            let fields = if jsonata {
+                CATCHER_FIELDS_JSONATA
+            } else {
+                CATCHER_FIELDS
+            };
+            self.known_fields(&rule, "a catcher", &[fields]);
             let next = self.required(&rule, "a catcher", "Next");
             let next = next.map_or(scope.current, |n| self.target(&n, scope, true));
             all.push(Catcher {
                 errors: self.error_equals(&rule, "a catcher", i + 1 == count),
                 next,
-                result_path: self.write_path(rule.get("ResultPath")),
+                result_path: match jsonata {
+                    false => self.write_path(rule.get("ResultPath")),
+                    true => WritePath::Replace,
+                },
+                assign: self.assign(&rule, &format!("Catch[{i}]/")),
+                output: match jsonata {
+                    false => None,
+                    true => self.template_at(&rule, "Output", &format!("Catch[{i}]/Output")),
+                },
             });
         }
         all

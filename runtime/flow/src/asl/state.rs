@@ -6,8 +6,8 @@ use super::graph::Scope;
 use super::{Compiler, expect};
 use crate::diagnostic::code;
 use crate::document::{At, Tree};
-use crate::expression::{DataPath, Template, WritePath};
-use crate::program::{DataFlow, Kind, Next, State, StateIdx};
+use crate::expression::{DataPath, QueryLanguage, Template, WritePath};
+use crate::program::{DataFlow, JsonPathFlow, JsonataFlow, Kind, Next, State, StateIdx};
 use crate::{suggest, template};
 
 const KINDS: [&str; 8] = [
@@ -16,9 +16,11 @@ const KINDS: [&str; 8] = [
 
 const ALL: &[&str] = &["Type", "Comment", "QueryLanguage"];
 const IN_OUT: &[&str] = &["InputPath", "OutputPath"];
-const ONWARD: &[&str] = &["Next", "End"];
+const OUT: &[&str] = &["Output"];
+const ONWARD: &[&str] = &["Next", "End", "Assign"];
 const RESULT: &[&str] = &["Parameters", "ResultPath"];
 const FAILURE: &[&str] = &["ResultSelector", "Retry", "Catch"];
+const RULES: &[&str] = &["Retry", "Catch"];
 
 impl<'t> Compiler<'t, '_> {
     /// Compiles one state; `None` when it is beyond a stand-in.
@@ -38,11 +40,7 @@ impl<'t> Compiler<'t, '_> {
             self.follow(at, scope);
             return None;
         };
-        if !self.json_path(at) {
-            scope.ends = true;
-            self.follow(at, scope);
-            return None;
-        }
+        self.language = self.query_language(at);
         self.state_fields(at, kind);
         let next = self.next(at, kind, scope);
         let data = self.data_flow(at, kind);
@@ -52,6 +50,10 @@ impl<'t> Compiler<'t, '_> {
             self.catch(at, scope)
         } else {
             Vec::new()
+        };
+        let assign = match kind {
+            "Succeed" | "Fail" => None,
+            _ => self.assign(at, ""),
         };
         let kind = match kind {
             "Task" => Kind::Task(self.task(at)?),
@@ -68,6 +70,7 @@ impl<'t> Compiler<'t, '_> {
             kind,
             next,
             data,
+            assign,
             retry,
             catch,
         })
@@ -109,15 +112,27 @@ impl<'t> Compiler<'t, '_> {
     }
 
     fn state_fields(&mut self, at: &At<'_, 't>, kind: &str) {
-        let lists: &[&[&str]] = match kind {
-            "Task" => &[ALL, IN_OUT, ONWARD, RESULT, FAILURE, super::task::FIELDS],
-            "Pass" => &[ALL, IN_OUT, ONWARD, RESULT, &["Result"]],
-            "Choice" => &[ALL, IN_OUT, super::choice::FIELDS],
-            "Parallel" => &[ALL, IN_OUT, ONWARD, RESULT, FAILURE, &["Branches"]],
-            "Map" => &[ALL, IN_OUT, ONWARD, RESULT, FAILURE, super::map::FIELDS],
-            "Wait" => &[ALL, IN_OUT, ONWARD, super::wait::FIELDS],
-            "Succeed" => &[ALL, IN_OUT],
-            _ => &[ALL, super::fail::FIELDS],
+        let jsonata = self.language == QueryLanguage::Jsonata;
+        let lists: &[&[&str]] = match (kind, jsonata) {
+            ("Task", false) => &[ALL, IN_OUT, ONWARD, RESULT, FAILURE, super::task::FIELDS],
+            ("Task", true) => {
+                let own = super::task::FIELDS_JSONATA;
+                &[ALL, OUT, ONWARD, RULES, &["Arguments"], own]
+            }
+            ("Pass", false) => &[ALL, IN_OUT, ONWARD, RESULT, &["Result"]],
+            ("Pass", true) => &[ALL, OUT, ONWARD],
+            ("Choice", false) => &[ALL, IN_OUT, super::choice::FIELDS],
+            ("Choice", true) => &[ALL, OUT, super::choice::FIELDS],
+            ("Parallel", false) => &[ALL, IN_OUT, ONWARD, RESULT, FAILURE, &["Branches"]],
+            ("Parallel", true) => &[ALL, OUT, ONWARD, RULES, &["Arguments", "Branches"]],
+            ("Map", false) => &[ALL, IN_OUT, ONWARD, RESULT, FAILURE, super::map::FIELDS],
+            ("Map", true) => &[ALL, OUT, ONWARD, RULES, super::map::FIELDS_JSONATA],
+            ("Wait", false) => &[ALL, IN_OUT, ONWARD, super::wait::FIELDS],
+            ("Wait", true) => &[ALL, OUT, ONWARD, super::wait::FIELDS_JSONATA],
+            ("Succeed", false) => &[ALL, IN_OUT],
+            ("Succeed", true) => &[ALL, OUT],
+            (_, false) => &[ALL, super::fail::FIELDS],
+            (_, true) => &[ALL, super::fail::FIELDS_JSONATA],
         };
         self.known_fields(at, &format!("a {kind} state"), lists);
     }
@@ -160,7 +175,19 @@ impl<'t> Compiler<'t, '_> {
     }
 
     fn data_flow(&mut self, at: &At<'_, 't>, kind: &str) -> DataFlow {
-        DataFlow {
+        if self.language == QueryLanguage::Jsonata {
+            return DataFlow::Jsonata(JsonataFlow {
+                arguments: match kind {
+                    "Task" | "Parallel" => self.template(at, "Arguments"),
+                    _ => None,
+                },
+                output: match kind {
+                    "Fail" => None,
+                    _ => self.template(at, "Output"),
+                },
+            });
+        }
+        DataFlow::JsonPath(JsonPathFlow {
             input_path: self.in_out(at, "InputPath", kind),
             // A Map's Parameters are the older form of its ItemSelector.
             parameters: match kind {
@@ -176,7 +203,7 @@ impl<'t> Compiler<'t, '_> {
                 _ => WritePath::Replace,
             },
             output_path: self.in_out(at, "OutputPath", kind),
-        }
+        })
     }
 
     /// `InputPath` and `OutputPath`: a path, or `null` for `{}`.
@@ -191,8 +218,23 @@ impl<'t> Compiler<'t, '_> {
     }
 
     pub(super) fn template(&mut self, at: &At<'_, 't>, name: &str) -> Option<Template> {
-        at.get(name)
-            .map(|field| template::compile(&field, self.report))
+        self.template_at(at, name, name)
+    }
+
+    /// As [`Self::template`], at a place of this name within the state.
+    pub(super) fn template_at(
+        &mut self,
+        at: &At<'_, 't>,
+        name: &str,
+        location: &str,
+    ) -> Option<Template> {
+        let field = at.get(name)?;
+        Some(template::compile(
+            &field,
+            self.language,
+            location,
+            self.report,
+        ))
     }
 
     fn parallel(&mut self, at: &At<'_, 't>, own: StateIdx) -> Kind {
@@ -204,9 +246,9 @@ impl<'t> Compiler<'t, '_> {
             for (i, branch) in list.elements().iter().enumerate() {
                 let branch = list.element(i, branch);
                 let size = super::graph::count(&branch, "States");
-                if self.is_object(&branch) && self.json_path(&branch) {
+                if self.is_object(&branch) {
                     self.known_fields(&branch, "a branch", &[super::map::GRAPH_FIELDS]);
-                    branches.push(self.graph(&branch, "a branch", first));
+                    branches.push(self.inner_graph(&branch, "a branch", first));
                 }
                 first = first.saturating_add(u32::try_from(size).unwrap_or(u32::MAX));
             }

@@ -22,6 +22,13 @@ pub(super) const FIELDS: &[&str] = &[
     "HeartbeatSecondsPath",
     "Credentials",
 ];
+/// As [`FIELDS`], in JSONata mode.
+pub(super) const FIELDS_JSONATA: &[&str] = &[
+    "Resource",
+    "TimeoutSeconds",
+    "HeartbeatSeconds",
+    "Credentials",
+];
 
 /// Most alternatives that a message lists.
 const AVAILABLE_SHOWN: usize = 10;

@@ -5,16 +5,28 @@ use serde_json::Value;
 use super::{Compiler, expect};
 use crate::diagnostic::code;
 use crate::document::At;
-use crate::expression::Expression;
+use crate::expression::{Expression, QueryLanguage};
 use crate::program::WaitUntil;
 use crate::timestamp;
 
 /// Fields of a Wait beyond the common ones; exactly one is needed.
 pub(super) const FIELDS: &[&str] = &["Seconds", "SecondsPath", "Timestamp", "TimestampPath"];
+/// As [`FIELDS`], in JSONata mode.
+pub(super) const FIELDS_JSONATA: &[&str] = &["Seconds", "Timestamp"];
 
 impl<'t> Compiler<'t, '_> {
     pub(super) fn wait(&mut self, at: &At<'_, 't>) -> Option<WaitUntil> {
-        let (name, field) = self.one_of(at, "a Wait state", FIELDS)?;
+        let fields = match self.language {
+            QueryLanguage::JsonPath => FIELDS,
+            QueryLanguage::Jsonata => FIELDS_JSONATA,
+        };
+        let (name, field) = self.one_of(at, "a Wait state", fields)?;
+        if let Some(query) = self.query(&field, name) {
+            return Some(match name {
+                "Seconds" => WaitUntil::Seconds(query),
+                _ => WaitUntil::Timestamp(query),
+            });
+        }
         Some(match name {
             "Seconds" => {
                 let seconds = self.integer(&field, 0, expect::SECONDS_MAX)?;

@@ -10,10 +10,10 @@ fn definite(source: &str) -> String {
         Ok(path) => path,
         Err(fault) => return format!("{} {}", fault.code, fault.message),
     };
-    let root = if path.root == Root::Context {
-        "$$"
-    } else {
-        "$"
+    let root = match &path.root {
+        Root::Context => "$$",
+        Root::Data => "$",
+        Root::Variable(name) => &format!("${name}"),
     };
     match path.query {
         Query::Whole => root.to_owned(),
@@ -30,6 +30,9 @@ fn definite_paths_become_segments() {
     let check = |source: &str, expected: &str| assert_eq!(definite(source), expected, "{source}");
     check("$", "$");
     check("$$", "$$");
+    check("$name", "$name");
+    check("$_a1.b[0]", "$_a1|b|#0");
+    check("$größe['x']", "$größe|x");
     check("$.a", "$|a");
     check("$.a.b[0].c", "$|a|b|#0|c");
     check("$['a']['b c']", "$|a|b c");
@@ -75,7 +78,6 @@ fn bad_paths_say_why() {
     check("$[a]", "in quotes");
     check("$['a", "not closed");
     check("$.a.length()", "functions such as length()");
-    check("$name", "FLOW0026");
     check("$[99999999999999999999]", "not an index");
     check("$[1-2]", "not an index");
     check("$[?(@.a =~ /x/)]", "=~");

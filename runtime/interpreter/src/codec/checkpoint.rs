@@ -4,17 +4,20 @@
 //! state whose entries do not form a tree.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use stepwell_types::{Data, Digest, EntryId, Failure};
 
 use super::{Fetch, Payload, append_postcard, damaged, open, payload};
-use crate::state::{Core, Entry, Join, MapRun, ParallelRun, Phase, Running, Started, State};
+use crate::state::{
+    Core, Entry, Join, MapRun, ParallelRun, Phase, Running, Started, State, Variables,
+};
 use crate::{Error, Outcome};
 
 const WHAT: &str = "checkpoint";
 /// Format of a checkpoint.
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 /// Deepest nesting of Parallel and Map states: more than a definition can hold.
 const NESTING_MAX: usize = 256;
 
@@ -22,7 +25,9 @@ const NESTING_MAX: usize = 256;
 struct Wire<'a> {
     #[serde(borrow)]
     payloads: Vec<Payload<'a>>,
-    core: Core<u32>,
+    /// Maps of variables, each once.
+    variables: Vec<Variables<u32>>,
+    core: Core<u32, u32>,
     ended: Option<Ended>,
 }
 
@@ -45,7 +50,27 @@ pub fn encode_state(state: &State, blobs: &mut dyn FnMut(&Data) -> Option<Digest
             u32::try_from(table.len() - 1).unwrap_or(u32::MAX)
         })
     };
-    let core = convert(&state.core, &mut |data| Ok(index(data)));
+    let mut variables: Vec<Variables<u32>> = Vec::new();
+    let mut known_maps: HashMap<usize, u32> = HashMap::new();
+    for entry in state
+        .core
+        .entries
+        .values()
+        .chain(state.core.halted.values())
+    {
+        known_maps
+            .entry(address(&entry.variables))
+            .or_insert_with(|| {
+                let of = entry.variables.iter().map(|(n, v)| (n.clone(), index(v)));
+                variables.push(of.collect());
+                u32::try_from(variables.len() - 1).unwrap_or(u32::MAX)
+            });
+    }
+    let core = convert(
+        &state.core,
+        &mut |data| Ok(index(data)),
+        &mut |map: &Arc<Variables>| Ok(known_maps.get(&address(map)).copied().unwrap_or(u32::MAX)),
+    );
     let ended = state.outcome.as_ref().map(|outcome| match outcome {
         Outcome::Succeeded(output) => Ended::Succeeded(index(output)),
         Outcome::Failed(failure) => Ended::Failed(failure.clone()),
@@ -60,6 +85,7 @@ pub fn encode_state(state: &State, blobs: &mut dyn FnMut(&Data) -> Option<Digest
             &mut out,
             &Wire {
                 payloads,
+                variables,
                 core,
                 ended,
             },
@@ -92,7 +118,17 @@ pub fn decode_state(bytes: &[u8], fetch: &Fetch<'_>) -> Result<State, Error> {
             .cloned()
             .ok_or_else(|| damaged(WHAT, "no such payload"))
     };
-    let core = convert(&wire.core, &mut find)?;
+    let mut maps = Vec::with_capacity(wire.variables.len());
+    for map in &wire.variables {
+        let named = map.iter().map(|(n, v)| Ok((n.clone(), find(v)?)));
+        maps.push(Arc::new(named.collect::<Result<Variables, Error>>()?));
+    }
+    let core = convert(&wire.core, &mut find, &mut |index: &u32| {
+        let found: Option<&Arc<Variables>> = maps.get(*index as usize);
+        found
+            .cloned()
+            .ok_or_else(|| damaged(WHAT, "no such variables"))
+    })?;
     let outcome = match wire.ended {
         None => None,
         Some(Ended::Succeeded(output)) => Some(Outcome::Succeeded(find(&output)?)),
@@ -151,10 +187,11 @@ fn check_tree(entries: &BTreeMap<EntryId, Entry<Data>>, last_entry: u64) -> Resu
 }
 
 /// The same state with every payload exchanged.
-fn convert<A, B>(
-    core: &Core<A>,
+fn convert<A, B, V, W>(
+    core: &Core<A, V>,
     f: &mut impl FnMut(&A) -> Result<B, Error>,
-) -> Result<Core<B>, Error> {
+    variables: &mut impl FnMut(&V) -> Result<W, Error>,
+) -> Result<Core<B, W>, Error> {
     let started = match &core.started {
         None => None,
         Some(started) => Some(Started {
@@ -167,11 +204,11 @@ fn convert<A, B>(
     };
     let mut entries = BTreeMap::new();
     for (id, entry) in &core.entries {
-        entries.insert(*id, convert_entry(entry, f)?);
+        entries.insert(*id, convert_entry(entry, f, variables)?);
     }
     let mut halted = BTreeMap::new();
     for (id, entry) in &core.halted {
-        halted.insert(*id, convert_entry(entry, f)?);
+        halted.insert(*id, convert_entry(entry, f, variables)?);
     }
     Ok(Core {
         execution: core.execution,
@@ -191,10 +228,16 @@ fn convert<A, B>(
     })
 }
 
-fn convert_entry<A, B>(
-    entry: &Entry<A>,
+/// Where a shared map is in memory.
+fn address(map: &Arc<Variables>) -> usize {
+    Arc::as_ptr(map).addr()
+}
+
+fn convert_entry<A, B, V, W>(
+    entry: &Entry<A, V>,
     f: &mut impl FnMut(&A) -> Result<B, Error>,
-) -> Result<Entry<B>, Error> {
+    variables: &mut impl FnMut(&V) -> Result<W, Error>,
+) -> Result<Entry<B, W>, Error> {
     let phase = match &entry.phase {
         Phase::Ready => Phase::Ready,
         Phase::Backoff(at) => Phase::Backoff(*at),
@@ -225,13 +268,16 @@ fn convert_entry<A, B>(
         parent: entry.parent,
         entered_at: entry.entered_at,
         entered_event: entry.entered_event,
+        before: entry.before,
         previous: entry.previous,
         spin: entry.spin,
         input: f(&entry.input)?,
+        variables: variables(&entry.variables)?,
         attempt: entry.attempt,
         retries: entry.retries.clone(),
         phase,
         weight: 0,
+        held: 0,
     })
 }
 

@@ -6,15 +6,17 @@
 use std::cmp::Ordering;
 
 use serde_json::{Number, Value};
+use stepwell_flow::expression::Expression;
 use stepwell_flow::program::{Comparison, Operand, Test};
 
 use super::path::{self, Miss};
-use super::{Env, Fault};
+use super::{Env, Fault, jsonata, template};
 use crate::time::parse_nanos;
 
 /// Whether the rule holds.
 pub(crate) fn holds(env: &Env<'_>, test: &Test) -> Result<bool, Fault> {
     match test {
+        Test::Condition(expression) => condition(env, expression),
         Test::And(tests) => {
             for test in tests {
                 if !holds(env, test)? {
@@ -51,6 +53,21 @@ pub(crate) fn holds(env: &Env<'_>, test: &Test) -> Result<bool, Fault> {
             };
             Ok(compare(*operator, &found, &wanted))
         }
+    }
+}
+
+/// `Condition` of JSONata mode: nothing but a boolean will do.
+fn condition(env: &Env<'_>, expression: &Expression) -> Result<bool, Fault> {
+    let value = template::evaluate(env, expression, &|path, why| {
+        Fault::runtime(format!("Invalid path '{}': {why}", path.source))
+    })?;
+    match (&*value, expression) {
+        (Value::Bool(holds), _) => Ok(*holds),
+        (value, Expression::Jsonata(query)) => Err(jsonata::unexpected(query, "boolean", value)),
+        (value, _) => Err(Fault::runtime(format!(
+            "The condition must be a boolean, not {}",
+            super::kind_name(value)
+        ))),
     }
 }
 

@@ -7,8 +7,8 @@ use std::borrow::Cow;
 
 use serde_json::{Map, Value, json};
 use stepwell_flow::Program;
-use stepwell_flow::expression::Segment;
-use stepwell_flow::program::Kind;
+use stepwell_flow::expression::{Query, Segment};
+use stepwell_flow::program::{Items, Kind};
 use stepwell_types::{Data, EntryId, TaskToken};
 
 use super::path::walk;
@@ -140,12 +140,14 @@ pub(crate) fn items<'a>(
     if map.listed {
         return source.as_array();
     }
-    match &kind.items.query {
-        stepwell_flow::expression::Query::Whole => source.as_array(),
-        stepwell_flow::expression::Query::Definite(segments) => {
-            walk(source, segments).ok()?.as_array()
-        }
-        stepwell_flow::expression::Query::Indefinite(_) => None,
+    // What is not listed was read from the data by a path of names.
+    let Items::Path(path) = &kind.items else {
+        return None;
+    };
+    match &path.query {
+        Query::Whole => source.as_array(),
+        Query::Definite(segments) => walk(source, segments).ok()?.as_array(),
+        Query::Indefinite(_) => None,
     }
 }
 

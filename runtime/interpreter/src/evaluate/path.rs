@@ -33,6 +33,16 @@ impl Miss {
 /// Reads without copying where that can be.
 pub(crate) fn read<'e>(env: &'e Env<'_>, path: &DataPath) -> Result<Cow<'e, Value>, Miss> {
     match (&path.root, &path.query) {
+        (Root::Variable(name), query) => {
+            let value = variable(env, name)?.value();
+            match query {
+                Query::Whole => Ok(Cow::Borrowed(value)),
+                Query::Definite(segments) => walk(value, segments)
+                    .map(Cow::Borrowed)
+                    .map_err(|missing| Miss::Absent(absent(segments, missing))),
+                Query::Indefinite(query) => select(env, value, query),
+            }
+        }
         (Root::Data, Query::Whole) => Ok(Cow::Borrowed(env.data.value())),
         (Root::Data, Query::Definite(segments)) => walk(env.data.value(), segments)
             .map(Cow::Borrowed)
@@ -51,14 +61,26 @@ pub(crate) fn read<'e>(env: &'e Env<'_>, path: &DataPath) -> Result<Cow<'e, Valu
 
 /// As [`read`], as shared data: `$` itself is passed on unparsed.
 pub(crate) fn read_data(env: &Env<'_>, path: &DataPath) -> Result<Data, Miss> {
-    if path.root == Root::Data && matches!(path.query, Query::Whole) {
-        return Ok(env.data.clone());
+    match (&path.root, &path.query) {
+        (Root::Data, Query::Whole) => return Ok(env.data.clone()),
+        (Root::Variable(name), Query::Whole) => return variable(env, name).cloned(),
+        _ => {}
     }
     let value = match read(env, path)? {
         Cow::Borrowed(value) => env.copy(value).map_err(Miss::Fault)?,
         Cow::Owned(value) => value,
     };
     bounded(value).map_err(Miss::Fault)
+}
+
+/// The value of a variable; without one the state fails.
+pub(crate) fn variable<'e>(env: &Env<'e>, name: &str) -> Result<&'e Data, Miss> {
+    let found = env.variables.and_then(|variables| variables.get(name));
+    found.ok_or_else(|| {
+        Miss::Fault(Fault::runtime(format!(
+            "The variable '${name}' has not been assigned a value before it is read."
+        )))
+    })
 }
 
 /// Follows names and indices.

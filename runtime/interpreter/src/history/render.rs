@@ -56,6 +56,7 @@ impl HistoryKind {
             HistoryKind::ExecutionRedriven { .. } => "ExecutionRedriven".into(),
             HistoryKind::Entered { state, .. } => format!("{}StateEntered", state.as_str()),
             HistoryKind::Exited { state, .. } => format!("{}StateExited", state.as_str()),
+            HistoryKind::EvaluationFailed { .. } => "EvaluationFailed".into(),
             HistoryKind::Aborted(state) => format!("{}StateAborted", state.as_str()),
             HistoryKind::TaskScheduled { resource, .. } => task(resource, "Scheduled"),
             HistoryKind::TaskStarted { resource } => task(resource, "Started"),
@@ -97,10 +98,34 @@ impl HistoryKind {
             HistoryKind::Entered { name, input, .. } => Some(json!({
                 "name": &**name, "input": input.text(), "inputDetails": whole(),
             })),
-            HistoryKind::Exited { name, output, .. } => {
+            HistoryKind::Exited {
+                name,
+                output,
+                assigned,
+                ..
+            } => {
                 let mut map = Map::new();
                 map.insert("name".into(), (&**name).into());
+                if !assigned.is_empty() {
+                    let each = assigned
+                        .iter()
+                        .map(|(n, v)| (n.to_string(), v.text().into()));
+                    map.insert("assignedVariables".into(), Value::Object(each.collect()));
+                    map.insert("assignedVariablesDetails".into(), whole());
+                }
                 Some(with_output(map, output))
+            }
+            HistoryKind::EvaluationFailed {
+                state,
+                location,
+                failure,
+            } => {
+                let mut map = Map::new();
+                map.insert("state".into(), (&**state).into());
+                if let Some(location) = location {
+                    map.insert("location".into(), (&**location).into());
+                }
+                Some(with_failure(map, failure))
             }
             HistoryKind::TaskScheduled {
                 resource,

@@ -1,14 +1,14 @@
 //! Choice: the first rule that holds leads on.
 //!
-//! Refuses to change the data, but for InputPath and OutputPath.
+//! Refuses to change the data, but for InputPath, OutputPath and Output.
 
 use stepwell_flow::program::{ChoiceRule, Next, State as Node, StateIdx};
 use stepwell_types::EntryId;
 
-use super::{passed_through, through_input_path};
-use crate::Error;
+use super::through_input_path;
 use crate::evaluate::{Env, Fault, choice};
 use crate::turn::Turn;
+use crate::{Error, outputs};
 
 pub(crate) fn begin(
     turn: &mut Turn<'_>,
@@ -19,24 +19,31 @@ pub(crate) fn begin(
 ) -> Result<(), Error> {
     let chosen = through_input_path(turn, id, node)
         .and_then(|input| turn.evaluate(id, &input, |env| choose(env, rules, default)))
-        .and_then(|target| Ok((target, passed_through(turn, id, node)?)));
+        .and_then(|(target, rule)| {
+            let (output, assign) = match rule {
+                Some(rule) => (rule.output.as_ref(), rule.assign.as_ref()),
+                None => (None, node.assign.as_ref()),
+            };
+            Ok((target, outputs::of_input(turn, id, node, output, assign)?))
+        });
     match chosen {
-        Ok((target, output)) => turn.leave(id, output, Next::State(target)),
+        Ok((target, outputs)) => turn.leave(id, outputs, Next::State(target)),
         Err(fault) => turn.fault(id, fault),
     }
 }
 
-fn choose(
+/// The rule that holds, or the default, and where it leads.
+fn choose<'r>(
     env: &Env<'_>,
-    rules: &[ChoiceRule],
+    rules: &'r [ChoiceRule],
     default: Option<StateIdx>,
-) -> Result<StateIdx, Fault> {
+) -> Result<(StateIdx, Option<&'r ChoiceRule>), Fault> {
     for rule in rules {
         if choice::holds(env, &rule.test)? {
-            return Ok(rule.next);
+            return Ok((rule.next, Some(rule)));
         }
     }
-    default.ok_or_else(|| {
+    default.map(|target| (target, None)).ok_or_else(|| {
         Fault::new(
             "States.NoChoiceMatched",
             "Failed to transition out of the state. The state does not point to a next state.",

@@ -9,7 +9,7 @@ use stepwell_flow::expression::Expression;
 use stepwell_types::{EntryId, Failure};
 
 use crate::Error;
-use crate::evaluate::{Env, Fault, template};
+use crate::evaluate::{Env, Fault, jsonata, template};
 use crate::turn::Turn;
 
 pub(crate) fn begin(
@@ -44,6 +44,9 @@ fn text(env: &Env<'_>, expression: Option<&Expression>, field: &str) -> Result<S
     match value {
         Cow::Borrowed(Value::String(text)) => Ok(text.clone()),
         Cow::Owned(Value::String(text)) => Ok(text),
+        other if let Expression::Jsonata(query) = expression => {
+            Err(jsonata::unexpected(query, "string", &other))
+        }
         other => Err(Fault::runtime(format!(
             "The {field} parameter must reference a string value, not {}",
             crate::evaluate::kind_name(&other)

@@ -6,14 +6,14 @@
 use std::sync::Arc;
 
 use serde_json::Value;
-use stepwell_flow::expression::{DataPath, Expression, Query, Root};
-use stepwell_flow::program::{Kind, MapState, State as Node};
+use stepwell_flow::expression::{DataPath, Expression, Query, Root, Template};
+use stepwell_flow::program::{Items, Kind, MapState, State as Node};
 use stepwell_types::{Data, EntryId};
 
-use super::wait::source;
+use super::wait::{seconds, source};
 use crate::Error;
 use crate::evaluate::path::Miss;
-use crate::evaluate::{Env, Fault, bounded, context, excerpt, flow, path, template};
+use crate::evaluate::{Env, Fault, bounded, context, excerpt, flow, jsonata, path, template};
 use crate::history::{HistoryKind, Iteration};
 use crate::state::{Join, MapRun, Parent, Phase, Work};
 use crate::turn::Turn;
@@ -90,12 +90,10 @@ pub(crate) fn iteration(turn: &mut Turn<'_>, id: EntryId, slot: u32) -> Result<(
     let Some(node) = turn.node_of(id)? else {
         return Ok(());
     };
-    let (Kind::Map(kind), Some(previous)) = (
-        &node.kind,
-        turn.state.core.entries.get(&id).map(|e| e.previous),
-    ) else {
+    let (Kind::Map(kind), Some(entry)) = (&node.kind, turn.state.core.entries.get(&id)) else {
         return Ok(());
     };
+    let (previous, variables) = (entry.previous, Arc::clone(&entry.variables));
     let started = turn.note(previous, || HistoryKind::MapIteration {
         what: Iteration::Started,
         name: Arc::clone(&node.name),
@@ -110,7 +108,7 @@ pub(crate) fn iteration(turn: &mut Turn<'_>, id: EntryId, slot: u32) -> Result<(
                 .get(kind.processor.0 as usize)
                 .ok_or(Error::ForeignProgram("a Map's processor is missing"))?
                 .start;
-            turn.spawn(Some(parent), first, input, started, 0);
+            turn.spawn(Some(parent), first, input, variables, started, 0);
             Ok(())
         }
         Err(fault) => {
@@ -175,8 +173,36 @@ pub(crate) fn succeed(turn: &mut Turn<'_>, id: EntryId) -> Result<(), Error> {
     }
 }
 
-/// `ItemsPath`: what to keep, whether it is a new list, and its length.
-fn items(env: &Env<'_>, path: &DataPath) -> Result<(Data, bool, usize), Fault> {
+/// What to keep of the items, whether it is a new list, and its length.
+fn items(env: &Env<'_>, items: &Items) -> Result<(Data, bool, usize), Fault> {
+    let list = match items {
+        Items::Path(path) => return items_at(env, path),
+        Items::Template(template) => flow::shape(env, Some(template))?,
+        Items::Input => env.data.clone(),
+    };
+    let length = match (list.value(), items) {
+        (Value::Array(list), _) => list.len(),
+        (value, Items::Template(Template::Expression(Expression::Jsonata(query)))) => {
+            return Err(jsonata::unexpected(query, "array", value));
+        }
+        _ => {
+            return Err(Fault::query(
+                None,
+                format!(
+                    "Map state input must be an array but was: {}",
+                    excerpt(list.text())
+                ),
+            ));
+        }
+    };
+    if length > ITEMS_MAX {
+        return Err(Fault::too_large("The Map's list of items"));
+    }
+    Ok((list, true, length))
+}
+
+/// `ItemsPath`.
+fn items_at(env: &Env<'_>, path: &DataPath) -> Result<(Data, bool, usize), Fault> {
     let found = path::read(env, path).map_err(|miss| match miss {
         Miss::Absent(_) => Fault::runtime(format!(
             "Reference path \"{}\" must point to array.",
@@ -193,8 +219,15 @@ fn items(env: &Env<'_>, path: &DataPath) -> Result<(Data, bool, usize), Fault> {
     if length > ITEMS_MAX {
         return Err(Fault::too_large("The Map's list of items"));
     }
-    if path.root == Root::Data && !matches!(path.query, Query::Indefinite(_)) {
-        return Ok((env.data.clone(), false, length));
+    match (&path.root, &path.query) {
+        (Root::Data, Query::Whole | Query::Definite(_)) => {
+            return Ok((env.data.clone(), false, length));
+        }
+        (Root::Variable(_), Query::Whole) => {
+            let list = path::read_data(env, path).map_err(|miss| miss.invalid_path(path))?;
+            return Ok((list, true, length));
+        }
+        _ => {}
     }
     let list = match found {
         std::borrow::Cow::Borrowed(value) => env.copy(value)?,
@@ -215,7 +248,7 @@ fn item_input(turn: &mut Turn<'_>, id: EntryId, kind: &MapState, slot: u32) -> R
     let Some(selector) = &kind.item_selector else {
         return Ok(Data::from_value(item.clone()));
     };
-    let mut env = Env::new(core, turn.program, id, &map.input);
+    let mut env = Env::new(core, turn.program, id, (&map.input).into(), turn.now);
     env.context.item = Some((slot, item));
     let result = flow::shape(&env, Some(selector));
     let draws = env.draws.get();
@@ -234,9 +267,15 @@ fn window(env: &Env<'_>, expression: Option<&Expression>) -> Result<u32, Fault> 
             path.source
         ))
     })?;
-    match value.as_u64() {
+    // As recorded: a number in a string counts.
+    let number = value.as_u64().or_else(|| seconds(&value));
+    let number = number.or_else(|| value.as_str()?.parse().ok());
+    match number {
         Some(0) => Ok(WINDOW_DEFAULT),
         Some(n) => Ok(u32::try_from(n).unwrap_or(u32::MAX)),
+        None if let Expression::Jsonata(query) = expression => {
+            Err(jsonata::unexpected(query, "number", &value))
+        }
         None => {
             let shown = match &*value {
                 Value::String(text) => text.clone(),

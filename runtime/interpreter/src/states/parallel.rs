@@ -2,6 +2,8 @@
 //!
 //! Refuses to let siblings go on when one fails: the turn aborts them.
 
+use std::sync::Arc;
+
 use stepwell_flow::program::{GraphIdx, Kind, State as Node};
 use stepwell_types::{Data, EntryId};
 
@@ -53,6 +55,7 @@ pub(crate) fn branch(
         return super::map::iteration(turn, id, slot);
     };
     let (previous, input) = (entry.previous, run.input.clone());
+    let variables = Arc::clone(&entry.variables);
     let node = turn.node(entry.state)?;
     let Kind::Parallel { branches } = &node.kind else {
         return Ok(());
@@ -63,7 +66,7 @@ pub(crate) fn branch(
         .ok_or(Error::ForeignProgram("a branch is missing"))?
         .start;
     let parent = Parent { entry: id, slot };
-    turn.spawn(Some(parent), first, input, previous, 0);
+    turn.spawn(Some(parent), first, input, variables, previous, 0);
     Ok(())
 }
 

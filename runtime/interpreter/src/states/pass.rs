@@ -3,13 +3,12 @@
 //! Refuses to wait for anything.
 
 use serde_json::Value;
-use stepwell_flow::program::State as Node;
+use stepwell_flow::program::{DataFlow, State as Node};
 use stepwell_types::{Data, EntryId};
 
-use super::{effective_input, raw_input};
-use crate::Error;
-use crate::evaluate::flow;
+use super::effective_input;
 use crate::turn::Turn;
+use crate::{Error, outputs};
 
 pub(crate) fn begin(
     turn: &mut Turn<'_>,
@@ -17,17 +16,14 @@ pub(crate) fn begin(
     node: &Node,
     result: Option<&Value>,
 ) -> Result<(), Error> {
-    let raw = raw_input(turn, id);
-    let output = effective_input(turn, id, node)
-        .map(|effective| result.map_or(effective, |fixed| Data::from_value(fixed.clone())))
-        .and_then(|result| flow::merge(&raw, result, &node.data.result_path))
-        .and_then(|merged| {
-            turn.evaluate(id, &merged, |env| {
-                flow::through(env, node.data.output_path.as_ref())
-            })
-        });
-    match output {
-        Ok(output) => turn.leave(id, output, node.next),
+    let outputs = match &node.data {
+        DataFlow::JsonPath(_) => effective_input(turn, id, node)
+            .map(|effective| result.map_or(effective, |fixed| Data::from_value(fixed.clone())))
+            .and_then(|result| outputs::of_result(turn, id, node, &result)),
+        DataFlow::Jsonata(_) => outputs::of_input(turn, id, node, None, node.assign.as_ref()),
+    };
+    match outputs {
+        Ok(outputs) => turn.leave(id, outputs, node.next),
         Err(fault) => turn.fault(id, fault),
     }
 }

@@ -1,16 +1,17 @@
 //! Succeed: its branch, or the flow, ends well here.
 //!
-//! Refuses to change the data, but for InputPath and OutputPath.
+//! Refuses to change the data, but for InputPath, OutputPath and Output.
 
 use stepwell_flow::program::{Next, State as Node};
 use stepwell_types::EntryId;
 
 use crate::Error;
+use crate::outputs;
 use crate::turn::Turn;
 
 pub(crate) fn begin(turn: &mut Turn<'_>, id: EntryId, node: &Node) -> Result<(), Error> {
-    match super::passed_through(turn, id, node) {
-        Ok(output) => turn.leave(id, output, Next::End),
+    match outputs::of_input(turn, id, node, None, None) {
+        Ok(outputs) => turn.leave(id, outputs, Next::End),
         Err(fault) => turn.fault(id, fault),
     }
 }

@@ -10,7 +10,7 @@ use stepwell_types::limits::PAYLOAD_BYTES_MAX;
 use stepwell_types::{Data, EntryId, Failure, StepTarget};
 
 use super::wait::{absent, seconds, source};
-use crate::evaluate::{Env, Fault, template};
+use crate::evaluate::{Env, Fault, jsonata, template};
 use crate::history::HistoryKind;
 use crate::state::{Entry, Phase, Running, State};
 use crate::turn::{Turn, limited};
@@ -221,6 +221,9 @@ fn limit(
     let value = template::evaluate(env, expression, &absent(field))?;
     match seconds(&value) {
         Some(n) if n > 0 => Ok(Some(n)),
+        _ if let Expression::Jsonata(query) = expression => {
+            Err(jsonata::unexpected(query, "number", &value))
+        }
         _ => Err(Fault::runtime(format!(
             "The {field} parameter does not reference a positive whole number of seconds: {} == {}",
             source(expression),

@@ -8,12 +8,12 @@ use stepwell_flow::expression::Expression;
 use stepwell_flow::program::{State as Node, WaitUntil};
 use stepwell_types::{EntryId, Timestamp};
 
-use super::{passed_through, through_input_path};
-use crate::Error;
-use crate::evaluate::{Env, Fault, template};
+use super::through_input_path;
+use crate::evaluate::{Env, Fault, jsonata, template};
 use crate::state::Phase;
 use crate::time;
 use crate::turn::Turn;
+use crate::{Error, outputs};
 
 /// Longest wait in seconds, about a hundred years (Step Functions' own bound is 99,999,999).
 const SECONDS_MAX: u64 = 3_153_600_000;
@@ -42,8 +42,8 @@ pub(crate) fn over(turn: &mut Turn<'_>, id: EntryId) -> Result<(), Error> {
     let Some(node) = turn.node_of(id)? else {
         return Ok(());
     };
-    match passed_through(turn, id, node) {
-        Ok(output) => turn.leave(id, output, node.next),
+    match outputs::of_input(turn, id, node, None, node.assign.as_ref()) {
+        Ok(outputs) => turn.leave(id, outputs, node.next),
         Err(fault) => turn.fault(id, fault),
     }
 }
@@ -53,6 +53,9 @@ fn moment(env: &Env<'_>, until: &WaitUntil, now: Timestamp) -> Result<Timestamp,
         WaitUntil::Seconds(expression) => {
             let value = template::evaluate(env, expression, &absent("SecondsPath"))?;
             let seconds = seconds(&value).ok_or_else(|| {
+                if let Expression::Jsonata(query) = expression {
+                    return jsonata::unexpected(query, "number", &value);
+                }
                 Fault::runtime(format!(
                     "The SecondsPath parameter does not reference a valid number of seconds: {} == {}",
                     source(expression),
@@ -64,6 +67,9 @@ fn moment(env: &Env<'_>, until: &WaitUntil, now: Timestamp) -> Result<Timestamp,
         WaitUntil::Timestamp(expression) => {
             let value = template::evaluate(env, expression, &absent("TimestampPath"))?;
             value.as_str().and_then(time::parse).ok_or_else(|| {
+                if let Expression::Jsonata(query) = expression {
+                    return jsonata::unexpected(query, "timestamp", &value);
+                }
                 let shown = match &*value {
                     Value::String(text) => text.clone(),
                     other => other.to_string(),
@@ -106,5 +112,6 @@ pub(crate) fn source(expression: &Expression) -> String {
         Expression::Literal(value) => value.to_string(),
         Expression::Path(path) => path.source.to_string(),
         Expression::Call { .. } => "an intrinsic function".into(),
+        Expression::Jsonata(query) => query.source.to_string(),
     }
 }

@@ -1,0 +1,92 @@
+//! JSONata: from the text between `{%` and `%}` to a parsed tree.
+//!
+//! Refuses to evaluate.
+//! Source: docs.jsonata.org; states-language.net, "JSONata".
+
+mod needs;
+mod walk;
+
+use jsonata_core::ast::AstNode;
+use jsonata_core::parser;
+
+use crate::diagnostic::{Report, code};
+use crate::document::At;
+use crate::expression::Jsonata;
+
+/// Longest expression, in bytes.
+const SOURCE_BYTES_MAX: usize = 65_536;
+
+/// What stands between the marks, if the text is an expression.
+pub(crate) fn marked(text: &str) -> Option<&str> {
+    let inner = text.strip_prefix("{%")?.strip_suffix("%}")?;
+    Some(inner.trim())
+}
+
+/// Reports a string that has one of the marks only: Step Functions takes it for a slip.
+pub(crate) fn half_marked(at: &At<'_, '_>, text: &str, report: &mut Report) {
+    if text.starts_with("{%") || text.ends_with("%}") {
+        report.error_hint(
+            at,
+            code::BAD_JSONATA,
+            format!(
+                "the string {:?} is marked as a JSONata expression at one end only",
+                crate::path::clip(text)
+            ),
+            Some("write \"{% expression %}\", without anything around it".to_owned()),
+        );
+    }
+}
+
+/// Parses an expression; what is wrong is reported at its string.
+pub(crate) fn compile(
+    at: &At<'_, '_>,
+    source: &str,
+    location: &str,
+    report: &mut Report,
+) -> Jsonata {
+    let tree = if source.len() > SOURCE_BYTES_MAX {
+        report.error(
+            at,
+            code::BAD_JSONATA,
+            format!(
+                "the expression has {} bytes; at most {SOURCE_BYTES_MAX} are allowed",
+                source.len()
+            ),
+        );
+        AstNode::Null
+    } else {
+        match parser::parse(source) {
+            Ok(tree) => tree,
+            Err(error) => {
+                report.error_hint(
+                    at,
+                    code::BAD_JSONATA,
+                    format!(
+                        "the JSONata expression {:?} cannot be read: {}",
+                        crate::path::clip(source),
+                        error
+                            .display_message()
+                            .chars()
+                            .take(300)
+                            .collect::<String>()
+                    ),
+                    hint(source),
+                );
+                AstNode::Null
+            }
+        }
+    };
+    Jsonata {
+        source: source.into(),
+        location: location.into(),
+        needs: needs::of(&tree),
+        tree,
+    }
+}
+
+/// For what people write who come from JSONPath.
+fn hint(source: &str) -> Option<String> {
+    source
+        .starts_with("$.")
+        .then(|| "the state's input is $states.input in JSONata".to_owned())
+}
