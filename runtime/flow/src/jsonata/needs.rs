@@ -23,10 +23,10 @@ pub(super) fn of(tree: &AstNode) -> Needs {
                 continue;
             }
             AstNode::Variable(name) if name == "states" => everything(&mut needs),
-            AstNode::Variable(name) | AstNode::Function { name, .. } => {
-                if !needs.variables.iter().any(|v| **v == **name) {
-                    needs.variables.push(name.as_str().into());
-                }
+            AstNode::Variable(name) | AstNode::Function { name, .. }
+                if !needs.variables.iter().any(|v| **v == **name) =>
+            {
+                needs.variables.push(name.as_str().into());
             }
             _ => {}
         }
