@@ -29,6 +29,14 @@ pub enum Error {
         /// The system's words.
         detail: String,
     },
+    /// A connection of the configuration makes no sense.
+    #[error("HOST0005: connection {name}: {detail}")]
+    BadConnection {
+        /// Its name.
+        name: String,
+        /// What is wrong.
+        detail: String,
+    },
 }
 
 impl Error {
@@ -40,6 +48,7 @@ impl Error {
             Error::HttpClient { .. } => "HOST0002",
             Error::Link { .. } => "HOST0003",
             Error::Directory { .. } => "HOST0004",
+            Error::BadConnection { .. } => "HOST0005",
         }
     }
 }

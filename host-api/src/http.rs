@@ -4,12 +4,14 @@
 //! sends nothing before its intent is durable.
 
 mod address;
+mod connection;
 mod policy;
 mod request;
 mod resolver;
 mod response;
 mod send;
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -18,10 +20,12 @@ use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 pub use address::refusal;
+pub use connection::ConnectionOptions;
 pub use policy::{Place, Policy};
 
 use crate::gate::{Gate, Verdict};
 use crate::{Error, answer};
+use connection::Connections;
 use request::{Ceilings, Checked};
 use send::Sender;
 
@@ -37,6 +41,8 @@ pub struct HttpOptions {
     pub response_bytes_max: u64,
     /// Calls under way at once; more wait. Default 1,024.
     pub calls_max: usize,
+    /// Headers that calls borrow by name. Default: none.
+    pub connections: BTreeMap<String, ConnectionOptions>,
 }
 
 impl Default for HttpOptions {
@@ -46,6 +52,7 @@ impl Default for HttpOptions {
             request_bytes_max: 4 << 20,
             response_bytes_max: 16 << 20,
             calls_max: 1024,
+            connections: BTreeMap::new(),
         }
     }
 }
@@ -59,13 +66,14 @@ pub struct HttpBridge {
     policy: Arc<Policy>,
     clock: WallClock,
     calls: Semaphore,
+    connections: Connections,
     sender: OnceLock<Sender>,
 }
 
 impl HttpBridge {
     /// A bridge with these settings. The HTTP client itself is made by the first call.
     /// # Errors
-    /// `HOST0001`.
+    /// `HOST0001`, `HOST0005`.
     pub fn new(options: HttpOptions, clock: WallClock) -> Result<HttpBridge, Error> {
         Ok(HttpBridge {
             policy: Arc::new(Policy::parse(&options.allow)?),
@@ -73,6 +81,7 @@ impl HttpBridge {
                 request_bytes: options.request_bytes_max,
                 response_bytes: options.response_bytes_max,
             },
+            connections: Connections::new(&options.connections)?,
             calls: Semaphore::new(options.calls_max.clamp(1, Semaphore::MAX_PERMITS)),
             clock,
             sender: OnceLock::new(),
@@ -110,7 +119,7 @@ impl HttpBridge {
     }
 
     async fn attempt(&self, gate: &dyn Gate, request: &StepRequest) -> Result<Data, Failure> {
-        let checked = request::check(request, self.ceilings)?;
+        let mut checked = request::check(request, self.ceilings)?;
         let call = BridgeCall {
             execution: request.execution,
             entry: request.entry,
@@ -118,6 +127,9 @@ impl HttpBridge {
             call: 0,
             request: checked.digest(),
         };
+        let connection = checked.connection.take();
+        self.connections
+            .lend(connection.as_deref(), &checked.url, &mut checked.headers)?;
         match gate.admit(call).await {
             Verdict::Go => self.send(request, checked).await,
             Verdict::Recorded(bytes) => answer::decode(&bytes).unwrap_or_else(|| {

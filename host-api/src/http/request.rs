@@ -45,6 +45,8 @@ pub(crate) struct Checked {
     pub(crate) body: Vec<u8>,
     pub(crate) timeout_ms: u64,
     pub(crate) response_bytes_max: u64,
+    /// Whose headers go with it.
+    pub(crate) connection: Option<String>,
 }
 
 /// The limits of the host that a call cannot raise.
@@ -93,6 +95,7 @@ pub(crate) fn check(request: &StepRequest, ceilings: Ceilings) -> Result<Checked
             .response_bytes_max
             .unwrap_or(RESPONSE_BYTES)
             .min(ceilings.response_bytes),
+        connection: call.connection,
     })
 }
 

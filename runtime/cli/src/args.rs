@@ -15,7 +15,7 @@ Exit statuses:
   3  the server cannot be reached
   4  the server refused; the message has a code, explained in docs/errors/CODE.md
   5  this machine failed: a file, the data directory, a socket
-  6  the execution still runs when the time of `start --wait SECONDS` is over
+  6  the execution still runs when the time of `start --wait SECONDS` is over, or `poll` got no task
 
 Environment:
   STEPWELL_URL    where the server is (as --url)
@@ -107,6 +107,23 @@ pub enum Command {
     /// Answer a waiting task
     #[command(subcommand)]
     Token(Token),
+    /// Take a task of an activity, as a worker does: prints its token and input
+    #[command(after_help = "\
+Exit status 6 when no task came in time. Answer with `stepwell token`.
+
+Examples:
+  stepwell poll print --worker desk-2
+  stepwell poll print --wait 600 --json")]
+    Poll {
+        /// The activity's name, as flows write it behind `activity:`
+        activity: String,
+        /// How this worker calls itself in the history
+        #[arg(long, value_name = "NAME")]
+        worker: Option<String>,
+        /// Seconds to wait for a task
+        #[arg(long, default_value_t = 60, value_name = "SECONDS")]
+        wait: u64,
+    },
     /// Show usage by flow and day
     Usage {
         /// Only this flow's

@@ -16,7 +16,9 @@ use crate::config::LISTEN;
 use crate::exit::{Exit, Trouble};
 use crate::{output, system};
 
-pub use commands::{cancel, describe, flow, history, list, module, start, tasks, token, usage};
+pub use commands::{
+    cancel, describe, flow, history, list, module, poll, start, tasks, token, usage,
+};
 
 /// A server, and how to show its answers.
 pub struct Remote {

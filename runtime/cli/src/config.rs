@@ -2,6 +2,7 @@
 //!
 //! Refuses unknown keys, and never prints the token.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -36,6 +37,8 @@ pub struct Config {
     pub disk_floor_mib: Option<u64>,
     /// Calls to the outside.
     pub http: Http,
+    /// Headers with secrets that calls borrow by name.
+    pub connections: BTreeMap<String, Connection>,
     /// Bounds of one attempt of a step.
     pub steps: Steps,
     /// Bounds of a module's compilation.
@@ -56,6 +59,20 @@ pub struct Http {
     pub request_bytes_max: Option<u64>,
     /// Largest response body in bytes. Default 16 MiB.
     pub response_bytes_max: Option<u64>,
+}
+
+/// `[connections.NAME]`
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Connection {
+    /// Only calls below this URL get the headers.
+    pub url: String,
+    /// Header names and values.
+    #[serde(default)]
+    pub headers: BTreeMap<String, String>,
+    /// Header names, and files that hold a value each.
+    #[serde(default)]
+    pub header_files: BTreeMap<String, PathBuf>,
 }
 
 /// `[steps]`

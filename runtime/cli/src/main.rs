@@ -56,6 +56,11 @@ fn dispatch(cli: Cli) -> Result<Exit, exit::Trouble> {
         Command::Cancel { id, error, cause } => client::cancel(&remote?, &id, error, cause),
         Command::List(args) => client::list(&remote?, &args),
         Command::Token(command) => client::token(&remote?, command),
+        Command::Poll {
+            activity,
+            worker,
+            wait,
+        } => client::poll(&remote?, &activity, worker.as_deref(), wait),
         Command::Tasks { id } => client::tasks(&remote?, &id),
         Command::Usage { flow } => client::usage(&remote?, flow.as_deref()),
     }

@@ -2,12 +2,13 @@
 //!
 //! Refuses to decide: each adapter hands over and translates, nothing else.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use stepwell_host_api::gate::{Boxed, Gate, Verdict};
-use stepwell_host_api::http::{HttpBridge, HttpOptions};
+use stepwell_host_api::http::{ConnectionOptions, HttpBridge, HttpOptions};
 use stepwell_host_api::wasi::{DirectoryGrant, Grants};
 use stepwell_orchestrator as orchestrator;
 use stepwell_orchestrator::api::ModuleAbout;
@@ -19,6 +20,7 @@ use stepwell_types::{BridgeCall, Digest, Failure, Spent, StepOutcome, StepReques
 
 use crate::config::Config;
 use crate::exit::Trouble;
+use crate::input;
 use crate::system::{self, SystemClock};
 
 /// Runs steps of every kind.
@@ -40,8 +42,8 @@ impl StepRunner for Runner {
                 let http = Arc::clone(&self.http);
                 Box::pin(async move { http.run(&Door(gate), request).await })
             }
-            (StepTarget::Callback, _) => {
-                refused("Stepwell.EngineFault", "a callback is not a step that runs")
+            (StepTarget::Callback | StepTarget::Activity { .. } | StepTarget::Chosen, _) => {
+                refused("Stepwell.EngineFault", "this is not a step that runs here")
             }
         }
     }
@@ -205,9 +207,27 @@ pub fn http(config: &Config) -> Result<Arc<HttpBridge>, Trouble> {
         allow: http.allow.clone(),
         request_bytes_max: http.request_bytes_max.unwrap_or(base.request_bytes_max),
         response_bytes_max: http.response_bytes_max.unwrap_or(base.response_bytes_max),
+        connections: connections(config)?,
         ..base
     };
     let clock = Arc::new(|| SystemClock.wall());
     let bridge = HttpBridge::new(options, clock).map_err(Trouble::usage)?;
     Ok(Arc::new(bridge))
+}
+
+/// The configured connections, with the secrets that lie in files.
+fn connections(config: &Config) -> Result<BTreeMap<String, ConnectionOptions>, Trouble> {
+    let mut all = BTreeMap::new();
+    for (name, connection) in &config.connections {
+        let mut headers = connection.headers.clone();
+        for (header, file) in &connection.header_files {
+            headers.insert(
+                header.clone(),
+                input::text(file, 64 << 10)?.trim().to_owned(),
+            );
+        }
+        let url = connection.url.clone();
+        all.insert(name.clone(), ConnectionOptions { url, headers });
+    }
+    Ok(all)
 }

@@ -14,6 +14,7 @@ mod http;
 mod map;
 mod pass;
 mod retry;
+mod service;
 mod state;
 mod task;
 mod variables;

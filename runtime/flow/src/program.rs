@@ -148,12 +148,41 @@ pub struct Task {
     pub resource: Arc<str>,
     /// What it resolved to.
     pub target: StepTarget,
+    /// How its input and answer are worded.
+    pub service: Service,
     /// `.waitForTaskToken`: the step's end is not the task's end.
     pub wait_for_token: bool,
     /// `TimeoutSeconds` or `TimeoutSecondsPath`.
     pub timeout_seconds: Option<Expression>,
     /// `HeartbeatSeconds` or `HeartbeatSecondsPath`.
     pub heartbeat_seconds: Option<Expression>,
+    /// `Credentials`: a role's ARN that the history shows and nothing assumes.
+    pub credentials: Option<Template>,
+}
+
+/// What lies between a Task's effective input and its step's, and between the
+/// step's answer and the Task's.
+/// Source: AWS Step Functions Developer Guide, "Integrating services".
+#[derive(Debug)]
+pub enum Service {
+    /// Nothing.
+    Plain,
+    /// A Lambda ARN: the step's own failures are worded as Lambda words them.
+    Function,
+    /// `arn:aws:states:::lambda:invoke`: the input is `{FunctionName, Payload, …}`,
+    /// the answer is wrapped in Lambda's envelope.
+    Invoke {
+        /// What each function name means, sorted by name, if the input chooses
+        /// ([`StepTarget::Chosen`]); empty if the definition does.
+        functions: Vec<(Arc<str>, StepTarget)>,
+        /// `ExecutedVersion` of the envelope.
+        version: Arc<str>,
+    },
+    /// `arn:aws:states:::http:invoke`: the input is `{ApiEndpoint, Method, …}`.
+    HttpInvoke {
+        /// The server's connection that goes with the calls.
+        connection: Option<Arc<str>>,
+    },
 }
 
 /// A Map state's own fields (inline mode).

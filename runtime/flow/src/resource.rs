@@ -2,6 +2,8 @@
 //!
 //! Refuses to look anything up itself: that is the caller's [`Resolve`].
 
+use std::sync::Arc;
+
 use stepwell_types::{Digest, limits};
 
 /// Says what a module name means now.
@@ -18,6 +20,12 @@ pub trait Resolve {
         version: Option<&str>,
         function: Option<&str>,
     ) -> Result<Digest, Unresolved>;
+
+    /// The newest version of every module that has the step world's `run`, sorted by
+    /// name: what a function name that comes from the data may mean.
+    fn modules(&self) -> Vec<(Arc<str>, Digest)> {
+        Vec::new()
+    }
 }
 
 /// Why a module name means nothing.
@@ -72,6 +80,12 @@ pub enum ResourceKind<'a> {
     Http,
     /// `callback`.
     Callback,
+    /// `activity:NAME`, or an activity's ARN.
+    Activity(&'a str),
+    /// `arn:aws:states:::lambda:invoke`.
+    LambdaInvoke,
+    /// `arn:aws:states:::http:invoke`.
+    HttpInvoke,
 }
 
 /// Why a text is no resource.
@@ -85,12 +99,18 @@ pub struct BadResource {
 
 const TOKEN_SUFFIX: &str = ".waitForTaskToken";
 
+/// Longest name of an activity, as in Step Functions.
+pub const ACTIVITY_CHARS_MAX: usize = 80;
+
 /// Takes a `Resource` apart.
 ///
 /// Forms: `wasm:NAME[@VERSION][#FUNCTION]`, `http:request`, either with
-/// `.waitForTaskToken`; `callback`; and
+/// `.waitForTaskToken`; `callback`; `activity:NAME`; and as Step Functions writes them
 /// `arn:PARTITION:lambda:REGION:ACCOUNT:function:NAME[:QUALIFIER]`, which means
-/// the module of that name (`$LATEST`: the newest).
+/// the module of that name (`$LATEST`: the newest),
+/// `arn:PARTITION:states:REGION:ACCOUNT:activity:NAME`,
+/// `arn:PARTITION:states:::lambda:invoke` (also with `.waitForTaskToken`) and
+/// `arn:PARTITION:states:::http:invoke`.
 /// # Errors
 /// The text has none of these forms.
 pub fn parse(text: &str) -> Result<Resource<'_>, BadResource> {
@@ -104,13 +124,19 @@ pub fn parse(text: &str) -> Result<Resource<'_>, BadResource> {
         ResourceKind::Http
     } else if let Some(module) = base.strip_prefix("wasm:") {
         wasm(module)?
+    } else if let Some(name) = base.strip_prefix("activity:") {
+        activity(name)?
     } else if base.starts_with("arn:") {
-        lambda(base)?
+        arn(base)?
     } else {
         return Err(other(base));
     };
+    let waits = matches!(kind, ResourceKind::Callback | ResourceKind::Activity(_));
+    if wait_for_token && matches!(kind, ResourceKind::Activity(_) | ResourceKind::HttpInvoke) {
+        return Err(bad(format!("{base} has no form {TOKEN_SUFFIX}")));
+    }
     Ok(Resource {
-        wait_for_token: wait_for_token || kind == ResourceKind::Callback,
+        wait_for_token: wait_for_token || waits,
         kind,
     })
 }
@@ -123,7 +149,7 @@ fn bad(message: impl Into<String>) -> BadResource {
 }
 
 fn other(base: &str) -> BadResource {
-    let later = ["container:", "vm:", "flow:", "activity:", "http:"];
+    let later = ["container:", "vm:", "flow:", "http:"];
     BadResource {
         message: if later.iter().any(|p| base.starts_with(p)) {
             format!("the resource {base:?} is not supported yet")
@@ -165,51 +191,108 @@ fn wasm(text: &str) -> Result<ResourceKind<'_>, BadResource> {
     })
 }
 
-fn lambda(arn: &str) -> Result<ResourceKind<'_>, BadResource> {
-    let mut parts = arn.split(':').skip(2);
-    let service = parts.next();
-    if service != Some("lambda") {
-        return Err(BadResource {
-            message: format!("the AWS resource {arn:?} is not supported yet"),
-            not_yet: true,
-        });
+fn activity(name: &str) -> Result<ResourceKind<'_>, BadResource> {
+    let odd =
+        |c: char| c.is_whitespace() || c.is_control() || "<>{}[]?*\"#%\\^|~`$&,;:/".contains(c);
+    if name.is_empty() || name.chars().count() > ACTIVITY_CHARS_MAX || name.contains(odd) {
+        return Err(bad(format!(
+            "an activity's name has 1 to {ACTIVITY_CHARS_MAX} characters, no space and none of < > {{ }} [ ] ? * \" # % \\ ^ | ~ ` $ & , ; : /"
+        )));
     }
-    let mut parts = parts.skip(2);
-    let function = parts.next() == Some("function");
+    Ok(ResourceKind::Activity(name))
+}
+
+/// `arn:PARTITION:SERVICE:REGION:ACCOUNT:…`.
+fn arn(arn: &str) -> Result<ResourceKind<'_>, BadResource> {
+    let mut parts = arn.splitn(6, ':').skip(2);
+    let service = parts.next().unwrap_or_default();
+    let region = parts.next().unwrap_or_default();
+    let rest = parts.nth(1).unwrap_or_default();
+    match (service, rest) {
+        ("lambda", _) => {
+            let (name, version) = function(arn)?;
+            Ok(ResourceKind::Module {
+                name,
+                version,
+                function: None,
+            })
+        }
+        ("states", "lambda:invoke") if region.is_empty() => Ok(ResourceKind::LambdaInvoke),
+        ("states", "http:invoke") if region.is_empty() => Ok(ResourceKind::HttpInvoke),
+        _ => match rest.strip_prefix("activity:") {
+            Some(name) if service == "states" => activity(name),
+            _ => Err(BadResource {
+                message: format!("the AWS resource {arn:?} is not supported yet"),
+                not_yet: true,
+            }),
+        },
+    }
+}
+
+/// Name and version of a Lambda function, as `FunctionName` may spell it: a name, a
+/// partial ARN (`ACCOUNT:function:NAME`) or a whole one, each with or without a qualifier.
+/// # Errors
+/// It has none of these forms.
+pub fn function(text: &str) -> Result<(&str, Option<&str>), BadResource> {
+    let (whole, rest) = match text.strip_prefix("arn:") {
+        // PARTITION:lambda:REGION:ACCOUNT:function:…
+        Some(rest) => (true, rest.splitn(5, ':').nth(4).unwrap_or_default()),
+        None => (false, text),
+    };
+    let rest = match rest.split_once("function:") {
+        Some(("", rest)) => rest,
+        Some((account, rest)) if !whole && account.ends_with(':') => rest,
+        None if !whole => rest,
+        _ => "",
+    };
+    let mut parts = rest.split(':');
     let name = parts.next().unwrap_or_default();
     let qualifier = parts.next();
     let odd = |c: char| c.is_whitespace() || c.is_control() || matches!(c, '#' | '@');
-    if !function
-        || name.is_empty()
+    if name.is_empty()
         || name.len() > limits::NAME_BYTES_MAX
         || name.contains(odd)
         || parts.next().is_some()
     {
         return Err(bad(
-            "a Lambda function is named arn:aws:lambda:REGION:ACCOUNT:function:NAME[:QUALIFIER]",
+            "a Lambda function is named arn:aws:lambda:REGION:ACCOUNT:function:NAME[:QUALIFIER], or by its NAME",
         ));
     }
-    let version = match qualifier {
-        None | Some("$LATEST") => None,
-        Some(q)
-            if !q.is_empty()
-                && q.chars()
-                    .all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_')) =>
-        {
-            Some(q)
-        }
-        Some(q) => return Err(bad(format!("{q:?} is no version or alias of a function"))),
-    };
-    Ok(ResourceKind::Module {
-        name,
-        version,
-        function: None,
-    })
+    Ok((name, qualifier.map_or(Ok(None), version)?))
+}
+
+/// What a qualifier means: `None` is the newest.
+/// # Errors
+/// It is no version or alias.
+pub fn version(qualifier: &str) -> Result<Option<&str>, BadResource> {
+    let word = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+    match qualifier {
+        "$LATEST" => Ok(None),
+        q if !q.is_empty() && q.chars().all(word) => Ok(Some(q)),
+        q => Err(bad(format!("{q:?} is no version or alias of a function"))),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::{ResourceKind, parse};
+
+    #[test]
+    fn function_names() {
+        let check = |text: &str, expected: Option<(&str, Option<&str>)>| {
+            assert_eq!(super::function(text).ok(), expected, "{text}");
+        };
+        check("f", Some(("f", None)));
+        check("f:3", Some(("f", Some("3"))));
+        check("1234:function:f:$LATEST", Some(("f", None)));
+        check(
+            "arn:aws:lambda:r:1:function:f:prod",
+            Some(("f", Some("prod"))),
+        );
+        check("arn:aws:lambda:r:1:layer:f", None);
+        check("", None);
+        check("a b", None);
+    }
 
     #[test]
     fn forms() {
@@ -220,6 +303,9 @@ mod tests {
                     let kind = match r.kind {
                         ResourceKind::Http => "http".to_owned(),
                         ResourceKind::Callback => "callback".to_owned(),
+                        ResourceKind::Activity(name) => format!("activity {name}"),
+                        ResourceKind::LambdaInvoke => "invoke".to_owned(),
+                        ResourceKind::HttpInvoke => "http invoke".to_owned(),
                         ResourceKind::Module {
                             name,
                             version,
@@ -254,7 +340,20 @@ mod tests {
         check("arn:aws:lambda:r:1:function:f:", "bad");
         check("arn:aws:lambda:r:1:function:f:$*#$7485", "bad");
         check("arn:aws:lambda:r:1:layer:f", "bad");
-        check("arn:aws:states:::lambda:invoke", "later");
+        check("arn:aws:states:::lambda:invoke", "invoke");
+        check(
+            "arn:aws-cn:states:::lambda:invoke.waitForTaskToken",
+            "invoke token",
+        );
+        check("arn:aws:states:::http:invoke", "http invoke");
+        check("arn:aws:states:::http:invoke.waitForTaskToken", "bad");
+        check(
+            "arn:aws:states:us-east-1:1:activity:print",
+            "activity print token",
+        );
+        check("activity:print", "activity print token");
+        check("activity:a b", "bad");
+        check("arn:aws:states:::sqs:sendMessage", "later");
         check("container:run", "later");
         check("wasm:", "bad");
         check("wasm:-a", "bad");

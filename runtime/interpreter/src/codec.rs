@@ -307,6 +307,7 @@ enum WireEvent<'a> {
     Broken(Failure),
     Continued,
     Redriven(FlowRef, #[serde(borrow)] Option<(EntryId, Payload<'a>)>),
+    ActivityStarted(EntryId, u32, Option<Arc<str>>),
 }
 
 fn payload<'a>(data: &'a Data, blobs: &mut dyn FnMut(&Data) -> Option<Digest>) -> Payload<'a> {
@@ -422,6 +423,11 @@ fn wire_event<'d>(
             let input = input.as_ref().map(|(entry, data)| (*entry, payload(data)));
             WireEvent::Redriven(flow.clone(), input)
         }
+        Event::ActivityStarted {
+            entry,
+            attempt,
+            worker,
+        } => WireEvent::ActivityStarted(*entry, *attempt, worker.clone()),
     }
 }
 
@@ -495,6 +501,11 @@ fn read_event(
                 None => None,
                 Some((entry, found)) => Some((entry, payload(found)?)),
             },
+        },
+        WireEvent::ActivityStarted(entry, attempt, worker) => Event::ActivityStarted {
+            entry,
+            attempt,
+            worker,
         },
     })
 }

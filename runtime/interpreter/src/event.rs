@@ -73,6 +73,15 @@ pub enum Event {
         /// Another input for one of the states that are entered anew, by its old entry.
         input: Option<(EntryId, Data)>,
     },
+    /// A worker took the task of an activity.
+    ActivityStarted {
+        /// Which state entry.
+        entry: EntryId,
+        /// Which attempt, from 0.
+        attempt: u32,
+        /// How the worker calls itself.
+        worker: Option<Arc<str>>,
+    },
 }
 
 /// The kinds of timer that one state entry can have.

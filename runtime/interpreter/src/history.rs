@@ -133,11 +133,15 @@ pub enum HistoryKind {
         timeout: Option<u64>,
         /// Seconds.
         heartbeat: Option<u64>,
+        /// `RoleArn` of its `Credentials`.
+        role: Option<Arc<str>>,
     },
     /// `TaskStarted`, or `LambdaFunctionStarted`.
     TaskStarted {
         /// `Resource` as written.
         resource: Arc<str>,
+        /// How an activity's worker calls itself.
+        worker: Option<Arc<str>>,
     },
     /// `TaskSubmitted`: the step ended, its token's answer is awaited.
     TaskSubmitted {

@@ -15,6 +15,7 @@ mod evaluate;
 mod outputs;
 mod random;
 mod retry;
+mod service;
 mod states;
 mod time;
 mod turn;

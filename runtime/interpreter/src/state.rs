@@ -325,6 +325,14 @@ impl State {
         self.running(entry, attempt).is_some()
     }
 
+    /// The input of an attempt whose step's end, or worker's beginning, is awaited.
+    #[must_use]
+    pub fn unstarted(&self, entry: EntryId, attempt: u32) -> Option<&Data> {
+        self.running(entry, attempt)
+            .filter(|run| run.step)
+            .map(|run| &run.input)
+    }
+
     /// Attempts with a heartbeat limit that are under way: at recovery feed each an
     /// [`crate::Event::Heartbeat`], so that downtime does not count against them.
     pub fn heartbeats(&self) -> impl Iterator<Item = (EntryId, u32)> + '_ {

@@ -73,6 +73,30 @@ pub(crate) fn print(at: Timestamp) -> String {
     )
 }
 
+/// `Tue, 24 Nov 2026 17:35:00 GMT`. Source: RFC 9110, section 5.6.7.
+pub(crate) fn http_date(at: Timestamp) -> String {
+    const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
+    const MONTHS: [&str; 12] = [
+        "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
+    ];
+    let seconds = at.0.div_euclid(1_000);
+    let days = seconds.div_euclid(86_400);
+    let (year, month, day) = civil_from_days(days);
+    let pick = |names: &[&'static str], n: i64| {
+        let n = usize::try_from(n).unwrap_or(0);
+        names.get(n).copied().unwrap_or_default()
+    };
+    let of_day = seconds.rem_euclid(86_400);
+    format!(
+        "{}, {day:02} {} {year:04} {:02}:{:02}:{:02} GMT",
+        pick(&DAYS, days.rem_euclid(7)),
+        pick(&MONTHS, month - 1),
+        of_day / 3_600,
+        of_day / 60 % 60,
+        of_day % 60
+    )
+}
+
 fn offset_seconds(text: &[u8]) -> Option<i64> {
     match text {
         b"Z" => Some(0),
@@ -159,6 +183,13 @@ mod tests {
         ] {
             check(bad, None);
         }
+    }
+
+    #[test]
+    fn prints_a_date_for_http() {
+        let check = |ms: i64, expected: &str| assert_eq!(super::http_date(Timestamp(ms)), expected);
+        check(0, "Thu, 01 Jan 1970 00:00:00 GMT");
+        check(784_111_777_000, "Sun, 06 Nov 1994 08:49:37 GMT");
     }
 
     #[test]

@@ -57,7 +57,7 @@ pub fn outstanding(program: &Program, state: &State, out: &mut Vec<Command>) {
         if let Phase::Running(run) = &entry.phase
             && let Some(node) = program.states.get(entry.state as usize)
             && let Kind::Task(task) = &node.kind
-            && (run.step || task.target == stepwell_types::StepTarget::Callback)
+            && (run.step || task.target.is_outside())
         {
             out.push(Command::Run(states::task::command(
                 state, *id, entry, node, task, run,
@@ -142,6 +142,11 @@ impl<'a> Turn<'a> {
             Event::Heartbeat { entry, attempt } => {
                 states::task::heartbeat(self, *entry, *attempt);
             }
+            Event::ActivityStarted {
+                entry,
+                attempt,
+                worker,
+            } => states::task::activity_started(self, *entry, *attempt, worker.as_ref())?,
             Event::TimerFired { entry, timer } => self.timer(*entry, *timer)?,
             Event::Cancelled { failure } => self.end(Outcome::Aborted(limited(failure))),
             Event::Broken { failure } => self.end(Outcome::Failed(limited(failure))),

@@ -110,6 +110,19 @@ pub struct OpenTask {
     pub deadline: Option<Timestamp>,
 }
 
+/// A task of an activity, as its worker gets it.
+#[derive(Debug, Clone)]
+pub struct ActivityTask {
+    /// What the worker hands back with its answer.
+    pub token: TaskToken,
+    /// Whose task it is.
+    pub execution: ExecutionId,
+    /// The execution's flow.
+    pub flow: Arc<str>,
+    /// The effective input that the task was given.
+    pub input: Data,
+}
+
 /// A published flow version.
 #[derive(Debug, Clone)]
 pub struct FlowInfo {

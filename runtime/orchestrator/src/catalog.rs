@@ -179,7 +179,7 @@ impl Programs for Catalog {
 }
 
 /// A name as error messages show it: cut, and without control characters.
-fn shown(name: &str) -> String {
+pub(crate) fn shown(name: &str) -> String {
     let cut: String = name.chars().take(64).collect();
     cut.escape_debug().to_string()
 }

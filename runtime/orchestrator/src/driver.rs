@@ -8,6 +8,7 @@
 //! that holds the last record it depends on and waits in `waiting` until that batch
 //! is durable. Commands that stay inside run ahead.
 
+mod activity;
 mod apply;
 mod hot;
 mod recover;
@@ -23,6 +24,7 @@ use stepwell_interpreter::{Event, RunStep};
 use stepwell_store::{Batch, Reader};
 use stepwell_types::{EntryId, ExecutionId, ShardId, StepOutcome, StepRequest, Timestamp};
 
+pub use activity::Claim;
 pub(crate) use recover::blob;
 pub use recover::{Recovered, is_parked, read_log, read_some, read_state, usage_transitions};
 pub use request::{Reply, Request, Ticket, TokenAnswer};
@@ -68,6 +70,8 @@ pub enum Output {
     },
     /// Answer a request.
     Reply(Ticket, Reply),
+    /// A task of this activity waits for a worker.
+    TaskWaits(Arc<str>),
 }
 
 /// Work that waits for its flow's turn.

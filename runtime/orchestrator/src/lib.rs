@@ -3,6 +3,7 @@
 //!
 //! Refuses to know wasmtime, RocksDB and axum: they are behind ports.
 
+mod activity;
 pub mod api;
 mod catalog;
 mod committer;

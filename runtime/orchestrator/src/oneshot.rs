@@ -235,7 +235,7 @@ impl Room {
                 }
                 Output::Reply(_, Reply::Ended(Some(execution))) => return Ok(Some(*execution)),
                 Output::Reply(START, Reply::Refused(e)) => return Err(e),
-                Output::Reply(..) => {}
+                Output::Reply(..) | Output::TaskWaits(_) => {}
             }
         }
         Ok(None)

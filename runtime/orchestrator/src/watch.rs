@@ -13,6 +13,8 @@ use tokio::sync::Notify;
 pub(crate) struct Watchers {
     count: AtomicUsize,
     by_execution: Mutex<HashMap<ExecutionId, Vec<Arc<Notify>>>>,
+    /// One for each activity that somebody polls for now.
+    by_activity: Mutex<HashMap<Arc<str>, Arc<Notify>>>,
 }
 
 impl Watchers {
@@ -29,6 +31,28 @@ impl Watchers {
             watchers: self.clone(),
             id,
             notify,
+        }
+    }
+
+    /// Waits for tasks of an activity until the returned value is dropped.
+    pub fn poll(self: &Arc<Self>, activity: &Arc<str>) -> Poll {
+        let notify = self
+            .by_activity
+            .lock()
+            .entry(activity.clone())
+            .or_default()
+            .clone();
+        Poll {
+            watchers: self.clone(),
+            activity: activity.clone(),
+            notify,
+        }
+    }
+
+    /// Wakes one of those who poll for this activity.
+    pub fn task_waits(&self, activity: &str) {
+        if let Some(notify) = self.by_activity.lock().get(activity) {
+            notify.notify_one();
         }
     }
 
@@ -70,5 +94,34 @@ impl Drop for Watch {
             }
         }
         self.watchers.count.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// One poll for an activity's tasks.
+pub(crate) struct Poll {
+    watchers: Arc<Watchers>,
+    activity: Arc<str>,
+    notify: Arc<Notify>,
+}
+
+impl Poll {
+    /// Returns when there may be a task.
+    pub async fn changed(&self) {
+        self.notify.notified().await;
+    }
+
+    /// There may be more tasks for whoever else polls.
+    pub fn pass_on(&self) {
+        self.notify.notify_one();
+    }
+}
+
+impl Drop for Poll {
+    fn drop(&mut self) {
+        let mut by_activity = self.watchers.by_activity.lock();
+        // The map's and this one's: nobody else polls.
+        if Arc::strong_count(&self.notify) <= 2 {
+            by_activity.remove(&self.activity);
+        }
     }
 }

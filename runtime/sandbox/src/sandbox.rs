@@ -102,7 +102,10 @@ impl Sandbox {
     pub fn is_warm(&self, request: &StepRequest) -> bool {
         match &request.target {
             StepTarget::Wasm { digest, .. } => self.modules.ready(digest).is_some(),
-            StepTarget::Http | StepTarget::Callback => false,
+            StepTarget::Http
+            | StepTarget::Callback
+            | StepTarget::Activity { .. }
+            | StepTarget::Chosen => false,
         }
     }
 

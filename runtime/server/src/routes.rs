@@ -1,5 +1,6 @@
 //! One file per resource; each handler says what it answers and refuses.
 
+mod activities;
 mod executions;
 mod flows;
 mod history;
@@ -45,6 +46,7 @@ pub(crate) fn all() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(tasks::succeed))
         .routes(routes!(tasks::fail))
         .routes(routes!(tasks::heartbeat))
+        .routes(routes!(activities::poll))
         .routes(routes!(operations::usage))
         .routes(routes!(operations::health))
         .routes(routes!(operations::ready))

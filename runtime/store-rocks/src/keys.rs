@@ -25,11 +25,12 @@
 //! | 12 module | name |
 //! | 13 trigger | flow |
 //! | 14 meta | name |
+//! | 15 activity's task | name, id, entry (8), attempt (4) |
 
 use std::sync::Arc;
 
 use stepwell_store::{Error, Key, Range};
-use stepwell_types::{Digest, ExecutionId, ShardId, Timestamp};
+use stepwell_types::{Digest, EntryId, ExecutionId, ShardId, Timestamp};
 
 use crate::columns::Column;
 
@@ -53,6 +54,7 @@ mod kind {
     pub(super) const MODULE: u8 = 12;
     pub(super) const TRIGGER: u8 = 13;
     pub(super) const META: u8 = 14;
+    pub(super) const ACTIVITY: u8 = 15;
 }
 
 /// Where rows of this key's kind live.
@@ -63,7 +65,9 @@ pub(crate) fn column(key: &Key) -> Column {
         | Key::Summary { .. }
         | Key::FlowExecution { .. }
         | Key::Name { .. } => Column::State,
-        Key::Hot { .. } | Key::Timer { .. } | Key::Outbox { .. } => Column::Queue,
+        Key::Hot { .. } | Key::Timer { .. } | Key::Outbox { .. } | Key::Activity { .. } => {
+            Column::Queue
+        }
         Key::Blob { .. } => Column::Blob,
         Key::Usage { .. }
         | Key::Flow { .. }
@@ -102,6 +106,17 @@ pub(crate) fn encode(key: &Key, out: &mut Vec<u8>) {
         Key::Module { name } => to.kind(kind::MODULE).text(name),
         Key::Trigger { flow } => to.kind(kind::TRIGGER).text(flow),
         Key::Meta { name } => to.kind(kind::META).text(name),
+        Key::Activity {
+            name,
+            execution,
+            entry,
+            attempt,
+        } => to
+            .kind(kind::ACTIVITY)
+            .text(name)
+            .id(execution)
+            .u64(entry.0)
+            .u32(*attempt),
     };
 }
 
@@ -168,6 +183,12 @@ fn parse(bytes: &[u8]) -> Option<Key> {
         kind::MODULE => Key::Module { name: from.text()? },
         kind::TRIGGER => Key::Trigger { flow: from.text()? },
         kind::META => Key::Meta { name: from.text()? },
+        kind::ACTIVITY => Key::Activity {
+            name: from.text()?,
+            execution: from.id()?,
+            entry: EntryId(from.u64()?),
+            attempt: from.u32()?,
+        },
         _ => return None,
     };
     from.0.is_empty().then_some(key)
@@ -242,6 +263,15 @@ pub(crate) fn bounds(range: &Range) -> Bounds {
             up(Column::Catalog, named(kind::MODULE, None), from)
         }
         Range::Triggers => up(Column::Catalog, named(kind::TRIGGER, None), None),
+        Range::Activities { name, after } => {
+            let prefix = named(kind::ACTIVITY, Some(name));
+            let from = after.map(|(id, entry, attempt)| {
+                next(build(|to| {
+                    to.raw(&prefix).id(&id).u64(entry.0).u32(attempt)
+                }))
+            });
+            up(Column::Queue, prefix, from)
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use stepwell_types::{Digest, ExecutionId, ShardId, Timestamp};
+use stepwell_types::{Digest, EntryId, ExecutionId, ShardId, Timestamp};
 
 /// Names one row. How it is laid out in bytes is the backend's.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -95,6 +95,17 @@ pub enum Key {
         /// Which.
         name: Arc<str>,
     },
+    /// A task of an activity that no worker has taken yet.
+    Activity {
+        /// The activity's name.
+        name: Arc<str>,
+        /// Whose task.
+        execution: ExecutionId,
+        /// Of which state entry.
+        entry: EntryId,
+        /// Of which attempt.
+        attempt: u32,
+    },
 }
 
 /// Rows that belong together, and the order in which they are read.
@@ -159,6 +170,13 @@ pub enum Range {
     },
     /// All triggers, by flow name.
     Triggers,
+    /// An activity's tasks, oldest execution first.
+    Activities {
+        /// The activity's name.
+        name: Arc<str>,
+        /// Only rows after this execution, entry and attempt.
+        after: Option<(ExecutionId, EntryId, u32)>,
+    },
 }
 
 impl Range {
@@ -207,6 +225,15 @@ impl Range {
                 after.as_ref().is_none_or(|after| name > after)
             }
             (Range::Triggers, Key::Trigger { .. }) => true,
+            (
+                Range::Activities { name, after },
+                Key::Activity {
+                    name: n,
+                    execution,
+                    entry,
+                    attempt,
+                },
+            ) => name == n && after.is_none_or(|after| (*execution, *entry, *attempt) > after),
             _ => false,
         }
     }

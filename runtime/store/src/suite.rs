@@ -10,7 +10,7 @@ mod ranges;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use stepwell_types::{Digest, ExecutionId, ShardId, Timestamp, limits};
+use stepwell_types::{Digest, EntryId, ExecutionId, ShardId, Timestamp, limits};
 
 use crate::{Batch, Key, Range, Reader, Writer};
 
@@ -330,6 +330,12 @@ fn one_of_each_kind() -> Vec<Key> {
         },
         Key::Module { name: name.clone() },
         Key::Trigger { flow },
+        Key::Activity {
+            name: name.clone(),
+            execution,
+            entry: EntryId(1),
+            attempt: 0,
+        },
         Key::Meta { name },
     ]
 }

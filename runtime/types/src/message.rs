@@ -55,6 +55,14 @@ pub enum StepTarget {
     Http,
     /// No step runs: an outside program ends the task with its token.
     Callback,
+    /// No step runs: a worker polls for tasks of this activity, and ends each with its token.
+    Activity {
+        /// The activity's name.
+        name: Arc<str>,
+    },
+    /// The task's input names what runs: the interpreter picks it when an attempt
+    /// begins. Never reaches a runner.
+    Chosen,
 }
 
 impl StepTarget {
@@ -63,6 +71,12 @@ impl StepTarget {
     #[must_use]
     pub fn leaves(&self) -> bool {
         !matches!(self, StepTarget::Wasm { .. })
+    }
+
+    /// Whether nothing runs here: an outside program alone ends the task.
+    #[must_use]
+    pub fn is_outside(&self) -> bool {
+        matches!(self, StepTarget::Callback | StepTarget::Activity { .. })
     }
 }
 
@@ -188,6 +202,9 @@ pub struct HttpCall {
     /// Largest response body in bytes; default 1 MiB; at most the host's own limit.
     #[serde(default, alias = "ResponseBytesMax")]
     pub response_bytes_max: Option<u64>,
+    /// A connection of the server's configuration, whose headers go with the call.
+    #[serde(default, alias = "Connection")]
+    pub connection: Option<String>,
 }
 
 fn get() -> String {

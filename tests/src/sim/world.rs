@@ -421,6 +421,8 @@ impl World {
                         != (execution, entry, attempt)
                 }),
                 Output::Reply(ticket, reply) => self.reply(ticket, reply)?,
+                // Its flows have no activities.
+                Output::TaskWaits(_) => {}
             }
         }
         match self.violation.take() {

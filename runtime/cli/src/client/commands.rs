@@ -307,6 +307,31 @@ pub fn token(remote: &Remote, command: Token) -> Result<Exit, Trouble> {
     done(remote, said)
 }
 
+/// `poll`: asks again and again, each time for as long as a server waits.
+pub fn poll(
+    remote: &Remote,
+    activity: &str,
+    worker: Option<&str>,
+    seconds: u64,
+) -> Result<Exit, Trouble> {
+    let mut left = seconds;
+    loop {
+        let wait = left.min(WAIT);
+        left -= wait;
+        let mut query = vec![("wait", wait.to_string())];
+        query.extend(worker.map(|w| ("worker", w.to_owned())));
+        let request = remote.post(&["activities", activity, "poll"]).query(&query);
+        let text = remote.text(request)?;
+        if !text.is_empty() {
+            return one(remote, &text, show::activity_task);
+        }
+        if left == 0 {
+            output::remark("no task came in time");
+            return Ok(Exit::StillRunning);
+        }
+    }
+}
+
 /// `usage`
 pub fn usage(remote: &Remote, flow: Option<&str>) -> Result<Exit, Trouble> {
     let query: Vec<(&str, &str)> = flow.map(|f| ("flow", f)).into_iter().collect();

@@ -200,6 +200,16 @@ pub fn tasks(answer: &Value) {
     }
 }
 
+/// A task that a worker took.
+pub fn activity_task(task: &Value) {
+    card(&[
+        ("token", field(task, "token")),
+        ("execution", field(task, "execution")),
+        ("flow", field(task, "flow")),
+        ("input", task.get("input").map(ToString::to_string)),
+    ]);
+}
+
 /// The usage report.
 pub fn usage(answer: &Value) {
     let columns = [

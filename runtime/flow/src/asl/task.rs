@@ -9,7 +9,7 @@ use super::{Compiler, expect};
 use crate::diagnostic::code;
 use crate::document::At;
 use crate::expression::Expression;
-use crate::program::Task;
+use crate::program::{Service, Task};
 use crate::resource::{self, ResourceKind};
 use crate::suggest;
 
@@ -53,6 +53,7 @@ impl<'t> Compiler<'t, '_> {
             );
         }
         if let Some(field) = at.get("Credentials") {
+            self.credentials(&field);
             self.report.warning(
                 &field,
                 code::IGNORED_FIELD,
@@ -62,20 +63,33 @@ impl<'t> Compiler<'t, '_> {
         }
         let field = self.required(at, "a Task state", "Resource")?;
         let text = self.text(&field)?;
-        let (target, wait_for_token) = self.target_of(&field, text)?;
-        if target == StepTarget::Http {
-            self.http_parameters(at);
-        }
+        let (target, service, wait_for_token) = self.target_of(at, &field, text)?;
         Some(Task {
             resource: Arc::from(text),
             target,
+            service,
             wait_for_token,
             timeout_seconds: timeout,
             heartbeat_seconds: heartbeat,
+            credentials: self.template(at, "Credentials"),
         })
     }
 
-    fn target_of(&mut self, at: &At<'_, 't>, text: &'t str) -> Option<(StepTarget, bool)> {
+    /// A role by its ARN, or where to read one.
+    fn credentials(&mut self, field: &At<'_, 't>) {
+        if !self.is_object(field) {
+            return;
+        }
+        self.known_fields(field, "Credentials", &[&["RoleArn", "RoleArn.$"]]);
+        self.one_of(field, "Credentials", &["RoleArn", "RoleArn.$"]);
+    }
+
+    fn target_of(
+        &mut self,
+        at: &At<'_, 't>,
+        field: &At<'_, 't>,
+        text: &'t str,
+    ) -> Option<(StepTarget, Service, bool)> {
         let resource = match resource::parse(text) {
             Ok(resource) => resource,
             Err(bad) => {
@@ -87,35 +101,62 @@ impl<'t> Compiler<'t, '_> {
                 let hint = if text.starts_with("${") {
                     "fill in template substitutions before the flow is published"
                 } else {
-                    "a resource is wasm:NAME[@VERSION][#FUNCTION], http:request or callback"
+                    "a resource is wasm:NAME[@VERSION][#FUNCTION], http:request, callback, activity:NAME, or one of AWS's names that docs/flows.md lists"
                 };
                 self.report
-                    .error_hint(at, code, bad.message, Some(hint.to_owned()));
+                    .error_hint(field, code, bad.message, Some(hint.to_owned()));
                 return None;
             }
         };
-        let target = match resource.kind {
-            ResourceKind::Http => StepTarget::Http,
-            ResourceKind::Callback => StepTarget::Callback,
+        let (target, service) = match resource.kind {
+            ResourceKind::Http => {
+                self.http_parameters(at);
+                (StepTarget::Http, Service::Plain)
+            }
+            ResourceKind::Callback => (StepTarget::Callback, Service::Plain),
+            ResourceKind::Activity(name) => {
+                let name = Arc::from(name);
+                (StepTarget::Activity { name }, Service::Plain)
+            }
+            ResourceKind::LambdaInvoke => self.lambda_invoke(at)?,
+            ResourceKind::HttpInvoke => self.http_invoke(at)?,
             ResourceKind::Module {
                 name,
                 version,
                 function,
-            } => match self.resolve.module(name, version, function) {
-                Ok(digest) => StepTarget::Wasm {
-                    name: Arc::from(name),
-                    digest,
-                    function: function.map(Arc::from),
-                },
-                Err(unresolved) => {
-                    let hint = available(name, &unresolved.available);
-                    self.report
-                        .error_hint(at, code::UNKNOWN_MODULE, unresolved.message, hint);
-                    return None;
-                }
-            },
+            } => {
+                let service = if text.starts_with("arn:") {
+                    Service::Function
+                } else {
+                    Service::Plain
+                };
+                (self.module(field, name, version, function)?, service)
+            }
         };
-        Some((target, resource.wait_for_token))
+        Some((target, service, resource.wait_for_token))
+    }
+
+    /// The module of this name, or what is there instead.
+    pub(super) fn module(
+        &mut self,
+        at: &At<'_, 't>,
+        name: &str,
+        version: Option<&str>,
+        function: Option<&str>,
+    ) -> Option<StepTarget> {
+        match self.resolve.module(name, version, function) {
+            Ok(digest) => Some(StepTarget::Wasm {
+                name: Arc::from(name),
+                digest,
+                function: function.map(Arc::from),
+            }),
+            Err(unresolved) => {
+                let hint = available(name, &unresolved.available);
+                self.report
+                    .error_hint(at, code::UNKNOWN_MODULE, unresolved.message, hint);
+                None
+            }
+        }
     }
 }
 

@@ -59,7 +59,7 @@ impl HistoryKind {
             HistoryKind::EvaluationFailed { .. } => "EvaluationFailed".into(),
             HistoryKind::Aborted(state) => format!("{}StateAborted", state.as_str()),
             HistoryKind::TaskScheduled { resource, .. } => task(resource, "Scheduled"),
-            HistoryKind::TaskStarted { resource } => task(resource, "Started"),
+            HistoryKind::TaskStarted { resource, .. } => task(resource, "Started"),
             HistoryKind::TaskSubmitted { .. } => "TaskSubmitted".into(),
             HistoryKind::TaskSucceeded { resource, .. } => task(resource, "Succeeded"),
             HistoryKind::TaskFailed { resource, .. } => task(resource, "Failed"),
@@ -132,10 +132,23 @@ impl HistoryKind {
                 input,
                 timeout,
                 heartbeat,
+                role,
                 ..
-            } => Some(scheduled(resource, input, *timeout, *heartbeat)),
-            HistoryKind::TaskStarted { resource } if lambda(resource) => None,
-            HistoryKind::TaskStarted { resource } => Some(Value::Object(of_task(resource))),
+            } => {
+                let mut map = scheduled(resource, input, *timeout, *heartbeat);
+                if let Some(role) = role {
+                    map.insert("taskCredentials".into(), json!({ "roleArn": &**role }));
+                }
+                Some(Value::Object(map))
+            }
+            HistoryKind::TaskStarted { resource, .. } if lambda(resource) => None,
+            HistoryKind::TaskStarted { resource, worker } => {
+                let mut map = of_task(resource);
+                if let Some(worker) = worker {
+                    map.insert("workerName".into(), (&**worker).into());
+                }
+                Some(Value::Object(map))
+            }
             HistoryKind::TaskSubmitted { resource, output }
             | HistoryKind::TaskSucceeded { resource, output } => {
                 Some(with_output(of_task(resource), output))
@@ -171,9 +184,17 @@ fn lambda(resource: &str) -> bool {
     resource.starts_with("arn:") && resource.contains(":lambda:") && resource.contains(":function:")
 }
 
+/// So have activities.
+fn activity(resource: &str) -> bool {
+    resource.starts_with("activity:")
+        || resource.starts_with("arn:") && resource.contains(":activity:")
+}
+
 fn task(resource: &str, what: &str) -> String {
     if lambda(resource) {
         format!("LambdaFunction{what}")
+    } else if activity(resource) {
+        format!("Activity{what}")
     } else {
         format!("Task{what}")
     }
@@ -183,7 +204,7 @@ fn task(resource: &str, what: &str) -> String {
 /// `wasm:NAME` or `arn:…:states:::SERVICE:ACTION`.
 fn of_task(resource: &str) -> Map<String, Value> {
     let mut map = Map::new();
-    if lambda(resource) {
+    if lambda(resource) || activity(resource) {
         return map;
     }
     let short = resource
@@ -195,9 +216,14 @@ fn of_task(resource: &str) -> Map<String, Value> {
     map
 }
 
-fn scheduled(resource: &str, input: &Data, timeout: Option<u64>, heartbeat: Option<u64>) -> Value {
+fn scheduled(
+    resource: &str,
+    input: &Data,
+    timeout: Option<u64>,
+    heartbeat: Option<u64>,
+) -> Map<String, Value> {
     let mut map = of_task(resource);
-    if lambda(resource) {
+    if lambda(resource) || activity(resource) {
         map.insert("resource".into(), resource.into());
         map.insert("input".into(), input.text().into());
         map.insert("inputDetails".into(), whole());
@@ -211,7 +237,7 @@ fn scheduled(resource: &str, input: &Data, timeout: Option<u64>, heartbeat: Opti
     if let Some(seconds) = heartbeat {
         map.insert("heartbeatInSeconds".into(), seconds.into());
     }
-    Value::Object(map)
+    map
 }
 
 fn with_output(mut map: Map<String, Value>, output: &Data) -> Value {

@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use serde_json::Value;
 use stepwell_flow::expression::Expression;
 use stepwell_flow::program::{Kind, State as Node, Task};
 use stepwell_types::limits::PAYLOAD_BYTES_MAX;
@@ -12,6 +13,7 @@ use stepwell_types::{Data, EntryId, Failure, StepTarget};
 use super::wait::{absent, seconds, source};
 use crate::evaluate::{Env, Fault, jsonata, template};
 use crate::history::HistoryKind;
+use crate::service;
 use crate::state::{Entry, Phase, Running, State};
 use crate::turn::{Turn, limited};
 use crate::{Command, Error, RunStep};
@@ -28,11 +30,18 @@ pub(crate) fn begin(
         turn.evaluate(id, &data, |env| {
             let timeout = limit(env, task.timeout_seconds.as_ref(), "TimeoutSecondsPath")?;
             let heartbeat = limit(env, task.heartbeat_seconds.as_ref(), "HeartbeatSecondsPath")?;
-            Ok((timeout, heartbeat))
+            let role = match &task.credentials {
+                Some(template) => template::fill(env, template)?
+                    .get("RoleArn")
+                    .and_then(Value::as_str)
+                    .map(Arc::from),
+                None => None,
+            };
+            Ok((timeout, heartbeat, role))
         })
-        .map(|(timeout, heartbeat)| (input, timeout, heartbeat))
+        .map(|limits| (input, limits))
     });
-    let (input, timeout, heartbeat) = match prepared {
+    let (input, (timeout, heartbeat, role)) = match prepared {
         Ok(prepared) => prepared,
         Err(fault) => return turn.fault(id, fault),
     };
@@ -45,16 +54,27 @@ pub(crate) fn begin(
         input: input.clone(),
         timeout,
         heartbeat,
+        role,
     });
-    turn.note_in(id, || HistoryKind::TaskStarted {
-        resource: Arc::clone(&task.resource),
-    });
+    if !matches!(task.target, StepTarget::Activity { .. }) {
+        turn.note_in(id, || HistoryKind::TaskStarted {
+            resource: Arc::clone(&task.resource),
+            worker: None,
+        });
+    }
+    if let Err(failure) = service::request(task, &input) {
+        return failed(turn, id, task, &failure);
+    }
     let after = |seconds: Option<u64>| seconds.map(|s| turn.now.plus_ms(s.saturating_mul(1_000)));
     let run = Running {
+        // An activity's step is that a worker takes it.
         step: task.target != StepTarget::Callback,
         input,
         timeout: after(timeout),
-        heartbeat: after(heartbeat),
+        heartbeat: match task.target {
+            StepTarget::Activity { .. } => None,
+            _ => after(heartbeat),
+        },
         heartbeat_ms: heartbeat.unwrap_or(0).saturating_mul(1_000),
     };
     if let Some(entry) = turn.state.core.entries.get(&id) {
@@ -75,12 +95,15 @@ pub(crate) fn command(
     run: &Running<Data>,
 ) -> RunStep {
     let seed = state.seed().copied().unwrap_or_default();
+    // That it is a request was seen when the attempt began.
+    let (target, input) = service::request(task, &run.input)
+        .unwrap_or_else(|_| (task.target.clone(), run.input.clone()));
     RunStep {
         state: Arc::clone(&node.name),
         entry: id,
         attempt: entry.attempt,
-        target: task.target.clone(),
-        input: run.input.clone(),
+        target,
+        input,
         deadline: run.timeout,
         token: task.wait_for_token.then(|| state.token(id, entry.attempt)),
         seed: crate::random::draw_u64(&seed, "step", id.0, u64::from(entry.attempt)),
@@ -100,9 +123,10 @@ pub(crate) fn step_ended(
     };
     match result {
         Ok(output) if task.wait_for_token => {
+            let output = answer(turn, id, task, output);
             turn.note_in(id, || HistoryKind::TaskSubmitted {
                 resource: Arc::clone(&task.resource),
-                output: output.clone(),
+                output,
             });
             if let Some(run) = turn.state.running(id, attempt) {
                 let run = Running {
@@ -113,8 +137,59 @@ pub(crate) fn step_ended(
             }
             Ok(())
         }
-        result => ended(turn, id, task, result),
+        Ok(output) => {
+            let output = answer(turn, id, task, output);
+            ended(turn, id, task, &Ok(output))
+        }
+        Err(failure) => ended(turn, id, task, &Err(service::failure(task, failure))),
     }
+}
+
+/// The step's answer as the task's.
+fn answer(turn: &Turn<'_>, id: EntryId, task: &Task, output: &Data) -> Data {
+    let Some(entry) = turn.state.core.entries.get(&id) else {
+        return output.clone();
+    };
+    let Phase::Running(run) = &entry.phase else {
+        return output.clone();
+    };
+    let attempt = service::Attempt {
+        execution: turn.state.core.execution,
+        entry: id,
+        number: entry.attempt,
+        now: turn.now,
+    };
+    service::answer(task, &attempt, &run.input, output)
+}
+
+/// A worker took the task of an activity: its heartbeat limit starts.
+pub(crate) fn activity_started(
+    turn: &mut Turn<'_>,
+    id: EntryId,
+    attempt: u32,
+    worker: Option<&Arc<str>>,
+) -> Result<(), Error> {
+    let Some(run) = turn.state.running(id, attempt).filter(|run| run.step) else {
+        return Ok(());
+    };
+    let heartbeat = (run.heartbeat_ms > 0).then(|| turn.now.plus_ms(run.heartbeat_ms));
+    let run = Running {
+        step: false,
+        heartbeat,
+        ..run.clone()
+    };
+    let Some((_, task)) = task_of(turn, id)? else {
+        return Ok(());
+    };
+    if !matches!(task.target, StepTarget::Activity { .. }) {
+        return Ok(());
+    }
+    turn.note_in(id, || HistoryKind::TaskStarted {
+        resource: Arc::clone(&task.resource),
+        worker: worker.cloned(),
+    });
+    turn.state.set_phase(id, Phase::Running(run));
+    Ok(())
 }
 
 /// An outside program ended the task by its token; its step may still run.
@@ -194,6 +269,12 @@ fn ended(
         ),
         Err(failure) => limited(failure),
     };
+    failed(turn, id, task, &failure)
+}
+
+/// The attempt failed, before or after its step ran.
+fn failed(turn: &mut Turn<'_>, id: EntryId, task: &Task, failure: &Failure) -> Result<(), Error> {
+    let failure = failure.clone();
     turn.note_in(id, || HistoryKind::TaskFailed {
         resource: Arc::clone(&task.resource),
         failure: failure.clone(),

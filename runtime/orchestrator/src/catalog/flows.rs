@@ -189,6 +189,9 @@ fn info(index: &Index, name: &Arc<str>, version: u32, meta: &FlowMeta) -> FlowIn
     }
 }
 
+/// Most modules among which a flow's data may choose.
+const CHOICE_MAX: usize = 1_000;
+
 /// What module names mean now, and which were asked for.
 struct Names<'a> {
     index: &'a Index,
@@ -254,6 +257,22 @@ impl Resolve for Names<'_> {
         }
         Ok(found.digest)
     }
+
+    fn modules(&self) -> Vec<(Arc<str>, Digest)> {
+        let newest = self.index.modules.iter().filter_map(|(name, row)| {
+            let digest = row.versions.last()?.digest;
+            let runs = self.store.exports(digest, None);
+            runs.then(|| (name.clone(), digest))
+        });
+        let all: Vec<_> = newest.take(CHOICE_MAX).collect();
+        let mut asked = self.asked.borrow_mut();
+        for pinned in &all {
+            if !asked.contains(pinned) {
+                asked.push(pinned.clone());
+            }
+        }
+        all
+    }
 }
 
 /// What module names meant when a version was published.
@@ -272,6 +291,11 @@ impl Resolve for Pinned<'_> {
             message: format!("module {name:?} was not there when the flow was published"),
             available: Vec::new(),
         })
+    }
+
+    fn modules(&self) -> Vec<(Arc<str>, Digest)> {
+        let newest = self.0.iter().filter(|(name, _)| !name.contains('@'));
+        newest.cloned().collect()
     }
 }
 

@@ -131,7 +131,12 @@ impl Driver {
     /// Does what one command says.
     fn carry_out(&mut self, id: ExecutionId, command: Command, now: Timestamp) {
         match command {
-            Command::Run(step) => self.queue_step(id, step),
+            Command::Run(step) => {
+                if let StepTarget::Activity { name } = &step.target {
+                    self.offer(id, name, step.entry, step.attempt);
+                }
+                self.queue_step(id, step);
+            }
             Command::Continue => {
                 if let Some(hot) = self.hot.get_mut(&id) {
                     hot.queued_events += 1;
@@ -144,9 +149,9 @@ impl Driver {
         }
     }
 
-    /// Puts a step in its flow's queue. A `callback` has none: its token is all there is.
+    /// Puts a step in its flow's queue. What an outside program does alone has none.
     pub(super) fn queue_step(&mut self, id: ExecutionId, step: RunStep) {
-        if matches!(step.target, StepTarget::Callback) {
+        if step.target.is_outside() {
             return;
         }
         if let Some(hot) = self.hot.get_mut(&id) {

@@ -10,9 +10,9 @@ use stepwell_types::{
     BridgeCall, Data, Digest, ExecutionId, Failure, FlowRef, TaskToken, Timestamp,
 };
 
-use super::{Driver, Hot, Output};
+use super::{Claim, Driver, Hot, Output};
 use crate::Error;
-use crate::api::{Execution, Started};
+use crate::api::{ActivityTask, Execution, Started};
 use crate::gate::Verdict;
 use crate::rows::{self, NameRow};
 
@@ -46,6 +46,8 @@ pub enum Request {
     Token(TaskToken, TokenAnswer),
     /// A bridge asks leave for a call.
     Gate(BridgeCall),
+    /// A worker asks for a task of an activity.
+    Claim(Claim),
 }
 
 /// What an outside program says of its task.
@@ -68,6 +70,8 @@ pub enum Reply {
     Done,
     /// To `Gate`.
     Gate(Verdict),
+    /// To `Claim`; `None`: the task is not to be had.
+    Claimed(Option<Box<ActivityTask>>),
     /// To any.
     Refused(Error),
 }
@@ -88,6 +92,7 @@ impl Driver {
             Request::Wait(id) => self.wait(ticket, id),
             Request::Cancel(id, failure) => self.cancel(ticket, id, failure, now),
             Request::Token(token, answer) => self.token(ticket, &token, answer, now),
+            Request::Claim(claim) => self.claim(ticket, claim, now),
             Request::Gate(call) => {
                 let effect = self.gate(ticket, &call, now);
                 if let Some((batch, verdict)) = effect {

@@ -197,6 +197,7 @@ impl EventLoop {
                         task.abort();
                     }
                 }
+                Output::TaskWaits(activity) => self.shared.watchers.task_waits(&activity),
                 Output::Reply(ticket, reply) => {
                     if let Some(to) = self.replies.remove(&ticket) {
                         // Whoever asked may be gone; the log remembers the answer.

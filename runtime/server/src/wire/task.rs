@@ -30,6 +30,30 @@ pub struct OpenTasks {
     pub tasks: Vec<OpenTask>,
 }
 
+/// A task of an activity, as its worker gets it.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ActivityTask {
+    /// What the worker hands back with its answer.
+    pub token: String,
+    /// The execution whose task it is.
+    pub execution: String,
+    /// The execution's flow.
+    pub flow: String,
+    /// The effective input that the task was given.
+    pub input: Value,
+}
+
+/// Writes [`ActivityTask`].
+pub(crate) fn activity_task(task: &api::ActivityTask) -> Vec<u8> {
+    let mut out = Object::with_capacity(192 + task.input.len_bytes());
+    out.plain("token", task.token);
+    out.plain("execution", task.execution);
+    out.str("flow", &task.flow);
+    out.raw("input", task.input.text());
+    out.finish()
+}
+
 /// Writes [`OpenTasks`].
 pub(crate) fn open_tasks(tasks: &[api::OpenTask]) -> Vec<u8> {
     let mut out = Object::new();
@@ -50,6 +74,21 @@ pub(crate) fn open_tasks(tasks: &[api::OpenTask]) -> Vec<u8> {
 mod tests {
     use super::*;
     use stepwell_types::{Data, EntryId, ExecutionId, ShardId, TaskToken, Timestamp};
+
+    #[test]
+    fn an_activity_task_fits_its_documented_shape() {
+        let id = ExecutionId::new(Timestamp(1), ShardId(1), 1);
+        let task = api::ActivityTask {
+            token: TaskToken::derive(&[7; 16], id, EntryId(2), 0),
+            execution: id,
+            flow: "orders".into(),
+            input: Data::from_valid_text("[1]"),
+        };
+        let shape: ActivityTask = serde_json::from_slice(&activity_task(&task)).unwrap();
+        assert_eq!(shape.execution, id.to_string());
+        assert_eq!(shape.token, task.token.to_string());
+        assert_eq!(shape.input, serde_json::json!([1]));
+    }
 
     #[test]
     fn the_writer_fits_the_documented_shape() {

@@ -74,6 +74,13 @@ fn layout() {
     check(&key, "010b 61 00ff 62 0000 00000009");
     check(&Key::Module { name: name.clone() }, "010c 61 00ff 62 0000");
     check(&Key::Trigger { flow }, "010d 66 0000");
+    let key = Key::Activity {
+        name: name.clone(),
+        execution,
+        entry: EntryId(2),
+        attempt: 3,
+    };
+    check(&key, "010f 61 00ff 62 0000 ID 0000000000000002 00000003");
     check(&Key::Meta { name }, "010e 61 00ff 62 0000");
 }
 
@@ -84,7 +91,7 @@ fn damaged_keys_are_refused() {
         ("nothing", vec![]),
         ("another project", [&[2, 3], id].concat()),
         ("no such kind", [&[1, 0], id].concat()),
-        ("a kind to come", [&[1, 15], id].concat()),
+        ("a kind to come", [&[1, 16], id].concat()),
         ("a hot row on another shard", [&[1, 6, 7], id].concat()),
         (
             "a timer on another shard",

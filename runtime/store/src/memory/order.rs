@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 use std::ops::Bound;
 use std::sync::Arc;
 
-use stepwell_types::{ExecutionId, Timestamp};
+use stepwell_types::{EntryId, ExecutionId, Timestamp};
 
 use crate::{Key, Range};
 
@@ -22,6 +22,7 @@ struct Sort<'a> {
     at: Timestamp,
     id: &'a [u8],
     number: u64,
+    last: u32,
 }
 
 impl Row {
@@ -100,6 +101,18 @@ impl Row {
             Key::Meta { name } => Sort {
                 text: name,
                 ..of(14)
+            },
+            Key::Activity {
+                name,
+                execution,
+                entry,
+                attempt,
+            } => Sort {
+                text: name,
+                id: &execution.0,
+                number: entry.0,
+                last: *attempt,
+                ..of(15)
             },
         }
     }
@@ -205,6 +218,21 @@ pub(super) fn edge(range: &Range) -> Edge {
         Range::Modules { after: Some(name) } => after(Key::Module { name: name.clone() }),
         Range::Triggers => from(Key::Trigger {
             flow: Arc::default(),
+        }),
+        Range::Activities { name, after: None } => from(Key::Activity {
+            name: name.clone(),
+            execution: FIRST,
+            entry: EntryId(0),
+            attempt: 0,
+        }),
+        Range::Activities {
+            name,
+            after: Some((execution, entry, attempt)),
+        } => after(Key::Activity {
+            name: name.clone(),
+            execution: *execution,
+            entry: *entry,
+            attempt: *attempt,
         }),
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use stepwell_types::{Digest, ExecutionId, ShardId, Timestamp};
+use stepwell_types::{Digest, EntryId, ExecutionId, ShardId, Timestamp};
 
 use super::{Place, id};
 use crate::{Batch, Key, Memory, Range, Reader, Writer};
@@ -96,7 +96,7 @@ impl Random {
 
     fn key(&mut self) -> Key {
         let execution = self.execution();
-        match self.below(14) {
+        match self.below(15) {
             0 => Key::Log {
                 execution,
                 seq: self.number(),
@@ -135,6 +135,12 @@ impl Random {
             },
             11 => Key::Module { name: self.text() },
             12 => Key::Trigger { flow: self.text() },
+            13 => Key::Activity {
+                name: self.text(),
+                execution,
+                entry: EntryId(self.number()),
+                attempt: self.version(),
+            },
             _ => Key::Meta { name: self.text() },
         }
     }
@@ -153,7 +159,7 @@ impl Random {
     }
 
     fn range(&mut self) -> Range {
-        match self.below(10) {
+        match self.below(11) {
             0 => Range::Log {
                 execution: self.execution(),
                 from_seq: self.number(),
@@ -186,6 +192,10 @@ impl Random {
             },
             8 => Range::Modules {
                 after: self.maybe(Random::text),
+            },
+            9 => Range::Activities {
+                name: self.text(),
+                after: self.maybe(|r| (r.execution(), EntryId(r.number()), r.version())),
             },
             _ => Range::Triggers,
         }

@@ -1,0 +1,216 @@
+//! AWS's resource names, with real modules, a real receiver, workers and a kill.
+
+use std::io::{Read as _, Write as _};
+use std::net::TcpListener;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use serde_json::{Value, json};
+use stepwell_tests::api::Api;
+use stepwell_tests::guests;
+use stepwell_tests::server::Server;
+
+fn started(dir: &Path, config: &str) -> Result<(Server, Api)> {
+    let mut server = Server::new(dir, config)?;
+    server.spawn()?;
+    server.ready()?;
+    let api = Api::new(&server.url())?;
+    Ok((server, api))
+}
+
+fn one_task(task: &Value) -> String {
+    let mut task = task.clone();
+    task["Type"] = json!("Task");
+    task["End"] = json!(true);
+    json!({"StartAt": "T", "States": {"T": task}}).to_string()
+}
+
+fn kinds(api: &Api, id: &str) -> Result<Vec<String>> {
+    let events = api.get(&format!("/v1/executions/{id}/history"))?.body;
+    let events = events["events"].as_array().context("events")?.clone();
+    let kind = |e: &Value| e["type"].as_str().unwrap_or_default().to_owned();
+    Ok(events.iter().map(kind).collect())
+}
+
+#[test]
+fn lambda_names_run_modules() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let (_server, api) = started(dir.path(), "")?;
+    api.upload("echo", &guests::program("echo")?)?;
+    api.upload("fail", &guests::program("fail")?)?;
+    let invoke = "arn:aws:states:::lambda:invoke";
+    let chosen = json!({"Resource": invoke,
+        "Parameters": {"FunctionName.$": "$.f", "Payload.$": "$.p"}});
+    api.publish("chosen", &one_task(&chosen))?;
+    let ended = api.run("chosen", r#"{"f": "echo", "p": {"a": 1}}"#)?;
+    assert_eq!(ended["output"]["Payload"], json!({"a": 1}), "{ended}");
+    assert_eq!(ended["output"]["StatusCode"], 200);
+    assert_eq!(ended["output"]["ExecutedVersion"], "$LATEST");
+    let ended = api.run("chosen", r#"{"f": "later", "p": {}}"#)?;
+    assert_eq!(
+        ended["error"], "Lambda.ResourceNotFoundException",
+        "{ended}"
+    );
+
+    let named = json!({"Resource": "arn:aws:lambda:eu-west-1:1:function:fail"});
+    api.publish("named", &one_task(&named))?;
+    let ended = api.run("named", r#"{"error": "Bad", "cause": "no"}"#)?;
+    let cause: Value = serde_json::from_str(ended["cause"].as_str().context("a cause")?)?;
+    assert_eq!(cause["errorType"], ended["error"], "{ended}");
+
+    let missing = json!({"Resource": invoke, "Parameters": {"FunctionName": "ehco"}});
+    let refused = api.send("PUT", "/v1/flows/missing", one_task(&missing))?;
+    let said = refused.body.to_string();
+    assert!(refused.status == 422 && said.contains("echo"), "{said}");
+    Ok(())
+}
+
+/// Answers one request with its own head as JSON.
+fn receiver() -> Result<(String, std::thread::JoinHandle<Result<String>>)> {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let address = listener.local_addr()?.to_string();
+    let thread = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept()?;
+        stream.set_read_timeout(Some(Duration::from_secs(20)))?;
+        let mut bytes = Vec::new();
+        let mut chunk = [0; 4096];
+        while !bytes.ends_with(b"x=1&y%5B0%5D=2") {
+            let n = stream.read(&mut chunk)?;
+            anyhow::ensure!(n > 0, "the request broke off");
+            bytes.extend(chunk.get(..n).unwrap_or_default());
+        }
+        stream.write_all(
+            b"HTTP/1.1 201 Created\r\ncontent-type: application/json\r\ncontent-length: 7\r\nconnection: close\r\n\r\n{\"a\":1}",
+        )?;
+        Ok(String::from_utf8(bytes)?)
+    });
+    Ok((address, thread))
+}
+
+#[test]
+fn http_invoke_calls_with_a_connection() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let (address, thread) = receiver()?;
+    let config = format!(
+        "[http]\nallow = [\"{address}\"]\n[connections.billing]\nurl = \"http://{address}/v1\"\nheaders = {{ authorization = \"Bearer hidden\" }}\n"
+    );
+    let (_server, api) = started(dir.path(), &config)?;
+    let task = |path: &str| {
+        json!({"Resource": "arn:aws:states:::http:invoke", "Parameters": {
+            "ApiEndpoint": format!("http://{address}{path}"), "Method": "POST",
+            "QueryParameters": {"q": "a b"},
+            "RequestBody": {"x": 1, "y": [2]},
+            "Transform": {"RequestBodyEncoding": "URL_ENCODED"},
+            "Authentication": {"ConnectionArn":
+                "arn:aws:events:eu-west-1:1:connection/billing/0c"}}})
+    };
+    api.publish("good", &one_task(&task("/v1/charge")))?;
+    let ended = api.run("good", "{}")?;
+    assert_eq!(ended["output"]["StatusCode"], 201, "{ended}");
+    assert_eq!(ended["output"]["StatusText"], "Created");
+    assert_eq!(ended["output"]["ResponseBody"], json!({"a": 1}));
+    let head = thread.join().map_err(|_| anyhow::anyhow!("receiver"))??;
+    assert!(head.starts_with("POST /v1/charge?q=a%20b "), "{head}");
+    assert!(
+        head.to_lowercase().contains("authorization: bearer hidden"),
+        "{head}"
+    );
+    let id = ended["id"].as_str().context("an id")?;
+    let history = api.get(&format!("/v1/executions/{id}/history"))?.body;
+    assert!(!history.to_string().contains("hidden"), "{history}");
+
+    api.publish("elsewhere", &one_task(&task("/v2")))?;
+    let ended = api.run("elsewhere", "{}")?;
+    assert_eq!(ended["error"], "Stepwell.HttpDenied", "{ended}");
+    Ok(())
+}
+
+#[test]
+fn activities_survive_a_kill_and_go_to_one_worker() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let (mut server, api) = started(dir.path(), "")?;
+    let task = json!({"Resource": "arn:aws:states:eu-west-1:1:activity:print",
+        "HeartbeatSeconds": 60, "TimeoutSeconds": 600});
+    api.publish("printing", &one_task(&task))?;
+    let poll = "/v1/activities/print/poll";
+    assert_eq!(api.send("POST", &format!("{poll}?wait=0"), "")?.status, 204);
+    let start = |n: u32| -> Result<String> {
+        let body = api
+            .send("POST", "/v1/flows/printing/executions", n.to_string())?
+            .body;
+        Ok(body["id"].as_str().context("an id")?.to_owned())
+    };
+    let ids = [start(1)?, start(2)?, start(3)?];
+    server.kill()?;
+    server.spawn()?;
+    server.ready()?;
+    let api = Api::new(&server.url())?;
+
+    // Three at once get a task each, and a fourth waits for the one that comes.
+    let workers: Vec<_> = (0..4)
+        .map(|n| {
+            let url = server.url();
+            std::thread::spawn(move || -> Result<Value> {
+                let path = format!("/v1/activities/print/poll?wait=20&worker=w{n}");
+                let answer = Api::new(&url)?.send("POST", &path, "")?;
+                anyhow::ensure!(answer.status == 200, "{answer:?}");
+                Ok(answer.body)
+            })
+        })
+        .collect();
+    std::thread::sleep(Duration::from_millis(500));
+    let late = api.send("POST", "/v1/flows/printing/executions", "4")?.body;
+    let mut tasks = Vec::new();
+    for worker in workers {
+        let task = worker.join().map_err(|_| anyhow::anyhow!("a worker"))??;
+        tasks.push(task);
+    }
+    let mut inputs: Vec<_> = tasks.iter().map(|t| t["input"].as_u64()).collect();
+    inputs.sort_unstable();
+    assert_eq!(inputs, [Some(1), Some(2), Some(3), Some(4)]);
+
+    // What was handed out is not handed out again, also after a kill.
+    server.kill()?;
+    server.spawn()?;
+    server.ready()?;
+    let api = Api::new(&server.url())?;
+    assert_eq!(api.send("POST", &format!("{poll}?wait=0"), "")?.status, 204);
+    for task in &tasks {
+        let token = task["token"].as_str().context("a token")?;
+        let beat = api.send("POST", &format!("/v1/tasks/{token}/heartbeat"), "")?;
+        assert_eq!(beat.status, 204, "{beat:?}");
+        let done = api.send("POST", &format!("/v1/tasks/{token}/succeed"), "\"ok\"")?;
+        assert_eq!(done.status, 204, "{done:?}");
+    }
+    let late = late["id"].as_str().context("an id")?.to_owned();
+    for id in ids.iter().chain([&late]) {
+        let ended = api.get(&format!("/v1/executions/{id}?wait=20"))?.body;
+        assert_eq!(ended["output"], "ok", "{ended}");
+        let kinds = kinds(&api, id)?;
+        let expected = [
+            "ExecutionStarted",
+            "TaskStateEntered",
+            "ActivityScheduled",
+            "ActivityStarted",
+            "ActivitySucceeded",
+            "TaskStateExited",
+            "ExecutionSucceeded",
+        ];
+        assert_eq!(kinds, expected);
+    }
+    Ok(())
+}
+
+#[test]
+fn an_activity_that_nobody_takes_times_out() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let (_server, api) = started(dir.path(), "")?;
+    let task = json!({"Resource": "activity:idle", "TimeoutSeconds": 1});
+    api.publish("idle", &one_task(&task))?;
+    let ended = api.run("idle", "{}")?;
+    assert_eq!(ended["error"], "States.Timeout", "{ended}");
+    let poll = api.send("POST", "/v1/activities/idle/poll?wait=0", "")?;
+    assert_eq!(poll.status, 204, "{poll:?}");
+    Ok(())
+}
