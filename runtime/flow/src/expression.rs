@@ -8,6 +8,8 @@ use jsonata_core::ast::AstNode;
 use serde_json::Value;
 use serde_json_path::JsonPath;
 
+pub use crate::path::cost::{Cost, Measure};
+
 /// The language in which a state's expressions are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum QueryLanguage {
@@ -47,7 +49,16 @@ pub enum Query {
     /// Names and indices only: yields one value, and a missing one is an error.
     Definite(Vec<Segment>),
     /// Anything else: yields a list, perhaps empty.
-    Indefinite(JsonPath),
+    Indefinite(Indefinite),
+}
+
+/// A query that yields a list.
+#[derive(Debug)]
+pub struct Indefinite {
+    /// What is evaluated.
+    pub query: JsonPath,
+    /// How much that can cost.
+    pub cost: Cost,
 }
 
 /// One step of a definite path.
@@ -101,8 +112,38 @@ pub struct Jsonata {
     pub location: Box<str>,
     /// What it may read.
     pub needs: Needs,
-    /// What is evaluated.
+    /// The names of a plain path, `$states.input.a`: it needs no evaluator.
+    pub plain: Option<Vec<Box<str>>>,
+    /// What is evaluated. It calls the functions of [`meter`] wherever it loops.
     pub tree: AstNode,
+}
+
+/// Functions that a compiled JSONata tree calls so that its evaluation can be bounded.
+/// Their names hold a blank: no expression can name or bind them.
+pub mod meter {
+    /// Counts one round of a loop, or as many operations as its argument says.
+    pub const TICK: &str = "meter tick";
+    /// Gives its argument back, and counts its length.
+    pub const WEIGH: &str = "meter weigh";
+    /// As [`WEIGH`], for what is gone through: counts every element.
+    pub const WEIGH_EACH: &str = "meter weigh each";
+    /// As [`WEIGH`], counting all that is in it.
+    pub const WEIGH_DEEP: &str = "meter weigh deep";
+    /// As [`WEIGH`], for what becomes part of a larger value: counts it as a tree, in which
+    /// what is there twice counts twice.
+    pub const WEIGH_TREE: &str = "meter weigh tree";
+    /// Gives the first end of a range back, and remembers it.
+    pub const RANGE_FROM: &str = "meter range from";
+    /// Gives the last end of a range back, and counts the range.
+    pub const RANGE_TO: &str = "meter range to";
+    /// `$distinct` that does not compare every element with every other.
+    pub const DISTINCT: &str = "bounded distinct";
+    /// `$join` that knows the length of its answer beforehand.
+    pub const JOIN: &str = "bounded join";
+    /// `$pad` that knows the length of its answer beforehand.
+    pub const PAD: &str = "bounded pad";
+    /// `$replace` that knows a bound of its answer beforehand.
+    pub const REPLACE: &str = "bounded replace";
 }
 
 /// What of its surroundings an expression may read: perhaps more than it does, never less.

@@ -3,6 +3,7 @@
 //! Refuses to evaluate.
 //! Source: docs.jsonata.org; states-language.net, "JSONata".
 
+mod meter;
 mod needs;
 mod walk;
 
@@ -56,7 +57,21 @@ pub(crate) fn compile(
         AstNode::Null
     } else {
         match parser::parse(source) {
-            Ok(tree) => tree,
+            Ok(tree) => {
+                if let Some(pattern) = large_regex(&tree) {
+                    report.error_hint(
+                        at,
+                        code::BAD_JSONATA,
+                        format!(
+                            "the regular expression {:?} takes more than {} bytes when compiled",
+                            crate::path::clip(pattern),
+                            crate::path::cost::REGEX_BYTES_MAX
+                        ),
+                        Some("use fewer and smaller counts such as {1000}".to_owned()),
+                    );
+                }
+                tree
+            }
             Err(error) => {
                 report.error_hint(
                     at,
@@ -80,8 +95,46 @@ pub(crate) fn compile(
         source: source.into(),
         location: location.into(),
         needs: needs::of(&tree),
-        tree,
+        plain: plain(&tree),
+        tree: meter::instrument(tree),
     }
+}
+
+/// The first regular expression in the tree that would be costly to compile: it is,
+/// each time that it is used.
+fn large_regex(tree: &AstNode) -> Option<&str> {
+    let mut open = vec![tree];
+    while let Some(node) = open.pop() {
+        if let AstNode::Regex { pattern, .. } = node
+            && crate::path::cost::regex_cost(pattern).is_none()
+        {
+            return Some(pattern);
+        }
+        walk::children(node, &mut |child| open.push(child));
+    }
+    None
+}
+
+/// The names of a plain path `$a.b.c`; of anything else, `None`.
+fn plain(tree: &AstNode) -> Option<Vec<Box<str>>> {
+    let steps = match tree {
+        AstNode::Variable(name) if !name.is_empty() => return Some(vec![name.as_str().into()]),
+        AstNode::Path { steps } => steps,
+        _ => return None,
+    };
+    let names = steps.iter().enumerate().map(|(i, step)| {
+        let bare = step.stages.is_empty()
+            && step.focus.is_none()
+            && step.index_var.is_none()
+            && step.ancestor_label.is_none()
+            && !step.is_tuple;
+        match &step.node {
+            AstNode::Variable(name) if i == 0 && bare && !name.is_empty() => Some(name),
+            AstNode::Name(name) if i > 0 && bare => Some(name),
+            _ => None,
+        }
+    });
+    names.map(|name| Some(name?.as_str().into())).collect()
 }
 
 /// For what people write who come from JSONPath.

@@ -4,13 +4,14 @@
 //! written anew in RFC 9535 form, so that what the Jayway library accepts (and
 //! with it Step Functions) means the same here. Refuses to evaluate.
 
+pub mod cost;
 mod filter;
 mod scan;
 
 use serde_json_path::JsonPath;
 
 use crate::diagnostic::code;
-use crate::expression::{DataPath, Query, Root, Segment, WritePath};
+use crate::expression::{DataPath, Indefinite, Query, Root, Segment, WritePath};
 
 pub(crate) use scan::{Mode, Scan, unquote};
 
@@ -121,9 +122,10 @@ fn query(pieces: Vec<Piece>) -> Result<Query, Fault> {
     }
     let mut text = String::from("$");
     rfc(&pieces, &mut text);
-    JsonPath::parse(&text)
-        .map(Query::Indefinite)
-        .map_err(|e| Fault::new(format!("the path cannot be read: {}", e.message())))
+    let query = JsonPath::parse(&text)
+        .map_err(|e| Fault::new(format!("the path cannot be read: {}", e.message())))?;
+    let cost = cost::Cost::of(&text)?;
+    Ok(Query::Indefinite(Indefinite { query, cost }))
 }
 
 /// Appends pieces in the form of RFC 9535.

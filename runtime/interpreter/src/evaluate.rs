@@ -3,9 +3,12 @@
 //! One evaluator for every place of a definition. Refuses side effects; the only
 //! things it counts are random draws and the bytes that it copies.
 
-use std::cell::Cell;
+use std::cell::{Cell, OnceCell, RefCell};
+use std::collections::HashMap;
 
+use jsonata_core::value::JValue;
 use serde_json::Value;
+use stepwell_flow::expression::Measure;
 use stepwell_types::limits::{JSON_DEPTH_MAX, PAYLOAD_BYTES_MAX};
 use stepwell_types::{Data, EntryId, Failure, Timestamp};
 
@@ -56,6 +59,16 @@ impl Fault {
         Fault::new("States.IntrinsicFailure", message)
     }
 
+    /// [`LIMIT_ERROR`].
+    pub fn limit() -> Fault {
+        Fault::new(
+            LIMIT_ERROR,
+            format!(
+                "Its expressions take more than {OPERATIONS_MAX} operations and two for each byte of its data."
+            ),
+        )
+    }
+
     /// `States.DataLimitExceeded`.
     pub fn too_large(what: &str) -> Fault {
         Fault::new(
@@ -78,6 +91,12 @@ impl Fault {
 
 /// The error of JSONata mode: it has a history event of its own.
 pub(crate) const QUERY_ERROR: &str = "States.QueryEvaluationError";
+
+/// The error of an evaluation that does too much.
+pub(crate) const LIMIT_ERROR: &str = "Stepwell.ExpressionLimit";
+/// Most operations of the expressions of one place (such as one template): visited
+/// values, calls, comparisons; beyond them, two for each byte of the data.
+const OPERATIONS_MAX: u64 = 1_000_000;
 
 /// What a state gives its expressions.
 #[derive(Clone, Copy)]
@@ -116,6 +135,13 @@ pub(crate) struct Env<'a> {
     pub budget: Cell<usize>,
     /// Draws made so far.
     pub draws: Cell<u64>,
+    operations: Cell<u64>,
+    used: Cell<u64>,
+    extended: Cell<bool>,
+    /// Values in the form of the JSONata library, by the address of their data.
+    library: RefCell<HashMap<usize, JValue>>,
+    /// Nodes, depths and depth of `$`, once asked.
+    measure: OnceCell<Measure>,
 }
 
 impl<'a> Env<'a> {
@@ -139,7 +165,44 @@ impl<'a> Env<'a> {
             },
             budget: Cell::new(PAYLOAD_BYTES_MAX),
             draws: Cell::new(core.draws),
+            operations: Cell::new(OPERATIONS_MAX),
+            used: Cell::new(0),
+            extended: Cell::new(false),
+            library: RefCell::default(),
+            measure: OnceCell::new(),
         }
+    }
+
+    /// Operations that are left.
+    pub fn operations(&self) -> u64 {
+        if !self.extended.replace(true) {
+            let more = self.data.len_bytes() as u64 * 2;
+            self.operations
+                .set(self.operations.get().saturating_add(more));
+        }
+        self.operations.get()
+    }
+
+    /// Takes this many operations off what is left.
+    pub fn count(&self, operations: u64) -> Result<(), Fault> {
+        let mut left = self.operations.get().checked_sub(operations);
+        if left.is_none() {
+            left = self.operations().checked_sub(operations);
+        }
+        self.operations.set(left.ok_or_else(Fault::limit)?);
+        self.used.set(self.used.get().saturating_add(operations));
+        Ok(())
+    }
+
+    /// Operations made so far, those of copying included.
+    pub fn used(&self) -> u64 {
+        let copied = PAYLOAD_BYTES_MAX.saturating_sub(self.budget.get()) as u64;
+        self.used.get().saturating_add(copied / 16)
+    }
+
+    /// The measure of `$`.
+    pub fn measure(&self) -> Measure {
+        *self.measure.get_or_init(|| Measure::of(self.data.value()))
     }
 
     /// Copies a value, if the budget allows.

@@ -22,6 +22,7 @@ mod turn;
 
 pub use command::{Command, Outcome, RunStep};
 pub use error::Error;
+pub use evaluate::jsonata::alone as evaluate_jsonata;
 pub use event::{Event, Timer};
 pub use history::{HistoryEvent, HistoryKind, NoHistory, Observer};
 pub use state::State;

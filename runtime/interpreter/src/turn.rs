@@ -20,6 +20,8 @@ use crate::{redrive, retry};
 
 /// Transitions after which a turn is cut, so that others get theirs.
 const TURN_TRANSITIONS_MAX: u32 = 1_000;
+/// Operations of expressions after which a turn is cut: some milliseconds.
+const TURN_OPERATIONS_MAX: u64 = 300_000;
 
 /// Feeds one event: the state moves on, and what it wants done is appended to `out`.
 ///
@@ -42,6 +44,7 @@ pub fn step(
         now,
         seen,
         out,
+        spent: 0,
     };
     turn.event(event)?;
     turn.run()
@@ -95,6 +98,8 @@ pub(crate) struct Turn<'a> {
     pub now: Timestamp,
     seen: &'a mut dyn Observer,
     pub out: &'a mut Vec<Command>,
+    /// Operations of expressions in this turn.
+    pub spent: u64,
 }
 
 impl<'a> Turn<'a> {
@@ -214,7 +219,7 @@ impl<'a> Turn<'a> {
         let mut left = TURN_TRANSITIONS_MAX;
         while let Some(work) = self.state.core.work.pop() {
             match work {
-                Work::Enter(_) if left == 0 => {
+                Work::Enter(_) if left == 0 || self.spent >= TURN_OPERATIONS_MAX => {
                     self.state.core.work.push(work);
                     self.state.core.cut = true;
                     self.out.push(Command::Continue);
@@ -363,8 +368,9 @@ impl<'a> Turn<'a> {
     ) -> Result<T, Fault> {
         let env = Env::new(&self.state.core, self.program, id, given.into(), self.now);
         let result = f(&env);
-        let draws = env.draws.get();
+        let (draws, used) = (env.draws.get(), env.used());
         self.state.core.draws = draws;
+        self.spent = self.spent.saturating_add(used);
         result
     }
 

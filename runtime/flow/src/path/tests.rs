@@ -101,10 +101,16 @@ fn indefinite_paths_mean_what_jayway_users_meant() {
     });
     let check = |source: &str, expected: serde_json::Value| {
         let path = parse(source).unwrap_or_else(|f| panic!("{source}: {f:?}"));
-        let Query::Indefinite(query) = path.query else {
+        let Query::Indefinite(found) = path.query else {
             panic!("{source} is definite")
         };
-        let got: Vec<_> = query.query(&data).all().into_iter().cloned().collect();
+        let got: Vec<_> = found
+            .query
+            .query(&data)
+            .all()
+            .into_iter()
+            .cloned()
+            .collect();
         assert_eq!(serde_json::Value::Array(got), expected, "{source}");
     };
     check("$.items[*].a-b", json!([1, 2, 3]));

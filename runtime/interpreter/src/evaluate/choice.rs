@@ -51,6 +51,11 @@ pub(crate) fn holds(env: &Env<'_>, test: &Test) -> Result<bool, Fault> {
             let Some(found) = found else {
                 return Err(invalid(&variable.source));
             };
+            let bytes = found.as_str().map_or(0, str::len);
+            env.count(1 + bytes as u64 / 16)?;
+            if *operator == Comparison::StringMatches {
+                return string_matches(env, &found, &wanted);
+            }
             Ok(compare(*operator, &found, &wanted))
         }
     }
@@ -102,10 +107,8 @@ fn compare(operator: Comparison, found: &Value, wanted: &Value) -> bool {
         C::IsBoolean => asked(found.is_boolean()),
         C::IsTimestamp => asked(timestamp(found).is_some()),
         C::BooleanEquals => found.is_boolean() && found == wanted,
-        C::StringMatches => match (found.as_str(), wanted.as_str()) {
-            (Some(text), Some(pattern)) => matches_pattern(text, pattern),
-            _ => false,
-        },
+        // Counts, and was answered before.
+        C::StringMatches => false,
         C::StringEquals => string(found, wanted, Ordering::is_eq),
         C::StringLessThan => string(found, wanted, Ordering::is_lt),
         C::StringGreaterThan => string(found, wanted, Ordering::is_gt),
@@ -156,10 +159,23 @@ pub(crate) fn order(a: &Number, b: &Number) -> Option<Ordering> {
     }
 }
 
+fn string_matches(env: &Env<'_>, found: &Value, wanted: &Value) -> Result<bool, Fault> {
+    let (Some(text), Some(pattern)) = (found.as_str(), wanted.as_str()) else {
+        return Ok(false);
+    };
+    env.count((text.len() + pattern.len()) as u64 / 4)?;
+    let mut left = env.operations();
+    let before = left;
+    let matches = matches_pattern(text, pattern, &mut left);
+    env.count(before - left)?;
+    matches.ok_or_else(Fault::limit)
+}
+
 /// `*` stands for any run of characters; `\*` is a star, `\\` a backslash.
 ///
-/// Linear in practice: on a mismatch only the last star is tried again.
-pub(crate) fn matches_pattern(text: &str, pattern: &str) -> bool {
+/// On a mismatch only the last star is tried again: at worst every character of the text
+/// meets every one of the pattern. `None`: that took more than `left` comparisons.
+fn matches_pattern(text: &str, pattern: &str, left: &mut u64) -> Option<bool> {
     #[derive(PartialEq)]
     enum Part {
         Star,
@@ -178,6 +194,7 @@ pub(crate) fn matches_pattern(text: &str, pattern: &str) -> bool {
     let (mut t, mut p) = (0, 0);
     let mut star: Option<(usize, usize)> = None;
     while t < text.len() {
+        *left = left.checked_sub(1)?;
         match parts.get(p) {
             Some(Part::Star) => {
                 star = Some((p, t));
@@ -193,11 +210,11 @@ pub(crate) fn matches_pattern(text: &str, pattern: &str) -> bool {
                     t = from + 1;
                     star = Some((at, from + 1));
                 }
-                None => return false,
+                None => return Some(false),
             },
         }
     }
-    parts[p..].iter().all(|part| *part == Part::Star)
+    Some(parts[p..].iter().all(|part| *part == Part::Star))
 }
 
 #[cfg(test)]
@@ -206,7 +223,8 @@ mod tests {
 
     #[track_caller]
     fn check(text: &str, pattern: &str, expected: bool) {
-        assert_eq!(matches_pattern(text, pattern), expected, "{text} {pattern}");
+        let found = matches_pattern(text, pattern, &mut 1_000_000);
+        assert_eq!(found, Some(expected), "{text} {pattern}");
     }
 
     #[test]
@@ -223,5 +241,7 @@ mod tests {
         check("aXbc", "*X*X*", false);
         check("häuser", "h*r", true);
         check(&"a".repeat(5_000), &("*a".repeat(50) + "b"), false);
+        let (text, pattern) = ("a".repeat(5_000), format!("*{}b", "a".repeat(2_000)));
+        assert_eq!(matches_pattern(&text, &pattern, &mut 1_000_000), None);
     }
 }

@@ -49,6 +49,19 @@ impl<'a> Context<'a> {
         walk(&built, segments).map(|v| Cow::Owned(v.clone()))
     }
 
+    /// Roughly the bytes that the whole object takes.
+    pub fn payload_bytes(&self) -> usize {
+        let input = self
+            .core
+            .started
+            .as_ref()
+            .map_or(0, |s| s.input.len_bytes());
+        let item = self
+            .current_item()
+            .map_or(0, |(_, value)| super::size(value));
+        1_024 + input + item
+    }
+
     /// The whole object; without the payloads unless `whole`.
     pub fn build(&self, whole: bool) -> Value {
         let mut out = Map::new();

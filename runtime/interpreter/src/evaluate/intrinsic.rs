@@ -11,7 +11,7 @@ use serde_json::{Number, Value};
 use stepwell_flow::expression::Intrinsic;
 use stepwell_types::limits::PAYLOAD_BYTES_MAX;
 
-use super::{Env, Fault, hash, kind_name};
+use super::{Env, Fault, hash, kind_name, size};
 use crate::random;
 
 /// Longest text that `Base64Encode`, `Base64Decode` and `Hash` take, in characters.
@@ -27,6 +27,7 @@ pub(crate) fn call(env: &Env<'_>, function: Intrinsic, values: Values<'_>) -> Re
         function,
         values: &values,
     };
+    env.count(cost(function, &values))?;
     match function {
         Intrinsic::Format => format(&a),
         Intrinsic::StringToJson => serde_json::from_str(a.text(0)?)
@@ -71,6 +72,26 @@ pub(crate) fn call(env: &Env<'_>, function: Intrinsic, values: Values<'_>) -> Re
         Intrinsic::StringSplit => string_split(&a),
         Intrinsic::Uuid => Ok(random::uuid(env.draw()).into()),
     }
+}
+
+/// Operations: the values that the function looks at or copies, and their text.
+fn cost(function: Intrinsic, values: &[Cow<'_, Value>]) -> u64 {
+    let bytes = match function {
+        // These look at no more than one element.
+        Intrinsic::ArrayGetItem
+        | Intrinsic::ArrayLength
+        | Intrinsic::ArrayRange
+        | Intrinsic::MathAdd
+        | Intrinsic::MathRandom
+        | Intrinsic::Uuid => 0,
+        // Every character of the first meets every one of the second.
+        Intrinsic::StringSplit => {
+            let length = |i: usize| values.get(i).and_then(|v| v.as_str()).map_or(0, str::len);
+            length(0).saturating_mul(length(1).max(1))
+        }
+        _ => values.iter().map(|value| size(value)).sum(),
+    };
+    1 + bytes as u64 / 4
 }
 
 /// Evaluated arguments, with complaints worded for their function.

@@ -5,20 +5,23 @@
 //! values are `Rc`: they are made, used and turned into JSON within one call.
 //! Source: docs.jsonata.org; states-language.net, "JSONata".
 
-use std::cell::Cell;
 use std::rc::Rc;
 
-use jsonata_core::ast::AstNode;
-use jsonata_core::evaluator::{Context, Evaluator, EvaluatorOptions};
+use jsonata_core::evaluator::{Context, Evaluator, EvaluatorError, EvaluatorOptions};
 use jsonata_core::value::JValue;
 use serde_json::{Map, Number, Value};
 use stepwell_flow::expression::{Jsonata, Needs};
-use stepwell_types::Data;
-use stepwell_types::limits::JSON_DEPTH_MAX;
+use stepwell_types::limits::{JSON_DEPTH_MAX, PAYLOAD_BYTES_MAX};
 
-use super::{Env, Fault, excerpt, kind_name};
+use stepwell_types::{Data, Timestamp};
+
+use super::{Env, Fault, excerpt, kind_name, size};
 
 mod functions;
+mod meter;
+
+use functions::Draws;
+use meter::Meter;
 
 /// Deepest nesting of an evaluation, in levels of the library (about three a call).
 const DEPTH_MAX: usize = 3_000;
@@ -27,33 +30,96 @@ const SEQUENCE_MAX: usize = 1_000_000;
 
 /// The value of an expression; nothing at all is an error, as in Step Functions.
 pub(crate) fn evaluate(env: &Env<'_>, query: &Jsonata) -> Result<Value, Fault> {
+    env.count(1)?;
     if let Some(found) = direct(env, query) {
         return env.copy(found);
     }
-    let draws = Rc::new(Cell::new(env.draws.get()));
     let mut context = Context::new();
-    bind(env, &query.needs, &mut context);
+    bind(env, &query.needs, &mut context)?;
+    let started = env.context.core.started.as_ref();
+    let draws = Draws::new(started.map_or([0; 16], |s| s.seed), env.draws.get());
+    let meter = Meter::new(env.operations());
+    let result = run(query, context, &JValue::Undefined, env.now, &draws, &meter);
+    env.draws.set(draws.made());
+    env.count(env.operations() - meter.left())?;
+    if meter.exceeded() {
+        return Err(Fault::limit());
+    }
+    match result {
+        // The library's own limits: a sequence, the depth of calls.
+        Err(error) if matches!(error.code(), Some("D2015" | "D1011" | "U1001")) => {
+            Err(Fault::limit())
+        }
+        Ok(JValue::Undefined) => Err(fault(query, "returned nothing (undefined).")),
+        Ok(value) => {
+            let mut bytes = 0;
+            let json = to_json(&value, JSON_DEPTH_MAX, &mut bytes);
+            if bytes > PAYLOAD_BYTES_MAX {
+                return Err(Fault::too_large("The state's data"));
+            }
+            env.spend(bytes)?;
+            json.map_err(|why| fault(query, why))
+        }
+        Err(error) => Err(fault(
+            query,
+            &format!("threw an error during evaluation. {}", error.message()),
+        )),
+    }
+}
+
+/// Evaluates with the functions of Step Functions, within the meter's count.
+fn run(
+    query: &Jsonata,
+    context: Context,
+    root: &JValue,
+    now: Timestamp,
+    draws: &Draws,
+    meter: &Rc<Meter>,
+) -> Result<JValue, EvaluatorError> {
     let options = EvaluatorOptions {
         max_stack_depth: Some(DEPTH_MAX),
         max_sequence_length: Some(SEQUENCE_MAX),
         ..EvaluatorOptions::default()
     };
     let mut evaluator = Evaluator::with_options(context, options);
-    functions::register(&mut evaluator, env, &draws);
-    let result = evaluator.evaluate(&query.tree, &JValue::Undefined);
-    env.draws.set(draws.get());
-    match result {
-        Ok(JValue::Undefined) => Err(fault(query, "returned nothing (undefined).")),
-        Ok(value) => {
-            let mut left = 0;
-            let value =
-                to_json(&value, JSON_DEPTH_MAX, &mut left).map_err(|why| fault(query, why))?;
-            env.spend(left)?;
-            Ok(value)
+    functions::register(&mut evaluator, now, draws);
+    meter::register(&mut evaluator, meter);
+    evaluator.evaluate(&query.tree, root)
+}
+
+/// Evaluates an expression on its own, with `root` as `$` and the members of `bindings` as
+/// variables, as JSONata's own suite does; `None`: undefined. For tests and benches.
+///
+/// # Errors
+/// The library's code and words; `Stepwell.ExpressionLimit` beyond `operations`.
+pub fn alone(
+    query: &Jsonata,
+    root: Option<&Data>,
+    bindings: &Data,
+    operations: u64,
+) -> Result<Option<Value>, (String, String)> {
+    let read = |data: &Data| JValue::from_json_str(data.text()).unwrap_or(JValue::Null);
+    let root = root.map_or(JValue::Undefined, read);
+    let mut context = Context::new();
+    if let JValue::Object(map) = read(bindings) {
+        for (name, value) in map.iter() {
+            context.bind(name.clone(), value.clone());
         }
-        Err(error) => Err(fault(
-            query,
-            &format!("threw an error during evaluation. {}", error.message()),
+    }
+    let (draws, meter) = (Draws::new([7; 16], 0), Meter::new(operations));
+    let now = Timestamp(1_700_000_000_000);
+    let result = run(query, context, &root, now, &draws, &meter);
+    if meter.exceeded() {
+        return Err((super::LIMIT_ERROR.to_owned(), String::new()));
+    }
+    match result {
+        Ok(JValue::Undefined) => Ok(None),
+        Ok(value) => to_json(&value, JSON_DEPTH_MAX, &mut 0)
+            .map(Some)
+            .map_err(|why| (String::new(), why.to_owned())),
+        Err(error) => Err((
+            error.code().unwrap_or_default().to_owned(),
+            error.message().to_owned(),
         )),
     }
 }
@@ -83,39 +149,10 @@ fn fault(query: &Jsonata, why: &str) -> Fault {
 /// A plain path of names below `$states` or a variable, which needs no evaluator:
 /// what it finds is copied as it is, with its numbers as they were written.
 fn direct<'e>(env: &'e Env<'_>, query: &Jsonata) -> Option<&'e Value> {
-    let root;
-    let names = match &query.tree {
-        AstNode::Variable(name) => {
-            root = &**name;
-            &[][..]
-        }
-        AstNode::Path { steps } => {
-            let (first, rest) = steps.split_first()?;
-            let AstNode::Variable(name) = &first.node else {
-                return None;
-            };
-            root = &**name;
-            rest
-        }
-        _ => return None,
-    };
-    let plain = |step: &jsonata_core::ast::PathStep| {
-        step.stages.is_empty()
-            && step.focus.is_none()
-            && step.index_var.is_none()
-            && step.ancestor_label.is_none()
-            && !step.is_tuple
-    };
-    let names = names
-        .iter()
-        .map(|step| match &step.node {
-            AstNode::Name(name) if plain(step) => Some(name.as_str()),
-            _ => None,
-        })
-        .collect::<Option<Vec<&str>>>()?;
-    let (data, names) = if root == "states" {
+    let (root, names) = query.plain.as_ref()?.split_first()?;
+    let (data, names) = if **root == *"states" {
         let (member, rest) = names.split_first()?;
-        let data = match *member {
+        let data = match &**member {
             "input" => env.given.data,
             "result" => env.given.result?,
             "errorOutput" => env.given.error?,
@@ -123,48 +160,65 @@ fn direct<'e>(env: &'e Env<'_>, query: &Jsonata) -> Option<&'e Value> {
         };
         (data, rest)
     } else {
-        (env.variables?.get(root)?, &names[..])
+        (env.variables?.get(&**root)?, names)
     };
     // Arrays on the way are mapped over: that is the library's.
     let mut at = data.value();
     for name in names {
-        at = at.as_object()?.get(*name)?;
+        at = at.as_object()?.get(&**name)?;
     }
     Some(at)
 }
 
 /// Binds `$states` and the variables, as far as the expression names them.
-fn bind(env: &Env<'_>, needs: &Needs, context: &mut Context) {
+fn bind(env: &Env<'_>, needs: &Needs, context: &mut Context) -> Result<(), Fault> {
     let mut states = indexmap::IndexMap::new();
-    let mut add = |name: &str, data: Option<&Data>, needed: bool| {
+    for (name, data, needed) in [
+        ("input", Some(env.given.data), needs.input),
+        ("result", env.given.result, needs.result),
+        ("errorOutput", env.given.error, needs.error),
+    ] {
         if let (Some(data), true) = (data, needed) {
-            states.insert(name.to_owned(), from_json(data));
+            states.insert(name.to_owned(), from_json(env, data)?);
         }
-    };
-    add("input", Some(env.given.data), needs.input);
-    add("result", env.given.result, needs.result);
-    add("errorOutput", env.given.error, needs.error);
+    }
     if needs.context {
         let value = env.context.build(needs.payloads);
+        env.count(size(&value) as u64 / 16)?;
         states.insert("context".to_owned(), JValue::from(value));
     }
     context.bind("states".to_owned(), JValue::object(states));
     for name in &needs.variables {
         if let Some(data) = env.variables.and_then(|v| v.get(&**name)) {
-            context.bind(name.to_string(), from_json(data));
+            context.bind(name.to_string(), from_json(env, data)?);
         }
     }
+    Ok(())
 }
 
-fn from_json(data: &Data) -> JValue {
+/// Data in the library's form: made once for all expressions of one place.
+fn from_json(env: &Env<'_>, data: &Data) -> Result<JValue, Fault> {
+    if let Some(known) = env.library.borrow().get(&data.address()) {
+        return Ok(known.clone());
+    }
+    env.count(data.len_bytes() as u64 / 16)?;
     // Data is valid JSON, nested no deeper than the parser goes.
-    JValue::from_json_str(data.text()).unwrap_or(JValue::Null)
+    let value = JValue::from_json_str(data.text()).unwrap_or(JValue::Null);
+    env.library
+        .borrow_mut()
+        .insert(data.address(), value.clone());
+    Ok(value)
 }
 
 /// The library's value as JSON; `bytes` counts roughly what it takes.
 fn to_json(value: &JValue, levels: usize, bytes: &mut usize) -> Result<Value, &'static str> {
     if levels == 0 {
         return Err("returned a value that is nested too deep.");
+    }
+    *bytes += 4;
+    // What is shared in there is written out each time.
+    if *bytes > PAYLOAD_BYTES_MAX {
+        return Err("returned a value that is too large.");
     }
     Ok(match value {
         JValue::Null => Value::Null,

@@ -6,10 +6,10 @@
 use std::borrow::Cow;
 
 use serde_json::{Map, Value};
-use stepwell_flow::expression::{DataPath, Query, Root, Segment};
+use stepwell_flow::expression::{DataPath, Indefinite, Measure, Query, Root, Segment};
 use stepwell_types::Data;
 
-use super::{Env, Fault, bounded};
+use super::{Env, Fault, bounded, size};
 
 /// Why a path yielded nothing.
 #[derive(Debug)]
@@ -32,6 +32,7 @@ impl Miss {
 
 /// Reads without copying where that can be.
 pub(crate) fn read<'e>(env: &'e Env<'_>, path: &DataPath) -> Result<Cow<'e, Value>, Miss> {
+    env.count(1).map_err(Miss::Fault)?;
     match (&path.root, &path.query) {
         (Root::Variable(name), query) => {
             let value = variable(env, name)?.value();
@@ -40,21 +41,32 @@ pub(crate) fn read<'e>(env: &'e Env<'_>, path: &DataPath) -> Result<Cow<'e, Valu
                 Query::Definite(segments) => walk(value, segments)
                     .map(Cow::Borrowed)
                     .map_err(|missing| Miss::Absent(absent(segments, missing))),
-                Query::Indefinite(query) => select(env, value, query),
+                Query::Indefinite(query) => select(env, value, query, Measure::of(value)),
             }
         }
         (Root::Data, Query::Whole) => Ok(Cow::Borrowed(env.data.value())),
         (Root::Data, Query::Definite(segments)) => walk(env.data.value(), segments)
             .map(Cow::Borrowed)
             .map_err(|missing| Miss::Absent(absent(segments, missing))),
-        (Root::Data, Query::Indefinite(query)) => select(env, env.data.value(), query),
-        (Root::Context, Query::Whole) => Ok(Cow::Owned(env.context.build(true))),
-        (Root::Context, Query::Definite(segments)) => env
-            .context
-            .at(segments)
-            .map_err(|missing| Miss::Absent(absent(segments, missing))),
+        (Root::Data, Query::Indefinite(query)) => {
+            select(env, env.data.value(), query, env.measure())
+        }
+        (Root::Context, Query::Whole) => whole_context(env).map(Cow::Owned).map_err(Miss::Fault),
+        (Root::Context, Query::Definite(segments)) => {
+            let found = env
+                .context
+                .at(segments)
+                .map_err(|missing| Miss::Absent(absent(segments, missing)))?;
+            // What was put together for this is a copy already.
+            if let Cow::Owned(value) = &found {
+                env.spend(size(value)).map_err(Miss::Fault)?;
+            }
+            Ok(found)
+        }
         (Root::Context, Query::Indefinite(query)) => {
-            select(env, &env.context.build(true), query).map(|c| Cow::Owned(c.into_owned()))
+            let whole = whole_context(env).map_err(Miss::Fault)?;
+            let measure = Measure::of(&whole);
+            select(env, &whole, query, measure).map(|c| Cow::Owned(c.into_owned()))
         }
     }
 }
@@ -167,13 +179,23 @@ fn absent(segments: &[Segment], missing: usize) -> String {
     }
 }
 
+/// `$$` with its payloads, as far as they fit.
+fn whole_context(env: &Env<'_>) -> Result<Value, Fault> {
+    env.spend(env.context.payload_bytes())?;
+    Ok(env.context.build(true))
+}
+
 fn select<'e>(
     env: &Env<'_>,
     value: &Value,
-    query: &serde_json_path::JsonPath,
+    query: &Indefinite,
+    measure: Measure,
 ) -> Result<Cow<'e, Value>, Miss> {
+    // The library does not count: a bound of what it will do is taken off before.
+    env.count(measure.nodes.saturating_add(query.cost.bound(measure)))
+        .map_err(Miss::Fault)?;
     let mut found = Vec::new();
-    for node in query.query(value) {
+    for node in query.query.query(value) {
         found.push(env.copy(node).map_err(Miss::Fault)?);
     }
     Ok(Cow::Owned(Value::Array(found)))

@@ -16,6 +16,7 @@ pub(crate) fn fill(env: &Env<'_>, template: &Template) -> Result<Value, Fault> {
 }
 
 fn below(env: &Env<'_>, template: &Template, field: &str) -> Result<Value, Fault> {
+    env.count(1)?;
     match template {
         Template::Literal(value) => env.copy(value),
         Template::Expression(expression) => owned(

@@ -251,8 +251,9 @@ fn item_input(turn: &mut Turn<'_>, id: EntryId, kind: &MapState, slot: u32) -> R
     let mut env = Env::new(core, turn.program, id, (&map.input).into(), turn.now);
     env.context.item = Some((slot, item));
     let result = flow::shape(&env, Some(selector));
-    let draws = env.draws.get();
+    let (draws, used) = (env.draws.get(), env.used());
     turn.state.core.draws = draws;
+    turn.spent = turn.spent.saturating_add(used);
     result
 }
 

@@ -11,7 +11,7 @@ use jsonata_core::parser;
 use jsonata_core::value::JValue;
 use stepwell_types::Timestamp;
 
-use super::super::{Env, hash};
+use super::super::hash;
 use crate::{random, time};
 
 /// Most elements that `$range` makes: as many as its JSONPath twin.
@@ -19,12 +19,24 @@ const RANGE_MAX: f64 = 1_000.0;
 
 /// A draw of 16 bytes at a time from the execution's seed.
 #[derive(Clone)]
-struct Draws {
+pub(super) struct Draws {
     seed: [u8; 16],
     count: Rc<Cell<u64>>,
 }
 
 impl Draws {
+    pub fn new(seed: [u8; 16], made: u64) -> Draws {
+        Draws {
+            seed,
+            count: Rc::new(Cell::new(made)),
+        }
+    }
+
+    /// How many there were, those before the evaluation counted.
+    pub fn made(&self) -> u64 {
+        self.count.get()
+    }
+
     fn bytes(&self) -> [u8; 16] {
         let n = self.count.get();
         self.count.set(n + 1);
@@ -36,13 +48,8 @@ impl Draws {
     }
 }
 
-pub(super) fn register(evaluator: &mut Evaluator, env: &Env<'_>, count: &Rc<Cell<u64>>) {
-    let started = env.context.core.started.as_ref();
-    let draws = Draws {
-        seed: started.map_or([0; 16], |s| s.seed),
-        count: Rc::clone(count),
-    };
-    let at = env.now;
+pub(super) fn register(evaluator: &mut Evaluator, at: Timestamp, draws: &Draws) {
+    let draws = draws.clone();
     set(evaluator, "eval", |_| {
         Err(error("the function $eval does not exist here"))
     });
@@ -70,7 +77,7 @@ pub(super) fn register(evaluator: &mut Evaluator, env: &Env<'_>, count: &Rc<Cell
     set(evaluator, "parse", parse);
 }
 
-fn set(
+pub(super) fn set(
     evaluator: &mut Evaluator,
     name: &str,
     function: impl Fn(&[JValue]) -> Result<JValue, EvaluatorError> + 'static,
@@ -80,7 +87,7 @@ fn set(
     debug_assert!(registered.is_ok(), "{name} cannot be set");
 }
 
-fn error(message: impl Into<String>) -> EvaluatorError {
+pub(super) fn error(message: impl Into<String>) -> EvaluatorError {
     EvaluatorError::EvaluationError(message.into())
 }
 

@@ -1,0 +1,290 @@
+//! Counting within JSONata: the functions that a compiled tree calls wherever it loops.
+//!
+//! The count depends on the expression and its data alone, so that a replay fails where
+//! the first run did. Refuses clocks.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{HashMap, HashSet};
+use std::rc::Rc;
+
+use jsonata_core::evaluator::{Context, Evaluator, EvaluatorError};
+use jsonata_core::parser;
+use jsonata_core::value::JValue;
+use stepwell_flow::expression::meter;
+
+use super::functions::{error, set};
+
+/// What one round of a loop costs, besides what it does: entering a function or a filter.
+const CALL: u64 = 5;
+/// Longest text that one function call makes, in bytes.
+const TEXT_BYTES_MAX: f64 = 16_777_216.0;
+/// Largest value, as the number of values in it, each place counted.
+const TREE_MAX: u64 = 4_000_000;
+/// Bytes of text, or elements of an array that are only passed on, for one operation.
+const PER_OPERATION: u64 = 16;
+
+/// What is left of an evaluation's operations.
+pub(super) struct Meter {
+    left: Cell<u64>,
+    exceeded: Cell<bool>,
+    ranges: RefCell<Vec<f64>>,
+    /// Sizes of values as trees by address; the values are kept, so that none is used anew.
+    trees: RefCell<HashMap<usize, (u64, JValue)>>,
+}
+
+impl Meter {
+    pub fn new(operations: u64) -> Rc<Meter> {
+        Rc::new(Meter {
+            left: Cell::new(operations),
+            exceeded: Cell::new(false),
+            ranges: RefCell::default(),
+            trees: RefCell::default(),
+        })
+    }
+
+    pub fn left(&self) -> u64 {
+        self.left.get()
+    }
+
+    pub fn exceeded(&self) -> bool {
+        self.exceeded.get()
+    }
+
+    fn count(&self, operations: u64) -> Result<(), EvaluatorError> {
+        match self.left.get().checked_sub(operations) {
+            Some(left) => {
+                self.left.set(left);
+                Ok(())
+            }
+            None => Err(self.exceed()),
+        }
+    }
+
+    fn exceed(&self) -> EvaluatorError {
+        self.exceeded.set(true);
+        error("too many operations")
+    }
+
+    /// The value's own length.
+    fn shallow(&self, value: &JValue) -> Result<(), EvaluatorError> {
+        let length = match value {
+            JValue::String(text) => text.len(),
+            JValue::Array(items) => items.len(),
+            JValue::Object(map) => map.len(),
+            _ => 0,
+        };
+        self.count(1 + length as u64 / PER_OPERATION)
+    }
+
+    /// All that is in it; stops as soon as the operations are used up.
+    fn deep(&self, value: &JValue) -> Result<(), EvaluatorError> {
+        let mut open = vec![value];
+        while let Some(value) = open.pop() {
+            self.shallow(value)?;
+            self.count(1)?;
+            match value {
+                JValue::Array(items) => open.extend(items.iter()),
+                JValue::Object(map) => open.extend(map.values()),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Its size as a tree. Each part is walked once, however often it occurs.
+    fn tree(&self, value: &JValue) -> Result<(), EvaluatorError> {
+        let mut trees = self.trees.borrow_mut();
+        let mut open = vec![(value, false)];
+        while let Some((value, ready)) = open.pop() {
+            let Some(address) = address(value) else {
+                continue;
+            };
+            if trees.contains_key(&address) {
+                continue;
+            }
+            if !ready {
+                self.count(1)?;
+                open.push((value, true));
+                each(value, &mut |child| open.push((child, false)));
+                continue;
+            }
+            let mut size = 1u64;
+            each(value, &mut |child| {
+                let known = self::address(child).and_then(|a| trees.get(&a));
+                size = size.saturating_add(known.map_or(1, |(size, _)| *size));
+            });
+            self.count(size.min(TREE_MAX) / 1_024)?;
+            if size > TREE_MAX {
+                return Err(self.exceed());
+            }
+            trees.insert(address, (size, value.clone()));
+        }
+        Ok(())
+    }
+}
+
+/// Where an array or object is; nothing else holds values.
+fn address(value: &JValue) -> Option<usize> {
+    match value {
+        JValue::Array(items) => Some(std::ptr::from_ref::<Vec<JValue>>(items).addr()),
+        JValue::Object(map) => Some(Rc::as_ptr(map).addr()),
+        _ => None,
+    }
+}
+
+fn each<'v>(value: &'v JValue, f: &mut dyn FnMut(&'v JValue)) {
+    match value {
+        JValue::Array(items) => items.iter().for_each(f),
+        JValue::Object(map) => map.values().for_each(f),
+        _ => {}
+    }
+}
+
+fn length(value: Option<&JValue>) -> f64 {
+    value
+        .and_then(JValue::as_str)
+        .map_or(0.0, |t| t.len() as f64)
+}
+
+pub(super) fn register(evaluator: &mut Evaluator, meter: &Rc<Meter>) {
+    let own = Rc::clone(meter);
+    set(evaluator, meter::TICK, move |args| {
+        let given = args.first().and_then(JValue::as_f64);
+        own.count(given.map_or(CALL, |n| n as u64))?;
+        Ok(JValue::Undefined)
+    });
+    type Count = fn(&Meter, &JValue) -> Result<(), EvaluatorError>;
+    let weighing: [(&str, Count); 4] = [
+        (meter::WEIGH, Meter::shallow),
+        (meter::WEIGH_EACH, |meter, value| {
+            let length = value.as_array().map_or(1, Vec::len);
+            meter.count(1 + length as u64)
+        }),
+        (meter::WEIGH_DEEP, Meter::deep),
+        (meter::WEIGH_TREE, Meter::tree),
+    ];
+    for (name, count) in weighing {
+        let own = Rc::clone(meter);
+        set(evaluator, name, move |args| {
+            let value = args.first().cloned().unwrap_or(JValue::Undefined);
+            count(&own, &value)?;
+            Ok(value)
+        });
+    }
+    let own = Rc::clone(meter);
+    set(evaluator, meter::RANGE_FROM, move |args| {
+        let value = args.first().cloned().unwrap_or(JValue::Undefined);
+        own.ranges.borrow_mut().push(value.as_f64().unwrap_or(0.0));
+        Ok(value)
+    });
+    let own = Rc::clone(meter);
+    set(evaluator, meter::RANGE_TO, move |args| {
+        let value = args.first().cloned().unwrap_or(JValue::Undefined);
+        let from = own.ranges.borrow_mut().pop().unwrap_or(0.0);
+        if let Some(to) = value.as_f64() {
+            own.count(1 + (to - from).max(0.0) as u64)?;
+        }
+        Ok(value)
+    });
+    let own = Rc::clone(meter);
+    set(evaluator, meter::DISTINCT, move |args| match args {
+        [JValue::Array(items)] if items.len() > 1 => {
+            own.deep(&args[0])?;
+            let mut seen = HashSet::with_capacity(items.len());
+            let kept = items.iter().filter(|item| seen.insert(key(item)));
+            let mut found = JValue::array(kept.cloned().collect());
+            if items.sequence {
+                found.mark_sequence();
+            }
+            Ok(found)
+        }
+        [value] => Ok(value.clone()),
+        _ => Err(error("T0410: $distinct takes one argument")),
+    });
+    bounded(evaluator, meter, meter::JOIN, "$join($a0, $a1)", |args| {
+        let items = args.first().and_then(JValue::as_array);
+        let between = length(args.get(1)) * items.map_or(0, Vec::len) as f64;
+        between
+            + items
+                .into_iter()
+                .flatten()
+                .map(|i| length(Some(i)))
+                .sum::<f64>()
+    });
+    bounded(
+        evaluator,
+        meter,
+        meter::PAD,
+        "$pad($a0, $a1, $a2)",
+        |args| {
+            // A character takes up to four bytes.
+            args.get(1)
+                .and_then(JValue::as_f64)
+                .map_or(0.0, |n| 4.0 * n.abs())
+        },
+    );
+    let replace = "$replace($a0, $a1, $a2, $a3)";
+    bounded(evaluator, meter, meter::REPLACE, replace, |args| {
+        (length(args.first()) + 1.0) * (length(args.get(2)) + 1.0)
+    });
+}
+
+/// Equal values have equal keys: the fields of an object in order, numbers by value.
+fn key(value: &JValue) -> String {
+    match value {
+        JValue::Array(items) => {
+            let keys: Vec<String> = items.iter().map(key).collect();
+            format!("[{}]", keys.join(","))
+        }
+        JValue::Object(map) => {
+            let mut fields: Vec<_> = map.iter().collect();
+            fields.sort_by_key(|(name, _)| *name);
+            let fields: Vec<String> = (fields.into_iter())
+                .map(|(name, value)| format!("{name:?}:{}", key(value)))
+                .collect();
+            format!("{{{}}}", fields.join(","))
+        }
+        JValue::String(text) => format!("{text:?}"),
+        // -0 equals 0.
+        JValue::Number(n) => format!("{}", n + 0.0),
+        JValue::Bool(b) => b.to_string(),
+        JValue::Null => "null".to_owned(),
+        other => format!("{other:?}"),
+    }
+}
+
+/// A built-in function that is only called if what it makes has room.
+fn bounded(
+    evaluator: &mut Evaluator,
+    meter: &Rc<Meter>,
+    name: &'static str,
+    source: &'static str,
+    bytes: fn(&[JValue]) -> f64,
+) {
+    let meter = Rc::clone(meter);
+    set(evaluator, name, move |args| {
+        let bytes = bytes(args);
+        if bytes > TEXT_BYTES_MAX {
+            return Err(meter.exceed());
+        }
+        meter.count(1 + bytes as u64 / PER_OPERATION)?;
+        // As many arguments as were given: the library tells undefined ones from none.
+        let end = match args.len() {
+            0 => source.find("$a0"),
+            n => source.find(&format!(", $a{n}")),
+        };
+        let call = match end.and_then(|end| source.get(..end)) {
+            Some(short) => format!("{short})"),
+            None => source.to_owned(),
+        };
+        let tree = parser::parse(&call).map_err(|e| error(e.display_message()))?;
+        let mut context = Context::new();
+        for (i, arg) in args.iter().enumerate() {
+            context.bind(format!("a{i}"), arg.clone());
+        }
+        let mut evaluator = Evaluator::with_context(context);
+        // A replacement may be a function, and count.
+        register(&mut evaluator, &meter);
+        evaluator.evaluate(&tree, &JValue::Undefined)
+    });
+}

@@ -1,0 +1,232 @@
+//! JSONata's own suite through our evaluator: the instrumented tree, our functions, our limits.
+//!
+//! The suite lies beside the repository (`../shared/corpora/jsonata`); where it doesn't, the
+//! test says so and passes. What Step Functions adds or takes away is in `our_own_cases`.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+use stepwell_flow::expression::{Expression, Jsonata, Template};
+use stepwell_flow::program::DataFlow;
+use stepwell_flow::{AnyModule, Program, compile};
+use stepwell_interpreter::evaluate_jsonata;
+use stepwell_types::Data;
+
+/// Cases that must hold; raise it when more do.
+const PASSES_MIN: usize = 1_659;
+const OPERATIONS: u64 = 1_000_000;
+
+/// Cases that cannot hold, by the start of their name, and why.
+const CANNOT: &[(&str, &str)] = &[
+    (
+        "comments/case002",
+        "the library refuses it with a message without the code S0106",
+    ),
+    (
+        "flattening/large#",
+        "200,000 calls exceed the operations of an evaluation without data",
+    ),
+    (
+        "function-encodeUrl/case002",
+        "a lone surrogate: no Rust text can hold it",
+    ),
+    (
+        "function-encodeUrlComponent/case002",
+        "a lone surrogate: no Rust text can hold it",
+    ),
+    ("function-eval/", "there is no $eval, as in Step Functions"),
+    (
+        "function-replace/case008",
+        "the bounded $replace takes $ for the missing argument",
+    ),
+    (
+        "function-signatures/case028",
+        "the library's message has its code in the middle",
+    ),
+    (
+        "function-tomillis/parseDateTime#28",
+        "$now() is the event's time, not the clock's",
+    ),
+    (
+        "range-operator/case021",
+        "ten million elements exceed the operations",
+    ),
+    (
+        "range-operator/case022",
+        "ten million elements exceed the operations",
+    ),
+    (
+        "range-operator/case023",
+        "ten million elements exceed the operations",
+    ),
+    (
+        "range-operator/case024",
+        "ten million elements exceed the operations",
+    ),
+    (
+        "tail-recursion/case002",
+        "the suite's own depth limit, lower than ours",
+    ),
+    ("tail-recursion/case005", "our depth limit has another code"),
+    ("tail-recursion/case006", "ends by operations, not by time"),
+];
+
+/// Compiles an expression as the `Output` of a Pass state.
+fn parse(expression: &str) -> Result<Program, String> {
+    let flow = json!({"QueryLanguage": "JSONata", "StartAt": "A", "States": {
+        "A": {"Type": "Pass", "Output": format!("{{%{expression}%}}"), "End": true}}});
+    let checked = compile(&flow.to_string(), &AnyModule);
+    let said = format!("{:?}", checked.diagnostics);
+    checked.program.ok_or(said)
+}
+
+fn query(program: &Program) -> Option<&Jsonata> {
+    let DataFlow::Jsonata(fields) = &program.states.first()?.data else {
+        return None;
+    };
+    match &fields.output {
+        Some(Template::Expression(Expression::Jsonata(query))) => Some(query),
+        _ => None,
+    }
+}
+
+fn corpus() -> Option<PathBuf> {
+    let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let root = manifest.ancestors().nth(3)?.join("shared/corpora/jsonata");
+    root.is_dir().then_some(root)
+}
+
+fn read(path: &Path) -> Value {
+    let text = std::fs::read_to_string(path).expect("a file of the suite");
+    serde_json::from_str(&text).expect("JSON")
+}
+
+fn sorted(folder: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).expect("a folder of the suite");
+    let mut all: Vec<PathBuf> = entries.flatten().map(|e| e.path()).collect();
+    all.sort();
+    all
+}
+
+#[test]
+fn official_suite() {
+    let Some(root) = corpus() else {
+        println!("passed over: there is no ../shared/corpora/jsonata beside the repository");
+        return;
+    };
+    let mut table: BTreeMap<String, (usize, usize)> = BTreeMap::new();
+    let (mut failures, mut listed) = (Vec::new(), 0);
+    for group in sorted(&root.join("groups")) {
+        let name = group
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
+        for file in sorted(&group) {
+            if file.extension().is_none_or(|e| e != "json") {
+                continue;
+            }
+            let text = std::fs::read_to_string(&file).expect("a file of the suite");
+            let cases = match serde_json::from_str(&text) {
+                Ok(Value::Array(cases)) => cases,
+                Ok(case) => vec![case],
+                // A lone surrogate: run as what it is, a case that cannot be read.
+                Err(error) => vec![json!({"unreadable": error.to_string()})],
+            };
+            for (i, case) in cases.iter().enumerate() {
+                let stem = file.file_stem().unwrap_or_default().to_string_lossy();
+                let id = format!("{name}/{stem}#{i}");
+                let row = table.entry(name.clone()).or_default();
+                match run(&root, &group, case) {
+                    Ok(()) => row.0 += 1,
+                    Err(why) => {
+                        row.1 += 1;
+                        match CANNOT.iter().find(|(start, _)| id.starts_with(start)) {
+                            Some((_, reason)) => {
+                                listed += 1;
+                                println!("CANNOT {id}: {reason}\n    {why}");
+                            }
+                            None => failures.push(format!("{id}: {why}")),
+                        }
+                    }
+                }
+            }
+        }
+    }
+    let passed: usize = table.values().map(|row| row.0).sum();
+    for (group, (passed, failed)) in table.iter().filter(|(_, row)| row.1 > 0) {
+        println!("{group:<28} {passed:>5} passed {failed:>3} failed");
+    }
+    println!(
+        "{passed} passed, {listed} cannot, {} failed",
+        failures.len()
+    );
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+    assert!(passed >= PASSES_MIN, "{passed} cases hold");
+}
+
+fn run(root: &Path, group: &Path, case: &Value) -> Result<(), String> {
+    let expression = match (&case["expr"], &case["expr-file"]) {
+        (Value::String(text), _) => text.clone(),
+        (_, Value::String(file)) => {
+            std::fs::read_to_string(group.join(file)).expect("the expression")
+        }
+        _ => return Err(case["unreadable"].to_string()),
+    };
+    let data = match (&case["dataset"], case.get("data")) {
+        (Value::String(name), _) => Some(read(&root.join("datasets").join(format!("{name}.json")))),
+        (_, data) => data.cloned(),
+    };
+    let data = data.map(Data::from_value);
+    let bindings = Data::from_value(case.get("bindings").cloned().unwrap_or(json!({})));
+    let code = case["code"]
+        .as_str()
+        .or_else(|| case["error"]["code"].as_str());
+    let program = match parse(&expression) {
+        Ok(program) => program,
+        Err(why) => {
+            return match code {
+                Some(code) if why.contains(code) => Ok(()),
+                _ => Err(format!("{expression:?} does not parse: {why}")),
+            };
+        }
+    };
+    let query = query(&program).ok_or("no query")?;
+    let found = evaluate_jsonata(query, data.as_ref(), &bindings, OPERATIONS);
+    let shown = expression.chars().take(300).collect::<String>();
+    match (found, code) {
+        (Err((found, _)), Some(code)) if found == code => Ok(()),
+        (Err(_), None) if case.get("error").is_some() => Ok(()),
+        (Err((code, why)), wanted) => Err(format!("{shown:?}: {code} {why}, not {wanted:?}")),
+        (Ok(value), Some(code)) => Err(format!("{shown:?}: {value:?}, not {code}")),
+        (Ok(value), None) => {
+            let undefined = case["undefinedResult"] == true;
+            let wanted = case.get("result").filter(|_| !undefined);
+            let unordered = case["unordered"] == true;
+            match (&value, wanted) {
+                (None, None) => Ok(()),
+                (Some(a), Some(b)) if same(a, b, unordered) => Ok(()),
+                _ => Err(format!("{shown:?}: {value:?}, not {wanted:?}")),
+            }
+        }
+    }
+}
+
+fn same(a: &Value, b: &Value, unordered: bool) -> bool {
+    match (a, b) {
+        (Value::Number(a), Value::Number(b)) => a.as_f64() == b.as_f64(),
+        (Value::Array(a), Value::Array(b)) if unordered => {
+            a.len() == b.len() && a.iter().all(|a| b.iter().any(|b| same(a, b, false)))
+        }
+        (Value::Array(a), Value::Array(b)) => {
+            a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same(a, b, unordered))
+        }
+        (Value::Object(a), Value::Object(b)) => {
+            a.len() == b.len()
+                && a.iter()
+                    .all(|(k, v)| b.get(k).is_some_and(|w| same(v, w, unordered)))
+        }
+        (a, b) => a == b,
+    }
+}
