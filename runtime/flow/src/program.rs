@@ -72,6 +72,7 @@ pub enum Next {
 
 /// The data-flow fields of a state, by its language.
 #[derive(Debug)]
+#[allow(clippy::large_enum_variant, reason = "one a state, and never moved")]
 pub enum DataFlow {
     /// JSONPath mode.
     JsonPath(JsonPathFlow),

@@ -1,6 +1,8 @@
 //! What expressions may cost: every one of these would run for minutes, or take the memory
 //! of the machine, if nothing counted.
 
+#![allow(clippy::disallowed_methods, reason = "a test times what it calls")]
+
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
