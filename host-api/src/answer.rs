@@ -1,42 +1,39 @@
-//! The bytes of a recorded answer: a result as versioned JSON.
+//! The bytes of a recorded answer: a version, a tag, and the result's JSON text as it is.
 //!
 //! Refuses anything it did not write itself: damaged bytes are no answer.
 
-use serde::{Deserialize, Serialize};
 use stepwell_types::{Data, Failure};
 
 /// First byte of every answer.
-const VERSION: u8 = 1;
-
-#[derive(Serialize, Deserialize)]
-enum Wire {
-    Ok(Data),
-    Failed(Failure),
-}
+const VERSION: u8 = 2;
+/// Second byte: a result's JSON text follows.
+const OK: u8 = 0;
+/// Second byte: a failure as JSON follows.
+const FAILED: u8 = 1;
 
 /// What the journal keeps of an answer.
 #[must_use]
 pub fn encode(result: &Result<Data, Failure>) -> Vec<u8> {
-    let wire = match result {
-        Ok(data) => Wire::Ok(data.clone()),
-        Err(failure) => Wire::Failed(failure.clone()),
-    };
-    let mut out = vec![VERSION];
-    // Strings and a tag: printing them cannot fail.
-    out.extend(serde_json::to_vec(&wire).unwrap_or_default());
-    out
+    match result {
+        Ok(data) => [&[VERSION, OK], data.text().as_bytes()].concat(),
+        Err(failure) => {
+            // Strings: printing them cannot fail.
+            let text = serde_json::to_vec(failure).unwrap_or_default();
+            [&[VERSION, FAILED], text.as_slice()].concat()
+        }
+    }
 }
 
-/// The answer in recorded bytes; `None` when they are damaged or of a newer release.
+/// The answer in recorded bytes; `None` when they are damaged or of another release.
 #[must_use]
 pub fn decode(bytes: &[u8]) -> Option<Result<Data, Failure>> {
-    let (version, json) = bytes.split_first()?;
-    if *version != VERSION {
+    let (VERSION, tagged) = bytes.split_first().map(|(v, rest)| (*v, rest))? else {
         return None;
-    }
-    match serde_json::from_slice(json).ok()? {
-        Wire::Ok(data) => Data::parse(data.text()).ok().map(Ok),
-        Wire::Failed(failure) => Some(Err(failure)),
+    };
+    match tagged.split_first()? {
+        (&OK, text) => Data::parse(std::str::from_utf8(text).ok()?).ok().map(Ok),
+        (&FAILED, json) => serde_json::from_slice(json).ok().map(Err),
+        _ => None,
     }
 }
 
@@ -57,10 +54,12 @@ mod tests {
     fn damaged_bytes_are_no_answer() {
         for bytes in [
             &b""[..],
-            b"\x01",
-            b"\x02{\"Ok\":\"1\"}",
-            b"\x01{\"Ok\":\"{\"}",
-            b"\x01[]",
+            b"\x02",
+            b"\x01{\"Ok\":\"1\"}",
+            b"\x02\x00{",
+            b"\x02\x00\xff",
+            b"\x02\x01[]",
+            b"\x02\x021",
         ] {
             assert_eq!(decode(bytes), None, "{bytes:?}");
         }

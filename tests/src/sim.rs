@@ -6,6 +6,7 @@
 
 pub mod checks;
 mod clients;
+mod deaths;
 pub mod flows;
 pub mod oracle;
 pub mod random;

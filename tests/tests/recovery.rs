@@ -3,9 +3,10 @@
 
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use serde_json::json;
 use stepwell_tests::api::Api;
+use stepwell_tests::guests;
 use stepwell_tests::server::Server;
 
 #[test]
@@ -69,5 +70,64 @@ fn an_idempotency_key_finds_its_execution_after_a_crash() -> Result<()> {
         ))?;
         assert_eq!(named.body["id"], first.body["id"], "{named:?}");
     }
+    Ok(())
+}
+
+/// A number of the metrics page.
+fn metric(api: &Api, name: &str) -> Result<f64> {
+    let page = api.get("/metrics")?.body;
+    let text = page.as_str().context("no metrics page")?;
+    let line = text.lines().find(|l| l.starts_with(name));
+    let line = line.with_context(|| format!("no {name} in {text}"))?;
+    Ok(line.rsplit(' ').next().context("no value")?.parse()?)
+}
+
+/// Waits until the step is seen running; `false`: its execution is parked instead.
+fn runs_again(api: &Api, killer: &str, deaths: u32) -> Result<bool> {
+    for _ in 0..500 {
+        let shown = api.get(killer)?.body;
+        if !shown["parked"].is_null() {
+            let error = &shown["parked"]["error"];
+            anyhow::ensure!(error == "Stepwell.StepKillsServer", "{shown}");
+            return Ok(false);
+        }
+        // Others work beside it, suspected or not; gauges are of the last commit.
+        let input = format!("[{deaths}]");
+        let output = api.run("healthy", &input)?["output"].clone();
+        anyhow::ensure!(output == json!([deaths]), "{output}");
+        if metric(api, "stepwell_steps_running")? >= 1.0 {
+            return Ok(true);
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    anyhow::bail!("after {deaths} deaths it neither runs nor is parked")
+}
+
+/// Nothing but the process's death tells what a step did to it: so whoever kills the
+/// server each time that this step is seen running is, to the server, that step.
+#[test]
+fn a_step_that_kills_the_server_is_parked_after_three_deaths() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let config = "[steps]\nfuel = 1000000000000\nwall_ms = 600000\n";
+    let mut server = Server::new(dir.path(), config)?;
+    server.spawn()?;
+    server.ready()?;
+    let api = Api::new(&server.url())?;
+    api.one_step("killer", &guests::program("spin")?)?;
+    api.one_step("healthy", &guests::program("echo")?)?;
+    let killer = api.send("POST", "/v1/flows/killer/executions", "{}")?.body;
+    let killer = format!("/v1/executions/{}", killer["id"].as_str().context("no id")?);
+    let mut deaths = 0;
+    while runs_again(&api, &killer, deaths)? {
+        server.kill()?;
+        deaths += 1;
+        server.spawn()?;
+        server.ready()?;
+    }
+    // A kill can meet the step between two slices, where it is on no processor.
+    assert!((3..=5).contains(&deaths), "parked after {deaths} deaths");
+    assert_eq!(api.run("healthy", "[9]")?["output"], json!([9]));
+    let cancelled = api.send("POST", &format!("{killer}/cancel"), "")?;
+    assert_eq!(cancelled.body["status"], "ABORTED", "{cancelled:?}");
     Ok(())
 }

@@ -4,8 +4,9 @@
 
 use base64::Engine as _;
 use http::{HeaderMap, StatusCode, header::CONTENT_TYPE};
-use serde_json::{Map, Value, json};
-use stepwell_types::{Data, Failure, limits::CAUSE_CHARS_MAX};
+use serde_json::{Map, Value};
+use stepwell_types::limits::{CAUSE_CHARS_MAX, PAYLOAD_BYTES_MAX};
+use stepwell_types::{Data, Failure};
 
 /// Most characters of a body that a failure's cause repeats.
 const CAUSE_BODY_CHARS_MAX: usize = CAUSE_CHARS_MAX / 2;
@@ -49,36 +50,83 @@ pub(crate) async fn read(
 }
 
 impl Received {
-    /// The step's outcome: `{"status", "headers", "body"}`, or a failure for a status from 400.
+    /// The step's outcome: `{"status", "headers", "body"}`, or a failure for a status from
+    /// 400. A JSON body stays the text that came: as values it would take many times that.
     pub(crate) fn outcome(self) -> Result<Data, Failure> {
         let status = self.status;
-        let failed = status.is_client_error() || status.is_server_error();
-        let mut output = Map::new();
-        output.insert("status".into(), json!(status.as_u16()));
-        output.insert("headers".into(), Value::Object(headers(&self.headers)));
-        let (body, encoding) = body(&self.headers, self.body);
-        output.insert("body".into(), body);
-        if let Some(encoding) = encoding {
-            output.insert("body_encoding".into(), encoding.into());
+        let as_json = says_json(&self.headers);
+        let headers = Value::Object(headers(&self.headers)).to_string();
+        let told = Told {
+            status: status.as_u16(),
+            headers: &headers,
+        };
+        let text = match String::from_utf8(self.body) {
+            Ok(body) => {
+                let raw = as_json.then(|| told.text(body.trim_ascii(), ""));
+                // Checked whole, as deep as it is now: who reads it must be able to.
+                let raw = raw.filter(|text| Data::check(text).is_ok());
+                match raw {
+                    Some(text) => text,
+                    None => told.text(&Value::from(body).to_string(), ""),
+                }
+            }
+            Err(e) => {
+                let body = base64::engine::general_purpose::STANDARD.encode(e.as_bytes());
+                drop(e);
+                told.text(&format!("\"{body}\""), r#","body_encoding":"base64""#)
+            }
+        };
+        if status.is_client_error() || status.is_server_error() {
+            return Err(failure(status, text));
         }
-        if !failed {
-            return Ok(Data::from_value(Value::Object(output)));
+        if text.len() > PAYLOAD_BYTES_MAX {
+            return Err(Failure::new(
+                "Stepwell.HttpResponseTooLarge",
+                format!(
+                    "the response is {} bytes as JSON, over the limit of {PAYLOAD_BYTES_MAX}",
+                    text.len()
+                ),
+            ));
         }
-        let mut cause = Value::Object(output.clone()).to_string();
-        if cause.chars().count() > CAUSE_CHARS_MAX {
-            let text = match output.get("body") {
-                Some(Value::String(text)) => text.clone(),
-                other => other.map(Value::to_string).unwrap_or_default(),
-            };
-            let start: String = text.chars().take(CAUSE_BODY_CHARS_MAX).collect();
-            output.insert("body".into(), start.into());
-            output.insert("body_cut".into(), true.into());
-            cause = Value::Object(output).to_string();
-        }
-        let cause: String = cause.chars().take(CAUSE_CHARS_MAX).collect();
-        let name = format!("States.Http.StatusCode.{}", status.as_u16());
-        Err(Failure::new(name, cause))
+        Ok(Data::from_valid_text(text))
     }
+}
+
+/// What comes before a body.
+struct Told<'a> {
+    status: u16,
+    headers: &'a str,
+}
+
+impl Told<'_> {
+    /// The output with this body, which is JSON, and these further members.
+    fn text(&self, body: &str, more: &str) -> String {
+        let (status, headers) = (self.status, self.headers);
+        format!(r#"{{"status":{status},"headers":{headers},"body":{body}{more}}}"#)
+    }
+}
+
+/// The failure of a bad status; its cause is the output, with the body cut if it is long.
+fn failure(status: StatusCode, text: String) -> Failure {
+    let name = format!("States.Http.StatusCode.{}", status.as_u16());
+    if text.len() <= CAUSE_CHARS_MAX {
+        return Failure::new(name, text);
+    }
+    let mut cause = text;
+    if let Ok(Value::Object(mut output)) = serde_json::from_str::<Value>(&cause) {
+        let body = match output.get("body") {
+            Some(Value::String(text)) => text.clone(),
+            other => other.map(Value::to_string).unwrap_or_default(),
+        };
+        let start: String = body.chars().take(CAUSE_BODY_CHARS_MAX).collect();
+        output.insert("body".into(), start.into());
+        output.insert("body_cut".into(), true.into());
+        cause = Value::Object(output).to_string();
+    }
+    Failure::new(
+        name,
+        cause.chars().take(CAUSE_CHARS_MAX).collect::<String>(),
+    )
 }
 
 /// Lower-case names; values of a repeated header joined by a comma.
@@ -93,22 +141,6 @@ fn headers(received: &HeaderMap) -> Map<String, Value> {
         map.insert(name.as_str().to_owned(), values.join(", ").into());
     }
     map
-}
-
-/// JSON when the content type says so and it is; else text; else base 64, and its name.
-fn body(headers: &HeaderMap, bytes: Vec<u8>) -> (Value, Option<&'static str>) {
-    if says_json(headers)
-        && let Ok(value) = serde_json::from_slice(&bytes)
-    {
-        return (value, None);
-    }
-    match String::from_utf8(bytes) {
-        Ok(text) => (text.into(), None),
-        Err(e) => {
-            let text = base64::engine::general_purpose::STANDARD.encode(e.as_bytes());
-            (text.into(), Some("base64"))
-        }
-    }
 }
 
 fn says_json(headers: &HeaderMap) -> bool {

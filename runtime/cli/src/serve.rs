@@ -120,6 +120,7 @@ fn ports(settings: &Settings) -> Result<Ports, Trouble> {
         modules: Arc::new(shelf),
         clock: Arc::new(SystemClock),
         entropy: Arc::new(SystemEntropy),
+        black_box: Arc::new(wiring::Recorder::open(&dir.join("black-box"))),
         fatal: Arc::new(|e| {
             // Nobody knows whether the last batch is on the disk: recovery decides.
             tracing::error!(code = e.code(), reason = %e, "the store failed; the process ends");

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use stepwell_host_api::gate::{Boxed, Gate, Verdict};
@@ -13,7 +13,9 @@ use stepwell_host_api::wasi::{DirectoryGrant, Grants};
 use stepwell_orchestrator as orchestrator;
 use stepwell_orchestrator::api::ModuleAbout;
 use stepwell_orchestrator::gate::{GateHandle, Verdict as Ruling};
-use stepwell_orchestrator::ports::{Answer, ModuleStore, ModuleUpload, StepFuture, StepRunner};
+use stepwell_orchestrator::ports::{
+    Answer, BlackBox, LastLife, ModuleStore, ModuleUpload, StepFuture, StepKey, StepRunner,
+};
 use stepwell_sandbox::{CompileLimits, Limits, Modules, Pool, Sandbox, Upload};
 use stepwell_types::limits::MODULE_BYTES_MAX;
 use stepwell_types::{BridgeCall, Digest, Failure, Spent, StepOutcome, StepRequest, StepTarget};
@@ -138,6 +140,48 @@ fn translate(e: stepwell_sandbox::Error) -> orchestrator::Error {
     let message = text.strip_prefix(code).unwrap_or(&text);
     let message = message.strip_prefix(": ").unwrap_or(message).to_owned();
     orchestrator::Error::BadModule { code, message }
+}
+
+/// The record of what is on a processor. Without a file (a full disk, say) nothing is kept.
+pub struct Recorder(Option<stepwell_store_rocks::BlackBox>);
+
+impl Recorder {
+    /// Over this file, which is made if it is missing.
+    pub fn open(file: &Path) -> Recorder {
+        let opened = stepwell_store_rocks::BlackBox::open(file);
+        Recorder(opened.map_or_else(
+            |reason| {
+                tracing::warn!(%reason, "a step that kills the server will not be told from others");
+                None
+            },
+            Some,
+        ))
+    }
+}
+
+impl BlackBox for Recorder {
+    fn last(&self) -> LastLife {
+        let (life, steps) = self.0.as_ref().map(|b| b.last()).unwrap_or_default();
+        LastLife { life, steps }
+    }
+
+    fn begin(&self, life: u64) {
+        if let Some(file) = &self.0 {
+            file.begin(life);
+        }
+    }
+
+    fn enter(&self, (execution, entry, attempt): StepKey) {
+        if let Some(file) = &self.0 {
+            file.enter(execution, entry, attempt);
+        }
+    }
+
+    fn leave(&self) {
+        if let Some(file) = &self.0 {
+            file.leave();
+        }
+    }
 }
 
 /// The bounds of an attempt, and the pool that fits them and the machine.

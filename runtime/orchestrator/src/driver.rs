@@ -34,6 +34,7 @@ use crate::api::Metrics;
 use crate::ports::Programs;
 use crate::ready::Ready;
 use crate::rows::UsageRow;
+use crate::suspects::Suspects;
 use hot::Hot;
 use timers::ShardTimers;
 
@@ -50,7 +51,8 @@ pub struct Options {
     pub steps_running_max: usize,
     /// Bytes of log below which an execution gets no checkpoint: it is read from its start.
     pub checkpoint_bytes_min: usize,
-    /// Milliseconds after an unclean stop in which a step's start is durable before it runs.
+    /// Milliseconds after an unclean stop in which an execution is durable before its
+    /// first step runs.
     pub cautious_ms: u64,
 }
 
@@ -59,6 +61,8 @@ pub struct Options {
 pub enum Output {
     /// Run this attempt (inline first when its target does not leave).
     Run(Box<StepRequest>),
+    /// The same, and while it is on a processor no other step is.
+    RunAlone(Box<StepRequest>),
     /// Stop this attempt if it still runs.
     Abort {
         /// Whose.
@@ -129,6 +133,7 @@ pub struct Driver {
     disk_full: Option<(u64, u64)>,
     stopping: bool,
     cautious_until: Timestamp,
+    suspects: Suspects,
     /// When this process took over: what came due before, nobody could answer.
     up_since: Timestamp,
     commands: Vec<stepwell_interpreter::Command>,
@@ -178,6 +183,7 @@ impl Driver {
             disk_full: None,
             stopping: false,
             cautious_until: Timestamp(i64::MIN),
+            suspects: Suspects::default(),
             up_since: Timestamp(i64::MIN),
             commands: Vec::new(),
         }
@@ -248,10 +254,8 @@ impl Driver {
             return;
         };
         self.steps_running -= usize::from(running.counted);
-        if hot.begun.remove(&(entry, attempt)).is_some() {
-            hot.hot_row_stale = true;
-        }
         hot.forget_journal(entry, attempt);
+        self.suspects.clear(execution, entry, attempt);
         if !outcome.logs.is_empty() {
             self.log_lines(execution, entry, attempt, outcome.logs, now);
         }

@@ -17,6 +17,7 @@ pub mod ports;
 mod ready;
 mod rows;
 pub mod shell;
+pub mod suspects;
 mod watch;
 
 pub use catalog::{Matched, Upload};

@@ -216,7 +216,7 @@ impl Room {
     fn drain(&mut self) -> Result<Option<Execution>, Error> {
         while let Some(output) = self.driver.output() {
             match output {
-                Output::Run(request) => {
+                Output::Run(request) | Output::RunAlone(request) => {
                     let key = (request.entry, request.attempt);
                     let gate: GateHandle = Arc::new(OpenGate);
                     let step = self.shot.runner.run(*request, gate);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use stepwell_flow::Program;
 use stepwell_store::{Reader, Writer};
-use stepwell_types::{Digest, FlowRef, StepOutcome, StepRequest, Timestamp};
+use stepwell_types::{Digest, EntryId, ExecutionId, FlowRef, StepOutcome, StepRequest, Timestamp};
 
 use crate::Error;
 use crate::api::ModuleAbout;
@@ -45,6 +45,31 @@ pub trait Programs: Send + Sync {
     fn program(&self, flow: &FlowRef) -> Result<Arc<Program>, Error>;
 }
 
+/// One attempt of one entry of one execution.
+pub type StepKey = (ExecutionId, EntryId, u32);
+
+/// What the black box holds of a process that is gone.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LastLife {
+    /// Its number; 0: there was none.
+    pub life: u64,
+    /// The steps that were on a processor when it died; none after a stop in good order.
+    pub steps: Vec<StepKey>,
+}
+
+/// Remembers, past the end of the process, which steps are on a processor. What it
+/// holds need not survive the machine: a power cut is no step's fault.
+pub trait BlackBox: Send + Sync {
+    /// What the last process left.
+    fn last(&self) -> LastLife;
+    /// Forgets that; from now on this process records, under its number, not 0.
+    fn begin(&self, life: u64);
+    /// The calling thread runs this step from now on.
+    fn enter(&self, step: StepKey);
+    /// The calling thread runs no step.
+    fn leave(&self);
+}
+
 /// A boxed future of a port's answer.
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send + 'a>>;
 
@@ -80,6 +105,8 @@ pub struct Ports {
     pub clock: Arc<dyn Clock>,
     /// Randomness.
     pub entropy: Arc<dyn Entropy>,
+    /// Survives this process.
+    pub black_box: Arc<dyn BlackBox>,
     /// Called once when a commit failed: must end the process, recovery decides.
     pub fatal: Arc<dyn Fn(Error) + Send + Sync>,
     /// Called at the start of each worker-pool thread (to lower its priority, say).

@@ -58,12 +58,11 @@ pub struct NameRow {
     pub input: Digest,
 }
 
-/// What must be known of an execution that had work to do when the process died.
+/// The steps of one shard that were on a processor when the process died.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct HotRow {
-    /// Attempts that were begun after an unclean stop and have not ended:
-    /// entry, attempt, how often begun. See `driver/recover.rs`.
-    pub begun: Vec<(u64, u32, u8)>,
+pub struct SuspectsRow {
+    /// Execution, entry, attempt, and at how many deaths.
+    pub steps: Vec<(ExecutionId, u64, u32, u8)>,
 }
 
 /// A resume point: all events before `seq` are in the state.

@@ -4,6 +4,7 @@
 
 mod event_loop;
 mod inbox;
+mod processors;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -25,8 +26,10 @@ use crate::driver::{self, Driver};
 use crate::handle::Orchestrator;
 use crate::ports::Ports;
 use crate::rows;
+use crate::suspects;
 use crate::watch::Watchers;
 use event_loop::EventLoop;
+use processors::Processors;
 
 /// Bounds and sizes of the whole engine.
 #[derive(Debug, Clone)]
@@ -89,6 +92,12 @@ fn used_key() -> Key {
     }
 }
 
+/// A number for this process's life that no other has, and is not 0.
+fn life(entropy: &dyn crate::ports::Entropy) -> u64 {
+    let [a, b, c, d, e, f, g, h, ..] = entropy.draw();
+    u64::from_be_bytes([a, b, c, d, e, f, g, h]) | 1
+}
+
 impl Shell {
     /// Recovers what the store holds and starts all threads.
     /// # Errors
@@ -103,7 +112,17 @@ impl Shell {
         let mut begin = Batch::default();
         begin.put(used_key(), rows::encode(&true));
         begin.delete(clean_key());
+        let last = ports.black_box.last();
+        let suspects = suspects::count(&*ports.reader, &last, &mut begin)?;
         ports.writer.commit(&[begin])?;
+        if !last.steps.is_empty() {
+            tracing::warn!(
+                steps = ?last.steps,
+                "the last process died while it ran these steps; they run alone until they end"
+            );
+        }
+        ports.black_box.begin(life(&*ports.entropy));
+        let processors = Arc::new(Processors::new(ports.black_box.clone(), suspects > 0));
         let system = |e: std::io::Error| Error::Store(format!("cannot start a thread: {e}"));
         let (committer, commit_thread) =
             Committer::start(ports.writer, ports.clock.clone(), ports.fatal.clone())
@@ -148,6 +167,7 @@ impl Shell {
                 receiver,
                 shared.clone(),
                 ports.runner.clone(),
+                processors.clone(),
                 pool.handle().clone(),
                 ports.fatal.clone(),
             );

@@ -13,7 +13,8 @@ use serde_json::{Value, json};
 use stepwell_orchestrator::api::ModuleAbout;
 use stepwell_orchestrator::gate::GateHandle;
 use stepwell_orchestrator::ports::{
-    Answer, Clock, Entropy, ModuleStore, ModuleUpload, Ports, StepFuture, StepRunner,
+    Answer, BlackBox, Clock, Entropy, LastLife, ModuleStore, ModuleUpload, Ports, StepFuture,
+    StepKey, StepRunner,
 };
 use stepwell_orchestrator::shell::{self, Shell};
 use stepwell_orchestrator::{Error, driver};
@@ -96,6 +97,18 @@ impl ModuleUpload for Arrival {
     }
 }
 
+/// Nothing outlives a process of tests.
+struct NoBlackBox;
+
+impl BlackBox for NoBlackBox {
+    fn last(&self) -> LastLife {
+        LastLife::default()
+    }
+    fn begin(&self, _life: u64) {}
+    fn enter(&self, _step: StepKey) {}
+    fn leave(&self) {}
+}
+
 struct House {
     app: Router,
     _shell: Shell,
@@ -111,6 +124,7 @@ fn house(change: impl FnOnce(&mut Options)) -> House {
         modules: Arc::new(Shelf),
         clock,
         entropy: Arc::new(Counter(AtomicU64::new(0))),
+        black_box: Arc::new(NoBlackBox),
         fatal: Arc::new(|e| panic!("the store failed: {e}")),
         worker_started: Arc::new(|| {}),
     };

@@ -4,6 +4,7 @@
 //! or from a newer release, and to go on after a failed commit.
 
 mod ballast;
+mod black_box;
 mod columns;
 mod database;
 mod directory;
@@ -12,6 +13,7 @@ mod keys;
 
 use std::path::Path;
 
+pub use black_box::BlackBox;
 pub use database::{RocksReader, RocksWriter};
 pub use stepwell_store::Error;
 

@@ -27,8 +27,15 @@ impl Data {
     /// # Errors
     /// The parser's message, with line and column.
     pub fn parse(text: &str) -> Result<Data, serde_json::Error> {
-        serde_json::from_str::<check::Sound>(text)?;
+        Data::check(text)?;
         Ok(Data::from_valid_text(text.to_owned()))
+    }
+
+    /// Checks text as [`Data::parse`] does, and keeps nothing.
+    /// # Errors
+    /// As [`Data::parse`].
+    pub fn check(text: &str) -> Result<(), serde_json::Error> {
+        serde_json::from_str::<check::Sound>(text).map(|_| ())
     }
 
     /// Keeps text that is known to be valid JSON, as our own writers print it.

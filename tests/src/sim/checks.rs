@@ -52,6 +52,12 @@ pub fn is_durable(world: &World, id: ExecutionId) -> Result<(), String> {
     }
 }
 
+/// Whether the store knows of it.
+pub fn is_there(world: &World, id: ExecutionId) -> Result<bool, String> {
+    let row = world.memory.get(&Key::Summary { execution: id });
+    Ok(row.map_err(|e| e.to_string())?.is_some())
+}
+
 /// The end that the store knows.
 pub fn durable_outcome(world: &World, id: ExecutionId) -> Result<Option<Outcome>, String> {
     Ok(state(world, id)?.and_then(|s| s.outcome().cloned()))

@@ -58,7 +58,6 @@ impl World {
                 flow,
                 name,
                 input: Some(input),
-                born: self.life,
                 ..Known::default()
             },
         );

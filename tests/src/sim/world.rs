@@ -9,7 +9,7 @@ use stepwell_orchestrator::Error;
 use stepwell_orchestrator::api::Execution;
 use stepwell_orchestrator::driver::{Driver, Options, Output, Reply, Request, Ticket};
 use stepwell_orchestrator::gate::Verdict;
-use stepwell_orchestrator::ports::Programs;
+use stepwell_orchestrator::ports::{Programs, StepKey};
 use stepwell_store::memory::Memory;
 use stepwell_store::{Batch, Reader, Writer};
 use stepwell_types::id::SHARDS;
@@ -18,6 +18,7 @@ use stepwell_types::{
     StepRequest, StepTarget, TaskToken, Timestamp,
 };
 
+use super::deaths::key;
 use super::flows::{self, Behaviour};
 use super::random::Random;
 use super::{Tally, checks};
@@ -54,8 +55,6 @@ pub struct Known {
     pub cancelled: bool,
     /// A cancel was sent: the end may be `Aborted`.
     pub cancel_sent: bool,
-    /// Process life in which it was asked for.
-    pub born: u64,
     /// The end, as a waiting client was told.
     pub told: Option<Outcome>,
 }
@@ -84,6 +83,8 @@ pub struct Running {
     pub wants_leave: bool,
     /// When it can end.
     pub ready_at: Timestamp,
+    /// It gets its slices alone.
+    pub alone: bool,
 }
 
 /// One outside call that was really made.
@@ -117,6 +118,8 @@ pub struct World {
     pub trace: u64,
     /// Which process life this is, from 0.
     pub life: u64,
+    /// How often each step was on a processor when the process died.
+    pub deaths: BTreeMap<StepKey, u32>,
     pub(super) driver: Driver,
     pub(super) pending: VecDeque<(u64, Batch)>,
     pub(super) running: Vec<Running>,
@@ -156,6 +159,7 @@ impl World {
             tally: Tally::default(),
             trace: 0,
             life: 0,
+            deaths: BTreeMap::new(),
             driver,
             pending: VecDeque::new(),
             running: Vec::new(),
@@ -233,11 +237,7 @@ impl World {
         let ids: Vec<_> = self.known.keys().copied().collect();
         for id in ids {
             if checks::is_stuck(self, id)? {
-                if !self.was_deadly(id) {
-                    return Err(format!(
-                        "{id}: parked, and its steps did not kill three times"
-                    ));
-                }
+                self.may_be_parked(id)?;
                 any = true;
                 if let Some(k) = self.known.get_mut(&id) {
                     k.cancel_sent = true;
@@ -313,34 +313,7 @@ impl World {
             return Ok(());
         }
         self.tally.failed_commits += 1;
-        self.die()
-    }
-
-    fn crash(&mut self) -> Result<(), String> {
-        self.die()
-    }
-
-    /// The process is gone. Of the batches on their way, a prefix may be durable.
-    fn die(&mut self) -> Result<(), String> {
-        let survive = self.random.below(self.pending.len() + 1);
-        let batches: Vec<_> = self.pending.drain(..).take(survive).map(|b| b.1).collect();
-        if !batches.is_empty() {
-            self.memory
-                .writer()
-                .commit(&batches)
-                .map_err(|e| e.to_string())?;
-        }
-        self.pending.clear();
-        self.running.clear();
-        self.asked.clear();
-        self.tally.crashes += 1;
-        self.life += 1;
-        // The machine may have been off for a while.
-        self.now = self.now.plus_ms(self.random.below(40_000) as u64);
-        self.memory = Memory::from_snapshot(self.memory.snapshot());
-        self.driver = new_driver(&self.memory, &self.flows, self.now, false)?;
-        self.note("crash");
-        Ok(())
+        self.crash()
     }
 
     fn time_passes(&mut self) -> Result<(), String> {
@@ -385,7 +358,7 @@ impl World {
     fn end_step(&mut self, request: &StepRequest) -> Result<(), String> {
         if flows::behaviour(&request.state) == Behaviour::Poison {
             self.tally.poisonings += 1;
-            return self.die();
+            return self.die(vec![key(request)]);
         }
         let outcome = StepOutcome {
             result: flows::answer(request),
@@ -411,7 +384,8 @@ impl World {
     fn outputs(&mut self) -> Result<(), String> {
         while let Some(output) = self.driver.output() {
             match output {
-                Output::Run(request) => self.run(*request)?,
+                Output::Run(request) => self.run(*request, false)?,
+                Output::RunAlone(request) => self.run(*request, true)?,
                 Output::Abort {
                     execution,
                     entry,
@@ -431,7 +405,8 @@ impl World {
         }
     }
 
-    fn run(&mut self, request: StepRequest) -> Result<(), String> {
+    fn run(&mut self, request: StepRequest, alone: bool) -> Result<(), String> {
+        self.may_run(&request, alone)?;
         let outside = request.target == StepTarget::Http;
         if !outside && self.random.chance(60) {
             // Ends in its first slice.
@@ -452,6 +427,7 @@ impl World {
                 request,
                 wants_leave: true,
                 ready_at: self.now,
+                alone,
             });
             self.driver.request(ticket, Request::Gate(call), self.now);
         } else {
@@ -460,6 +436,7 @@ impl World {
                 request,
                 wants_leave: false,
                 ready_at,
+                alone,
             });
         }
         Ok(())
@@ -570,16 +547,9 @@ impl World {
             }
         }
     }
-
-    /// Whether the process died three times since this execution was asked for: fewer
-    /// never excuse that it is parked.
-    #[must_use]
-    pub fn was_deadly(&self, id: ExecutionId) -> bool {
-        self.known.get(&id).is_some_and(|k| self.life >= k.born + 3)
-    }
 }
 
-fn new_driver(
+pub(super) fn new_driver(
     memory: &Memory,
     flows: &Arc<Flows>,
     now: Timestamp,

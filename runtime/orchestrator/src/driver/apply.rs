@@ -165,7 +165,10 @@ impl Driver {
     /// Hands a step to the surroundings, unless it was aborted while it queued.
     pub(super) fn begin_step(&mut self, id: ExecutionId, step: RunStep, now: Timestamp) {
         // An outside call runs elsewhere: it cannot kill this process.
-        let cautious = now < self.cautious_until && !step.target.leaves();
+        let stays = !step.target.leaves();
+        let alone = stays && self.suspects.has(id, step.entry, step.attempt);
+        let suspected = stays && self.suspects.of(id);
+        let cautious = stays && now < self.cautious_until;
         let Some(hot) = self.hot.get_mut(&id) else {
             return;
         };
@@ -173,7 +176,7 @@ impl Driver {
             return;
         };
         running.started = true;
-        let request = Output::Run(Box::new(StepRequest {
+        let request = Box::new(StepRequest {
             execution: id,
             execution_name: hot.name(),
             flow: hot.flow.name.clone(),
@@ -185,18 +188,23 @@ impl Driver {
             deadline: step.deadline,
             token: step.token,
             seed: step.seed,
-        }));
-        if !cautious {
-            self.out.push_back(request);
-            return;
-        }
-        // After an unclean stop: whoever killed us may be this step. Its start is
-        // durable before it runs, so that recovery can count.
-        let begun = hot.begun.entry((step.entry, step.attempt)).or_insert(0);
-        *begun = begun.saturating_add(1);
-        hot.hot_row_stale = true;
-        self.touch(id);
-        self.after(self.batch, request);
+        });
+        // A step that kills the process must find its deaths counted when it comes again:
+        // its execution must be there, and one that is suspected must come to this very
+        // entry again, whatever order its branches ended in.
+        let batch = if suspected {
+            hot.batch
+        } else if cautious {
+            hot.first_batch
+        } else {
+            0
+        };
+        let run = if alone {
+            Output::RunAlone(request)
+        } else {
+            Output::Run(request)
+        };
+        self.after(batch, run);
     }
 
     /// Stops an attempt whose answer is no longer wanted.
@@ -205,9 +213,7 @@ impl Driver {
             return;
         };
         hot.forget_journal(entry, attempt);
-        if hot.begun.remove(&(entry, attempt)).is_some() {
-            hot.hot_row_stale = true;
-        }
+        self.suspects.clear(id, entry, attempt);
         if let Some(running) = hot.steps.remove(&(entry, attempt)) {
             self.steps_running -= usize::from(running.counted);
             if running.started {
@@ -231,6 +237,7 @@ impl Driver {
         for (entry, attempt) in left {
             self.abort_step(id, entry, attempt);
         }
+        self.suspects.clear_all(id);
         self.open -= 1;
         let slot = match outcome {
             Outcome::Succeeded(_) => 0,

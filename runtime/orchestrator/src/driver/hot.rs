@@ -51,10 +51,9 @@ pub(super) struct Hot {
     /// Token answers taken while in memory: digest of each, for repeats.
     pub answered: HashMap<(EntryId, u32), Digest>,
     pub queued_events: u32,
-    /// Attempts begun since an unclean stop, and how often.
-    pub begun: BTreeMap<(EntryId, u32), u8>,
+    /// The batch that makes it durable at all.
+    pub first_batch: u64,
     pub hot_row: bool,
-    pub hot_row_stale: bool,
     pub timer_row: Option<Timestamp>,
     /// What `Driver::timers` holds for this execution.
     pub timer: Option<Timestamp>,

@@ -13,18 +13,15 @@ use super::hot::Journal;
 use super::{Driver, Work};
 use crate::Error;
 use crate::api::Status;
-use crate::rows::{self, CheckpointRow, HotRow};
+use crate::rows::{self, CheckpointRow};
 
 /// Rows read at a time.
 const ROWS: usize = 512;
 
-/// How often a step may be begun without ending, over unclean stops, before its
-/// execution is parked.
-const DEATHS_MAX: u8 = 5;
-
 impl Driver {
     /// Takes up every execution that had work to do. `clean`: the process before
-    /// this one stopped in good order.
+    /// this one stopped in good order. How it died must have been counted
+    /// ([`crate::suspects::count`]).
     /// # Errors
     /// `RUN0012` when the store cannot be read.
     pub fn recover(&mut self, clean: bool, now: Timestamp) -> Result<(), Error> {
@@ -41,9 +38,9 @@ impl Driver {
             let mut after = None;
             loop {
                 let found = self.reader.scan(&Range::Hot { shard, after }, ROWS)?;
-                for (key, value) in &found {
+                for (key, _) in &found {
                     if let Key::Hot { execution } = key {
-                        self.recover_one(*execution, value, now)?;
+                        self.recover_one(*execution, now)?;
                         after = Some(*execution);
                     }
                 }
@@ -51,32 +48,46 @@ impl Driver {
                     break;
                 }
             }
+            self.suspects.load(&*self.reader, shard)?;
+        }
+        self.judge_suspects(now)
+    }
+
+    /// Parks who has died too often, and forgets who is gone.
+    fn judge_suspects(&mut self, now: Timestamp) -> Result<(), Error> {
+        for id in self.suspects.executions() {
+            match self.read_summary(id) {
+                Ok(summary) if summary.status == 0 => {}
+                // It died before it was durable, or ended.
+                Ok(_) | Err(Error::NoExecution(_)) => {
+                    self.suspects.clear_all(id);
+                    continue;
+                }
+                Err(e) => return Err(e),
+            }
+            let Some((entry, attempt, deaths)) = self.suspects.killer(id) else {
+                continue;
+            };
+            self.wake(id, now)?;
+            if self.hot.get(&id).is_none_or(|hot| hot.parked.is_some()) {
+                continue;
+            }
+            let cause = format!(
+                "the server died {deaths} times while it ran attempt {attempt} of state entry {}; the execution is parked until it is cancelled",
+                entry.0
+            );
+            self.park(id, Failure::new("Stepwell.StepKillsServer", cause), now);
         }
         Ok(())
     }
 
-    fn recover_one(&mut self, id: ExecutionId, row: &[u8], now: Timestamp) -> Result<(), Error> {
-        let row: HotRow = rows::decode(row)?;
+    fn recover_one(&mut self, id: ExecutionId, now: Timestamp) -> Result<(), Error> {
         self.load(id, now)?;
         let Some(hot) = self.hot.get_mut(&id) else {
             return Ok(());
         };
         hot.hot_row = true;
         hot.timer_row = None;
-        for (entry, attempt, begun) in row.begun {
-            let key = (EntryId(entry), attempt);
-            if hot.steps.contains_key(&key) {
-                hot.begun.insert(key, begun);
-            }
-        }
-        let killer = hot.begun.iter().find(|(_, n)| **n >= DEATHS_MAX);
-        if let Some(((entry, attempt), n)) = killer {
-            let cause = format!(
-                "the server died {n} times while attempt {attempt} of state entry {} ran; the execution is parked until it is cancelled",
-                entry.0
-            );
-            self.park(id, Failure::new("Stepwell.StepKillsServer", cause), now);
-        }
         // Nothing to do after all (it ended or slept in its last batch): its rows are put right.
         self.touch(id);
         Ok(())
@@ -128,6 +139,7 @@ impl Driver {
         let mut commands = Vec::new();
         stepwell_interpreter::outstanding(&hot.program, &hot.state, &mut commands);
         hot.batch = 0;
+        hot.first_batch = 0;
         let queue = hot.events;
         self.hot.insert(id, hot);
         if let Some(cause) = diverged {

@@ -7,15 +7,15 @@ use stepwell_store::{Batch, Key};
 use stepwell_types::limits::INLINE_BYTES_MAX;
 use stepwell_types::{Data, Digest, EntryId, ExecutionId, Timestamp};
 
-use super::{Driver, Hot};
+use super::{Driver, Hot, Output};
 use crate::api::{self, Metrics, Status};
-use crate::rows::{self, CallRow, CheckpointRow, HotRow, Kept, SummaryRow, UsageRow};
+use crate::rows::{self, CallRow, CheckpointRow, Kept, SummaryRow, UsageRow};
 
 impl Driver {
     /// Whether the open batch holds anything.
     #[must_use]
     pub fn has_unsealed(&self) -> bool {
-        !self.dirty.is_empty() || !self.extra.is_empty()
+        !self.dirty.is_empty() || !self.extra.is_empty() || self.suspects.is_changed()
     }
 
     /// Bytes of records that are not durable yet.
@@ -48,6 +48,7 @@ impl Driver {
                 batch.put(key, rows::encode(row));
             }
         }
+        self.suspects.write(&mut batch);
         if self.open != self.open_saved {
             self.open_saved = self.open;
             batch.put(self.open_key(), rows::encode(&self.open));
@@ -74,7 +75,9 @@ impl Driver {
             .into_values()
             .flatten()
         {
-            self.out.push_back(effect);
+            if self.is_wanted(&effect) {
+                self.out.push_back(effect);
+            }
         }
         let later = self.uncounted.split_off(&(number + 1));
         for m in std::mem::replace(&mut self.uncounted, later).into_values() {
@@ -94,6 +97,17 @@ impl Driver {
         }
         self.forget_old_usage(now);
         changed
+    }
+
+    /// Whether an effect still makes sense: a step may be aborted before it may begin.
+    fn is_wanted(&self, effect: &Output) -> bool {
+        match effect {
+            Output::Run(r) | Output::RunAlone(r) => self
+                .hot
+                .get(&r.execution)
+                .is_some_and(|hot| hot.steps.contains_key(&(r.entry, r.attempt))),
+            Output::Abort { .. } | Output::Reply(..) => true,
+        }
     }
 
     /// Lets an execution go from memory when nothing is left to do or to write.
@@ -242,19 +256,12 @@ fn write_wakeups(hot: &mut Hot, id: ExecutionId, batch: &mut Batch) {
     let idle = parked || hot.is_idle();
     let wants_hot = hot.ended.is_none() && !idle;
     let key = Key::Hot { execution: id };
-    if wants_hot && (!hot.hot_row || hot.hot_row_stale) {
-        let begun = hot.begun.iter();
-        let row = HotRow {
-            begun: begun
-                .map(|((entry, attempt), n)| (entry.0, *attempt, *n))
-                .collect(),
-        };
-        batch.put(key, rows::encode(&row));
+    if wants_hot && !hot.hot_row {
+        batch.put(key, rows::encode(&()));
     } else if !wants_hot && hot.hot_row {
         batch.delete(key);
     }
     hot.hot_row = wants_hot;
-    hot.hot_row_stale = false;
     let wants_timer = if idle && !parked && hot.ended.is_none() {
         hot.timer
     } else {

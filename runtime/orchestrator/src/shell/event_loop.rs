@@ -1,7 +1,9 @@
 //! One loop: its inbox, its driver's work and outputs, and when to seal and to sleep.
 
 use std::collections::HashMap;
+use std::future::Future as _;
 use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -10,6 +12,7 @@ use futures_util::FutureExt as _;
 use stepwell_types::{BridgeCall, EntryId, ExecutionId, Failure, Spent, StepOutcome, StepRequest};
 use tokio::sync::{mpsc, oneshot};
 
+use super::processors::{OnRecord, Processors};
 use super::{Message, ReplyTo, Shared};
 use crate::Error;
 use crate::driver::{Driver, Output, Reply, Request, Ticket};
@@ -32,6 +35,7 @@ pub(super) struct EventLoop {
     inbox: mpsc::UnboundedReceiver<Message>,
     shared: Arc<Shared>,
     runner: Arc<dyn StepRunner>,
+    processors: Arc<Processors>,
     gate: GateHandle,
     pool: tokio::runtime::Handle,
     fatal: Arc<dyn Fn(Error) + Send + Sync>,
@@ -44,12 +48,17 @@ pub(super) struct EventLoop {
 }
 
 impl EventLoop {
+    #[allow(
+        clippy::too_many_arguments,
+        reason = "a loop is wired once, from parts that have nothing else in common"
+    )]
     pub fn new(
         index: usize,
         driver: Driver,
         inbox: mpsc::UnboundedReceiver<Message>,
         shared: Arc<Shared>,
         runner: Arc<dyn StepRunner>,
+        processors: Arc<Processors>,
         pool: tokio::runtime::Handle,
         fatal: Arc<dyn Fn(Error) + Send + Sync>,
     ) -> EventLoop {
@@ -62,6 +71,7 @@ impl EventLoop {
             inbox,
             shared,
             runner,
+            processors,
             gate,
             pool,
             fatal,
@@ -187,7 +197,8 @@ impl EventLoop {
     fn drain(&mut self) {
         while let Some(output) = self.driver.output() {
             match output {
-                Output::Run(request) => self.run_step(*request),
+                Output::Run(request) => self.run_step(*request, false),
+                Output::RunAlone(request) => self.run_step(*request, true),
                 Output::Abort {
                     execution,
                     entry,
@@ -209,14 +220,19 @@ impl EventLoop {
     }
 
     /// Polls a module's step once right here; moves it to the pool if it needs longer.
-    fn run_step(&mut self, request: StepRequest) {
+    fn run_step(&mut self, request: StepRequest, alone: bool) {
         let (id, entry, attempt) = (request.execution, request.entry, request.attempt);
         let leaves = request.target.leaves();
         let future = self.runner.run(request, self.gate.clone());
-        let mut future = Box::pin(AssertUnwindSafe(future).catch_unwind());
+        let mut future = OnRecord {
+            inner: AssertUnwindSafe(future).catch_unwind(),
+            step: (id, entry, attempt),
+            alone,
+            processors: (!leaves).then(|| self.processors.clone()),
+        };
         if !leaves {
             let mut context = Context::from_waker(Waker::noop());
-            if let Poll::Ready(outcome) = future.as_mut().poll(&mut context) {
+            if let Poll::Ready(outcome) = Pin::new(&mut future).poll(&mut context) {
                 let now = self.shared.clock.now();
                 let outcome = outcome.unwrap_or_else(|_| panicked());
                 self.driver.step_ended(id, entry, attempt, outcome, now);

@@ -1,0 +1,116 @@
+//! How simulated processes die, and who may be blamed for it.
+
+use stepwell_orchestrator::ports::{LastLife, StepKey};
+use stepwell_orchestrator::suspects;
+use stepwell_store::memory::Memory;
+use stepwell_store::{Batch, Writer as _};
+use stepwell_types::{ExecutionId, StepRequest, StepTarget};
+
+use super::checks;
+use super::flows::{self, Behaviour};
+use super::world::{World, new_driver};
+
+/// Deaths on a processor after which a step must not run again.
+const DEATHS_MAX: u32 = 3;
+
+/// Names an attempt.
+pub(super) fn key(request: &StepRequest) -> StepKey {
+    (request.execution, request.entry, request.attempt)
+}
+
+impl World {
+    /// The process is killed from outside. One or two steps may be on a processor; a
+    /// suspect is alone there, for a moment that an outside kill hardly ever meets.
+    pub(super) fn crash(&mut self) -> Result<(), String> {
+        let inside = self
+            .running
+            .iter()
+            .filter(|r| r.request.target != StepTarget::Http)
+            .filter(|r| !r.alone && !self.deaths.contains_key(&key(&r.request)));
+        let mut steps: Vec<_> = inside.map(|r| key(&r.request)).collect();
+        while steps.len() > 2 {
+            steps.swap_remove(self.random.below(steps.len()));
+        }
+        if self.random.chance(50) {
+            steps.clear();
+        }
+        self.die(steps)
+    }
+
+    /// The process is gone. Of the batches on their way, a prefix may be durable; the
+    /// black box holds `steps`.
+    pub(super) fn die(&mut self, steps: Vec<StepKey>) -> Result<(), String> {
+        let survive = self.random.below(self.pending.len() + 1);
+        let batches: Vec<_> = self.pending.drain(..).take(survive).map(|b| b.1).collect();
+        self.commit(&batches)?;
+        self.pending.clear();
+        self.running.clear();
+        self.asked.clear();
+        self.tally.crashes += 1;
+        self.life += 1;
+        // The machine may have been off for a while.
+        self.now = self.now.plus_ms(self.random.below(40_000) as u64);
+        self.memory = Memory::from_snapshot(self.memory.snapshot());
+        for step in &steps {
+            *self.deaths.entry(*step).or_default() += 1;
+        }
+        let last = LastLife {
+            life: self.life,
+            steps,
+        };
+        // The next process may die between counting and emptying the black box.
+        for _ in 0..1 + usize::from(self.random.chance(20)) {
+            let mut batch = Batch::default();
+            suspects::count(&self.memory, &last, &mut batch).map_err(|e| e.to_string())?;
+            self.commit(&[batch])?;
+        }
+        self.driver = new_driver(&self.memory, &self.flows, self.now, false)?;
+        self.note("crash");
+        Ok(())
+    }
+
+    fn commit(&self, batches: &[Batch]) -> Result<(), String> {
+        if batches.is_empty() {
+            return Ok(());
+        }
+        let committed = self.memory.writer().commit(batches);
+        committed.map_err(|e| e.to_string())
+    }
+
+    /// A step that was on a processor when the process died runs alone from then on, and
+    /// after three deaths never again.
+    pub(super) fn may_run(&self, request: &StepRequest, alone: bool) -> Result<(), String> {
+        if request.target == StepTarget::Http {
+            return Ok(());
+        }
+        let deaths = self.deaths.get(&key(request)).copied().unwrap_or(0);
+        let what = format!("{} {}", request.execution, request.state);
+        if deaths >= DEATHS_MAX {
+            return Err(format!("{what}: it runs again after {deaths} deaths"));
+        }
+        if (deaths > 0) != alone {
+            return Err(format!("{what}: {deaths} deaths, and alone is {alone}"));
+        }
+        if alone && !checks::is_there(self, request.execution)? {
+            return Err(format!("{what}: a suspect runs before it is durable"));
+        }
+        Ok(())
+    }
+
+    /// Only who really kills is parked.
+    pub(super) fn may_be_parked(&self, id: ExecutionId) -> Result<(), String> {
+        let died = |(step, n): (&StepKey, &u32)| step.0 == id && *n >= DEATHS_MAX;
+        let flow = self.known.get(&id).map(|k| k.flow.clone());
+        let program = flow.and_then(|f| self.flows.0.get(&f).cloned());
+        let poisonous = program.is_some_and(|p| {
+            let mut states = p.states.iter();
+            states.any(|s| flows::behaviour(&s.name) == Behaviour::Poison)
+        });
+        if poisonous && self.deaths.iter().any(died) {
+            return Ok(());
+        }
+        Err(format!(
+            "{id}: parked, and its steps did not kill three times"
+        ))
+    }
+}
