@@ -166,7 +166,14 @@ impl<'a> Campaign<'a> {
     /// Ends the process, and with a power cut what it had not synced.
     async fn end(&mut self) -> Result<()> {
         match self.run.death {
-            Death::Kill | Death::PowerCut => self.server.kill()?,
+            Death::Kill | Death::PowerCut => {
+                self.load.api.server_ends();
+                let begun = Instant::now();
+                // Other tasks go on: a dying process may wait for the disk first.
+                tokio::task::block_in_place(|| self.server.kill())?;
+                let took = millis(begun.elapsed());
+                self.load.report.most("longest death in ms", took);
+            }
             Death::Stop => {
                 let took = stop(&mut self.server)?;
                 self.load.report.most("longest stop in ms", millis(took));
@@ -217,6 +224,9 @@ impl<'a> Campaign<'a> {
             Ok::<_, anyhow::Error>(())
         });
         ended.await.context("the clients do not come to an end")??;
+        let given_up = self.load.api.given_up();
+        let figures = &self.load.report;
+        figures.count("connections that a dead server kept open", given_up);
         let load = Arc::clone(&self.load);
         for id in collect::settle(&load.api, SETTLE).await? {
             let shown = load.api.get(&format!("/v1/executions/{id}")).await?.body;

@@ -2,6 +2,8 @@
 //!
 //! Refuses to judge answers: it tells what came back.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
@@ -12,6 +14,11 @@ use serde_json::Value;
 const ANSWER: Duration = Duration::from_secs(30);
 /// Longest time that a client goes on asking a server that is away or busy.
 const PATIENCE: Duration = Duration::from_secs(90);
+/// How long after its server was killed a client still believes in a connection. The kernel
+/// closes a dead process's connections only when its last thread is gone, and a thread
+/// that waits for the disk goes when the disk has answered: on a busy one after many
+/// seconds, in which no client could notice anything.
+const BELIEF: Duration = Duration::from_secs(2);
 /// Pause before the next try.
 const PAUSE: Duration = Duration::from_millis(10);
 
@@ -40,6 +47,14 @@ pub enum Told {
 pub struct Api {
     client: Client,
     url: String,
+    lives: Arc<Lives>,
+}
+
+/// Which process of the server it is, and what its predecessors left open.
+#[derive(Debug, Default)]
+struct Lives {
+    ended: AtomicU64,
+    given_up: AtomicU64,
 }
 
 impl Api {
@@ -55,7 +70,33 @@ impl Api {
             .retry(reqwest::retry::never())
             .tcp_nodelay(true)
             .build()?;
-        Ok(Api { client, url })
+        Ok(Api {
+            client,
+            url,
+            lives: Arc::default(),
+        })
+    }
+
+    /// The server's process is being ended: connections to it are worth nothing.
+    pub fn server_ends(&self) {
+        self.lives.ended.fetch_add(1, Ordering::Release);
+    }
+
+    /// Connections that a dead process kept open for longer than anybody would wait.
+    #[must_use]
+    pub fn given_up(&self) -> u64 {
+        self.lives.given_up.load(Ordering::Acquire)
+    }
+
+    /// Ends a while after the process that lives now has been ended.
+    async fn server_is_gone(&self) {
+        let now = || self.lives.ended.load(Ordering::Acquire);
+        let born = now();
+        while now() == born {
+            tokio::time::sleep(BELIEF / 8).await;
+        }
+        tokio::time::sleep(BELIEF).await;
+        self.lives.given_up.fetch_add(1, Ordering::AcqRel);
     }
 
     /// Asks once.
@@ -82,9 +123,11 @@ impl Api {
                 Err(_) => Told::Unknown,
             }
         };
-        match tokio::time::timeout(ANSWER, asked).await {
-            Ok(told) => Ok(told),
-            Err(_) => bail!("no answer to {path} within {ANSWER:?}"),
+        tokio::select! {
+            biased;
+            told = asked => Ok(told),
+            () = self.server_is_gone() => Ok(Told::Unknown),
+            () = tokio::time::sleep(ANSWER) => bail!("no answer to {path} within {ANSWER:?}"),
         }
     }
 
@@ -151,6 +194,19 @@ impl Api {
         &self,
         id: &str,
         after: u64,
+        take: impl FnMut(u64, &str),
+    ) -> Result<bool, u16> {
+        tokio::select! {
+            biased;
+            told = self.follow(id, after, take) => told,
+            () = self.server_is_gone() => Ok(false),
+        }
+    }
+
+    async fn follow(
+        &self,
+        id: &str,
+        after: u64,
         mut take: impl FnMut(u64, &str),
     ) -> Result<bool, u16> {
         let request = self
@@ -204,5 +260,33 @@ fn message(block: &str) -> Message {
         ("end", _) => Message::End,
         ("", Some(id)) => Message::Event(id, data),
         _ => Message::Other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A dead server's kernel may keep its connections open: what a listener that never
+    /// answers looks like from here.
+    #[test]
+    fn a_client_gives_up_a_server_that_was_ended() {
+        let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let api = Api::new(format!("http://{}", silent.local_addr().unwrap())).unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        let begun = Instant::now();
+        let told = runtime.block_on(async {
+            let asking = api.clone();
+            let asked = tokio::spawn(async move { asking.ask(Method::GET, "/", None).await });
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            api.server_ends();
+            asked.await.unwrap().unwrap()
+        });
+        assert!(matches!(told, Told::Unknown), "{told:?}");
+        assert!(begun.elapsed() < ANSWER / 2, "{:?}", begun.elapsed());
+        assert_eq!(api.given_up(), 1);
     }
 }
