@@ -106,7 +106,7 @@ impl Driver {
                 .hot
                 .get(&r.execution)
                 .is_some_and(|hot| hot.steps.contains_key(&(r.entry, r.attempt))),
-            Output::Abort { .. } | Output::Reply(..) => true,
+            Output::Abort { .. } | Output::Reply(..) | Output::TaskWaits(_) => true,
         }
     }
 
