@@ -31,6 +31,7 @@ pub fn show(file: &str, diagnostics: &[Diagnostic]) {
         let severity = match d.severity {
             Severity::Error => "error",
             Severity::Warning => "warning",
+            Severity::Note => "note",
         };
         let place = if d.pointer.is_empty() {
             "/"

@@ -146,3 +146,12 @@ pub(crate) fn unknown_field(
         hint,
     );
 }
+
+/// Reports every field that is not in one of `known`.
+pub(crate) fn known_fields(report: &mut Report, at: &At<'_, '_>, owner: &str, known: &[&[&str]]) {
+    for member in at.members() {
+        if !known.iter().any(|list| list.contains(&&*member.name)) {
+            unknown_field(report, &at.member_name(member), owner, &member.name, known);
+        }
+    }
+}

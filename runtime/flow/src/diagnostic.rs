@@ -39,6 +39,8 @@ pub enum Severity {
     Error,
     /// Worth a look; the program is made.
     Warning,
+    /// Worth knowing; the program is made.
+    Note,
 }
 
 /// `FLOW0011 error at 4:12 (/StartAt): message; hint`, on one line.
@@ -47,6 +49,7 @@ impl fmt::Display for Diagnostic {
         let severity = match self.severity {
             Severity::Error => "error",
             Severity::Warning => "warning",
+            Severity::Note => "note",
         };
         write!(
             f,
@@ -138,6 +141,14 @@ pub mod code {
     pub const BAD_VARIABLE: &str = "FLOW0033";
     /// A field, or a language, that does not go with the state's query language.
     pub const WRONG_LANGUAGE: &str = "FLOW0034";
+    /// A CloudFlow expression that cannot be read.
+    pub const BAD_EXPRESSION: &str = "FLOW0101";
+    /// Something that behaves differently here than in CloudFlow (warning).
+    pub const DIFFERS: &str = "FLOW0102";
+    /// Something that the public documents of CloudFlow leave open (note).
+    pub const ASSUMED: &str = "FLOW0103";
+    /// Within Stepwell's limits, but beyond those of CloudFlow (warning).
+    pub const BEYOND_CLOUDFLOW: &str = "FLOW0104";
 }
 
 /// Collects diagnostics.
@@ -171,6 +182,10 @@ impl Report {
         hint: Option<String>,
     ) {
         self.add(Severity::Warning, at, code, message, hint);
+    }
+
+    pub(crate) fn note(&mut self, at: &At<'_, '_>, code: &'static str, message: String) {
+        self.add(Severity::Note, at, code, message, None);
     }
 
     /// Whether to spend time on hints: not once nobody will see them.

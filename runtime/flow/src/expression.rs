@@ -101,6 +101,8 @@ pub enum Expression {
     },
     /// `{% … %}` of JSONata mode.
     Jsonata(Jsonata),
+    /// An expression of CloudFlow.
+    Fdl(crate::fdl::Fdl),
 }
 
 /// A parsed JSONata expression.

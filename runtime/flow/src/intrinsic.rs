@@ -257,6 +257,7 @@ mod tests {
             Expression::Literal(v) => v.to_string(),
             Expression::Path(p) => p.source.to_string(),
             Expression::Jsonata(_) => "JSONata".to_owned(),
+            Expression::Fdl(_) => "CloudFlow".to_owned(),
             Expression::Call {
                 function,
                 arguments,

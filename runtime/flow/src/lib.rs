@@ -4,16 +4,19 @@
 
 mod asl;
 mod check;
+mod cloudflow;
 pub mod diagnostic;
 mod document;
 pub mod error;
 pub mod expression;
+pub mod fdl;
 mod intrinsic;
 mod jsonata;
 mod path;
 pub mod program;
 pub mod resource;
 mod scope;
+mod steps;
 mod suggest;
 mod template;
 pub mod timestamp;
@@ -47,7 +50,8 @@ impl Checked {
     }
 }
 
-/// Checks and compiles a flow definition in Amazon States Language.
+/// Checks and compiles a flow definition: Amazon States Language, or CloudFlow's
+/// `Type: StateMachine` or `type: flow`, recognised by its fields.
 ///
 /// `text` is JSON if its first character is `{` or `[`, otherwise YAML; at most
 /// [`stepwell_types::limits::DEFINITION_BYTES_MAX`] bytes. `resolve` says what
@@ -58,10 +62,23 @@ impl Checked {
 pub fn compile(text: &str, resolve: &dyn Resolve) -> Checked {
     let mut report = diagnostic::Report::default();
     let program = document::parse(text, &mut report)
-        .and_then(|root| asl::compile(&root, resolve, &mut report));
+        .and_then(|root| front_end(&root)(&root, resolve, &mut report));
     let (failed, diagnostics) = report.finish();
     Checked {
         program: if failed { None } else { program },
         diagnostics,
+    }
+}
+
+type FrontEnd = fn(&document::Node, &dyn Resolve, &mut diagnostic::Report) -> Option<Program>;
+
+/// Which language a document is written in.
+fn front_end(root: &document::Node) -> FrontEnd {
+    if steps::is(root) {
+        steps::compile
+    } else if cloudflow::is(root) {
+        cloudflow::compile
+    } else {
+        asl::compile
     }
 }

@@ -105,6 +105,11 @@ pub(crate) fn read(scan: &mut Scan<'_>) -> Result<DataPath, Fault> {
     })
 }
 
+/// Reads what follows a root that the caller has read, and stops after it.
+pub(crate) fn relative(scan: &mut Scan<'_>) -> Result<Query, Fault> {
+    query(scan.pieces()?)
+}
+
 fn query(pieces: Vec<Piece>) -> Result<Query, Fault> {
     if pieces.is_empty() {
         return Ok(Query::Whole);

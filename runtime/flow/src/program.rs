@@ -9,6 +9,7 @@ use serde_json::Value;
 use stepwell_types::StepTarget;
 
 use crate::expression::{DataPath, Expression, Template, WritePath};
+use crate::fdl::Constructors;
 
 /// Index of a state in [`Program::states`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -25,7 +26,8 @@ pub struct Program {
     pub comment: Option<String>,
     /// Wall seconds for a whole execution; `None`: no limit.
     pub timeout_seconds: Option<u64>,
-    /// All states of all graphs, in the order of the source.
+    /// All states of all graphs: in the order of the source, but for the old CloudFlow
+    /// language, where what is nested comes last.
     pub states: Vec<State>,
     /// The flow's own graph first, then those of Parallel branches and Map processors.
     pub graphs: Vec<Graph>,
@@ -78,6 +80,8 @@ pub enum DataFlow {
     JsonPath(JsonPathFlow),
     /// JSONata mode.
     Jsonata(JsonataFlow),
+    /// Either CloudFlow language.
+    CloudFlow(Box<Constructors>),
 }
 
 /// The data-flow fields of JSONata mode.

@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use stepwell_types::{Digest, limits};
 
+use crate::suggest;
+
 /// Says what a module name means now.
 pub trait Resolve {
     /// The component that `wasm:NAME[@VERSION][#FUNCTION]` runs.
@@ -271,6 +273,30 @@ pub fn version(qualifier: &str) -> Result<Option<&str>, BadResource> {
         q if !q.is_empty() && q.chars().all(word) => Ok(Some(q)),
         q => Err(bad(format!("{q:?} is no version or alias of a function"))),
     }
+}
+
+/// Most alternatives that a message lists.
+const AVAILABLE_SHOWN: usize = 10;
+
+/// The nearest of what exists, or the first few.
+pub(crate) fn available(name: &str, all: &[String]) -> Option<String> {
+    let few = all.iter().take(1_000).map(String::as_str);
+    suggest::hint(name, few).or_else(|| match all {
+        [] => None,
+        all => {
+            let shown: Vec<&str> = all
+                .iter()
+                .take(AVAILABLE_SHOWN)
+                .map(String::as_str)
+                .collect();
+            let more = if all.len() > AVAILABLE_SHOWN {
+                ", …"
+            } else {
+                ""
+            };
+            Some(format!("there are {}{more}", shown.join(", ")))
+        }
+    })
 }
 
 #[cfg(test)]

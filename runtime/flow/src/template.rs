@@ -19,7 +19,7 @@ pub(crate) fn compile(
     report: &mut Report,
 ) -> Template {
     match language {
-        QueryLanguage::JsonPath => by_name(at, report),
+        QueryLanguage::JsonPath => by_name(at, report, &mut intrinsic),
         QueryLanguage::Jsonata => by_value(at, location, report),
     }
 }
@@ -69,15 +69,18 @@ fn has_marked(at: &At<'_, '_>) -> bool {
     }
 }
 
-/// JSONPath mode; parts without expressions stay literal JSON.
-fn by_name(at: &At<'_, '_>, report: &mut Report) -> Template {
+/// How a text behind a field `….$` is compiled; `None` when that was reported.
+type Leaf<'l> = dyn FnMut(&At<'_, '_>, &mut Report) -> Option<Expression> + 'l;
+
+/// Expressions stand behind fields `….$`; parts without them stay literal JSON.
+pub(crate) fn by_name(at: &At<'_, '_>, report: &mut Report, leaf: &mut Leaf<'_>) -> Template {
     match &at.node.tree {
-        Tree::Object(_) if has_expression(at) => object(at, report),
+        Tree::Object(_) if has_expression(at) => object(at, report, leaf),
         Tree::List(items) if has_expression(at) => Template::Array(
             items
                 .iter()
                 .enumerate()
-                .map(|(i, item)| by_name(&at.element(i, item), report))
+                .map(|(i, item)| by_name(&at.element(i, item), report, leaf))
                 .collect(),
         ),
         _ => Template::Literal(at.node.value()),
@@ -96,7 +99,7 @@ fn has_expression(at: &At<'_, '_>) -> bool {
             .any(|(i, item)| has_expression(&at.element(i, item)))
 }
 
-fn object(at: &At<'_, '_>, report: &mut Report) -> Template {
+fn object(at: &At<'_, '_>, report: &mut Report, leaf: &mut Leaf<'_>) -> Template {
     let mut names = HashMap::new();
     let mut fields = Vec::with_capacity(at.members().len());
     for member in at.members() {
@@ -116,32 +119,43 @@ fn object(at: &At<'_, '_>, report: &mut Report) -> Template {
             );
         }
         let template = match name {
-            Some(_) => expression(&value, report),
-            None => by_name(&value, report),
+            Some(_) => expression(&value, report, leaf),
+            None => by_name(&value, report, leaf),
         };
         fields.push((plain.into(), template));
     }
     Template::Object(fields)
 }
 
-fn expression(at: &At<'_, '_>, report: &mut Report) -> Template {
-    let Tree::Text(source) = &at.node.tree else {
+fn expression(at: &At<'_, '_>, report: &mut Report, leaf: &mut Leaf<'_>) -> Template {
+    if !matches!(at.node.tree, Tree::Text(_)) {
         report.error_hint(
             at,
             code::BAD_TEMPLATE,
             format!(
-                "a field whose name ends in .$ holds a path or an intrinsic function, not {}",
+                "a field whose name ends in .$ holds an expression, not {}",
                 at.node.kind()
             ),
             Some("drop the .$ for a literal value".to_owned()),
         );
         return Template::Literal(serde_json::Value::Null);
+    }
+    leaf(at, report).map_or(
+        Template::Literal(serde_json::Value::Null),
+        Template::Expression,
+    )
+}
+
+/// A path or an intrinsic function.
+fn intrinsic(at: &At<'_, '_>, report: &mut Report) -> Option<Expression> {
+    let Tree::Text(source) = &at.node.tree else {
+        return None;
     };
     match intrinsic::parse(source) {
-        Ok(expression) => Template::Expression(expression),
+        Ok(expression) => Some(expression),
         Err(fault) => {
             report_fault(at, fault, report);
-            Template::Literal(serde_json::Value::Null)
+            None
         }
     }
 }

@@ -194,7 +194,7 @@ fn jsonpath_suite() {
             .as_ref()
             .and_then(|p| match &p.states.first()?.data {
                 DataFlow::JsonPath(fields) => fields.input_path.as_ref(),
-                DataFlow::Jsonata(_) => None,
+                DataFlow::Jsonata(_) | DataFlow::CloudFlow(_) => None,
             });
         let got = match path {
             Some(path) => json!(select(&path.query, &case["document"])),

@@ -16,6 +16,7 @@ use crate::state::{Core, Variables};
 
 pub(crate) mod choice;
 pub(crate) mod context;
+pub(crate) mod fdl;
 pub(crate) mod flow;
 pub(crate) mod hash;
 pub(crate) mod intrinsic;

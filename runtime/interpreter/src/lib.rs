@@ -3,8 +3,9 @@
 //! Refuses async, clocks, randomness and I/O: the same events give the same
 //! state, the same commands and the same history, always.
 
+pub mod cloudflow;
 pub mod codec;
-pub mod command;
+mod command;
 pub mod error;
 pub mod event;
 pub mod history;

@@ -11,6 +11,7 @@ use stepwell_flow::expression::Template;
 use stepwell_flow::program::{Catcher, DataFlow, State as Node};
 use stepwell_types::{Data, EntryId, Failure};
 
+use crate::cloudflow;
 use crate::evaluate::{Fault, Given, flow};
 use crate::state::Variables;
 use crate::states::{raw_input, through_input_path};
@@ -24,6 +25,18 @@ pub(crate) struct Outputs {
     pub output: Data,
     /// Only those that this state sets.
     pub assigned: Arc<Variables>,
+    /// What the next state, or the end of the graph, gets; `None`: the output.
+    pub onward: Option<Data>,
+}
+
+impl Outputs {
+    pub fn new(output: Data, assigned: Arc<Variables>) -> Outputs {
+        Outputs {
+            output,
+            assigned,
+            onward: None,
+        }
+    }
 }
 
 /// Of a state that has a result: Task, Parallel, Map; Pass in JSONPath mode.
@@ -44,8 +57,9 @@ pub(crate) fn of_result(
             let output = turn.evaluate(id, &merged, |env| {
                 flow::through(env, fields.output_path.as_ref())
             })?;
-            Ok(Outputs { output, assigned })
+            Ok(Outputs::new(output, assigned))
         }
+        DataFlow::CloudFlow(own) => cloudflow::outputs(turn, id, node, own, result),
         DataFlow::Jsonata(fields) => {
             let given = Given {
                 data: &raw,
@@ -54,7 +68,7 @@ pub(crate) fn of_result(
             };
             let output = output(turn, id, given, fields.output.as_ref(), result)?;
             let assigned = assigned(turn, id, given, node.assign.as_ref())?;
-            Ok(Outputs { output, assigned })
+            Ok(Outputs::new(output, assigned))
         }
     }
 }
@@ -76,14 +90,18 @@ pub(crate) fn of_input(
             let output = turn.evaluate(id, &input, |env| {
                 flow::through(env, fields.output_path.as_ref())
             })?;
-            Ok(Outputs { output, assigned })
+            Ok(Outputs::new(output, assigned))
+        }
+        DataFlow::CloudFlow(own) => {
+            let input = through_input_path(turn, id, node)?;
+            cloudflow::outputs(turn, id, node, own, &input)
         }
         DataFlow::Jsonata(fields) => {
             let raw = raw_input(turn, id);
             let template = own_output.or(fields.output.as_ref());
             let output = output(turn, id, (&raw).into(), template, &raw)?;
             let assigned = assigned(turn, id, &raw, assign)?;
-            Ok(Outputs { output, assigned })
+            Ok(Outputs::new(output, assigned))
         }
     }
 }
@@ -104,8 +122,9 @@ pub(crate) fn of_caught(
         DataFlow::JsonPath(_) => {
             let assigned = assigned(turn, id, &caught, rule.assign.as_ref())?;
             let output = flow::merge(&raw, caught, &rule.result_path)?;
-            Ok(Outputs { output, assigned })
+            Ok(Outputs::new(output, assigned))
         }
+        DataFlow::CloudFlow(own) => cloudflow::caught(turn, id, own, rule, failure),
         DataFlow::Jsonata(_) => {
             let given = Given {
                 data: &raw,
@@ -114,7 +133,7 @@ pub(crate) fn of_caught(
             };
             let output = output(turn, id, given, rule.output.as_ref(), &caught)?;
             let assigned = assigned(turn, id, given, rule.assign.as_ref())?;
-            Ok(Outputs { output, assigned })
+            Ok(Outputs::new(output, assigned))
         }
     }
 }

@@ -18,6 +18,9 @@ pub(crate) fn matches(names: &[std::sync::Arc<str>], failure: &Failure, of_branc
         "States.ALL" => error != "States.DataLimitExceeded",
         "States.TaskFailed" => error != "States.Timeout" && error != "States.DataLimitExceeded",
         "States.Timeout" => error == "States.Timeout" || error == "States.HeartbeatTimeout",
+        // CloudFlow's names: see `crate::cloudflow::named`.
+        "FnF.ALL" => true,
+        "FnF.Timeout" => error == "FnF.TaskTimeout",
         "States.BranchFailed" => of_branch || error == "States.BranchFailed",
         name => name == error,
     })

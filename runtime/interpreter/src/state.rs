@@ -54,6 +54,8 @@ pub(crate) struct Core<D, V = Arc<Variables>> {
     pub redrives: u32,
     /// When the last of them was.
     pub redriven: Option<Timestamp>,
+    /// CloudFlow's `$Global`, once something was merged into it.
+    pub global: Option<D>,
 }
 
 /// From the first event.
@@ -204,6 +206,7 @@ impl State {
                 failed: None,
                 redrives: 0,
                 redriven: None,
+                global: None,
             },
             None,
         )
@@ -224,6 +227,7 @@ impl State {
         if let Some(started) = &state.core.started {
             state.bytes += started.input.len_bytes();
         }
+        state.bytes += state.core.global.as_ref().map_or(0, Data::len_bytes);
         let all = state.core.entries.iter().chain(&state.core.halted);
         let shared: BTreeMap<EntryId, Arc<Variables>> = all
             .map(|(id, entry)| (*id, Arc::clone(&entry.variables)))

@@ -9,11 +9,11 @@ use stepwell_types::data::nesting;
 use stepwell_types::limits::{JSON_DEPTH_MAX, PAYLOAD_BYTES_MAX};
 use stepwell_types::{Data, EntryId, Failure};
 
-use crate::Error;
 use crate::evaluate::{Fault, QUERY_ERROR, flow};
 use crate::history::{HistoryKind, Iteration};
 use crate::state::{Entry, Join, Parent, Phase};
 use crate::turn::{Turn, state_type};
+use crate::{Error, cloudflow};
 
 pub(crate) mod choice;
 pub(crate) mod fail;
@@ -29,6 +29,11 @@ pub(crate) fn begin(turn: &mut Turn<'_>, id: EntryId) -> Result<(), Error> {
     let Some(node) = turn.node_of(id)? else {
         return Ok(());
     };
+    if let Some(own) = cloudflow::of(node)
+        && let Err(fault) = cloudflow::enter(turn, id, own)
+    {
+        return turn.fault(id, fault);
+    }
     match &node.kind {
         Kind::Task(task) => task::begin(turn, id, node, task),
         Kind::Pass { result } => pass::begin(turn, id, node, result.as_ref()),
@@ -37,7 +42,7 @@ pub(crate) fn begin(turn: &mut Turn<'_>, id: EntryId) -> Result<(), Error> {
         Kind::Map(map) => map::begin(turn, id, node, map),
         Kind::Wait(until) => wait::begin(turn, id, node, until),
         Kind::Succeed => succeed::begin(turn, id, node),
-        Kind::Fail { error, cause } => fail::begin(turn, id, error.as_ref(), cause.as_ref()),
+        Kind::Fail { error, cause } => fail::begin(turn, id, node, error.as_ref(), cause.as_ref()),
     }
 }
 
@@ -47,7 +52,7 @@ pub(crate) fn raw_input(turn: &Turn<'_>, id: EntryId) -> Data {
     entry.map_or_else(Data::null, |e| e.input.clone())
 }
 
-/// InputPath, then Parameters; in JSONata mode Arguments.
+/// InputPath, then Parameters; in JSONata mode Arguments, in CloudFlow what a step gets.
 pub(crate) fn effective_input(
     turn: &mut Turn<'_>,
     id: EntryId,
@@ -64,10 +69,14 @@ pub(crate) fn effective_input(
             let raw = raw_input(turn, id);
             turn.evaluate(id, &raw, |env| flow::shape(env, fields.arguments.as_ref()))
         }
+        DataFlow::CloudFlow(own) => {
+            let input = cloudflow::input(turn, id);
+            turn.evaluate(id, &input, |env| flow::shape(env, own.arguments.as_ref()))
+        }
     }
 }
 
-/// InputPath alone; in JSONata mode the raw input.
+/// InputPath alone; in JSONata mode the raw input, in CloudFlow `$Input`.
 pub(crate) fn through_input_path(
     turn: &mut Turn<'_>,
     id: EntryId,
@@ -79,6 +88,7 @@ pub(crate) fn through_input_path(
             flow::through(env, fields.input_path.as_ref())
         }),
         DataFlow::Jsonata(_) => Ok(raw),
+        DataFlow::CloudFlow(_) => Ok(cloudflow::input(turn, id)),
     }
 }
 

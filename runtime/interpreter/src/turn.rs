@@ -11,6 +11,7 @@ use stepwell_types::limits::{
 };
 use stepwell_types::{Data, EntryId, Failure, Timestamp};
 
+use crate::cloudflow;
 use crate::evaluate::{Env, Fault, Given, QUERY_ERROR};
 use crate::history::{HistoryEvent, HistoryKind, Observer, StateType};
 use crate::outputs::{self, Outputs};
@@ -387,7 +388,11 @@ impl<'a> Turn<'a> {
 
     /// Leaves a state with this output and these variables.
     pub fn leave(&mut self, id: EntryId, outputs: Outputs, next: Next) -> Result<(), Error> {
-        let Outputs { output, assigned } = outputs;
+        let Outputs {
+            output,
+            assigned,
+            onward,
+        } = outputs;
         let Some(entry) = self.state.remove(id) else {
             return Ok(());
         };
@@ -398,6 +403,7 @@ impl<'a> Turn<'a> {
             output: output.clone(),
             assigned: Arc::clone(&assigned),
         });
+        let output = onward.unwrap_or(output);
         match next {
             Next::State(target) => {
                 let variables = outputs::after(entry.variables, &assigned);
@@ -447,7 +453,10 @@ impl<'a> Turn<'a> {
         };
         let (entered, before, previous) = (entry.entered_event, entry.before, entry.previous);
         let (query, location) = (fault.error == QUERY_ERROR, fault.location.take());
-        let failure = limited(&fault.at(name, entered));
+        let mut failure = limited(&fault.at(name, entered));
+        if let Ok(Some(node)) = self.node_of(id) {
+            failure = cloudflow::named(node, failure);
+        }
         if query {
             // As recorded: right after the entering it names the event before that.
             let previous = if previous == entered {
@@ -568,7 +577,7 @@ impl<'a> Turn<'a> {
     }
 
     /// Ends the execution from outside its states.
-    fn end(&mut self, outcome: Outcome) {
+    pub fn end(&mut self, outcome: Outcome) {
         let root = self
             .state
             .core
@@ -607,8 +616,12 @@ impl<'a> Turn<'a> {
         self.state.core.deadline = None;
         self.state.timers.clear();
         self.state.active = 0;
+        if matches!(outcome, Outcome::Succeeded(_)) {
+            self.state.core.global = None;
+        }
         let halted = self.state.core.halted.values();
-        self.state.bytes = 256 + halted.map(|entry| entry.weight).sum::<usize>();
+        let global = self.state.core.global.as_ref().map_or(0, Data::len_bytes);
+        self.state.bytes = 256 + global + halted.map(|entry| entry.weight).sum::<usize>();
         self.out.push(Command::Finish(outcome.clone()));
         self.state.outcome = Some(outcome);
     }

@@ -158,6 +158,77 @@ fn redrive_again() {
     check("redrive-again");
 }
 
+/// Every script of a folder, and beside those that have one (`NAME.asl.yaml`) the same
+/// flow in Amazon States Language: both end alike, and enter and leave the same kinds of
+/// states in the same order.
+#[track_caller]
+fn check_folder(folder: &str, twins: usize) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/runs")
+        .join(folder);
+    let mut names: Vec<String> = std::fs::read_dir(&path)
+        .expect("a folder of scripts")
+        .map(|entry| {
+            entry
+                .expect("an entry")
+                .file_name()
+                .into_string()
+                .expect("a name")
+        })
+        .collect();
+    names.sort();
+    let mut compared = 0;
+    for name in names.iter().filter_map(|n| n.strip_suffix(".run")) {
+        check(&format!("{folder}/{name}"));
+        if let Ok(twin) = std::fs::read_to_string(path.join(format!("{name}.asl.yaml"))) {
+            let script = std::fs::read_to_string(path.join(format!("{name}.run")));
+            same(name, &script.expect("a script"), &twin);
+            compared += 1;
+        }
+    }
+    assert_eq!(
+        compared, twins,
+        "flows with a twin in Amazon States Language"
+    );
+}
+
+/// Plays the events of a script against its own flow and against another one.
+#[track_caller]
+fn same(name: &str, script: &str, other: &str) {
+    let (definition, steps) = script
+        .split_once("\n---\n")
+        .expect("a definition, ---, and events");
+    let play = |definition: &str| {
+        let program = compile(definition, &AnyModule)
+            .into_program()
+            .expect("a sound flow");
+        let mut player = Player::new(&program);
+        for line in steps.lines().filter_map(|line| line.strip_prefix("> ")) {
+            player.play(line, &mut String::new());
+        }
+        let outcome = player.state.outcome().cloned();
+        let types = player.history.iter().map(|(_, event)| {
+            event.render(Timestamp(0))["type"]
+                .as_str()
+                .unwrap_or("?")
+                .to_owned()
+        });
+        (outcome, types.collect::<Vec<_>>())
+    };
+    let (ours, theirs) = (play(definition), play(other));
+    assert!(ours.0.is_some(), "{name} ends");
+    assert_eq!(ours, theirs, "{name} in both languages");
+}
+
+#[test]
+fn cloudflow() {
+    check_folder("cloudflow", 6);
+}
+#[test]
+fn steps() {
+    check_folder("steps", 4);
+}
+
 /// One execution under test, its twin that goes through bytes, and its log.
 struct Player<'p> {
     program: &'p Program,

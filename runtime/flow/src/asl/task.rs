@@ -10,8 +10,7 @@ use crate::diagnostic::code;
 use crate::document::At;
 use crate::expression::Expression;
 use crate::program::{Service, Task};
-use crate::resource::{self, ResourceKind};
-use crate::suggest;
+use crate::resource::{self, ResourceKind, available};
 
 /// Fields of a Task beyond the common ones.
 pub(super) const FIELDS: &[&str] = &[
@@ -29,9 +28,6 @@ pub(super) const FIELDS_JSONATA: &[&str] = &[
     "HeartbeatSeconds",
     "Credentials",
 ];
-
-/// Most alternatives that a message lists.
-const AVAILABLE_SHOWN: usize = 10;
 
 impl<'t> Compiler<'t, '_> {
     pub(super) fn task(&mut self, at: &At<'_, 't>) -> Option<Task> {
@@ -158,25 +154,4 @@ impl<'t> Compiler<'t, '_> {
             }
         }
     }
-}
-
-/// The nearest of what exists, or the first few.
-fn available(name: &str, all: &[String]) -> Option<String> {
-    let few = all.iter().take(1_000).map(String::as_str);
-    suggest::hint(name, few).or_else(|| match all {
-        [] => None,
-        all => {
-            let shown: Vec<&str> = all
-                .iter()
-                .take(AVAILABLE_SHOWN)
-                .map(String::as_str)
-                .collect();
-            let more = if all.len() > AVAILABLE_SHOWN {
-                ", …"
-            } else {
-                ""
-            };
-            Some(format!("there are {}{more}", shown.join(", ")))
-        }
-    })
 }

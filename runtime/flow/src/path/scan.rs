@@ -275,7 +275,7 @@ impl<'a> Scan<'a> {
     }
 
     /// After the opening quote, to after the closing one.
-    pub(super) fn quoted(&mut self, mark: char) -> Result<String, Fault> {
+    pub(crate) fn quoted(&mut self, mark: char) -> Result<String, Fault> {
         let mut text = String::new();
         loop {
             match self.bump() {

@@ -17,7 +17,7 @@ use crate::{Error, Outcome};
 
 const WHAT: &str = "checkpoint";
 /// Format of a checkpoint.
-const VERSION: u8 = 3;
+const VERSION: u8 = 4;
 /// Deepest nesting of Parallel and Map states: more than a definition can hold.
 const NESTING_MAX: usize = 256;
 
@@ -225,6 +225,10 @@ fn convert<A, B, V, W>(
         failed: core.failed,
         redrives: core.redrives,
         redriven: core.redriven,
+        global: match &core.global {
+            None => None,
+            Some(global) => Some(f(global)?),
+        },
     })
 }
 

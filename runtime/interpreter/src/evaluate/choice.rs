@@ -10,7 +10,7 @@ use stepwell_flow::expression::Expression;
 use stepwell_flow::program::{Comparison, Operand, Test};
 
 use super::path::{self, Miss};
-use super::{Env, Fault, jsonata, template};
+use super::{Env, Fault, fdl, jsonata, template};
 use crate::time::parse_nanos;
 
 /// Whether the rule holds.
@@ -69,6 +69,10 @@ fn condition(env: &Env<'_>, expression: &Expression) -> Result<bool, Fault> {
     match (&*value, expression) {
         (Value::Bool(holds), _) => Ok(*holds),
         (value, Expression::Jsonata(query)) => Err(jsonata::unexpected(query, "boolean", value)),
+        (value, Expression::Fdl(_)) => Err(fdl::failed(format!(
+            "The condition must be a boolean, not {}.",
+            super::kind_name(value)
+        ))),
         (value, _) => Err(Fault::runtime(format!(
             "The condition must be a boolean, not {}",
             super::kind_name(value)

@@ -318,7 +318,7 @@ fn canonical(value: &Value) -> String {
     }
 }
 
-fn equal(a: &Value, b: &Value) -> bool {
+pub(super) fn equal(a: &Value, b: &Value) -> bool {
     match (a, b) {
         (Value::Number(a), Value::Number(b)) => {
             super::choice::order(a, b).is_some_and(std::cmp::Ordering::is_eq)

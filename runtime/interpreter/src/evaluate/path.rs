@@ -170,7 +170,7 @@ fn position(index: i64, len: usize) -> Option<usize> {
     }
 }
 
-fn absent(segments: &[Segment], missing: usize) -> String {
+pub(super) fn absent(segments: &[Segment], missing: usize) -> String {
     let upto = print(segments.get(..=missing).unwrap_or(segments));
     if missing + 1 < segments.len() {
         format!("Missing property in path {upto}")
@@ -185,7 +185,7 @@ fn whole_context(env: &Env<'_>) -> Result<Value, Fault> {
     Ok(env.context.build(true))
 }
 
-fn select<'e>(
+pub(super) fn select<'e>(
     env: &Env<'_>,
     value: &Value,
     query: &Indefinite,

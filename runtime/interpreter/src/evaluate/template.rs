@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use stepwell_flow::expression::{DataPath, Expression, Template};
 
 use super::path::{self, Miss};
-use super::{Env, Fault, intrinsic, jsonata, size};
+use super::{Env, Fault, fdl, intrinsic, jsonata, size};
 
 /// Evaluates `Parameters`, `ItemSelector` or `ResultSelector`.
 pub(crate) fn fill(env: &Env<'_>, template: &Template) -> Result<Value, Fault> {
@@ -65,6 +65,7 @@ pub(crate) fn evaluate<'e>(
             Ok(Cow::Owned(result))
         }
         Expression::Jsonata(query) => jsonata::evaluate(env, query).map(Cow::Owned),
+        Expression::Fdl(e) => fdl::evaluate(env, e),
     }
 }
 

@@ -1,20 +1,23 @@
 //! Fail: its branch, or the flow, fails here.
 //!
-//! Refuses Retry and Catch of its own: those of the state around it apply.
+//! Refuses Retry and Catch of its own: those of the state around it apply. That of
+//! CloudFlow's `Type: StateMachine` ends the whole execution.
 
 use std::borrow::Cow;
 
 use serde_json::Value;
 use stepwell_flow::expression::Expression;
+use stepwell_flow::program::State as Node;
 use stepwell_types::{EntryId, Failure};
 
-use crate::Error;
 use crate::evaluate::{Env, Fault, jsonata, template};
 use crate::turn::Turn;
+use crate::{Error, Outcome, cloudflow};
 
 pub(crate) fn begin(
     turn: &mut Turn<'_>,
     id: EntryId,
+    node: &Node,
     error: Option<&Expression>,
     cause: Option<&Expression>,
 ) -> Result<(), Error> {
@@ -26,6 +29,10 @@ pub(crate) fn begin(
         ))
     });
     match failure {
+        Ok(failure) if cloudflow::fails_all(node) => {
+            turn.end(Outcome::Failed(failure));
+            Ok(())
+        }
         Ok(failure) => turn.fail(id, failure),
         Err(fault) => turn.fault(id, fault),
     }

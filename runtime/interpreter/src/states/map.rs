@@ -11,12 +11,14 @@ use stepwell_flow::program::{Items, Kind, MapState, State as Node};
 use stepwell_types::{Data, EntryId};
 
 use super::wait::{seconds, source};
-use crate::Error;
 use crate::evaluate::path::Miss;
-use crate::evaluate::{Env, Fault, bounded, context, excerpt, flow, jsonata, path, template};
+use crate::evaluate::{
+    Env, Fault, bounded, context, excerpt, fdl, flow, jsonata, kind_name, path, template,
+};
 use crate::history::{HistoryKind, Iteration};
 use crate::state::{Join, MapRun, Parent, Phase, Work};
 use crate::turn::Turn;
+use crate::{Error, cloudflow};
 
 /// Iterations in flight when `MaxConcurrency` is 0: what Step Functions' inline mode grants.
 const WINDOW_DEFAULT: u32 = 40;
@@ -93,7 +95,7 @@ pub(crate) fn iteration(turn: &mut Turn<'_>, id: EntryId, slot: u32) -> Result<(
     let (Kind::Map(kind), Some(entry)) = (&node.kind, turn.state.core.entries.get(&id)) else {
         return Ok(());
     };
-    let (previous, variables) = (entry.previous, Arc::clone(&entry.variables));
+    let (previous, variables) = (entry.previous, cloudflow::inherited(node, &entry.variables));
     let started = turn.note(previous, || HistoryKind::MapIteration {
         what: Iteration::Started,
         name: Arc::clone(&node.name),
@@ -184,6 +186,12 @@ fn items(env: &Env<'_>, items: &Items) -> Result<(Data, bool, usize), Fault> {
         (Value::Array(list), _) => list.len(),
         (value, Items::Template(Template::Expression(Expression::Jsonata(query)))) => {
             return Err(jsonata::unexpected(query, "array", value));
+        }
+        (value, Items::Template(Template::Expression(Expression::Fdl(_)))) => {
+            return Err(fdl::failed(format!(
+                "The items of a Map must be an array, not {}.",
+                kind_name(value)
+            )));
         }
         _ => {
             return Err(Fault::query(

@@ -7,10 +7,10 @@ use std::sync::Arc;
 use stepwell_flow::program::{GraphIdx, Kind, State as Node};
 use stepwell_types::{Data, EntryId};
 
-use crate::Error;
 use crate::history::HistoryKind;
 use crate::state::{Join, ParallelRun, Parent, Phase, Work};
 use crate::turn::Turn;
+use crate::{Error, cloudflow};
 
 /// Begins all branches.
 pub(crate) fn begin(
@@ -55,8 +55,9 @@ pub(crate) fn branch(
         return super::map::iteration(turn, id, slot);
     };
     let (previous, input) = (entry.previous, run.input.clone());
-    let variables = Arc::clone(&entry.variables);
+    let own = Arc::clone(&entry.variables);
     let node = turn.node(entry.state)?;
+    let variables = cloudflow::inherited(node, &own);
     let Kind::Parallel { branches } = &node.kind else {
         return Ok(());
     };

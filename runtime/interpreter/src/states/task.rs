@@ -16,7 +16,7 @@ use crate::history::HistoryKind;
 use crate::service;
 use crate::state::{Entry, Phase, Running, State};
 use crate::turn::{Turn, limited};
-use crate::{Command, Error, RunStep};
+use crate::{Command, Error, RunStep, cloudflow};
 
 /// Begins an attempt.
 pub(crate) fn begin(
@@ -63,7 +63,7 @@ pub(crate) fn begin(
         });
     }
     if let Err(failure) = service::request(task, &input) {
-        return failed(turn, id, task, &failure);
+        return failed(turn, id, node, task, failure);
     }
     let after = |seconds: Option<u64>| seconds.map(|s| turn.now.plus_ms(s.saturating_mul(1_000)));
     let run = Running {
@@ -118,7 +118,7 @@ pub(crate) fn step_ended(
     result: &Result<Data, Failure>,
 ) -> Result<(), Error> {
     let active = turn.state.running(id, attempt).is_some_and(|run| run.step);
-    let Some((_, task)) = task_of(turn, id)?.filter(|_| active) else {
+    let Some((node, task)) = task_of(turn, id)?.filter(|_| active) else {
         return Ok(());
     };
     match result {
@@ -139,9 +139,9 @@ pub(crate) fn step_ended(
         }
         Ok(output) => {
             let output = answer(turn, id, task, output);
-            ended(turn, id, task, &Ok(output))
+            ended(turn, id, node, task, &Ok(output))
         }
-        Err(failure) => ended(turn, id, task, &Err(service::failure(task, failure))),
+        Err(failure) => ended(turn, id, node, task, &Err(service::failure(task, failure))),
     }
 }
 
@@ -202,13 +202,13 @@ pub(crate) fn token_ended(
     let Some(active) = turn.state.running(id, attempt).map(|run| run.step) else {
         return Ok(());
     };
-    let Some((_, task)) = task_of(turn, id)?.filter(|(_, task)| task.wait_for_token) else {
+    let Some((node, task)) = task_of(turn, id)?.filter(|(_, task)| task.wait_for_token) else {
         return Ok(());
     };
     if active {
         turn.out.push(Command::Abort { entry: id, attempt });
     }
-    ended(turn, id, task, result)
+    ended(turn, id, node, task, result)
 }
 
 /// An outside program is still at work: its heartbeat limit starts afresh.
@@ -227,7 +227,7 @@ pub(crate) fn heartbeat(turn: &mut Turn<'_>, id: EntryId, attempt: u32) {
 
 /// A limit of the attempt passed.
 pub(crate) fn timed_out(turn: &mut Turn<'_>, id: EntryId, error: &str) -> Result<(), Error> {
-    let Some((_, task)) = task_of(turn, id)? else {
+    let Some((node, task)) = task_of(turn, id)? else {
         return Ok(());
     };
     if let Some(entry) = turn.state.core.entries.get(&id)
@@ -238,7 +238,7 @@ pub(crate) fn timed_out(turn: &mut Turn<'_>, id: EntryId, error: &str) -> Result
             attempt: entry.attempt,
         });
     }
-    let failure = Failure::new(error, "");
+    let failure = cloudflow::named(node, Failure::new(error, ""));
     turn.note_in(id, || HistoryKind::TaskTimedOut {
         resource: Arc::clone(&task.resource),
         failure: failure.clone(),
@@ -249,6 +249,7 @@ pub(crate) fn timed_out(turn: &mut Turn<'_>, id: EntryId, error: &str) -> Result
 fn ended(
     turn: &mut Turn<'_>,
     id: EntryId,
+    node: &Node,
     task: &Task,
     result: &Result<Data, Failure>,
 ) -> Result<(), Error> {
@@ -269,12 +270,18 @@ fn ended(
         ),
         Err(failure) => limited(failure),
     };
-    failed(turn, id, task, &failure)
+    failed(turn, id, node, task, failure)
 }
 
 /// The attempt failed, before or after its step ran.
-fn failed(turn: &mut Turn<'_>, id: EntryId, task: &Task, failure: &Failure) -> Result<(), Error> {
-    let failure = failure.clone();
+fn failed(
+    turn: &mut Turn<'_>,
+    id: EntryId,
+    node: &Node,
+    task: &Task,
+    failure: Failure,
+) -> Result<(), Error> {
+    let failure = cloudflow::named(node, failure);
     turn.note_in(id, || HistoryKind::TaskFailed {
         resource: Arc::clone(&task.resource),
         failure: failure.clone(),
@@ -302,6 +309,8 @@ fn limit(
     let value = template::evaluate(env, expression, &absent(field))?;
     match seconds(&value) {
         Some(n) if n > 0 => Ok(Some(n)),
+        // In CloudFlow that is no limit.
+        Some(_) if matches!(expression, Expression::Fdl(_)) => Ok(None),
         _ if let Expression::Jsonata(query) = expression => {
             Err(jsonata::unexpected(query, "number", &value))
         }

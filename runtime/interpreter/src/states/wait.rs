@@ -113,5 +113,6 @@ pub(crate) fn source(expression: &Expression) -> String {
         Expression::Path(path) => path.source.to_string(),
         Expression::Call { .. } => "an intrinsic function".into(),
         Expression::Jsonata(query) => query.source.to_string(),
+        Expression::Fdl(_) => "an expression".into(),
     }
 }

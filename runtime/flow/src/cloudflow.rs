@@ -1,0 +1,151 @@
+//! The CloudFlow language `Type: StateMachine`: the tree to a checked [`Program`].
+//!
+//! As in [`crate::asl`], every check goes on after a problem with a stand-in value.
+//! Refuses to know how states run.
+//! Source: alibabacloud.com, help of CloudFlow: "Flow definition".
+
+mod action;
+mod failure;
+mod graph;
+mod http;
+mod map;
+mod state;
+
+use stepwell_types::limits;
+
+use crate::check;
+use crate::diagnostic::{Report, code};
+use crate::document::{At, Node, Tree};
+use crate::fdl::{Notes, Root, Roots};
+use crate::program::{Graph, Program, State};
+use crate::resource::Resolve;
+
+const FLOW_FIELDS: &[&str] = &[
+    "Type",
+    "SpecVersion",
+    "Name",
+    "Description",
+    "StartAt",
+    "States",
+];
+
+/// What `InputConstructor`, `Parameters`, conditions and the like can read.
+const BEFORE: Roots = Roots {
+    here: &[
+        ("Input", Root::Input),
+        ("Context", Root::Context),
+        ("Global", Root::Global),
+    ],
+    elsewhere: &[
+        ("Output", "OutputConstructor and GlobalConstructor"),
+        ("Item", "ItemConstructor"),
+    ],
+};
+/// What `OutputConstructor` and `GlobalConstructor` can read.
+const AFTER: Roots = Roots {
+    here: &[
+        ("Input", Root::Input),
+        ("Output", Root::Output),
+        ("Context", Root::Context),
+        ("Global", Root::Global),
+    ],
+    elsewhere: &[("Item", "ItemConstructor")],
+};
+/// What `ItemConstructor` can read.
+const ITEM: Roots = Roots {
+    here: &[
+        ("Item", Root::Item),
+        ("Input", Root::Input),
+        ("Context", Root::Context),
+        ("Global", Root::Global),
+    ],
+    elsewhere: &[("Output", "OutputConstructor and GlobalConstructor")],
+};
+
+/// What is being built, and where problems go.
+struct Compiler<'r> {
+    report: &'r mut Report,
+    resolve: &'r dyn Resolve,
+    /// A slot for each state, in the order of the source.
+    states: Vec<Option<State>>,
+    graphs: Vec<Option<Graph>>,
+    notes: Notes,
+}
+
+/// Whether a document is written in this language.
+pub(crate) fn is(root: &Node) -> bool {
+    let at = At::root(root);
+    let states = at.get("States");
+    at.get("Type")
+        .is_some_and(|t| matches!(&t.node.tree, Tree::Text(t) if **t == *"StateMachine"))
+        || at.get("SpecVersion").is_some()
+        || states.is_some_and(|s| matches!(s.node.tree, Tree::List(_)))
+}
+
+/// Checks and compiles one definition. What it returns counts only if nothing
+/// was reported as an error.
+pub(crate) fn compile(root: &Node, resolve: &dyn Resolve, report: &mut Report) -> Option<Program> {
+    let at = At::root(root);
+    let count = graph::count(&at);
+    if count > limits::STATES_MAX {
+        report.error_hint(
+            &at,
+            code::TOO_MANY_STATES,
+            format!(
+                "the flow has {count} states; at most {} are allowed",
+                limits::STATES_MAX
+            ),
+            Some("split the flow".to_owned()),
+        );
+        return None;
+    }
+    let mut compiler = Compiler {
+        report,
+        resolve,
+        states: std::iter::repeat_with(|| None).take(count).collect(),
+        graphs: Vec::new(),
+        notes: Notes::default(),
+    };
+    let comment = compiler.flow(&at);
+    Some(Program {
+        comment,
+        timeout_seconds: None,
+        states: compiler.states.into_iter().collect::<Option<_>>()?,
+        graphs: compiler.graphs.into_iter().collect::<Option<_>>()?,
+    })
+}
+
+impl<'t> Compiler<'_> {
+    fn flow(&mut self, at: &At<'_, 't>) -> Option<String> {
+        check::known_fields(self.report, at, "the flow", &[FLOW_FIELDS]);
+        for (name, only) in [("Type", "StateMachine"), ("SpecVersion", "v1")] {
+            if let Some(field) = check::required(self.report, at, "the flow", name) {
+                check::word(self.report, &field, &[only]);
+            }
+        }
+        if let Some(field) = at.get("Type") {
+            self.report.note(
+                &field,
+                code::BEYOND_CLOUDFLOW,
+                "CloudFlow refuses an input or output of more than 64 KiB; here each may have 32 MiB".to_owned(),
+            );
+        }
+        if let Some(name) = at.get("Name")
+            && let Some(text) = check::text(self.report, &name)
+        {
+            crate::fdl::check_name(self.report, &name, text);
+        }
+        let comment = at
+            .get("Description")
+            .and_then(|d| check::text(self.report, &d));
+        self.graph(at, "the flow", 0);
+        comment.map(str::to_owned)
+    }
+
+    /// Checks a state's name, and gives it.
+    fn name(&mut self, at: &At<'_, 't>) -> Option<&'t str> {
+        let name = check::text(self.report, at)?;
+        crate::fdl::check_state_name(self.report, at, name);
+        Some(name)
+    }
+}

@@ -1,0 +1,193 @@
+//! Task: its Action, its mode, and how long it may take.
+//!
+//! Refuses Actions that nothing here carries out, with the list of what exists.
+
+use std::sync::Arc;
+
+use serde_json::Value;
+use stepwell_types::StepTarget;
+
+use super::{BEFORE, Compiler};
+use crate::check;
+use crate::diagnostic::code;
+use crate::document::{At, Tree};
+use crate::expression::{Expression, Template};
+use crate::fdl::{self, Constructors};
+use crate::program::{Service, Task};
+use crate::suggest;
+
+/// Fields of a Task beyond the common ones.
+pub(super) const FIELDS: &[&str] = &["Action", "TaskMode", "Parameters", "Timeout", "Timeout.$"];
+
+const MODES: [&str; 3] = [
+    "RequestComplete",
+    "WaitForSystemCallback",
+    "WaitForCustomCallback",
+];
+const ACTIONS: [&str; 2] = ["FC:InvokeFunction", "HTTP:Request"];
+const INVOKE: &[&str] = &["resourceArn", "invocationType", "body", "body.$"];
+
+impl<'t> Compiler<'_> {
+    pub(super) fn task(&mut self, at: &At<'_, 't>, data: &mut Constructors) -> Option<Task> {
+        let timeout_seconds = self.timeout(at);
+        let mode = at
+            .get("TaskMode")
+            .and_then(|m| check::word(self.report, &m, &MODES))
+            .unwrap_or("RequestComplete");
+        let wait_for_token = mode == "WaitForCustomCallback";
+        let field = check::required(self.report, at, "a Task state", "Action")?;
+        let action = check::text(self.report, &field)?;
+        let target = match action {
+            "HTTP:Request" => {
+                if mode == "WaitForSystemCallback" {
+                    self.report.error(
+                        &field,
+                        code::BAD_VALUE,
+                        "HTTP:Request has the modes RequestComplete and WaitForCustomCallback"
+                            .to_owned(),
+                    );
+                }
+                self.http(at, data, wait_for_token)?;
+                StepTarget::Http
+            }
+            "FC:InvokeFunction" => self.invoke(at, data, mode)?,
+            _ => {
+                self.unbound(&field, action);
+                return None;
+            }
+        };
+        Some(Task {
+            resource: Arc::from(action),
+            target,
+            wait_for_token,
+            timeout_seconds,
+            heartbeat_seconds: None,
+            service: Service::Plain,
+            credentials: None,
+        })
+    }
+
+    fn unbound(&mut self, at: &At<'_, 't>, action: &str) {
+        let hint = suggest::hint(action, ACTIONS).unwrap_or_else(|| {
+            format!(
+                "the Actions are {}; replace it by an HTTP request or a function that makes the call",
+                ACTIONS.join(", ")
+            )
+        });
+        self.report.error_hint(
+            at,
+            code::BAD_RESOURCE,
+            format!(
+                "nothing here carries out the Action {:?}",
+                crate::path::clip(action)
+            ),
+            Some(hint),
+        );
+    }
+
+    /// The module of the function's name, with `body` as its input.
+    fn invoke(
+        &mut self,
+        at: &At<'_, 't>,
+        data: &mut Constructors,
+        mode: &str,
+    ) -> Option<StepTarget> {
+        let owner = "the Parameters of FC:InvokeFunction";
+        let parameters = check::required(
+            self.report,
+            at,
+            "the Action FC:InvokeFunction",
+            "Parameters",
+        )?;
+        if !check::is_object(self.report, &parameters) {
+            return None;
+        }
+        check::known_fields(self.report, &parameters, owner, &[INVOKE]);
+        data.arguments = Some(self.body(&parameters));
+        let kind = parameters
+            .get("invocationType")
+            .and_then(|k| check::word(self.report, &k, &["Sync", "Async"]));
+        if kind == Some("Async")
+            && mode != "WaitForCustomCallback"
+            && let Some(field) = parameters.get("invocationType")
+        {
+            let (code, what) = if mode == "RequestComplete" {
+                (
+                    code::DIFFERS,
+                    "an asynchronous call ends here with the function's result, and not when the call is accepted",
+                )
+            } else {
+                (
+                    code::ASSUMED,
+                    "WaitForSystemCallback with an asynchronous call ends with the function's result",
+                )
+            };
+            if code == code::DIFFERS {
+                self.report.warning(&field, code, what.to_owned(), None);
+            } else {
+                self.notes.once("system", self.report, &field, what);
+            }
+        }
+        self.notes.once(
+            "function",
+            self.report,
+            &parameters,
+            "$Output of FC:InvokeFunction is here the function's own result; CloudFlow's documents don't show its form",
+        );
+        let arn = check::required(self.report, &parameters, owner, "resourceArn")?;
+        let text = check::text(self.report, &arn)?;
+        fdl::function(&arn, text, self.report, self.resolve)
+    }
+
+    fn body(&mut self, parameters: &At<'_, 't>) -> Template {
+        if let (Some(_), Some(other)) = (parameters.get("body"), parameters.get("body.$")) {
+            self.report.error(
+                &other,
+                code::DUPLICATE_FIELD,
+                "the fields \"body\" and \"body.$\" both set \"body\"".to_owned(),
+            );
+        }
+        if let Some(body) = parameters.get("body") {
+            return fdl::template(&body, BEFORE, self.report, &mut self.notes);
+        }
+        parameters
+            .get("body.$")
+            .and_then(|body| self.expression(&body, BEFORE))
+            .map_or_else(
+                || Template::Literal(Value::Object(serde_json::Map::new())),
+                Template::Expression,
+            )
+    }
+
+    /// `Timeout` in seconds, 0 for never, or `Timeout.$`.
+    fn timeout(&mut self, at: &At<'_, 't>) -> Option<Expression> {
+        let dynamic = at.get("Timeout.$");
+        let Some(field) = at.get("Timeout") else {
+            return self.expression(&dynamic?, BEFORE);
+        };
+        if let Some(other) = dynamic {
+            self.report.error(
+                &other,
+                code::EXCLUSIVE_FIELDS,
+                "Timeout and Timeout.$ exclude each other".to_owned(),
+            );
+        }
+        // The field table calls it a string, the examples write a number.
+        let seconds = match &field.node.tree {
+            Tree::Text(text) if text.parse::<u64>().is_ok() => text.parse().ok(),
+            _ => check::integer(self.report, &field, 0, fdl::SECONDS_MAX),
+        }?;
+        if seconds > fdl::TASK_SECONDS_THERE {
+            self.report.warning(
+                &field,
+                code::BEYOND_CLOUDFLOW,
+                format!(
+                    "CloudFlow allows at most {} seconds",
+                    fdl::TASK_SECONDS_THERE
+                ),
+                None,
+            );
+        }
+        (seconds > 0).then(|| Expression::Literal(seconds.into()))
+    }
+}

@@ -1,0 +1,220 @@
+//! Retry and Catch, and the older `OnErrors` that was both.
+
+use std::sync::Arc;
+
+use super::{BEFORE, Compiler};
+use crate::check;
+use crate::diagnostic::code;
+use crate::document::{At, Tree};
+use crate::expression::WritePath;
+use crate::fdl;
+use crate::program::{Catcher, Retrier};
+use crate::scope::Scope;
+
+const RETRY: &[&str] = &[
+    "Errors",
+    "Description",
+    "MaxAttempts",
+    "IntervalSeconds",
+    "BackoffRate",
+    "MaxBackoffSeconds",
+];
+const CATCH: &[&str] = &["Errors", "Description", "OutputConstructor", "Next"];
+const ON_ERROR: &[&str] = &[
+    "Errors",
+    "Description",
+    "Retry",
+    "OutputConstructor",
+    "Next",
+];
+const ON_ERROR_RETRY: &[&str] = &["MaxAttempts", "FixedBackoff", "Multiplier"];
+
+impl<'t> Compiler<'_> {
+    /// Both lists of a state, from whichever fields it has.
+    pub(super) fn failure(
+        &mut self,
+        at: &At<'_, 't>,
+        scope: &mut Scope<'t>,
+    ) -> (Vec<Retrier>, Vec<Catcher>) {
+        if let Some(list) = at.get("OnErrors") {
+            for name in ["Retry", "Catch"] {
+                if at.get(name).is_some() {
+                    self.report.error(
+                        &list,
+                        code::EXCLUSIVE_FIELDS,
+                        format!("{name} and the older OnErrors exclude each other"),
+                    );
+                }
+            }
+            return self.on_errors(&list, scope);
+        }
+        (self.retry(at), self.catch(at, scope))
+    }
+
+    fn retry(&mut self, at: &At<'_, 't>) -> Vec<Retrier> {
+        let owner = "a rule of Retry";
+        let mut all = Vec::new();
+        let Some(list) = self.rules(at, "Retry") else {
+            return all;
+        };
+        let mut wildcard = false;
+        for (i, rule) in list.elements().iter().enumerate() {
+            let rule = list.element(i, rule);
+            if !check::is_object(self.report, &rule) {
+                continue;
+            }
+            check::known_fields(self.report, &rule, owner, &[RETRY]);
+            let attempts = self.number(&rule, owner, "MaxAttempts", 0, u64::from(u32::MAX));
+            let interval = self.number(&rule, owner, "IntervalSeconds", 0, fdl::RETRY_SECONDS_MAX);
+            let most = rule
+                .get("MaxBackoffSeconds")
+                .and_then(|f| check::integer(self.report, &f, 1, fdl::RETRY_SECONDS_MAX));
+            let rate = rule.get("BackoffRate");
+            all.push(Retrier {
+                errors: self.errors(&rule, owner, &mut wildcard),
+                interval_seconds: interval,
+                max_attempts: u32::try_from(attempts).unwrap_or(u32::MAX),
+                backoff_rate: rate.map_or(1.0, |r| fdl::rate(&r, self.report)),
+                max_delay_seconds: most,
+                full_jitter: false,
+            });
+        }
+        all
+    }
+
+    fn catch(&mut self, at: &At<'_, 't>, scope: &mut Scope<'t>) -> Vec<Catcher> {
+        let mut all = Vec::new();
+        let Some(list) = self.rules(at, "Catch") else {
+            return all;
+        };
+        let mut wildcard = false;
+        for (i, rule) in list.elements().iter().enumerate() {
+            let rule = list.element(i, rule);
+            if !check::is_object(self.report, &rule) {
+                continue;
+            }
+            check::known_fields(self.report, &rule, "a rule of Catch", &[CATCH]);
+            let errors = self.errors(&rule, "a rule of Catch", &mut wildcard);
+            all.push(self.catcher(&rule, "a rule of Catch", errors, scope));
+        }
+        all
+    }
+
+    fn catcher(
+        &mut self,
+        rule: &At<'_, 't>,
+        owner: &str,
+        errors: Vec<Arc<str>>,
+        scope: &mut Scope<'t>,
+    ) -> Catcher {
+        let next = check::required(self.report, rule, owner, "Next");
+        let next = next.map_or(scope.current, |n| self.target(&n, scope, true));
+        let output = self.constructor(rule, "OutputConstructor", BEFORE);
+        if output.is_none() {
+            self.notes.once(
+                "catch",
+                self.report,
+                rule,
+                "CloudFlow's documents don't say what the next state gets from a failed one without OutputConstructor; here it is {}",
+            );
+        }
+        Catcher {
+            errors,
+            next,
+            result_path: WritePath::Replace,
+            assign: None,
+            output,
+        }
+    }
+
+    /// The first rule that names an error is the only one: a rule that catches also
+    /// keeps later ones from retrying.
+    fn on_errors(
+        &mut self,
+        list: &At<'_, 't>,
+        scope: &mut Scope<'t>,
+    ) -> (Vec<Retrier>, Vec<Catcher>) {
+        let owner = "a rule of OnErrors";
+        let (mut retry, mut catch) = (Vec::new(), Vec::new());
+        if !matches!(list.node.tree, Tree::List(_)) {
+            check::wrong_type(self.report, list, "an array");
+            return (retry, catch);
+        }
+        let mut wildcard = false;
+        for (i, rule) in list.elements().iter().enumerate() {
+            let rule = list.element(i, rule);
+            if !check::is_object(self.report, &rule) {
+                continue;
+            }
+            check::known_fields(self.report, &rule, owner, &[ON_ERROR]);
+            let errors = self.errors(&rule, owner, &mut wildcard);
+            if rule.get("Next").is_some() {
+                retry.push(no_retry(errors.clone()));
+                catch.push(self.catcher(&rule, owner, errors, scope));
+                continue;
+            }
+            let Some(again) = check::required(self.report, &rule, owner, "Retry") else {
+                continue;
+            };
+            if !check::is_object(self.report, &again) {
+                continue;
+            }
+            check::known_fields(self.report, &again, "Retry", &[ON_ERROR_RETRY]);
+            let attempts = self.number(&again, "Retry", "MaxAttempts", 0, u64::from(u32::MAX));
+            let interval = self.number(&again, "Retry", "FixedBackoff", 0, fdl::RETRY_SECONDS_MAX);
+            let rate = again.get("Multiplier");
+            retry.push(Retrier {
+                errors,
+                interval_seconds: interval,
+                max_attempts: u32::try_from(attempts).unwrap_or(u32::MAX),
+                backoff_rate: rate.map_or(1.0, |r| fdl::rate(&r, self.report)),
+                max_delay_seconds: None,
+                full_jitter: false,
+            });
+        }
+        if !retry.iter().all(|r| r.max_attempts == 0) && !catch.is_empty() {
+            self.report.warning(
+                list,
+                code::DIFFERS,
+                "an error for which a retry is used up is offered to the later rules of OnErrors; in CloudFlow only the first rule that names it counts".to_owned(),
+                Some("write Retry and Catch in place of OnErrors".to_owned()),
+            );
+        }
+        (retry, catch)
+    }
+
+    fn rules<'c>(&mut self, at: &'c At<'_, 't>, name: &str) -> Option<At<'c, 't>> {
+        let list = at.get(name)?;
+        if matches!(list.node.tree, Tree::List(_)) {
+            return Some(list);
+        }
+        check::wrong_type(self.report, &list, "an array");
+        None
+    }
+
+    /// A required whole number.
+    fn number(&mut self, at: &At<'_, 't>, owner: &str, name: &str, least: u64, most: u64) -> u64 {
+        let field = check::required(self.report, at, owner, name);
+        field
+            .and_then(|f| check::integer(self.report, &f, least, most))
+            .unwrap_or(least)
+    }
+
+    fn errors(&mut self, rule: &At<'_, 't>, owner: &str, wildcard: &mut bool) -> Vec<Arc<str>> {
+        match check::required(self.report, rule, owner, "Errors") {
+            Some(list) => fdl::errors(&list, self.report, wildcard),
+            None => Vec::new(),
+        }
+    }
+}
+
+fn no_retry(errors: Vec<Arc<str>>) -> Retrier {
+    Retrier {
+        errors,
+        interval_seconds: 0,
+        max_attempts: 0,
+        backoff_rate: 1.0,
+        max_delay_seconds: None,
+        full_jitter: false,
+    }
+}

@@ -1,0 +1,99 @@
+//! Error names of rules, and the numbers beside them.
+
+use std::sync::Arc;
+
+use crate::check;
+use crate::diagnostic::{Report, code};
+use crate::document::{At, Tree};
+use crate::path::clip;
+
+/// Longest name of a flow or state, in characters.
+const NAME_CHARS_MAX: usize = 128;
+
+/// Checks a state's name.
+pub(crate) fn check_state_name(report: &mut Report, at: &At<'_, '_>, name: &str) {
+    let length = name.chars().count();
+    if length == 0 || length > NAME_CHARS_MAX {
+        report.error(
+            at,
+            code::BAD_NAME,
+            format!("a state's name has 1 to {NAME_CHARS_MAX} characters, not {length}"),
+        );
+    }
+}
+
+/// Checks a flow's name by CloudFlow's rule.
+pub(crate) fn check_name(report: &mut Report, at: &At<'_, '_>, name: &str) {
+    let fine = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+        && name
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-'))
+        && name.len() <= NAME_CHARS_MAX;
+    if !fine {
+        report.error(
+            at,
+            code::BAD_NAME,
+            format!(
+                "{:?} is no name: a letter or _, then letters, digits, _ and -, at most {NAME_CHARS_MAX} in all",
+                clip(name)
+            ),
+        );
+    }
+}
+
+/// The error names of one rule. `wildcard`: whether a rule before it took all errors.
+pub(crate) fn errors(list: &At<'_, '_>, report: &mut Report, wildcard: &mut bool) -> Vec<Arc<str>> {
+    let mut names = Vec::new();
+    if !check::is_filled_list(report, list) {
+        return names;
+    }
+    if *wildcard {
+        report.warning(
+            list,
+            code::BAD_ERROR_EQUALS,
+            "a rule before this one takes all errors (FnF.ALL): this one is never asked".to_owned(),
+            Some("put the rule for FnF.ALL last".to_owned()),
+        );
+    }
+    for (i, name) in list.elements().iter().enumerate() {
+        let place = list.element(i, name);
+        let Some(name) = check::text(report, &place) else {
+            continue;
+        };
+        if let Some(rest) = name.strip_prefix("States.") {
+            let hint = match rest {
+                "ALL" => "CloudFlow's name for all errors is FnF.ALL",
+                "Timeout" => "CloudFlow's name is FnF.TaskTimeout",
+                _ => "docs/cloudflow.md lists the names",
+            };
+            report.warning(
+                &place,
+                code::BAD_ERROR_EQUALS,
+                format!("no error of a CloudFlow flow is called {:?}", clip(name)),
+                Some(hint.to_owned()),
+            );
+        }
+        *wildcard |= name == "FnF.ALL";
+        names.push(Arc::from(name));
+    }
+    names
+}
+
+/// By what each wait before a retry grows.
+pub(crate) fn rate(at: &At<'_, '_>, report: &mut Report) -> f64 {
+    let Tree::Number(number) = &at.node.tree else {
+        check::wrong_type(report, at, "a number");
+        return 1.0;
+    };
+    match number.as_f64() {
+        Some(rate) if rate >= 1.0 && rate.is_finite() => rate,
+        _ => {
+            report.error(
+                at,
+                code::BAD_VALUE,
+                format!("this must be at least 1, not {number}"),
+            );
+            1.0
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! Function Compute's resource names, and the module that each means here.
+//!
+//! Refuses to look anything up itself: that is the caller's [`Resolve`].
+
+use std::sync::Arc;
+
+use stepwell_types::StepTarget;
+
+use crate::diagnostic::{Report, code};
+use crate::document::At;
+use crate::path::clip;
+use crate::resource::Resolve;
+
+const FORM: &str = "a function is named acs:fc:REGION:ACCOUNT:functions/NAME[/QUALIFIER]";
+
+/// The module that a function's resource name means: that of the function's name.
+/// The qualifier is its version, and `LATEST`, or none, the newest.
+pub(crate) fn function(
+    at: &At<'_, '_>,
+    text: &str,
+    report: &mut Report,
+    resolve: &dyn Resolve,
+) -> Option<StepTarget> {
+    let Some((service, name, version)) = take_apart(text) else {
+        report.error_hint(
+            at,
+            code::BAD_RESOURCE,
+            format!("{:?} names no function", clip(text)),
+            Some(FORM.to_owned()),
+        );
+        return None;
+    };
+    if let Some(service) = service {
+        report.warning(
+            at,
+            code::DIFFERS,
+            format!("the service {service:?} is left out: the function is the module {name:?}, whichever service it was in"),
+            None,
+        );
+    }
+    match resolve.module(name, version, None) {
+        Ok(digest) => Some(StepTarget::Wasm {
+            name: Arc::from(name),
+            digest,
+            function: None,
+        }),
+        Err(unresolved) => {
+            let hint = crate::resource::available(name, &unresolved.available);
+            report.error_hint(at, code::UNKNOWN_MODULE, unresolved.message, hint);
+            None
+        }
+    }
+}
+
+/// Service, function and version.
+fn take_apart(text: &str) -> Option<(Option<&str>, &str, Option<&str>)> {
+    let mut parts = text.splitn(5, ':');
+    if (parts.next(), parts.next()) != (Some("acs"), Some("fc")) {
+        return None;
+    }
+    let path = parts.nth(2)?;
+    let mut parts = path.split('/');
+    let (service, name, qualifier) = match parts.next()? {
+        "functions" => (None, parts.next()?, parts.next()),
+        "services" => {
+            let service = parts.next()?;
+            let (service, qualifier) = match service.split_once('.') {
+                Some((service, qualifier)) => (service, Some(qualifier)),
+                None => (service, None),
+            };
+            if parts.next() != Some("functions") {
+                return None;
+            }
+            (Some(service), parts.next()?, qualifier)
+        }
+        _ => return None,
+    };
+    let word = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    let fine = |text: &str| !text.is_empty() && text.len() <= 128 && text.chars().all(word);
+    if parts.next().is_some() || !fine(name) || qualifier.is_some_and(|q| !fine(q)) {
+        return None;
+    }
+    Some((service, name, qualifier.filter(|q| *q != "LATEST")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::take_apart;
+
+    #[test]
+    fn forms() {
+        let check = |text: &str, expected: Option<(Option<&str>, &str, Option<&str>)>| {
+            assert_eq!(take_apart(text), expected, "{text}");
+        };
+        check(
+            "acs:fc:cn-hangzhou:123:functions/f",
+            Some((None, "f", None)),
+        );
+        check(
+            "acs:fc:{region}:{accountID}:functions/f/LATEST",
+            Some((None, "f", None)),
+        );
+        check(
+            "acs:fc:r:1:functions/f/prod",
+            Some((None, "f", Some("prod"))),
+        );
+        check(
+            "acs:fc:::services/s/functions/f",
+            Some((Some("s"), "f", None)),
+        );
+        check(
+            "acs:fc:::services/s.2/functions/f",
+            Some((Some("s"), "f", Some("2"))),
+        );
+        check("acs:fc:r:1:functions/f/", None);
+        check("acs:fc:r:1:functions/", None);
+        check("acs:fc:r:1:functions/f/a/b", None);
+        check("acs:fc:r:1:services/s/f", None);
+        check("acs:mns:::/topics/t/messages", None);
+        check("arn:aws:lambda:r:1:function:f", None);
+        check("acs:fc:r:1:functions/a b", None);
+        check("", None);
+    }
+}

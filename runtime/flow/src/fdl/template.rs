@@ -1,0 +1,106 @@
+//! Constructors: JSON in which fields named `….$` hold CloudFlow expressions.
+//!
+//! Refuses to evaluate.
+
+use serde_json::Value;
+
+use super::{Fdl, Function, Notes, Roots, parse};
+use crate::check;
+use crate::diagnostic::Report;
+use crate::document::At;
+use crate::expression::{Expression, Template};
+use crate::{path, template};
+
+/// Compiles a constructor; parts without expressions stay literal JSON.
+pub(crate) fn template(
+    at: &At<'_, '_>,
+    roots: Roots,
+    report: &mut Report,
+    notes: &mut Notes,
+) -> Template {
+    template::by_name(at, report, &mut |at, report| {
+        expression(at, roots, report, notes)
+    })
+}
+
+/// Compiles a text that is one expression.
+pub(crate) fn expression(
+    at: &At<'_, '_>,
+    roots: Roots,
+    report: &mut Report,
+    notes: &mut Notes,
+) -> Option<Expression> {
+    let source = check::text(report, at)?;
+    match parse(source, roots) {
+        Ok(compiled) => {
+            functions(&compiled, &mut |function| {
+                match function {
+                Function::RegexMatchString => notes.once(
+                    "regexMatchString",
+                    report,
+                    at,
+                    "regexMatchString takes the pattern first here; CloudFlow's documents don't show the order",
+                ),
+                Function::RandomInt => notes.once(
+                    "randomInt",
+                    report,
+                    at,
+                    "randomInt yields a number from its first argument up to but not including its second; CloudFlow's documents don't show its bounds",
+                ),
+                _ => {}
+            }
+            });
+            Some(Expression::Fdl(compiled))
+        }
+        Err(fault) => {
+            template::report_fault(at, fault, report);
+            None
+        }
+    }
+}
+
+/// Calls `seen` with every function that an expression calls.
+fn functions(e: &Fdl, seen: &mut dyn FnMut(Function)) {
+    match e {
+        Fdl::Literal(_) | Fdl::Path(_) => {}
+        Fdl::List(items) => items.iter().for_each(|e| functions(e, seen)),
+        Fdl::Field(_, e) | Fdl::Not(e) | Fdl::Negate(e) => functions(e, seen),
+        Fdl::Binary { operands, .. } => {
+            functions(&operands.0, seen);
+            functions(&operands.1, seen);
+        }
+        Fdl::Call {
+            function,
+            arguments,
+        } => {
+            seen(*function);
+            arguments.iter().for_each(|e| functions(e, seen));
+        }
+    }
+}
+
+/// An object of places of `$`, the engine's own result: a name and a path each.
+pub(crate) fn rearranged(fields: impl IntoIterator<Item = (Box<str>, String)>) -> Template {
+    let place = |source: String| match path::parse(&source) {
+        Ok(path) => Template::Expression(Expression::Path(path)),
+        Err(_) => Template::Literal(Value::Null),
+    };
+    Template::Object(
+        fields
+            .into_iter()
+            .map(|(name, source)| (name, place(source)))
+            .collect(),
+    )
+}
+
+/// The fields of an object's template, expressions or not; none if it is no object.
+pub(crate) fn fields(template: Template) -> Vec<(Box<str>, Template)> {
+    match template {
+        Template::Object(fields) => fields,
+        Template::Literal(Value::Object(map)) => map
+            .into_iter()
+            .map(|(name, value)| (name.into(), Template::Literal(value)))
+            .collect(),
+        Template::Literal(_) | Template::Array(_) | Template::Expression(_) => Vec::new(),
+    }
+}

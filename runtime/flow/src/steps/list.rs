@@ -1,0 +1,110 @@
+//! A list of steps: the flow, a branch, an iteration, a branch of a Choice.
+//!
+//! Finds `goto`s that lead nowhere, names used twice and steps that nothing leads to.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::Compiler;
+use crate::check;
+use crate::diagnostic::code;
+use crate::document::{At, Tree};
+use crate::fdl::FlowMappings;
+use crate::program::{GraphIdx, Next, StateIdx};
+use crate::scope::Scope;
+
+/// A list while its steps are compiled.
+pub(super) struct Steps<'t, 's> {
+    pub(super) scope: Scope<'t>,
+    /// Where the current step leads when it says nothing.
+    pub(super) after: Next,
+    /// The flow's own mappings, if this is the flow's own list.
+    pub(super) flow: Option<&'s Arc<FlowMappings>>,
+}
+
+impl<'t> Compiler<'_> {
+    /// Compiles a list of steps into a graph of its own.
+    pub(super) fn list(&mut self, list: &At<'_, 't>, flow: Option<&Arc<FlowMappings>>) -> GraphIdx {
+        let graph = GraphIdx(u32::try_from(self.graphs.len()).unwrap_or(u32::MAX));
+        self.graphs.push(None);
+        if !check::is_filled_list(self.report, list) {
+            return graph;
+        }
+        let mut by_name = HashMap::with_capacity(list.elements().len());
+        let mut indices = Vec::with_capacity(list.elements().len());
+        for (i, step) in list.elements().iter().enumerate() {
+            let at = list.element(i, step);
+            let index = self.slot(&at);
+            indices.push(index);
+            let Some(field) = at.get("name") else {
+                continue;
+            };
+            if let Tree::Text(name) = &field.node.tree
+                && by_name.insert(&**name, index).is_some()
+            {
+                self.report.error(
+                    &field,
+                    code::DUPLICATE_STATE,
+                    format!(
+                        "the name {:?} is used twice in this list of steps",
+                        crate::path::clip(name)
+                    ),
+                );
+            }
+        }
+        let first = indices.first().copied().unwrap_or(StateIdx(0));
+        let mut steps = Steps {
+            scope: Scope::new(by_name, first.0),
+            after: Next::End,
+            flow,
+        };
+        for (i, step) in list.elements().iter().enumerate() {
+            let at = list.element(i, step);
+            let Some(index) = indices.get(i) else {
+                continue;
+            };
+            steps.scope.current = *index;
+            steps.after = indices.get(i + 1).map_or(Next::End, |n| Next::State(*n));
+            let state = self.step(&at, &mut steps);
+            self.put(*index, state);
+        }
+        self.unreachable(list, &indices, &steps.scope, first);
+        let finished = steps.scope.graph(first, &self.states);
+        if let Some(slot) = self.graphs.get_mut(graph.0 as usize) {
+            *slot = Some(finished);
+        }
+        graph
+    }
+
+    /// The step that a `goto` names.
+    pub(super) fn target(&mut self, at: &At<'_, 't>, scope: &mut Scope<'t>) -> StateIdx {
+        scope.target(self.report, at, true, &|_| false)
+    }
+
+    fn unreachable(
+        &mut self,
+        list: &At<'_, 't>,
+        indices: &[StateIdx],
+        scope: &Scope<'t>,
+        first: StateIdx,
+    ) {
+        if scope.broken {
+            return;
+        }
+        let seen = scope.reached(first);
+        for ((i, step), index) in list.elements().iter().enumerate().zip(indices) {
+            let at = list.element(i, step);
+            if !seen.contains(index)
+                && let Some(name) = at.get("name")
+                && let Tree::Text(text) = &name.node.tree
+            {
+                self.report.warning(
+                    &name,
+                    code::UNREACHABLE,
+                    format!("nothing leads to the step {text:?}"),
+                    None,
+                );
+            }
+        }
+    }
+}
