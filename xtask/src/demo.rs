@@ -21,7 +21,12 @@ use receiver::Receiver;
 use serve::Server;
 
 /// The examples in the order of the tour.
-const EXAMPLES: &[&str] = &["photo-pipeline", "approval", "fan-out"];
+const EXAMPLES: &[&str] = &[
+    "photo-pipeline",
+    "approval",
+    "approval-cloudflow",
+    "fan-out",
+];
 const PORT: u16 = 7420;
 
 /// Runs the demo.
