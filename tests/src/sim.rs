@@ -32,6 +32,8 @@ pub struct Tally {
     pub tokens: u64,
     /// Cancels sent.
     pub cancels: u64,
+    /// Redrives that were taken.
+    pub redrives: u64,
     /// Wall-clock steps, either way.
     pub clock_steps: u64,
     /// Steps that killed the process.
@@ -48,6 +50,7 @@ impl Tally {
         self.calls += o.calls;
         self.tokens += o.tokens;
         self.cancels += o.cancels;
+        self.redrives += o.redrives;
         self.clock_steps += o.clock_steps;
         self.poisonings += o.poisonings;
     }

@@ -17,7 +17,7 @@ use crate::exit::{Exit, Trouble};
 use crate::{output, system};
 
 pub use commands::{
-    cancel, describe, flow, history, list, module, poll, start, tasks, token, usage,
+    cancel, describe, flow, history, list, module, poll, redrive, start, tasks, token, usage,
 };
 
 /// A server, and how to show its answers.

@@ -54,6 +54,7 @@ fn dispatch(cli: Cli) -> Result<Exit, exit::Trouble> {
         Command::Describe { id, wait } => client::describe(&remote?, &id, wait),
         Command::History { id, follow, after } => client::history(&remote?, &id, follow, after),
         Command::Cancel { id, error, cause } => client::cancel(&remote?, &id, error, cause),
+        Command::Redrive(args) => client::redrive(&remote?, args),
         Command::List(args) => client::list(&remote?, &args),
         Command::Token(command) => client::token(&remote?, command),
         Command::Poll {

@@ -278,6 +278,12 @@ impl State {
         self.core.redrives
     }
 
+    /// When it was redriven last.
+    #[must_use]
+    pub fn redriven_at(&self) -> Option<Timestamp> {
+        self.core.redriven
+    }
+
     /// The execution.
     #[must_use]
     pub fn execution(&self) -> ExecutionId {

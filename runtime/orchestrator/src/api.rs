@@ -5,6 +5,8 @@
 use std::sync::Arc;
 
 use stepwell_flow::Diagnostic;
+use stepwell_interpreter::redrive::Refusal;
+use stepwell_types::limits::{REDRIVES_MAX, TRANSITIONS_MAX};
 use stepwell_types::{Data, Digest, ExecutionId, Failure, TaskToken, Timestamp};
 
 /// Where an execution stands.
@@ -51,6 +53,38 @@ pub struct Execution {
     pub fuel: u64,
     /// Set when the engine refuses to go on with it until an operator looks: the reason.
     pub parked: Option<Failure>,
+    /// Redrives so far.
+    pub redrives: u32,
+    /// When the last of them was.
+    pub redriven: Option<Timestamp>,
+}
+
+impl Execution {
+    /// Whether a redrive would be taken, as far as a summary tells.
+    /// # Errors
+    /// Why not.
+    pub fn redrivable(&self) -> Result<(), Refusal> {
+        match self.status {
+            Status::Running => Err(Refusal::Running),
+            Status::Succeeded => Err(Refusal::Succeeded),
+            _ if self.transitions >= TRANSITIONS_MAX => Err(Refusal::Transitions),
+            _ if self.redrives >= REDRIVES_MAX => Err(Refusal::TooOften),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The answer to a redrive.
+#[derive(Debug, Clone)]
+pub struct Redriven {
+    /// The execution.
+    pub id: ExecutionId,
+    /// The version that it goes on with.
+    pub version: u32,
+    /// Which redrive it was, from 1.
+    pub count: u32,
+    /// When.
+    pub redriven: Timestamp,
 }
 
 /// The answer to a start.
@@ -230,6 +264,8 @@ pub struct UsageRow {
 pub struct Metrics {
     /// Executions accepted.
     pub started: u64,
+    /// Executions redriven.
+    pub redriven: u64,
     /// Executions ended, in the order succeeded, failed, timed out, aborted.
     pub ended: [u64; 4],
     /// Entries into states.

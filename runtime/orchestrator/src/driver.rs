@@ -12,6 +12,7 @@ mod activity;
 mod apply;
 mod hot;
 mod recover;
+mod redrive;
 mod request;
 mod seal;
 mod timers;
@@ -25,8 +26,9 @@ use stepwell_store::{Batch, Reader};
 use stepwell_types::{EntryId, ExecutionId, ShardId, StepOutcome, StepRequest, Timestamp};
 
 pub use activity::Claim;
-pub(crate) use recover::blob;
+pub(crate) use recover::{blob, moved};
 pub use recover::{Recovered, is_parked, read_log, read_some, read_state, usage_transitions};
+pub use redrive::Redrive;
 pub use request::{Reply, Request, Ticket, TokenAnswer};
 
 use crate::Error;

@@ -106,6 +106,22 @@ pub enum Error {
         "RUN0017: execution {0} is parked: the engine refuses to go on with it; see its description, then cancel it"
     )]
     Parked(ExecutionId),
+    /// The execution cannot be redriven.
+    #[error("RUN0018: execution {id} cannot be redriven: {reason}")]
+    NotRedrivable {
+        /// Which.
+        id: ExecutionId,
+        /// What stands in the way.
+        reason: String,
+    },
+    /// The execution can be redriven, but not so.
+    #[error("RUN0019: execution {id} cannot be redriven so: {reason}")]
+    BadRedrive {
+        /// Which.
+        id: ExecutionId,
+        /// What does not fit, and what would.
+        reason: String,
+    },
     /// The payload is too large.
     #[error("RUN0016: {what} has {bytes} bytes, more than the {max} allowed")]
     TooLarge {
@@ -141,6 +157,8 @@ impl Error {
             Error::BadModule { code, .. } => code,
             Error::TooLarge { .. } => "RUN0016",
             Error::Parked(_) => "RUN0017",
+            Error::NotRedrivable { .. } => "RUN0018",
+            Error::BadRedrive { .. } => "RUN0019",
         }
     }
 

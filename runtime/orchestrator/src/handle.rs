@@ -11,11 +11,11 @@ use stepwell_types::{Data, ExecutionId, Failure, FlowRef, StartRequest, TaskToke
 
 use crate::Error;
 use crate::api::{
-    Execution, FlowInfo, HttpTrigger, ListFilter, Metrics, ModuleInfo, Page, Published, Started,
+    Execution, FlowInfo, HttpTrigger, ListFilter, Metrics, ModuleInfo, Page, Published, Redriven, Started,
     Status, Usage, UsageRow,
 };
 use crate::catalog::{Matched, Upload, check_name};
-use crate::driver::{Reply, Request, Ticket, TokenAnswer};
+use crate::driver::{Redrive, Reply, Request, Ticket, TokenAnswer};
 use crate::rows::{self, Kept, NameRow, SummaryRow};
 use crate::shell::{Shared, shard_for};
 
@@ -200,6 +200,8 @@ impl Orchestrator {
             transitions: row.transitions,
             fuel: row.fuel,
             parked: row.parked,
+            redrives: row.redrives,
+            redriven: row.redriven,
         })
     }
 
@@ -264,6 +266,24 @@ impl Orchestrator {
             .ask(id, Request::Cancel(id, failure))
             .await
             .map(|_| ())
+    }
+
+    /// Lets an execution that ended without success go on; returns when that is durable.
+    /// # Errors
+    /// `RUN0001`, `RUN0002`, `RUN0005` to `RUN0007`, `RUN0016`, `RUN0018`, `RUN0019`.
+    pub async fn redrive(&self, id: ExecutionId, wish: Redrive) -> Result<Redriven, Error> {
+        let bytes = wish.input.as_ref().map_or(0, Data::len_bytes);
+        if bytes > PAYLOAD_BYTES_MAX {
+            return Err(Error::TooLarge {
+                what: "the input",
+                bytes: bytes as u64,
+                max: PAYLOAD_BYTES_MAX as u64,
+            });
+        }
+        match self.shared.ask(id, Request::Redrive(id, wish)).await? {
+            Reply::Redriven(redriven) => Ok(redriven),
+            _ => Err(Error::Stopping),
+        }
     }
 
     /// A task ended well. The same answer again is no error.

@@ -13,11 +13,11 @@ use stepwell_interpreter::codec::Logged;
 use stepwell_interpreter::history::HistoryEvent;
 use stepwell_interpreter::{Command, Event, Observer, State};
 use stepwell_store::{Key, Reader};
-use stepwell_types::{Data, ExecutionId, FlowRef, Timestamp};
+use stepwell_types::{Data, ExecutionId, Timestamp};
 
 use crate::api::{Execution, HistoryLine, OpenTask, Page, Status};
-use crate::driver::{read_some, read_state};
-use crate::rows::{self, SummaryRow};
+use crate::driver::{Recovered, moved, read_some, read_state};
+use crate::ports::Programs;
 use crate::watch::Watch;
 use crate::{Error, Orchestrator};
 
@@ -32,7 +32,9 @@ pub(crate) const READERS_MAX: usize = 8;
 /// Reads an execution's history from some point on, as far as it is durable.
 pub(crate) struct Cursor {
     pub reader: Arc<dyn Reader>,
-    pub program: Arc<Program>,
+    pub programs: Arc<dyn Programs>,
+    /// What the next record is for; `None` before the first.
+    pub program: Option<Arc<Program>>,
     pub id: ExecutionId,
     pub state: State,
     /// Records read so far, and those of them that are not walked yet.
@@ -42,10 +44,11 @@ pub(crate) struct Cursor {
 
 impl Cursor {
     /// At the beginning of an execution.
-    pub fn new(reader: Arc<dyn Reader>, program: Arc<Program>, id: ExecutionId) -> Cursor {
+    pub fn new(reader: Arc<dyn Reader>, programs: Arc<dyn Programs>, id: ExecutionId) -> Cursor {
         Cursor {
             reader,
-            program,
+            programs,
+            program: None,
             id,
             state: State::new(id),
             read: 0,
@@ -133,8 +136,14 @@ impl Cursor {
                     bytes_left,
                     cut: false,
                 };
+                let program = program_for(
+                    &*self.programs,
+                    &mut self.program,
+                    &mut self.state,
+                    &record.event,
+                )?;
                 stepwell_interpreter::step(
-                    &self.program,
+                    program,
                     &mut self.state,
                     &record.event,
                     record.at,
@@ -153,6 +162,25 @@ impl Cursor {
     fn is_over(&self) -> bool {
         self.state.outcome().is_some()
     }
+}
+
+/// The program that an event is walked with: the first event names it, and a redrive may
+/// name another version.
+fn program_for<'p>(
+    programs: &dyn Programs,
+    known: &'p mut Option<Arc<Program>>,
+    state: &mut State,
+    event: &Event,
+) -> Result<&'p Program, Error> {
+    let found = match (known.take(), event) {
+        (Some(program), event) => match moved(programs, &program, state, event)? {
+            Some(other) => other,
+            None => program,
+        },
+        (None, Event::Started { flow, .. }) => programs.program(flow)?,
+        (None, _) => return Err(Error::Store("a log does not begin with its start".into())),
+    };
+    Ok(known.insert(found))
 }
 
 /// Tells a walk on another thread that its reader has gone.
@@ -184,9 +212,9 @@ pub(crate) async fn progress(
         fuel: found.fuel,
     };
     if found.status == Status::Running {
-        let program = orchestrator.program(&found.flow, found.version)?;
+        let programs = orchestrator.shared.catalog.programs();
         let state = orchestrator
-            .walking(move || read_state(&*reader, &program, id))
+            .walking(move || read_state(&*reader, &*programs, id))
             .await?;
         progress.transitions = state.state.transitions();
         progress.fuel = state.fuel;
@@ -224,19 +252,13 @@ async fn blocking<T: Send + 'static>(
 }
 
 impl Orchestrator {
-    fn program(&self, flow: &Arc<str>, version: u32) -> Result<Arc<Program>, Error> {
-        self.shared.catalog.programs().program(&FlowRef {
-            name: flow.clone(),
-            version,
-        })
-    }
-
     fn cursor(&self, id: ExecutionId) -> Result<Cursor, Error> {
         let row = self.shared.reader.get(&Key::Summary { execution: id })?;
-        let row = row.ok_or_else(|| Error::NoExecution(id.to_string()))?;
-        let row: SummaryRow = rows::decode(&row)?;
-        let program = self.program(&row.flow, row.version)?;
-        Ok(Cursor::new(self.shared.reader.clone(), program, id))
+        if row.is_none() {
+            return Err(Error::NoExecution(id.to_string()));
+        }
+        let programs = self.shared.catalog.programs();
+        Ok(Cursor::new(self.shared.reader.clone(), programs, id))
     }
 
     /// A page of history: events after number `after`, oldest first. At most `limit`
@@ -310,8 +332,8 @@ impl Orchestrator {
     pub async fn open_tasks(&self, id: ExecutionId) -> Result<Vec<OpenTask>, Error> {
         let found = self.cursor(id)?;
         self.walking(move || {
-            let program = found.program;
-            let state = read_state(&*found.reader, &program, id)?.state;
+            let Recovered { program, state, .. } =
+                read_state(&*found.reader, &*found.programs, id)?;
             if state.outcome().is_some() {
                 return Ok(Vec::new());
             }

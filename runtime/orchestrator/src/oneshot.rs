@@ -77,9 +77,9 @@ pub async fn run(shot: OneShot) -> Result<Finished, Error> {
         checkpoint_bytes_min: usize::MAX,
         cautious_ms: 0,
     };
-    let programs = Arc::new(Only(shot.program.clone()));
+    let programs: Arc<dyn Programs> = Arc::new(Only(shot.program.clone()));
     let reader: Arc<dyn Reader> = Arc::new(memory.clone());
-    let mut driver = Driver::new(0, &shards, options, reader.clone(), programs);
+    let mut driver = Driver::new(0, &shards, options, reader.clone(), programs.clone());
     driver.recover(true, now)?;
     let start = Request::Start {
         flow,
@@ -103,17 +103,17 @@ pub async fn run(shot: OneShot) -> Result<Finished, Error> {
         shot,
     };
     let execution = room.until_end().await?;
-    let history = whole_history(&reader, &room.shot.program, id)?;
+    let history = whole_history(&reader, &programs, id)?;
     Ok(Finished { execution, history })
 }
 
 /// All lines of a finished execution, walked chunk by chunk.
 fn whole_history(
     reader: &Arc<dyn Reader>,
-    program: &Arc<Program>,
+    programs: &Arc<dyn Programs>,
     id: ExecutionId,
 ) -> Result<Vec<HistoryLine>, Error> {
-    let fresh = || Cursor::new(reader.clone(), program.clone(), id);
+    let fresh = || Cursor::new(reader.clone(), programs.clone(), id);
     let gone = AtomicBool::new(false);
     let mut cursor = fresh();
     let mut all = Vec::new();

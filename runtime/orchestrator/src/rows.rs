@@ -11,7 +11,7 @@ use stepwell_types::{Data, Digest, ExecutionId, Failure, Timestamp};
 use crate::Error;
 
 /// The version of every row kind in this file.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 /// What lists and `describe` show of an execution.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -38,6 +38,10 @@ pub struct SummaryRow {
     pub fuel: u64,
     /// Why the engine refuses to go on with it.
     pub parked: Option<Failure>,
+    /// Redrives.
+    pub redrives: u32,
+    /// When the last of them was.
+    pub redriven: Option<Timestamp>,
 }
 
 /// A payload in a row, or where it is.

@@ -110,6 +110,7 @@ impl Snapshot {
         let run = &self.run;
         let counters = [
             ("executions_started", "Executions accepted", run.started),
+            ("executions_redriven", "Executions redriven", run.redriven),
             ("state_transitions", "Entries into states", run.transitions),
             (
                 "step_attempts",

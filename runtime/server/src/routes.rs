@@ -6,6 +6,7 @@ mod flows;
 mod history;
 mod modules;
 mod operations;
+mod redrive;
 mod start;
 mod tasks;
 mod triggers;
@@ -40,6 +41,7 @@ pub(crate) fn all() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(executions::list))
         .routes(routes!(executions::describe))
         .routes(routes!(executions::cancel))
+        .routes(routes!(redrive::redrive))
         .routes(routes!(history::history))
         .routes(routes!(history::events))
         .routes(routes!(history::tasks))

@@ -48,7 +48,7 @@ fn main() -> ExitCode {
         }
     }
     println!(
-        "{} executions, {} commits, {} failed commits, {} crashes, {} outside calls, {} token answers, {} cancels, {} clock steps, {} steps that killed the process",
+        "{} executions, {} commits, {} failed commits, {} crashes, {} outside calls, {} token answers, {} cancels, {} redrives, {} clock steps, {} steps that killed the process",
         tally.executions,
         tally.commits,
         tally.failed_commits,
@@ -56,6 +56,7 @@ fn main() -> ExitCode {
         tally.calls,
         tally.tokens,
         tally.cancels,
+        tally.redrives,
         tally.clock_steps,
         tally.poisonings
     );

@@ -18,11 +18,10 @@ fn log(world: &World, id: ExecutionId) -> Result<Vec<Logged>, String> {
 }
 
 fn state(world: &World, id: ExecutionId) -> Result<Option<stepwell_interpreter::State>, String> {
-    let Some(flow) = flow_of(world, id)? else {
+    if flow_of(world, id)?.is_none() {
         return Ok(None);
-    };
-    let program = world.flows.program(&flow).map_err(|e| e.to_string())?;
-    let found = read_state(&world.memory, &program, id).map_err(|e| e.to_string())?;
+    }
+    let found = read_state(&world.memory, &*world.flows, id).map_err(|e| e.to_string())?;
     match found.diverged {
         Some(why) => Err(format!("{id}: {why}")),
         None => Ok(Some(found.state)),
@@ -56,6 +55,17 @@ pub fn is_durable(world: &World, id: ExecutionId) -> Result<(), String> {
 pub fn is_there(world: &World, id: ExecutionId) -> Result<bool, String> {
     let row = world.memory.get(&Key::Summary { execution: id });
     Ok(row.map_err(|e| e.to_string())?.is_some())
+}
+
+/// An acknowledged redrive is in the log.
+pub fn redrive_is_recorded(world: &World, id: ExecutionId, count: u32) -> Result<(), String> {
+    let redrives = log(world, id)?.into_iter().filter(
+        |l| matches!(l, Logged::Event(r) if matches!(r.event, Event::Redriven { .. })),
+    );
+    if redrives.count() >= count as usize {
+        return Ok(());
+    }
+    Err(format!("{id}: a redrive was acknowledged before it was durable"))
 }
 
 /// The end that the store knows.
@@ -185,10 +195,14 @@ pub fn at_the_end(world: &World) -> Result<(), String> {
                 log(world, *id)?
             ));
         };
-        if known.told.as_ref().is_some_and(|t| t != outcome) {
+        // A redrive may give another end to what did not succeed, and to nothing else.
+        let told = known.told.as_ref().filter(|told| {
+            !known.redrive_sent || matches!(told, Outcome::Succeeded(_))
+        });
+        if told.is_some_and(|t| t != outcome) {
             return Err(format!("{id}: ended otherwise than a client was told"));
         }
-        if known.cancelled && !matches!(outcome, Outcome::Aborted(_)) {
+        if known.cancelled && !known.redrive_sent && !matches!(outcome, Outcome::Aborted(_)) {
             return Err(format!(
                 "{id}: a cancel was acknowledged, but it ended {outcome:?}"
             ));
@@ -214,7 +228,7 @@ pub fn at_the_end(world: &World) -> Result<(), String> {
 
 fn timers_fired_once(world: &World, id: ExecutionId) -> Result<(), String> {
     let mut waits: Vec<(EntryId, u32)> = Vec::new();
-    let mut ends = 0;
+    let (mut ends, mut redrives) = (0, 0);
     let mut last = i64::MIN;
     for logged in log(world, id)? {
         let Logged::Event(record) = logged else {
@@ -235,10 +249,11 @@ fn timers_fired_once(world: &World, id: ExecutionId) -> Result<(), String> {
                 waits.push((entry, 0));
             }
             Event::Cancelled { .. } => ends += 1,
+            Event::Redriven { .. } => redrives += 1,
             _ => {}
         }
     }
-    if ends > 1 {
+    if ends > 1 + redrives {
         return Err(format!("{id}: cancelled twice"));
     }
     Ok(())

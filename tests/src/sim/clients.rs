@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use stepwell_orchestrator::driver::{Request, TokenAnswer};
+use stepwell_orchestrator::driver::{Redrive, Request, TokenAnswer};
 use stepwell_types::{Data, EntryId, ExecutionId, Failure, FlowRef, ShardId, TaskToken};
 
 use super::world::{Asked, Known, World};
@@ -85,6 +85,39 @@ impl World {
         self.driver
             .request(ticket, Request::Cancel(id, failure), self.now);
         self.note("cancel");
+    }
+
+    /// Redrives what ended badly, what runs, what succeeded and what never arrived.
+    pub(super) fn client_redrives(&mut self) {
+        let cancelled: Vec<_> = self
+            .known
+            .iter()
+            .filter(|(_, k)| k.cancel_sent)
+            .map(|(id, _)| *id)
+            .collect();
+        let id = if cancelled.is_empty() || self.random.chance(20) {
+            self.some_execution()
+        } else {
+            Some(cancelled[self.random.below(cancelled.len())])
+        };
+        let Some(id) = id else {
+            return;
+        };
+        if let Some(k) = self.known.get_mut(&id) {
+            k.redrive_sent = true;
+        }
+        let wish = Redrive {
+            // Here every version of a flow is the same program.
+            version: self
+                .random
+                .chance(30)
+                .then(|| 1 + self.random.below(3) as u32),
+            ..Redrive::default()
+        };
+        let ticket = self.ticket(Asked::Redrive(id));
+        self.driver
+            .request(ticket, Request::Redrive(id, wish), self.now);
+        self.note("redrive");
     }
 
     /// Tokens that a client can see: those of durable states.

@@ -55,6 +55,8 @@ pub struct Known {
     pub cancelled: bool,
     /// A cancel was sent: the end may be `Aborted`.
     pub cancel_sent: bool,
+    /// A redrive was sent: what did not succeed may end otherwise yet.
+    pub redrive_sent: bool,
     /// The end, as a waiting client was told.
     pub told: Option<Outcome>,
 }
@@ -66,6 +68,8 @@ pub enum Asked {
     Start(ExecutionId),
     /// A cancel.
     Cancel(ExecutionId),
+    /// A redrive.
+    Redrive(ExecutionId),
     /// An answer for a task.
     Token(TaskToken, Result<Data, Failure>),
     /// A made-up token.
@@ -180,7 +184,8 @@ impl World {
                 10..13 => self.client_cancels(),
                 13..22 => self.client_answers()?,
                 22..24 => self.client_forges(),
-                24..50 => self.driver_works()?,
+                24..28 => self.client_redrives(),
+                28..50 => self.driver_works()?,
                 50..62 => self.seal(),
                 62..74 => self.commit_one()?,
                 74..84 => self.step_ends()?,
@@ -190,6 +195,9 @@ impl World {
                 _ => self.crash()?,
             }
             self.outputs()?;
+        }
+        for _ in 0..self.random.below(8) {
+            self.client_redrives();
         }
         Ok(())
     }
@@ -467,6 +475,13 @@ impl World {
                     k.accepted = true;
                 }
                 checks::is_durable(self, id)
+            }
+            (Asked::Redrive(id), Reply::Redriven(redriven)) => {
+                self.tally.redrives += 1;
+                if let Some(k) = self.known.get_mut(&id) {
+                    k.accepted = true;
+                }
+                checks::redrive_is_recorded(self, id, redriven.count)
             }
             (Asked::Token(token, result), reply) => self.token_replied(&token, result, &reply),
             (Asked::Forged, Reply::Done) => Err("a forged token was taken".into()),

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use stepwell_types::limits::DEFINITION_BYTES_MAX;
 
 use super::{Remote, follow, parse, show};
-use crate::args::{Flow, List, Module, Start, Token};
+use crate::args::{Flow, List, Module, Redrive, Start, Token};
 use crate::exit::{Exit, Trouble};
 use crate::{input, output};
 
@@ -147,7 +147,12 @@ pub fn start(remote: &Remote, args: Start) -> Result<Exit, Trouble> {
         .query(&query)
         .header("content-type", "application/json")
         .body(body.text().to_owned());
-    let mut text = remote.text(request)?;
+    let text = remote.text(request)?;
+    until_end(remote, text, left)
+}
+
+/// Prints the id of what an answer accepted, or waits `left` seconds for its end.
+fn until_end(remote: &Remote, mut text: String, left: Option<u64>) -> Result<Exit, Trouble> {
     let mut answer = parse(&text)?;
     let id = output::field(&answer, "id").unwrap_or_default();
     let Some(mut left) = left else {
@@ -249,6 +254,29 @@ pub fn cancel(
     }
     let status = output::field(&parse(&text)?, "status").unwrap_or_default();
     done(remote, &format!("{id} is {status}"))
+}
+
+/// `redrive`
+pub fn redrive(remote: &Remote, args: Redrive) -> Result<Exit, Trouble> {
+    let mut query = Vec::new();
+    if let Some(state) = args.state {
+        query.push(("state", state));
+    }
+    if let Some(version) = args.version {
+        query.push(("version", version.to_string()));
+    }
+    let mut request = remote
+        .post(&["executions", &args.id, "redrive"])
+        .query(&query);
+    if let Some(input) = &args.input {
+        let body = input::json(input)?;
+        request = request
+            .header("content-type", "application/json")
+            .body(body.text().to_owned());
+    }
+    let text = remote.text(request)?;
+    let left = args.wait.map(|s| if s == 0 { u64::MAX } else { s });
+    until_end(remote, text, left)
 }
 
 /// `list`

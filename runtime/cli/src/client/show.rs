@@ -26,6 +26,15 @@ pub fn execution(e: &Value) {
         ("output", payload("output")),
         ("error", failure),
         ("parked", parked),
+        (
+            "redrives",
+            field(e, "redrive_count").filter(|n| n != "0"),
+        ),
+        ("redriven", field(e, "redriven")),
+        (
+            "redrive",
+            field(e, "redrive_status").filter(|s| s == "REDRIVABLE"),
+        ),
         ("transitions", field(e, "transitions")),
         ("fuel", field(e, "fuel")),
     ]);

@@ -60,6 +60,8 @@ pub(super) struct Hot {
     pub log_bytes: usize,
     pub has_checkpoint: bool,
     pub summary_saved: bool,
+    /// The stored one says that it has ended, and it goes on.
+    pub summary_stale: bool,
     pub ended: Option<Timestamp>,
     pub parked: Option<Failure>,
     pub fuel: u64,

@@ -13,6 +13,7 @@ use super::hot::Journal;
 use super::{Driver, Work};
 use crate::Error;
 use crate::api::Status;
+use crate::ports::Programs;
 use crate::rows::{self, CheckpointRow};
 
 /// Rows read at a time.
@@ -96,14 +97,13 @@ impl Driver {
     /// Reads an execution from its last checkpoint on, and queues what it has to do.
     pub(super) fn load(&mut self, id: ExecutionId, now: Timestamp) -> Result<(), Error> {
         let summary = self.read_summary(id)?;
+        let found = read_state(&*self.reader, &*self.programs, id)?;
         let flow = FlowRef {
             name: summary.flow.clone(),
             version: summary.version,
         };
-        let program = self.programs.program(&flow)?;
-        let found = read_state(&*self.reader, &program, id)?;
         let mut hot = self.new_hot(
-            program,
+            found.program,
             found.state,
             flow,
             summary.name.clone(),
@@ -136,13 +136,19 @@ impl Driver {
             hot.timer = None;
         }
         let at_rest = hot.ended.is_some() || hot.parked.is_some();
+        if hot.ended.is_some()
+            && let Some(cause) = &diverged
+        {
+            // How it ended stands; it only cannot go on.
+            hot.parked = Some(Failure::new("Stepwell.ReplayDiverged", cause.as_str()));
+        }
         let mut commands = Vec::new();
         stepwell_interpreter::outstanding(&hot.program, &hot.state, &mut commands);
         hot.batch = 0;
         hot.first_batch = 0;
         let queue = hot.events;
         self.hot.insert(id, hot);
-        if let Some(cause) = diverged {
+        if let Some(cause) = diverged.filter(|_| !at_rest) {
             self.park(id, Failure::new("Stepwell.ReplayDiverged", cause), now);
             return Ok(());
         }
@@ -241,8 +247,31 @@ pub(crate) fn blob(reader: &dyn Reader, digest: &Digest) -> Result<Data, String>
         .map_err(|_| "it is not text".to_owned())
 }
 
+/// A redrive may name another version: its program, which the state then belongs to.
+/// `None`: the program stays.
+/// # Errors
+/// `RUN0002`, `RUN0012`.
+pub(crate) fn moved(
+    programs: &dyn Programs,
+    program: &Program,
+    state: &mut State,
+    event: &Event,
+) -> Result<Option<Arc<Program>>, Error> {
+    match event {
+        Event::Redriven { flow, .. } if state.flow().is_some_and(|is| is != flow) => {
+            let other = programs.program(flow)?;
+            let moved = state.rebase(program, &other);
+            moved.map_err(|e| Error::Store(e.to_string()))?;
+            Ok(Some(other))
+        }
+        _ => Ok(None),
+    }
+}
+
 /// An execution as its rows tell it.
 pub struct Recovered {
+    /// What it runs now.
+    pub program: Arc<Program>,
     /// After every durable record.
     pub state: State,
     /// Fuel of all attempts.
@@ -259,38 +288,59 @@ pub struct Recovered {
 
 /// Reads the newest checkpoint and walks the records after it.
 /// # Errors
-/// `RUN0012`.
+/// `RUN0001`, `RUN0002`, `RUN0012`.
 pub fn read_state(
     reader: &dyn Reader,
-    program: &Program,
+    programs: &dyn Programs,
     id: ExecutionId,
 ) -> Result<Recovered, Error> {
+    let mut state = State::new(id);
+    let checkpoint = match reader.get(&Key::Checkpoint { execution: id })? {
+        None => None,
+        Some(row) => {
+            let row: CheckpointRow = rows::decode(&row)?;
+            state = codec::decode_state(&row.state, &|d: &Digest| blob(reader, d))
+                .map_err(|e| Error::Store(e.to_string()))?;
+            Some(row)
+        }
+    };
+    let logged = checkpoint.as_ref().map_or(0, |row| row.seq);
+    let records = read_log(reader, id, logged)?;
+    let flow = state.flow().or_else(|| match records.first() {
+        Some(Logged::Event(record)) => match &record.event {
+            Event::Started { flow, .. } => Some(flow),
+            _ => None,
+        },
+        _ => None,
+    });
+    let flow = flow.ok_or_else(|| Error::NoExecution(id.to_string()))?;
     let mut found = Recovered {
-        state: State::new(id),
+        program: programs.program(flow)?,
+        state,
         fuel: 0,
-        logged: 0,
+        logged,
         last_at: Timestamp(i64::MIN),
         journal: Journal::new(),
         log_bytes: 0,
-        has_checkpoint: false,
+        has_checkpoint: checkpoint.is_some(),
         diverged: None,
     };
-    if let Some(row) = reader.get(&Key::Checkpoint { execution: id })? {
-        let row: CheckpointRow = rows::decode(&row)?;
-        found.state = codec::decode_state(&row.state, &|d: &Digest| blob(reader, d))
-            .map_err(|e| Error::Store(e.to_string()))?;
-        found.logged = row.seq;
+    if let Some(row) = checkpoint {
         found.fuel = row.fuel;
         found.last_at = row.last_at;
-        found.has_checkpoint = true;
         for row in row.calls {
             let key = (EntryId(row.entry), row.attempt, row.call);
             found.journal.insert(key, (row.request, row.answer));
         }
     }
-    for logged in read_log(reader, id, found.logged)? {
+    for logged in records {
         found.logged += 1;
-        found.diverged = found.walk(program, &logged);
+        if let Logged::Event(record) = &logged
+            && let Some(other) = moved(programs, &found.program, &mut found.state, &record.event)?
+        {
+            found.program = other;
+        }
+        found.diverged = found.walk(&logged);
         if found.diverged.is_some() {
             break;
         }
@@ -300,9 +350,9 @@ pub fn read_state(
 
 impl Recovered {
     /// Walks one record again. `Some`: this release decides otherwise than was recorded.
-    fn walk(&mut self, program: &Program, logged: &Logged) -> Option<String> {
+    fn walk(&mut self, logged: &Logged) -> Option<String> {
         match logged {
-            Logged::Event(record) => return self.walk_event(program, record),
+            Logged::Event(record) => return self.walk_event(record),
             Logged::CallIntent {
                 entry,
                 attempt,
@@ -329,11 +379,11 @@ impl Recovered {
         None
     }
 
-    fn walk_event(&mut self, program: &Program, record: &Record) -> Option<String> {
+    fn walk_event(&mut self, record: &Record) -> Option<String> {
         let mut commands = Vec::new();
         self.last_at = self.last_at.max(record.at);
         let walked = stepwell_interpreter::step(
-            program,
+            &self.program,
             &mut self.state,
             &record.event,
             record.at,

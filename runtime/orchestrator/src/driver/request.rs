@@ -10,9 +10,9 @@ use stepwell_types::{
     BridgeCall, Data, Digest, ExecutionId, Failure, FlowRef, TaskToken, Timestamp,
 };
 
-use super::{Claim, Driver, Hot, Output};
+use super::{Claim, Driver, Hot, Output, Redrive};
 use crate::Error;
-use crate::api::{ActivityTask, Execution, Started};
+use crate::api::{ActivityTask, Execution, Redriven, Started};
 use crate::gate::Verdict;
 use crate::rows::{self, NameRow};
 
@@ -42,6 +42,8 @@ pub enum Request {
     Wait(ExecutionId),
     /// End the execution.
     Cancel(ExecutionId, Failure),
+    /// Let an execution that ended without success go on.
+    Redrive(ExecutionId, Redrive),
     /// An outside program answers for a task.
     Token(TaskToken, TokenAnswer),
     /// A bridge asks leave for a call.
@@ -68,6 +70,8 @@ pub enum Reply {
     Ended(Option<Box<Execution>>),
     /// To `Cancel` and `Token`.
     Done,
+    /// To `Redrive`.
+    Redriven(Redriven),
     /// To `Gate`.
     Gate(Verdict),
     /// To `Claim`; `None`: the task is not to be had.
@@ -91,6 +95,7 @@ impl Driver {
             } => self.start(ticket, flow, name, input, id, seed, wait, now),
             Request::Wait(id) => self.wait(ticket, id),
             Request::Cancel(id, failure) => self.cancel(ticket, id, failure, now),
+            Request::Redrive(id, wish) => self.redrive(ticket, id, wish, now),
             Request::Token(token, answer) => self.token(ticket, &token, answer, now),
             Request::Claim(claim) => self.claim(ticket, claim, now),
             Request::Gate(call) => {
@@ -419,6 +424,7 @@ impl Driver {
             log_bytes: 0,
             has_checkpoint: false,
             summary_saved: false,
+            summary_stale: false,
             ended: None,
             parked: None,
             fuel: 0,

@@ -111,7 +111,7 @@ impl Driver {
     }
 
     /// Lets an execution go from memory when nothing is left to do or to write.
-    fn settle(&mut self, id: ExecutionId, _now: Timestamp) {
+    pub(super) fn settle(&mut self, id: ExecutionId, _now: Timestamp) {
         let Some(hot) = self.hot.get(&id) else {
             return;
         };
@@ -190,7 +190,7 @@ fn write_execution(hot: &mut Hot, id: ExecutionId, floor: usize, batch: &mut Bat
         batch.put(Key::Blob { digest }, text.as_bytes());
     }
     let over = hot.ended.is_some() || hot.parked.is_some();
-    if !hot.summary_saved || over {
+    if !hot.summary_saved || over || std::mem::take(&mut hot.summary_stale) {
         if !hot.summary_saved {
             let flow = hot.flow.name.clone();
             batch.put(
@@ -213,7 +213,9 @@ fn write_execution(hot: &mut Hot, id: ExecutionId, floor: usize, batch: &mut Bat
 fn write_checkpoint(hot: &mut Hot, id: ExecutionId, floor: usize, batch: &mut Batch) {
     let key = Key::Checkpoint { execution: id };
     if hot.ended.is_some() {
-        if std::mem::take(&mut hot.has_checkpoint) {
+        // Without success it stays: a redrive reads on from there.
+        let succeeded = matches!(hot.state.outcome(), Some(Outcome::Succeeded(_)));
+        if succeeded && std::mem::take(&mut hot.has_checkpoint) {
             batch.delete(key);
         }
         return;
@@ -307,6 +309,8 @@ fn summary(hot: &Hot, batch: &mut Batch) -> SummaryRow {
         transitions: hot.state.transitions(),
         fuel: hot.fuel,
         parked: hot.parked.clone(),
+        redrives: hot.state.redrives(),
+        redriven: hot.state.redriven_at(),
     }
 }
 
@@ -335,6 +339,8 @@ impl Driver {
             transitions: hot.state.transitions(),
             fuel: hot.fuel,
             parked: hot.parked.clone(),
+            redrives: hot.state.redrives(),
+            redriven: hot.state.redriven_at(),
         })
     }
 
@@ -347,6 +353,7 @@ impl Driver {
 
 fn add(to: &mut Metrics, m: &Metrics) {
     to.started += m.started;
+    to.redriven += m.redriven;
     for (a, b) in to.ended.iter_mut().zip(m.ended) {
         *a += b;
     }

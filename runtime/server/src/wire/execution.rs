@@ -87,6 +87,40 @@ pub struct Execution {
     /// Set when the engine waits for an operator before it goes on: why.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub parked: Option<Parked>,
+    /// Redrives so far.
+    pub redrive_count: u32,
+    /// When it was redriven last, RFC 3339.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub redriven: Option<String>,
+    /// Whether it can be redriven.
+    pub redrive_status: RedriveStatus,
+    /// Why not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub redrive_status_reason: Option<String>,
+}
+
+/// Whether an execution can be redriven.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum RedriveStatus {
+    /// It ended without success.
+    Redrivable,
+    /// `redrive_status_reason` says why.
+    NotRedrivable,
+}
+
+/// An accepted redrive.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Redriven {
+    /// The execution's id.
+    pub id: String,
+    /// The flow's version that it goes on with.
+    pub version: u32,
+    /// Which redrive this was, from 1.
+    pub redrive_count: u32,
+    /// When, RFC 3339.
+    pub redriven: String,
 }
 
 /// Why an execution does not go on.
@@ -176,6 +210,27 @@ pub(crate) fn execution(e: &api::Execution) -> Vec<u8> {
         parked.str("cause", &failure.cause);
         out.raw("parked", &String::from_utf8_lossy(&parked.finish()));
     }
+    out.num("redrive_count", u64::from(e.redrives));
+    if let Some(at) = e.redriven {
+        out.time("redriven", at);
+    }
+    match e.redrivable() {
+        Ok(()) => out.str("redrive_status", "REDRIVABLE"),
+        Err(why) => {
+            out.str("redrive_status", "NOT_REDRIVABLE");
+            out.str("redrive_status_reason", &why.to_string());
+        }
+    }
+    out.finish()
+}
+
+/// Writes [`Redriven`].
+pub(crate) fn redriven(r: &api::Redriven) -> Vec<u8> {
+    let mut out = Object::new();
+    out.plain("id", r.id);
+    out.num("version", u64::from(r.version));
+    out.num("redrive_count", u64::from(r.count));
+    out.time("redriven", r.redriven);
     out.finish()
 }
 
@@ -251,6 +306,8 @@ mod tests {
             transitions: 4,
             fuel: u64::MAX,
             parked: Some(Failure::new("Stepwell.Parked", "why")),
+            redrives: 1_000,
+            redriven: Some(Timestamp(0)),
         }
     }
 
@@ -269,6 +326,15 @@ mod tests {
         };
         let shape_text = serde_json::to_vec(&shape).unwrap();
         assert_eq!(keys(&full), keys(&shape_text));
+
+        let text = redriven(&api::Redriven {
+            id: sample().id,
+            version: 3,
+            count: 2,
+            redriven: Timestamp(0),
+        });
+        let shape: Redriven = serde_json::from_slice(&text).unwrap();
+        assert_eq!((shape.version, shape.redrive_count), (3, 2));
 
         let items = vec![sample(), sample()];
         let next = Some(sample().id);

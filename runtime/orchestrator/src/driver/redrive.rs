@@ -1,0 +1,121 @@
+//! Redrive: an execution that ended without success goes on from where it was.
+//!
+//! Refuses one that runs or succeeded: of two redrives at once the second meets a running
+//! execution. What it goes on from is in its log, read as for any sleeper that wakes.
+
+use stepwell_interpreter::redrive::Refusal;
+use stepwell_types::{Data, ExecutionId, FlowRef, Timestamp};
+
+use super::{Driver, Output, Reply, Ticket};
+use crate::Error;
+use crate::api::Redriven;
+
+/// How to redrive.
+#[derive(Debug, Clone, Default)]
+pub struct Redrive {
+    /// Go on with this version of the flow; `None`: with the one that it ran.
+    pub version: Option<u32>,
+    /// The state that gets `input`; `None`: the one that failed.
+    pub state: Option<String>,
+    /// Instead of the state's own.
+    pub input: Option<Data>,
+}
+
+impl Driver {
+    pub(super) fn redrive(
+        &mut self,
+        ticket: Ticket,
+        id: ExecutionId,
+        wish: Redrive,
+        now: Timestamp,
+    ) -> Result<(), Error> {
+        if !self.hot.contains_key(&id) {
+            if self.read_summary(id)?.status == 0 {
+                return Err(refused(id, &Refusal::Running));
+            }
+            self.admit()?;
+            self.load(id, now)?;
+        } else {
+            self.admit()?;
+        }
+        let answer = self.redrive_hot(id, wish, now);
+        match answer {
+            Ok(redriven) => {
+                self.after(self.batch, Output::Reply(ticket, Reply::Redriven(redriven)));
+                Ok(())
+            }
+            Err(e) => {
+                // It may have come into memory for this only.
+                self.settle(id, now);
+                Err(e)
+            }
+        }
+    }
+
+    fn redrive_hot(
+        &mut self,
+        id: ExecutionId,
+        wish: Redrive,
+        now: Timestamp,
+    ) -> Result<Redriven, Error> {
+        let Some(hot) = self.hot.get_mut(&id) else {
+            return Err(Error::NoExecution(id.to_string()));
+        };
+        if hot.ended.is_none() {
+            return Err(refused(id, &Refusal::Running));
+        }
+        if let Some(why) = &hot.parked {
+            return Err(Error::NotRedrivable {
+                id,
+                reason: why.cause.to_string(),
+            });
+        }
+        let other = match wish.version.filter(|v| *v != hot.flow.version) {
+            None => None,
+            Some(version) => {
+                let flow = FlowRef {
+                    name: hot.flow.name.clone(),
+                    version,
+                };
+                Some((self.programs.program(&flow)?, flow))
+            }
+        };
+        let version = other.as_ref().map(|(p, flow)| (&**p, flow.version));
+        let event = hot
+            .state
+            .redrive(&hot.program, version, wish.state.as_deref(), wish.input)
+            .map_err(|e| refused(id, &e))?;
+        if let Some((program, flow)) = other {
+            hot.state
+                .rebase(&hot.program, &program)
+                .map_err(|e| Error::Store(e.to_string()))?;
+            hot.program = program;
+            hot.flow = flow;
+        }
+        hot.ended = None;
+        hot.summary_stale = true;
+        let (version, redriven) = (hot.flow.version, now.max(hot.last_at));
+        self.open += 1;
+        self.uncounted.entry(self.batch).or_default().redriven += 1;
+        self.apply(id, event, now);
+        Ok(Redriven {
+            id,
+            version,
+            count: self.hot.get(&id).map_or(0, |hot| hot.state.redrives()),
+            redriven,
+        })
+    }
+}
+
+fn refused(id: ExecutionId, why: &Refusal) -> Error {
+    let reason = why.to_string();
+    match why {
+        Refusal::Misfit(_)
+        | Refusal::NoState { .. }
+        | Refusal::WhichState { .. }
+        | Refusal::ManyEntries { .. } => Error::BadRedrive { id, reason },
+        Refusal::Running | Refusal::Succeeded | Refusal::Transitions | Refusal::TooOften => {
+            Error::NotRedrivable { id, reason }
+        }
+    }
+}
