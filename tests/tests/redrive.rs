@@ -67,7 +67,10 @@ fn a_kill_between_failure_and_redrive_loses_nothing() -> Result<()> {
     api.publish("nested", &nested("wasm:fail"))?;
     let input = r#"{"items": [{"n": 1}, {"bad": 2, "error": "Boom"}, {"n": 3}]}"#;
     let failed = api.run("nested", input)?;
-    ensure!(failed["status"] == "FAILED" && failed["error"] == "Boom", "{failed}");
+    ensure!(
+        failed["status"] == "FAILED" && failed["error"] == "Boom",
+        "{failed}"
+    );
     ensure!(failed["redrive_status"] == "REDRIVABLE", "{failed}");
     let id = failed["id"].as_str().context("no id")?.to_owned();
     let path = format!("/v1/executions/{id}");
@@ -76,32 +79,66 @@ fn a_kill_between_failure_and_redrive_loses_nothing() -> Result<()> {
 
     // The same version fails again: once more the failed state, and nothing else.
     let answer = api.send("POST", &format!("{path}/redrive"), "")?;
-    ensure!(answer.status == 202 && answer.body["redrive_count"] == 1, "{:?}", answer.body);
+    ensure!(
+        answer.status == 202 && answer.body["redrive_count"] == 1,
+        "{:?}",
+        answer.body
+    );
     let failed = api.get(&format!("{path}?wait=20"))?.body;
-    ensure!(failed["status"] == "FAILED" && failed["redrive_count"] == 1, "{failed}");
+    ensure!(
+        failed["status"] == "FAILED" && failed["redrive_count"] == 1,
+        "{failed}"
+    );
     again(&mut server)?;
 
     // A version that does not fit, one that there is not, and one that does.
     api.publish("nested", &nested("wasm:fail").replace("\"T\"", "\"U\""))?;
     let answer = api.send("POST", &format!("{path}/redrive?version=2"), "")?;
-    ensure!(answer.status == 422 && answer.body["code"] == "RUN0019", "{:?}", answer.body);
-    ensure!(answer.body["detail"].to_string().contains("no state 'T'"), "{:?}", answer.body);
+    ensure!(
+        answer.status == 422 && answer.body["code"] == "RUN0019",
+        "{:?}",
+        answer.body
+    );
+    ensure!(
+        answer.body["detail"].to_string().contains("no state 'T'"),
+        "{:?}",
+        answer.body
+    );
     let answer = api.send("POST", &format!("{path}/redrive?version=9"), "")?;
     ensure!(answer.status == 404, "{:?}", answer.body);
-    ensure!(api.get(&path)?.body["status"] == "FAILED", "a refusal changes nothing");
+    ensure!(
+        api.get(&path)?.body["status"] == "FAILED",
+        "a refusal changes nothing"
+    );
     api.publish("nested", &nested("wasm:echo"))?;
     let answer = api.send("POST", &format!("{path}/redrive?version=3"), "")?;
-    ensure!(answer.status == 202 && answer.body["version"] == 3, "{:?}", answer.body);
+    ensure!(
+        answer.status == 202 && answer.body["version"] == 3,
+        "{:?}",
+        answer.body
+    );
     let done = api.get(&format!("{path}?wait=20"))?.body;
-    ensure!(done["status"] == "SUCCEEDED" && done["version"] == 3, "{done}");
-    ensure!(done["redrive_count"] == 2 && done["redrive_status"] == "NOT_REDRIVABLE", "{done}");
+    ensure!(
+        done["status"] == "SUCCEEDED" && done["version"] == 3,
+        "{done}"
+    );
+    ensure!(
+        done["redrive_count"] == 2 && done["redrive_status"] == "NOT_REDRIVABLE",
+        "{done}"
+    );
     ensure!(done["output"][1][1]["bad"] == 2, "{done}");
     again(&mut server)?;
 
     // The history shows all runs, and that what succeeded was not done again.
     let events = history(&api, &id)?;
-    ensure!(events.len() > before.len() && events[..before.len()] == before[..], "one history");
-    let kinds = (count(&events, "ExecutionFailed"), count(&events, "ExecutionRedriven"));
+    ensure!(
+        events.len() > before.len() && events[..before.len()] == before[..],
+        "one history"
+    );
+    let kinds = (
+        count(&events, "ExecutionFailed"),
+        count(&events, "ExecutionRedriven"),
+    );
     ensure!(kinds == (2, 2), "{kinds:?}");
     let times = ["Good", "E", "T", "Which"].map(|name| entered(&events, name));
     ensure!(times == [1, 2, 3, 3], "{times:?}");
@@ -111,10 +148,21 @@ fn a_kill_between_failure_and_redrive_loses_nothing() -> Result<()> {
         .iter()
         .filter(|e| e["stateEnteredEventDetails"].is_object())
         .count();
-    ensure!(done["transitions"] == all, "{} is not {all}", done["transitions"]);
-    ensure!(transitions_used(&api, "nested")? == all as u64, "usage counts what was entered");
+    ensure!(
+        done["transitions"] == all,
+        "{} is not {all}",
+        done["transitions"]
+    );
+    ensure!(
+        transitions_used(&api, "nested")? == all as u64,
+        "usage counts what was entered"
+    );
     let answer = api.send("POST", &format!("{path}/redrive"), "")?;
-    ensure!(answer.status == 409 && answer.body["code"] == "RUN0018", "{:?}", answer.body);
+    ensure!(
+        answer.status == 409 && answer.body["code"] == "RUN0018",
+        "{:?}",
+        answer.body
+    );
     Ok(())
 }
 
@@ -137,7 +185,11 @@ fn a_redriven_execution_runs_like_any_other() -> Result<()> {
     let old = token()?;
     // It runs: there is nothing to redrive.
     let answer = api.send("POST", &format!("{path}/redrive"), "")?;
-    ensure!(answer.status == 409 && answer.body["code"] == "RUN0018", "{:?}", answer.body);
+    ensure!(
+        answer.status == 409 && answer.body["code"] == "RUN0018",
+        "{:?}",
+        answer.body
+    );
     api.send("POST", &format!("{path}/cancel"), "")?;
     // Two at once: one wins.
     let statuses = std::thread::scope(|scope| {
@@ -154,13 +206,30 @@ fn a_redriven_execution_runs_like_any_other() -> Result<()> {
     let new = token()?;
     ensure!(new != old, "a redrive is a new entry");
     // Cancelled and redriven once more.
-    ensure!(api.send("POST", &format!("{path}/cancel"), "")?.status == 200, "it can be cancelled");
-    ensure!(api.send("POST", &format!("{path}/redrive"), "")?.status == 202, "and redriven");
+    ensure!(
+        api.send("POST", &format!("{path}/cancel"), "")?.status == 200,
+        "it can be cancelled"
+    );
+    ensure!(
+        api.send("POST", &format!("{path}/redrive"), "")?.status == 202,
+        "and redriven"
+    );
     let newest = token()?;
-    ensure!(api.send("POST", &format!("/v1/tasks/{newest}/succeed"), "7")?.status < 300, "taken");
+    ensure!(
+        api.send("POST", &format!("/v1/tasks/{newest}/succeed"), "7")?
+            .status
+            < 300,
+        "taken"
+    );
     let done = api.get(&format!("{path}?wait=20"))?.body;
-    ensure!(done["status"] == "SUCCEEDED" && done["output"] == 7, "{done}");
-    ensure!(done["redrive_count"] == 2 && done["transitions"] == 3, "{done}");
+    ensure!(
+        done["status"] == "SUCCEEDED" && done["output"] == 7,
+        "{done}"
+    );
+    ensure!(
+        done["redrive_count"] == 2 && done["transitions"] == 3,
+        "{done}"
+    );
     Ok(())
 }
 
@@ -176,7 +245,11 @@ fn the_command_line_redrives_with_another_input() -> Result<()> {
     let failed = api.run("one", r#"{"error": "Boom"}"#)?;
     let id = failed["id"].as_str().context("no id")?;
     let binary = std::env::current_exe()?;
-    let binary = binary.ancestors().nth(2).context("no folder")?.join("stepwell");
+    let binary = binary
+        .ancestors()
+        .nth(2)
+        .context("no folder")?
+        .join("stepwell");
     let check = |args: &[&str], status: i32, part: &str| -> Result<()> {
         let out = Command::new(&binary)
             .args(args)
@@ -186,12 +259,20 @@ fn the_command_line_redrives_with_another_input() -> Result<()> {
         let both = [out.stdout, out.stderr].concat();
         let both = String::from_utf8_lossy(&both);
         let fits = out.status.code() == Some(status) && both.contains(part);
-        ensure!(fits, "{args:?}: wanted {status} with {part}, got {:?}: {both}", out.status);
+        ensure!(
+            fits,
+            "{args:?}: wanted {status} with {part}, got {:?}: {both}",
+            out.status
+        );
         Ok(())
     };
     check(&["redrive", id, "--wait"], 1, "FAILED: Boom")?;
     check(&["redrive", id, "--state", "A", "--input", "{}"], 4, "'F'")?;
-    check(&["redrive", id, "--input", r#"{"times": 0}"#, "--wait"], 0, r#"{"times":0}"#)?;
+    check(
+        &["redrive", id, "--input", r#"{"times": 0}"#, "--wait"],
+        0,
+        r#"{"times":0}"#,
+    )?;
     check(&["redrive", id], 4, "RUN0018")?;
     check(&["history", id], 0, "ExecutionRedriven")?;
     check(&["describe", id], 0, "redrives")

@@ -316,9 +316,9 @@ pub struct Start {
 /// `redrive`
 #[derive(Debug, Args)]
 #[command(after_help = "\
-What succeeded is not done again, in a Parallel or Map neither. Without --input the failed state gets
-the input that it had. Prints the execution's id. With --wait: its output, and exit status 1 unless
-it SUCCEEDED.
+What succeeded is not done again, in a Parallel or Map neither. Without --input the failed state
+gets the input that it had. Prints the execution's id. With --wait: its output, and exit status 1
+unless it SUCCEEDED.
 
 Examples:
   stepwell redrive 0K5Q3V9XJ2C8F6M1T4R7Y0W3ZA

@@ -26,8 +26,8 @@ use stepwell_store::{Batch, Reader};
 use stepwell_types::{EntryId, ExecutionId, ShardId, StepOutcome, StepRequest, Timestamp};
 
 pub use activity::Claim;
-pub(crate) use recover::{blob, moved};
 pub use recover::{Recovered, is_parked, read_log, read_some, read_state, usage_transitions};
+pub(crate) use recover::{blob, moved};
 pub use redrive::Redrive;
 pub use request::{Reply, Request, Ticket, TokenAnswer};
 

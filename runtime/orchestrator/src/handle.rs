@@ -11,8 +11,8 @@ use stepwell_types::{Data, ExecutionId, Failure, FlowRef, StartRequest, TaskToke
 
 use crate::Error;
 use crate::api::{
-    Execution, FlowInfo, HttpTrigger, ListFilter, Metrics, ModuleInfo, Page, Published, Redriven, Started,
-    Status, Usage, UsageRow,
+    Execution, FlowInfo, HttpTrigger, ListFilter, Metrics, ModuleInfo, Page, Published, Redriven,
+    Started, Status, Usage, UsageRow,
 };
 use crate::catalog::{Matched, Upload, check_name};
 use crate::driver::{Redrive, Reply, Request, Ticket, TokenAnswer};

@@ -177,7 +177,9 @@ fn status_of(e: &orchestrator::Error) -> StatusCode {
         | Run::ModuleInUse { .. } => StatusCode::CONFLICT,
         Run::Busy { .. } => StatusCode::TOO_MANY_REQUESTS,
         Run::DiskFull { .. } | Run::Stopping => StatusCode::SERVICE_UNAVAILABLE,
-        Run::BadFlow(_) | Run::BadTrigger { .. } | Run::BadRedrive { .. } => StatusCode::UNPROCESSABLE_ENTITY,
+        Run::BadFlow(_) | Run::BadTrigger { .. } | Run::BadRedrive { .. } => {
+            StatusCode::UNPROCESSABLE_ENTITY
+        }
         Run::BadName { .. } => StatusCode::BAD_REQUEST,
         Run::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
         Run::BadModule { code, .. } => box_status(code),

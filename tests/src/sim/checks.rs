@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use stepwell_interpreter::codec::Logged;
-use stepwell_interpreter::{Command, Event, Outcome, Timer};
+use stepwell_interpreter::{Command, Event, NoHistory, Outcome, State, Timer};
+use stepwell_orchestrator::api::Status;
 use stepwell_orchestrator::driver::{read_log, read_state};
 use stepwell_orchestrator::ports::Programs as _;
 use stepwell_store::{Key, Range, Reader as _};
@@ -59,18 +60,57 @@ pub fn is_there(world: &World, id: ExecutionId) -> Result<bool, String> {
 
 /// An acknowledged redrive is in the log.
 pub fn redrive_is_recorded(world: &World, id: ExecutionId, count: u32) -> Result<(), String> {
-    let redrives = log(world, id)?.into_iter().filter(
-        |l| matches!(l, Logged::Event(r) if matches!(r.event, Event::Redriven { .. })),
-    );
+    let redrives = log(world, id)?
+        .into_iter()
+        .filter(|l| matches!(l, Logged::Event(r) if matches!(r.event, Event::Redriven { .. })));
     if redrives.count() >= count as usize {
         return Ok(());
     }
-    Err(format!("{id}: a redrive was acknowledged before it was durable"))
+    Err(format!(
+        "{id}: a redrive was acknowledged before it was durable"
+    ))
 }
 
-/// The end that the store knows.
-pub fn durable_outcome(world: &World, id: ExecutionId) -> Result<Option<Outcome>, String> {
-    Ok(state(world, id)?.and_then(|s| s.outcome().cloned()))
+/// Every end that the store knows of, in order: a redrive makes more of them.
+pub fn durable_ends(world: &World, id: ExecutionId) -> Result<Vec<Outcome>, String> {
+    let Some(flow) = flow_of(world, id)? else {
+        return Ok(Vec::new());
+    };
+    // Here every version of a flow is the same program.
+    let program = world.flows.program(&flow).map_err(|e| e.to_string())?;
+    let mut state = State::new(id);
+    let mut ends = Vec::new();
+    for logged in log(world, id)? {
+        let Logged::Event(record) = logged else {
+            continue;
+        };
+        let mut commands = Vec::new();
+        stepwell_interpreter::step(
+            &program,
+            &mut state,
+            &record.event,
+            record.at,
+            &mut NoHistory,
+            &mut commands,
+        )
+        .map_err(|e| e.to_string())?;
+        ends.extend(commands.into_iter().filter_map(|c| match c {
+            Command::Finish(outcome) => Some(outcome),
+            _ => None,
+        }));
+    }
+    Ok(ends)
+}
+
+/// The status of an end.
+#[must_use]
+pub fn status_of(outcome: &Outcome) -> Status {
+    match outcome {
+        Outcome::Succeeded(_) => Status::Succeeded,
+        Outcome::Failed(_) => Status::Failed,
+        Outcome::TimedOut(_) => Status::TimedOut,
+        Outcome::Aborted(_) => Status::Aborted,
+    }
 }
 
 /// The tasks of a durable state that wait for their token.
@@ -196,9 +236,10 @@ pub fn at_the_end(world: &World) -> Result<(), String> {
             ));
         };
         // A redrive may give another end to what did not succeed, and to nothing else.
-        let told = known.told.as_ref().filter(|told| {
-            !known.redrive_sent || matches!(told, Outcome::Succeeded(_))
-        });
+        let told = known
+            .told
+            .as_ref()
+            .filter(|told| !known.redrive_sent || matches!(told, Outcome::Succeeded(_)));
         if told.is_some_and(|t| t != outcome) {
             return Err(format!("{id}: ended otherwise than a client was told"));
         }

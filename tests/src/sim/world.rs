@@ -498,7 +498,11 @@ impl World {
         if real != id {
             self.known.remove(&id);
         }
-        let outcome = checks::durable_outcome(self, real)?
+        let status = execution.map(|e| e.status);
+        // Another client may have redriven it meanwhile: then this end is an earlier one.
+        let outcome = checks::durable_ends(self, real)?
+            .into_iter()
+            .rfind(|end| Some(checks::status_of(end)) == status)
             .ok_or("a client was told of an end that is not durable")?;
         if let Some(k) = self.known.get_mut(&real) {
             k.accepted = true;

@@ -26,10 +26,7 @@ pub fn execution(e: &Value) {
         ("output", payload("output")),
         ("error", failure),
         ("parked", parked),
-        (
-            "redrives",
-            field(e, "redrive_count").filter(|n| n != "0"),
-        ),
+        ("redrives", field(e, "redrive_count").filter(|n| n != "0")),
         ("redriven", field(e, "redriven")),
         (
             "redrive",
