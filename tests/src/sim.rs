@@ -1,6 +1,7 @@
 //! Simulation: the real driver and interpreter over the memory store, in virtual time,
 //! with crashes at every commit point, lost and uncertain commits, clocks that step,
-//! late, double and forged callbacks, and cancels that overtake starts.
+//! late, double and forged callbacks, children on another loop whose starts, cancels and
+//! answers come late, twice and in any order, and cancels that overtake starts.
 //!
 //! One seed decides everything; a failure prints its seed and replays.
 
@@ -9,6 +10,7 @@ mod clients;
 mod deaths;
 pub mod flows;
 pub mod oracle;
+mod posts;
 pub mod random;
 pub mod world;
 
@@ -38,6 +40,12 @@ pub struct Tally {
     pub clock_steps: u64,
     /// Steps that killed the process.
     pub poisonings: u64,
+    /// Executions that executions started.
+    pub children: u64,
+    /// Parcels sent from one execution to another.
+    pub parcels: u64,
+    /// Of these, and of their receipts, delivered more than once.
+    pub twice: u64,
 }
 
 impl Tally {
@@ -53,6 +61,9 @@ impl Tally {
         self.redrives += o.redrives;
         self.clock_steps += o.clock_steps;
         self.poisonings += o.poisonings;
+        self.children += o.children;
+        self.parcels += o.parcels;
+        self.twice += o.twice;
     }
 }
 
@@ -64,6 +75,7 @@ pub fn run(seed: u64) -> Result<(Tally, u64), String> {
     world.storm()?;
     world.calm_down()?;
     checks::at_the_end(&world)?;
+    world.tally.children = checks::children(&world)? as u64;
     world.tally.executions = world.known.values().filter(|k| k.accepted).count() as u64;
     Ok((world.tally, world.trace))
 }

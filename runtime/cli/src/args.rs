@@ -196,6 +196,9 @@ pub struct Run {
     /// A module that the flow uses
     #[arg(long = "module", short, value_name = "NAME=FILE")]
     pub modules: Vec<String>,
+    /// A further flow, which the flow may start by this name
+    #[arg(long = "flow", value_name = "NAME=FILE")]
+    pub flows: Vec<String>,
     /// Write the history here, one JSON object a line
     #[arg(long, value_name = "FILE")]
     pub history: Option<PathBuf>,

@@ -1,11 +1,11 @@
 //! `stepwell run`: one execution of one flow here, in memory, without a server.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use stepwell_flow::{Resolve, Unresolved};
+use stepwell_flow::{Program, Resolve, Unresolved};
 use stepwell_orchestrator::api::{Execution, HistoryLine, Status};
 use stepwell_orchestrator::gate::GateHandle;
 use stepwell_orchestrator::oneshot::{self, OneShot};
@@ -25,27 +25,31 @@ pub fn run(args: &args::Run) -> Result<Exit, Trouble> {
     config.http.allow.clone_from(&args.http_allow);
     let input = input::json(&args.input)?;
     let definition = input::text(&args.flow, DEFINITION_BYTES_MAX)?;
-    let modules = named_files(&args.modules)?;
+    let modules = named_files("--module", &args.modules)?;
+    let flows = named_files("--flow", &args.flows)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .context("the runtime")?;
     // Compiled modules live as long as this run.
     let scratch = tempfile::tempdir().context("a folder for compiled modules")?;
-    let (sandbox, known) = runtime.block_on(load(&modules, scratch.path(), &config))?;
-    let file = args.flow.display().to_string();
-    let checked = stepwell_flow::compile(&definition, &known);
-    validate::show(&file, &checked.diagnostics);
-    let Some(program) = checked.program else {
-        return Err(Trouble::usage(format!("{file} is not a valid flow")));
-    };
+    let (sandbox, mut known) = runtime.block_on(load(&modules, scratch.path(), &config))?;
     let name = args.flow.file_stem().unwrap_or_default().to_string_lossy();
+    known.flows = flows.keys().cloned().chain([name.to_string()]).collect();
+    let program = compile(&args.flow, &definition, &known)?;
+    let mut others = HashMap::new();
+    for (name, file) in &flows {
+        let text = input::text(file, DEFINITION_BYTES_MAX)?;
+        let program = compile(file, &text, &known)?;
+        others.insert(Arc::from(name.as_str()), Arc::new(program));
+    }
     let runner = wiring::Runner {
         sandbox,
         http: wiring::http(&config)?,
     };
     let shot = OneShot {
         program: Arc::new(program),
+        flows: others,
         name: name.as_ref().into(),
         input,
         runner: Arc::new(Loud(runner)),
@@ -66,16 +70,25 @@ pub fn run(args: &args::Run) -> Result<Exit, Trouble> {
     Ok(if well { Exit::Ok } else { Exit::Failed })
 }
 
+/// Checks a flow and shows its problems.
+fn compile(file: &Path, definition: &str, known: &Known) -> Result<Program, Trouble> {
+    let shown = file.display().to_string();
+    let checked = stepwell_flow::compile(definition, known);
+    validate::show(&shown, &checked.diagnostics);
+    let invalid = || Trouble::usage(format!("{shown} is not a valid flow"));
+    checked.program.ok_or_else(invalid)
+}
+
 /// `NAME=FILE`, each name once.
-fn named_files(given: &[String]) -> Result<BTreeMap<String, PathBuf>, Trouble> {
+fn named_files(option: &str, given: &[String]) -> Result<BTreeMap<String, PathBuf>, Trouble> {
     let mut out = BTreeMap::new();
     for text in given {
         let (name, file) = text
             .split_once('=')
             .filter(|(name, file)| !name.is_empty() && !file.is_empty())
-            .ok_or_else(|| Trouble::usage(format!("--module {text}: write NAME=FILE")))?;
+            .ok_or_else(|| Trouble::usage(format!("{option} {text}: write NAME=FILE")))?;
         if out.insert(name.to_owned(), file.into()).is_some() {
-            return Err(Trouble::usage(format!("--module {name} is given twice")));
+            return Err(Trouble::usage(format!("{option} {name} is given twice")));
         }
     }
     Ok(out)
@@ -94,6 +107,7 @@ async fn load(
     let mut known = Known {
         modules: Some(sandbox.modules().clone()),
         digests: BTreeMap::new(),
+        flows: Vec::new(),
     };
     for (name, file) in files {
         let bytes = std::fs::read(file).map_err(|e| {
@@ -116,6 +130,7 @@ async fn load(
 struct Known {
     modules: Option<Modules>,
     digests: BTreeMap<String, Digest>,
+    flows: Vec<String>,
 }
 
 impl Resolve for Known {
@@ -149,6 +164,17 @@ impl Resolve for Known {
         Err(Unresolved {
             message: format!("module {name:?} has no step function {wanted:?}"),
             available,
+        })
+    }
+
+    fn flow(&self, name: &str, version: Option<u32>) -> Result<(), Unresolved> {
+        let known = self.flows.iter().any(|f| f == name);
+        if known && version.is_none_or(|v| v == 1) {
+            return Ok(());
+        }
+        Err(Unresolved {
+            message: format!("there is no flow {name:?}; give it as --flow {name}=FILE"),
+            available: self.flows.clone(),
         })
     }
 }

@@ -44,9 +44,13 @@ impl StepRunner for Runner {
                 let http = Arc::clone(&self.http);
                 Box::pin(async move { http.run(&Door(gate), request).await })
             }
-            (StepTarget::Callback | StepTarget::Activity { .. } | StepTarget::Chosen, _) => {
-                refused("Stepwell.EngineFault", "this is not a step that runs here")
-            }
+            (
+                StepTarget::Callback
+                | StepTarget::Flow(_)
+                | StepTarget::Activity { .. }
+                | StepTarget::Chosen,
+                _,
+            ) => refused("Stepwell.EngineFault", "this is not a step that runs here"),
         }
     }
 }

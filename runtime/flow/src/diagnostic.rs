@@ -141,6 +141,8 @@ pub mod code {
     pub const BAD_VARIABLE: &str = "FLOW0033";
     /// A field, or a language, that does not go with the state's query language.
     pub const WRONG_LANGUAGE: &str = "FLOW0034";
+    /// A Task starts a flow that is not there.
+    pub const UNKNOWN_FLOW: &str = "FLOW0035";
     /// A CloudFlow expression that cannot be read.
     pub const BAD_EXPRESSION: &str = "FLOW0101";
     /// Something that behaves differently here than in CloudFlow (warning).

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use stepwell_types::{Digest, limits};
+use stepwell_types::{ChildMode, Digest, limits};
 
 use crate::suggest;
 
@@ -27,6 +27,14 @@ pub trait Resolve {
     /// name: what a function name that comes from the data may mean.
     fn modules(&self) -> Vec<(Arc<str>, Digest)> {
         Vec::new()
+    }
+
+    /// Whether a Task could start this flow now. Without a catalog nobody knows: fine.
+    /// # Errors
+    /// There is no such flow or version; the error lists what exists.
+    fn flow(&self, name: &str, version: Option<u32>) -> Result<(), Unresolved> {
+        let _ = (name, version);
+        Ok(())
     }
 }
 
@@ -88,6 +96,8 @@ pub enum ResourceKind<'a> {
     LambdaInvoke,
     /// `arn:aws:states:::http:invoke`.
     HttpInvoke,
+    /// `flow:start`, or the Step Functions ARN of the same meaning.
+    Flow(ChildMode),
 }
 
 /// Why a text is no resource.
@@ -107,7 +117,9 @@ pub const ACTIVITY_CHARS_MAX: usize = 80;
 /// Takes a `Resource` apart.
 ///
 /// Forms: `wasm:NAME[@VERSION][#FUNCTION]`, `http:request`, either with
-/// `.waitForTaskToken`; `callback`; `activity:NAME`; and as Step Functions writes them
+/// `.waitForTaskToken`; `callback`; `activity:NAME`; `flow:start` or
+/// `arn:PARTITION:states:::states:startExecution`, either also with `.sync`, `.sync:2`
+/// or `.waitForTaskToken`; and as Step Functions writes them
 /// `arn:PARTITION:lambda:REGION:ACCOUNT:function:NAME[:QUALIFIER]`, which means
 /// the module of that name (`$LATEST`: the newest),
 /// `arn:PARTITION:states:REGION:ACCOUNT:activity:NAME`,
@@ -120,7 +132,14 @@ pub fn parse(text: &str) -> Result<Resource<'_>, BadResource> {
         Some(base) => (base, true),
         None => (text, false),
     };
-    let kind = if base == "callback" {
+    let kind = if let Some(mode) = flow_start(base) {
+        if wait_for_token && mode != ChildMode::Start {
+            return Err(bad(format!(
+                "{text:?} is no resource: it waits for the end or for the token, not for both"
+            )));
+        }
+        ResourceKind::Flow(mode)
+    } else if base == "callback" {
         ResourceKind::Callback
     } else if base == "http:request" {
         ResourceKind::Http
@@ -143,6 +162,51 @@ pub fn parse(text: &str) -> Result<Resource<'_>, BadResource> {
     })
 }
 
+/// What follows the service's name in a start of a flow.
+fn flow_start(base: &str) -> Option<ChildMode> {
+    let rest = match base.strip_prefix("flow:start") {
+        Some(rest) => rest,
+        None => {
+            let (arn, rest) = base.split_once(":states:::states:startExecution")?;
+            let partition = arn.strip_prefix("arn:")?;
+            if partition.is_empty() || partition.contains(':') {
+                return None;
+            }
+            rest
+        }
+    };
+    match rest {
+        "" => Some(ChildMode::Start),
+        ".sync" => Some(ChildMode::Sync),
+        ".sync:2" => Some(ChildMode::Sync2),
+        _ => None,
+    }
+}
+
+/// The flow that a `StateMachineArn` names: `NAME`, `NAME:VERSION`, or an ARN
+/// `arn:PARTITION:states:REGION:ACCOUNT:stateMachine:NAME[:VERSION]`.
+#[must_use]
+pub fn flow_name(text: &str) -> Option<(&str, Option<u32>)> {
+    let short = if text.starts_with("arn:") {
+        let mut parts = text.splitn(7, ':').skip(2);
+        let service = parts.next();
+        let kind = parts.nth(2);
+        if service != Some("states") || kind != Some("stateMachine") {
+            return None;
+        }
+        parts.next()?
+    } else {
+        text
+    };
+    let (name, version) = match short.split_once(':') {
+        None => (short, None),
+        Some((name, version)) => (name, Some(version.parse().ok()?)),
+    };
+    let word = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
+    let fine = !name.is_empty() && name.len() <= limits::NAME_BYTES_MAX && name.bytes().all(word);
+    fine.then_some((name, version))
+}
+
 fn bad(message: impl Into<String>) -> BadResource {
     BadResource {
         message: message.into(),
@@ -151,7 +215,7 @@ fn bad(message: impl Into<String>) -> BadResource {
 }
 
 fn other(base: &str) -> BadResource {
-    let later = ["container:", "vm:", "flow:", "http:"];
+    let later = ["container:", "vm:", "http:"];
     BadResource {
         message: if later.iter().any(|p| base.starts_with(p)) {
             format!("the resource {base:?} is not supported yet")
@@ -301,7 +365,24 @@ pub(crate) fn available(name: &str, all: &[String]) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{ResourceKind, parse};
+    use super::{ResourceKind, flow_name, parse};
+
+    #[test]
+    fn names_of_flows() {
+        let check = |text: &str, expected: Option<(&str, Option<u32>)>| {
+            assert_eq!(flow_name(text), expected, "{text}");
+        };
+        check("pay", Some(("pay", None)));
+        check("pay:3", Some(("pay", Some(3))));
+        check("pay:x", None);
+        check("", None);
+        check("a b", None);
+        let arn = "arn:aws:states:us-east-1:111111111111";
+        check(&format!("{arn}:stateMachine:pay"), Some(("pay", None)));
+        check(&format!("{arn}:stateMachine:pay:2"), Some(("pay", Some(2))));
+        check(&format!("{arn}:activity:pay"), None);
+        check("arn:aws:lambda:r:1:function:f", None);
+    }
 
     #[test]
     fn function_names() {
@@ -332,6 +413,7 @@ mod tests {
                         ResourceKind::Activity(name) => format!("activity {name}"),
                         ResourceKind::LambdaInvoke => "invoke".to_owned(),
                         ResourceKind::HttpInvoke => "http invoke".to_owned(),
+                        ResourceKind::Flow(mode) => format!("flow {mode:?}"),
                         ResourceKind::Module {
                             name,
                             version,
@@ -381,6 +463,17 @@ mod tests {
         check("activity:a b", "bad");
         check("arn:aws:states:::sqs:sendMessage", "later");
         check("container:run", "later");
+        check("flow:start", "flow Start");
+        check("flow:start.sync", "flow Sync");
+        check("flow:start.waitForTaskToken", "flow Start token");
+        check("flow:start.sync.waitForTaskToken", "bad");
+        check("flow:run", "bad");
+        let start = "arn:aws:states:::states:startExecution";
+        check(start, "flow Start");
+        check(&format!("{start}.sync"), "flow Sync");
+        check(&format!("{start}.sync:2"), "flow Sync2");
+        check(&format!("{start}.waitForTaskToken"), "flow Start token");
+        check(&format!("{start}.sync:3"), "later");
         check("wasm:", "bad");
         check("wasm:-a", "bad");
         check("wasm:a b", "bad");

@@ -7,7 +7,9 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use stepwell_types::limits::INLINE_BYTES_MAX;
-use stepwell_types::{Data, Digest, EntryId, Failure, FlowRef, LogLine, Spent, Timestamp};
+use stepwell_types::{
+    Data, Digest, EntryId, Failure, FlowRef, LogLine, ParentLink, Spent, Timestamp,
+};
 
 use crate::{Command, Error, Event, Outcome, Timer};
 
@@ -213,6 +215,19 @@ pub fn digest(commands: &[Command]) -> u32 {
                 hash.word(u64::from(*attempt));
             }
             Command::Continue => hash.word(3),
+            Command::StartChild(start) => {
+                hash.word(8);
+                hash.bytes(&start.child.0);
+                hash.bytes(start.flow.as_bytes());
+                hash.word(u64::from(start.version.unwrap_or(0)));
+                hash.word(start.link.entry.0);
+                hash.word(u64::from(start.link.attempt));
+                hash.bytes(start.input.text().as_bytes());
+            }
+            Command::CancelChild { child } => {
+                hash.word(9);
+                hash.bytes(&child.0);
+            }
             Command::Finish(outcome) => hash.outcome(outcome),
         }
     }
@@ -308,6 +323,15 @@ enum WireEvent<'a> {
     Continued,
     Redriven(FlowRef, #[serde(borrow)] Option<(EntryId, Payload<'a>)>),
     ActivityStarted(EntryId, u32, Option<Arc<str>>),
+    /// `Started` of an execution that another one started.
+    ChildStarted(
+        FlowRef,
+        Arc<str>,
+        #[serde(borrow)] Payload<'a>,
+        [u8; 16],
+        Arc<ParentLink>,
+    ),
+    ChildEnded(EntryId, u32, #[serde(borrow)] Result<Payload<'a>, Failure>),
 }
 
 fn payload<'a>(data: &'a Data, blobs: &mut dyn FnMut(&Data) -> Option<Digest>) -> Payload<'a> {
@@ -402,7 +426,17 @@ fn wire_event<'d>(
             name,
             input,
             seed,
-        } => WireEvent::Started(flow.clone(), Arc::clone(name), payload(input), *seed),
+            parent,
+        } => match parent {
+            None => WireEvent::Started(flow.clone(), Arc::clone(name), payload(input), *seed),
+            Some(parent) => WireEvent::ChildStarted(
+                flow.clone(),
+                Arc::clone(name),
+                payload(input),
+                *seed,
+                Arc::clone(parent),
+            ),
+        },
         Event::StepEnded {
             entry,
             attempt,
@@ -428,6 +462,11 @@ fn wire_event<'d>(
             attempt,
             worker,
         } => WireEvent::ActivityStarted(*entry, *attempt, worker.clone()),
+        Event::ChildEnded {
+            entry,
+            attempt,
+            result,
+        } => WireEvent::ChildEnded(*entry, *attempt, answer(result)),
     }
 }
 
@@ -478,6 +517,19 @@ fn read_event(
             name,
             input: payload(input)?,
             seed,
+            parent: None,
+        },
+        WireEvent::ChildStarted(flow, name, input, seed, parent) => Event::Started {
+            flow,
+            name,
+            input: payload(input)?,
+            seed,
+            parent: Some(parent),
+        },
+        WireEvent::ChildEnded(entry, attempt, result) => Event::ChildEnded {
+            entry,
+            attempt,
+            result: answer(result)?,
         },
         WireEvent::StepEnded(entry, attempt, result, spent) => Event::StepEnded {
             entry,

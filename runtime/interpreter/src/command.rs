@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use stepwell_types::{Data, EntryId, Failure, StepTarget, TaskToken, Timestamp};
+use stepwell_types::{
+    ChildStart, Data, EntryId, ExecutionId, Failure, StepTarget, TaskToken, Timestamp,
+};
 
 /// One wish. The driver carries it out; the interpreter has touched nothing.
 #[derive(Debug, Clone, PartialEq)]
@@ -15,6 +17,14 @@ pub enum Command {
         entry: EntryId,
         /// Which attempt.
         attempt: u32,
+    },
+    /// Start another execution. Sent until it is answered: the driver keeps it where a
+    /// crash does not reach it, so [`crate::outstanding`] does not repeat it.
+    StartChild(Box<ChildStart>),
+    /// A child's end is no longer wanted: cancel it, whether it has started or not.
+    CancelChild {
+        /// Whom.
+        child: ExecutionId,
     },
     /// The turn reached its bound: feed [`crate::Event::Continued`] when others had their turn.
     Continue,

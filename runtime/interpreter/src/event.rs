@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use stepwell_types::{Data, EntryId, Failure, FlowRef, Spent};
+use stepwell_types::{Data, EntryId, Failure, FlowRef, ParentLink, Spent};
 
 /// One happening. With the time at which it was recorded, it is all that
 /// decides what an execution does next.
@@ -19,6 +19,8 @@ pub enum Event {
         input: Data,
         /// Secret seed of tokens, jitter and every random choice.
         seed: [u8; 16],
+        /// The execution that started this one.
+        parent: Option<Arc<ParentLink>>,
     },
     /// The step of one attempt ended by itself.
     StepEnded {
@@ -81,6 +83,15 @@ pub enum Event {
         attempt: u32,
         /// How the worker calls itself.
         worker: Option<Arc<str>>,
+    },
+    /// A child whose end was awaited has ended.
+    ChildEnded {
+        /// Which state entry.
+        entry: EntryId,
+        /// Which attempt, from 0.
+        attempt: u32,
+        /// What the child's parent asked to hear.
+        result: Result<Data, Failure>,
     },
 }
 

@@ -27,4 +27,5 @@ pub use evaluate::jsonata::alone as evaluate_jsonata;
 pub use event::{Event, Timer};
 pub use history::{HistoryEvent, HistoryKind, NoHistory, Observer};
 pub use state::State;
+pub use states::child;
 pub use turn::{open_tasks, outstanding, step};

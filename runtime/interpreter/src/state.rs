@@ -8,9 +8,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use stepwell_types::{Data, EntryId, ExecutionId, FlowRef, TaskToken, Timestamp};
+use stepwell_types::{Data, EntryId, ExecutionId, FlowRef, ParentLink, TaskToken, Timestamp};
 
-use crate::{Outcome, Timer};
+use crate::{Command, Outcome, Timer};
 
 /// One execution's state. Cheap to clone as long as it is small; grows with
 /// the number of live state entries and the results that joins still hold.
@@ -66,6 +66,7 @@ pub(crate) struct Started<D> {
     pub input: D,
     pub seed: [u8; 16],
     pub at: Timestamp,
+    pub parent: Option<Arc<ParentLink>>,
 }
 
 /// One live entry into a state.
@@ -129,8 +130,10 @@ pub(crate) enum Phase<D> {
 /// One attempt of a Task.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Running<D> {
-    /// The step's own end has not come yet.
+    /// The step's own end has not come yet; of a started flow, the answer to the start.
     pub step: bool,
+    /// The execution whose end the task waits for.
+    pub child: Option<ExecutionId>,
     /// Effective input.
     pub input: D,
     pub timeout: Option<Timestamp>,
@@ -308,6 +311,25 @@ impl State {
         self.core.started.as_ref().map(|s| &s.name)
     }
 
+    /// The execution that started this one, if one did.
+    #[must_use]
+    pub fn parent(&self) -> Option<&ParentLink> {
+        self.core.started.as_ref()?.parent.as_deref()
+    }
+
+    /// Whether the answer to this attempt's start of a child is still awaited.
+    #[must_use]
+    pub fn awaits_start(&self, entry: EntryId, attempt: u32) -> bool {
+        self.running(entry, attempt).is_some_and(|run| run.step)
+    }
+
+    /// Whether the end of this attempt's child is still awaited.
+    #[must_use]
+    pub fn awaits_child(&self, entry: EntryId, attempt: u32) -> bool {
+        self.running(entry, attempt)
+            .is_some_and(|run| run.child.is_some())
+    }
+
     /// When it started.
     #[must_use]
     pub fn started_at(&self) -> Option<Timestamp> {
@@ -464,6 +486,20 @@ impl<D, V> Entry<D, V> {
 
     pub fn step_active(&self) -> bool {
         matches!(&self.phase, Phase::Running(run) if run.step)
+    }
+
+    /// What stops that which its attempt waits for, if anything need be stopped.
+    pub fn stop(&self, id: EntryId) -> Option<Command> {
+        let Phase::Running(run) = &self.phase else {
+            return None;
+        };
+        match run.child {
+            Some(child) => Some(Command::CancelChild { child }),
+            None => run.step.then_some(Command::Abort {
+                entry: id,
+                attempt: self.attempt,
+            }),
+        }
     }
 
     /// The branches under way, of a Parallel or Map.

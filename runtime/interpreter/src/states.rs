@@ -15,6 +15,7 @@ use crate::state::{Entry, Join, Parent, Phase};
 use crate::turn::{Turn, state_type};
 use crate::{Error, cloudflow};
 
+pub mod child;
 pub(crate) mod choice;
 pub(crate) mod fail;
 pub(crate) mod map;

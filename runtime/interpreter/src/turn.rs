@@ -9,7 +9,7 @@ use stepwell_flow::program::{Kind, Next, State as Node, StateIdx};
 use stepwell_types::limits::{
     CAUSE_CHARS_MAX, ERROR_CHARS_MAX, SPIN_TRANSITIONS_MAX, TRANSITIONS_MAX,
 };
-use stepwell_types::{Data, EntryId, Failure, Timestamp};
+use stepwell_types::{Data, EntryId, Failure, StepTarget, Timestamp};
 
 use crate::cloudflow;
 use crate::evaluate::{Env, Fault, Given, QUERY_ERROR};
@@ -62,6 +62,7 @@ pub fn outstanding(program: &Program, state: &State, out: &mut Vec<Command>) {
             && let Some(node) = program.states.get(entry.state as usize)
             && let Kind::Task(task) = &node.kind
             && (run.step || task.target.is_outside())
+            && !matches!(task.target, StepTarget::Flow(_))
         {
             out.push(Command::Run(states::task::command(
                 state, *id, entry, node, task, run,
@@ -110,6 +111,7 @@ impl<'a> Turn<'a> {
             name,
             input,
             seed,
+            parent,
         } = event
         {
             if self.state.core.started.is_some() {
@@ -121,6 +123,7 @@ impl<'a> Turn<'a> {
                 input: input.clone(),
                 seed: *seed,
                 at: self.now,
+                parent: parent.clone(),
             });
         }
         if self.state.core.started.is_none() {
@@ -145,6 +148,11 @@ impl<'a> Turn<'a> {
                 attempt,
                 result,
             } => states::task::token_ended(self, *entry, *attempt, result)?,
+            Event::ChildEnded {
+                entry,
+                attempt,
+                result,
+            } => states::child::child_ended(self, *entry, *attempt, result)?,
             Event::Heartbeat { entry, attempt } => {
                 states::task::heartbeat(self, *entry, *attempt);
             }
@@ -563,12 +571,7 @@ impl<'a> Turn<'a> {
             let Some(entry) = self.state.remove(child) else {
                 continue;
             };
-            if entry.step_active() {
-                self.out.push(Command::Abort {
-                    entry: child,
-                    attempt: entry.attempt,
-                });
-            }
+            self.out.extend(entry.stop(child));
             if told {
                 states::note_aborted(self, id, slot, &entry);
             }
@@ -589,12 +592,7 @@ impl<'a> Turn<'a> {
         if let Some((root, _)) = root {
             self.abort_below(root, false);
             if let Some(entry) = self.state.remove(root) {
-                if entry.step_active() {
-                    self.out.push(Command::Abort {
-                        entry: root,
-                        attempt: entry.attempt,
-                    });
-                }
+                self.out.extend(entry.stop(root));
                 self.state.core.halted.insert(root, entry);
             }
         }

@@ -328,6 +328,7 @@ fn execute(program: &Program, input: &Value, behaviours: &Value) -> Result<Run, 
         name: name.into(),
         input: Data::from_value(input.clone()),
         seed: [3; 16],
+        parent: None,
     };
     for _ in 0..10_000 {
         let no_blob = |_: &stepwell_types::Digest| Err("there are none".to_owned());
@@ -361,6 +362,9 @@ fn execute(program: &Program, input: &Value, behaviours: &Value) -> Result<Run, 
                 }
                 Command::Continue => next = Some(Event::Continued),
                 Command::Finish(outcome) => return Ok(Run { outcome, history }),
+                Command::StartChild(_) | Command::CancelChild { .. } => {
+                    return Err("no case has a flow to start".into());
+                }
             }
         }
         event = match next {

@@ -27,6 +27,7 @@ fn run(definition: &Value, input: &Value) -> Outcome {
         name: "run".into(),
         input: Data::from_value(input.clone()),
         seed: [1; 16],
+        parent: None,
     };
     loop {
         let mut out = Vec::new();

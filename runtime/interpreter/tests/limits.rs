@@ -48,7 +48,7 @@ fn run(program: &Program, input: Value) -> Ran {
                 spent: Spent::default(),
             }),
             Command::Continue => Some(Event::Continued),
-            Command::Abort { .. } | Command::Finish(_) => None,
+            _ => None,
         }));
     }
     Ran {
@@ -68,6 +68,7 @@ fn started(input: Value) -> Event {
         name: "run".into(),
         input: Data::from_value(input),
         seed: [1; 16],
+        parent: None,
     }
 }
 

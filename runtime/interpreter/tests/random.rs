@@ -214,6 +214,7 @@ fn play(graph: &Value, input: Value, events: &[(Event, bool, u64)]) -> (State, V
         name: "n".into(),
         input: Data::from_value(input),
         seed: [9; 16],
+        parent: None,
     };
     let mut queue = vec![start];
     for (event, fire, later) in events {

@@ -41,6 +41,7 @@ fn started(program: &Program) -> State {
         name: "n".into(),
         input: Data::parse(r#"{"items": [1, 2]}"#).expect("JSON"),
         seed: [1; 16],
+        parent: None,
     };
     feed(program, &mut state, &start);
     state

@@ -62,6 +62,10 @@ fn token() {
     check("token");
 }
 #[test]
+fn child() {
+    check("child");
+}
+#[test]
 fn callback() {
     check("callback");
 }
@@ -363,6 +367,7 @@ impl<'p> Player<'p> {
                 name: "run".into(),
                 input: Data::parse(rest).expect("JSON"),
                 seed: *b"0123456789abcdef",
+                parent: None,
             },
             "step" => {
                 let (entry, attempt, result) = answer(rest);
@@ -376,6 +381,14 @@ impl<'p> Player<'p> {
             "token" => {
                 let (entry, attempt, result) = answer(rest);
                 Event::TokenEnded {
+                    entry,
+                    attempt,
+                    result,
+                }
+            }
+            "child" => {
+                let (entry, attempt, result) = answer(rest);
+                Event::ChildEnded {
                     entry,
                     attempt,
                     result,
@@ -486,6 +499,20 @@ fn print(command: &Command) -> String {
         }
         Command::Abort { entry, attempt } => format!("abort {}.{attempt}", entry.0),
         Command::Continue => "continue".into(),
+        Command::StartChild(start) => {
+            let version = start.version.map_or(String::new(), |v| format!(":{v}"));
+            let name = start.name.as_deref().unwrap_or("-");
+            format!(
+                "start child {}{version} {name} {:?} depth {} for {}.{} {}",
+                start.flow,
+                start.link.wants,
+                start.link.depth,
+                start.link.entry.0,
+                start.link.attempt,
+                start.input.text()
+            )
+        }
+        Command::CancelChild { .. } => "cancel child".into(),
         Command::Finish(Outcome::Succeeded(output)) => {
             format!("finish SUCCEEDED {}", output.text())
         }

@@ -57,6 +57,8 @@ pub struct Execution {
     pub redrives: u32,
     /// When the last of them was.
     pub redriven: Option<Timestamp>,
+    /// The execution that started it, if one did.
+    pub parent: Option<ExecutionId>,
 }
 
 impl Execution {
@@ -118,6 +120,8 @@ pub struct ListFilter {
     pub flow: Option<Arc<str>>,
     /// Only in this status.
     pub status: Option<Status>,
+    /// Only those that this execution started.
+    pub parent: Option<ExecutionId>,
 }
 
 /// One line of history: the JSON object that Step Functions would show.

@@ -176,6 +176,10 @@ impl Programs for Catalog {
         self.0.programs.lock().insert(flow.clone(), program.clone());
         Ok(program)
     }
+
+    fn newest(&self, flow: &str) -> Result<u32, Error> {
+        Catalog::newest(self, flow)
+    }
 }
 
 /// A name as error messages show it: cut, and without control characters.

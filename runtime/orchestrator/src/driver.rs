@@ -11,6 +11,7 @@
 mod activity;
 mod apply;
 mod hot;
+mod outbox;
 mod recover;
 mod redrive;
 mod request;
@@ -23,9 +24,13 @@ use std::sync::Arc;
 
 use stepwell_interpreter::{Event, RunStep};
 use stepwell_store::{Batch, Reader};
-use stepwell_types::{EntryId, ExecutionId, ShardId, StepOutcome, StepRequest, Timestamp};
+use stepwell_types::{
+    ChildStart, EntryId, ExecutionId, Failure, ShardId, StepOutcome, StepRequest, Timestamp,
+};
 
 pub use activity::Claim;
+pub use outbox::{Answer, Delivery, Parcel, Post};
+pub(crate) use recover::blob;
 pub use recover::{Recovered, is_parked, read_log, read_some, read_state, usage_transitions};
 pub(crate) use recover::{blob, moved};
 pub use redrive::Redrive;
@@ -78,6 +83,8 @@ pub enum Output {
     Reply(Ticket, Reply),
     /// A task of this activity waits for a worker.
     TaskWaits(Arc<str>),
+    /// Bring this to the loop of [`Post::to`], and there to [`Driver::post`].
+    Send(Post),
 }
 
 /// Work that waits for its flow's turn.
@@ -102,6 +109,12 @@ pub struct Driver {
     hot_bytes: usize,
     /// Named executions whose name row may not be durable yet.
     names: HashMap<(Arc<str>, Arc<str>), ExecutionId>,
+    /// Cancels of children whose start has not come: those since this process began.
+    tombstones: HashMap<ExecutionId, Failure>,
+    /// Starts of children that wait for room: sender, number, start.
+    held: VecDeque<(ExecutionId, u64, ChildStart)>,
+    /// What came for executions that are parked.
+    blocked: HashMap<ExecutionId, Vec<Post>>,
     /// Who waits for an execution's end.
     waiters: HashMap<ExecutionId, Vec<Ticket>>,
     events: Ready<Work>,
@@ -163,6 +176,9 @@ impl Driver {
             hot: HashMap::new(),
             hot_bytes: 0,
             names: HashMap::new(),
+            tombstones: HashMap::new(),
+            held: VecDeque::new(),
+            blocked: HashMap::new(),
             waiters: HashMap::new(),
             events: Ready::default(),
             steps: Ready::default(),
@@ -202,6 +218,9 @@ impl Driver {
             self.apply(id, event, now);
             return true;
         }
+        if self.take_held(now) {
+            return true;
+        }
         if self.steps_running >= self.options.steps_running_max || self.stopping {
             return false;
         }
@@ -216,6 +235,7 @@ impl Driver {
     #[must_use]
     pub fn has_work(&self) -> bool {
         !self.events.is_empty()
+            || (!self.held.is_empty() && self.has_room())
             || (!self.steps.is_empty()
                 && !self.stopping
                 && self.steps_running < self.options.steps_running_max)

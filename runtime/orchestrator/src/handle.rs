@@ -202,6 +202,7 @@ impl Orchestrator {
             parked: row.parked,
             redrives: row.redrives,
             redriven: row.redriven,
+            parent: row.parent,
         })
     }
 
@@ -218,12 +219,16 @@ impl Orchestrator {
         let mut last = before;
         let mut seen = 0;
         while seen < SCAN_MAX {
-            let range = match &filter.flow {
-                Some(flow) => Range::FlowExecutions {
+            let range = match (filter.parent, &filter.flow) {
+                (Some(parent), _) => Range::Children {
+                    parent,
+                    before: last,
+                },
+                (None, Some(flow)) => Range::FlowExecutions {
                     flow: flow.clone(),
                     before: last,
                 },
-                None => Range::Summaries { before: last },
+                (None, None) => Range::Summaries { before: last },
             };
             let want = (limit + 1).clamp(64, 1024);
             let rows = self.shared.reader.scan(&range, want)?;
@@ -231,7 +236,7 @@ impl Orchestrator {
                 seen += 1;
                 let (id, row) = match key {
                     Key::Summary { execution } => (*execution, rows::decode(value)?),
-                    Key::FlowExecution { execution, .. } => {
+                    Key::FlowExecution { execution, .. } | Key::Child { execution, .. } => {
                         let key = Key::Summary {
                             execution: *execution,
                         };
@@ -242,7 +247,8 @@ impl Orchestrator {
                     }
                     _ => continue,
                 };
-                let fits = filter.status.is_none_or(|s| s.number() == row.status);
+                let fits = filter.status.is_none_or(|s| s.number() == row.status)
+                    && filter.flow.as_ref().is_none_or(|f| *f == row.flow);
                 if fits && items.len() == limit {
                     return Ok(Page { items, next: last });
                 }

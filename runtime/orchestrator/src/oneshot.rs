@@ -28,6 +28,8 @@ use crate::ports::{Clock, Entropy, Programs, StepRunner};
 pub struct OneShot {
     /// The checked flow.
     pub program: Arc<Program>,
+    /// Further flows that it may start, by name.
+    pub flows: HashMap<Arc<str>, Arc<Program>>,
     /// Shown as the flow's name.
     pub name: Arc<str>,
     /// Valid JSON.
@@ -77,7 +79,9 @@ pub async fn run(shot: OneShot) -> Result<Finished, Error> {
         checkpoint_bytes_min: usize::MAX,
         cautious_ms: 0,
     };
-    let programs: Arc<dyn Programs> = Arc::new(Only(shot.program.clone()));
+    let mut given = shot.flows.clone();
+    given.insert(shot.name.clone(), shot.program.clone());
+    let programs: Arc<dyn Programs> = Arc::new(Given(given));
     let reader: Arc<dyn Reader> = Arc::new(memory.clone());
     let mut driver = Driver::new(0, &shards, options, reader.clone(), programs.clone());
     driver.recover(true, now)?;
@@ -96,6 +100,7 @@ pub async fn run(shot: OneShot) -> Result<Finished, Error> {
         writer: Box::new(memory.writer()),
         id,
         begun: now,
+        root: None,
         jumped_ms: 0,
         tasks: HashMap::new(),
         inbox,
@@ -130,13 +135,15 @@ fn whole_history(
     }
 }
 
-type StepKey = (EntryId, u32);
+type StepKey = (ExecutionId, EntryId, u32);
 
 struct Room {
     driver: Driver,
     writer: Box<dyn Writer>,
     id: ExecutionId,
     begun: Timestamp,
+    /// The execution that was asked for, once it has ended.
+    root: Option<Execution>,
     /// What virtual time has skipped.
     jumped_ms: u64,
     tasks: HashMap<StepKey, tokio::task::AbortHandle>,
@@ -158,21 +165,28 @@ impl Room {
         loop {
             let now = self.now();
             self.driver.tick(now)?;
+            self.drain()?;
             while self.driver.work(now) {
-                if let Some(execution) = self.drain()? {
-                    return Ok(execution);
-                }
+                self.drain()?;
             }
             if let Some((number, batch)) = self.driver.seal() {
                 self.writer.commit(&[batch])?;
                 self.driver.committed(number, now);
             }
-            if let Some(execution) = self.drain()? {
-                return Ok(execution);
+            self.drain()?;
+            if self.driver.has_work() || self.driver.has_unsealed() {
+                continue;
             }
-            if !self.driver.has_work() && !self.driver.has_unsealed() {
-                self.rest().await;
+            // Executions that the flow started and did not wait for run to their end too,
+            // unless they wait for somebody who is not here.
+            let idle = self.tasks.is_empty() && self.driver.next_tick().is_none();
+            match self.root.take() {
+                Some(execution) if self.driver.metrics().open == 0 || idle => {
+                    return Ok(execution);
+                }
+                root => self.root = root,
             }
+            self.rest().await;
         }
     }
 
@@ -193,10 +207,10 @@ impl Room {
         let pause = timer.map_or(u64::MAX, |at| at.since_ms(now)).min(3_600_000);
         tokio::select! {
             biased;
-            message = self.inbox.recv() => if let Some(((entry, attempt), outcome)) = message {
-                self.tasks.remove(&(entry, attempt));
+            message = self.inbox.recv() => if let Some((key, outcome)) = message {
+                self.tasks.remove(&key);
                 let now = self.now();
-                self.driver.step_ended(self.id, entry, attempt, outcome, now);
+                self.driver.step_ended(key.0, key.1, key.2, outcome, now);
             },
             () = tokio::time::sleep(std::time::Duration::from_millis(pause)) => {}
         }
@@ -212,12 +226,12 @@ impl Room {
             .request(CANCEL, Request::Cancel(self.id, failure), now);
     }
 
-    /// Carries the driver's wishes out. `Some`: the execution has ended.
-    fn drain(&mut self) -> Result<Option<Execution>, Error> {
+    /// Carries the driver's wishes out.
+    fn drain(&mut self) -> Result<(), Error> {
         while let Some(output) = self.driver.output() {
             match output {
                 Output::Run(request) | Output::RunAlone(request) => {
-                    let key = (request.entry, request.attempt);
+                    let key = (request.execution, request.entry, request.attempt);
                     let gate: GateHandle = Arc::new(OpenGate);
                     let step = self.shot.runner.run(*request, gate);
                     let ended = self.ended.clone();
@@ -226,28 +240,48 @@ impl Room {
                         let _ = ended.send((key, step.await));
                     });
                     self.tasks.insert(key, task.abort_handle());
-                    self.driver.step_pending(self.id, key.0, key.1);
+                    self.driver.step_pending(key.0, key.1, key.2);
                 }
-                Output::Abort { entry, attempt, .. } => {
-                    if let Some(task) = self.tasks.remove(&(entry, attempt)) {
+                Output::Abort {
+                    execution,
+                    entry,
+                    attempt,
+                } => {
+                    if let Some(task) = self.tasks.remove(&(execution, entry, attempt)) {
                         task.abort();
                     }
                 }
-                Output::Reply(_, Reply::Ended(Some(execution))) => return Ok(Some(*execution)),
+                Output::Send(post) => {
+                    let now = self.now();
+                    self.driver.post(post, now)?;
+                }
+                Output::Reply(START, Reply::Ended(Some(execution))) => {
+                    self.root = Some(*execution);
+                }
                 Output::Reply(START, Reply::Refused(e)) => return Err(e),
                 Output::Reply(..) | Output::TaskWaits(_) => {}
             }
         }
-        Ok(None)
+        Ok(())
     }
 }
 
-/// The one program there is.
-struct Only(Arc<Program>);
+/// The flows of the command line; each has one version.
+struct Given(HashMap<Arc<str>, Arc<Program>>);
 
-impl Programs for Only {
-    fn program(&self, _flow: &FlowRef) -> Result<Arc<Program>, Error> {
-        Ok(self.0.clone())
+impl Programs for Given {
+    fn program(&self, flow: &FlowRef) -> Result<Arc<Program>, Error> {
+        let found = self.0.get(&flow.name).filter(|_| flow.version == 1);
+        found
+            .cloned()
+            .ok_or_else(|| Error::NoFlow(format!("named {} given here", flow.name)))
+    }
+
+    fn newest(&self, flow: &str) -> Result<u32, Error> {
+        match self.0.contains_key(flow) {
+            true => Ok(1),
+            false => Err(Error::NoFlow(format!("named {flow} given here"))),
+        }
     }
 }
 

@@ -43,6 +43,10 @@ pub trait Programs: Send + Sync {
     /// # Errors
     /// `RUN0002`, or `RUN0012` when the store failed.
     fn program(&self, flow: &FlowRef) -> Result<Arc<Program>, Error>;
+    /// The version that a flow's name without a version means now.
+    /// # Errors
+    /// `RUN0002`.
+    fn newest(&self, flow: &str) -> Result<u32, Error>;
 }
 
 /// One attempt of one entry of one execution.

@@ -42,6 +42,8 @@ pub struct SummaryRow {
     pub redrives: u32,
     /// When the last of them was.
     pub redriven: Option<Timestamp>,
+    /// Who started it, if an execution did.
+    pub parent: Option<ExecutionId>,
 }
 
 /// A payload in a row, or where it is.

@@ -103,6 +103,7 @@ impl Sandbox {
         match &request.target {
             StepTarget::Wasm { digest, .. } => self.modules.ready(digest).is_some(),
             StepTarget::Http
+            | StepTarget::Flow(_)
             | StepTarget::Callback
             | StepTarget::Activity { .. }
             | StepTarget::Chosen => false,

@@ -26,6 +26,7 @@
 //! | 13 trigger | flow |
 //! | 14 meta | name |
 //! | 15 activity's task | name, id, entry (8), attempt (4) |
+//! | 16 child | parent's id, id |
 
 use std::sync::Arc;
 
@@ -55,6 +56,7 @@ mod kind {
     pub(super) const TRIGGER: u8 = 13;
     pub(super) const META: u8 = 14;
     pub(super) const ACTIVITY: u8 = 15;
+    pub(super) const CHILD: u8 = 16;
 }
 
 /// Where rows of this key's kind live.
@@ -64,6 +66,7 @@ pub(crate) fn column(key: &Key) -> Column {
         Key::Checkpoint { .. }
         | Key::Summary { .. }
         | Key::FlowExecution { .. }
+        | Key::Child { .. }
         | Key::Name { .. } => Column::State,
         Key::Hot { .. } | Key::Timer { .. } | Key::Outbox { .. } | Key::Activity { .. } => {
             Column::Queue
@@ -88,6 +91,7 @@ pub(crate) fn encode(key: &Key, out: &mut Vec<u8>) {
         Key::FlowExecution { flow, execution } => {
             to.kind(kind::FLOW_EXECUTION).text(flow).id(execution)
         }
+        Key::Child { parent, execution } => to.kind(kind::CHILD).id(parent).id(execution),
         Key::Name { flow, name } => to.kind(kind::NAME).text(flow).text(name),
         Key::Hot { execution } => to.kind(kind::HOT).u8(execution.shard().0).id(execution),
         Key::Timer { at, execution } => to
@@ -182,6 +186,10 @@ fn parse(bytes: &[u8]) -> Option<Key> {
         },
         kind::MODULE => Key::Module { name: from.text()? },
         kind::TRIGGER => Key::Trigger { flow: from.text()? },
+        kind::CHILD => Key::Child {
+            parent: from.id()?,
+            execution: from.id()?,
+        },
         kind::META => Key::Meta { name: from.text()? },
         kind::ACTIVITY => Key::Activity {
             name: from.text()?,
@@ -233,6 +241,9 @@ pub(crate) fn bounds(range: &Range) -> Bounds {
         Range::Summaries { before } => down(build(|to| to.kind(kind::SUMMARY)), before),
         Range::FlowExecutions { flow, before } => {
             down(build(|to| to.kind(kind::FLOW_EXECUTION).text(flow)), before)
+        }
+        Range::Children { parent, before } => {
+            down(build(|to| to.kind(kind::CHILD).id(parent)), before)
         }
         Range::Hot { shard, after } => {
             let prefix = build(|to| to.kind(kind::HOT).u8(shard.0));

@@ -31,6 +31,13 @@ pub enum Key {
         /// One of its executions.
         execution: ExecutionId,
     },
+    /// Finds the executions that one execution started.
+    Child {
+        /// Who started it.
+        parent: ExecutionId,
+        /// One that it started.
+        execution: ExecutionId,
+    },
     /// Reserves an execution's name.
     Name {
         /// The flow's name.
@@ -130,6 +137,13 @@ pub enum Range {
         /// Only executions before (older than) this one.
         before: Option<ExecutionId>,
     },
+    /// The executions that one started, newest first.
+    Children {
+        /// Who started them.
+        parent: ExecutionId,
+        /// Only executions before (older than) this one.
+        before: Option<ExecutionId>,
+    },
     /// A shard's hot executions, oldest first.
     Hot {
         /// Which shard.
@@ -198,6 +212,13 @@ impl Range {
             (Range::FlowExecutions { flow, before }, Key::FlowExecution { flow: f, execution }) => {
                 f == flow && before.is_none_or(|before| *execution < before)
             }
+            (
+                Range::Children { parent, before },
+                Key::Child {
+                    parent: p,
+                    execution,
+                },
+            ) => p == parent && before.is_none_or(|before| *execution < before),
             (Range::Hot { shard, after }, Key::Hot { execution }) => {
                 execution.shard() == *shard && after.is_none_or(|after| *execution > after)
             }

@@ -294,6 +294,10 @@ fn one_of_each_kind() -> Vec<Key> {
             flow: flow.clone(),
             execution,
         },
+        Key::Child {
+            parent: execution,
+            execution,
+        },
         Key::Name {
             flow: flow.clone(),
             name: name.clone(),

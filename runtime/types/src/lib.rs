@@ -2,12 +2,14 @@
 //!
 //! Refuses behaviour: nothing here decides, evaluates or stores.
 
+pub mod child;
 pub mod data;
 pub mod id;
 pub mod limits;
 pub mod message;
 pub mod time;
 
+pub use child::{ChildMode, ChildStart, ParentLink, Wants};
 pub use data::Data;
 pub use id::{Digest, EntryId, ExecutionId, FlowRef, ShardId, TaskToken};
 pub use message::{

@@ -18,6 +18,8 @@ pub const ERROR_CHARS_MAX: usize = 256;
 pub const CAUSE_CHARS_MAX: usize = 32_768;
 /// Payloads above this many bytes are stored once, by digest, and referred to.
 pub const INLINE_BYTES_MAX: usize = 64 << 10;
+/// Executions above one another: a child of a child, and so on.
+pub const CHILD_DEPTH_MAX: u16 = 32;
 /// State transitions that one execution may make in its life.
 pub const TRANSITIONS_MAX: u64 = 10_000_000;
 /// State transitions in a row without a step, a wait or a callback between them:

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Data, Digest, EntryId, ExecutionId, TaskToken, Timestamp};
+use crate::{ChildMode, Data, Digest, EntryId, ExecutionId, TaskToken, Timestamp};
 
 /// A wish to start one execution, from `trigger` to the orchestrator.
 #[derive(Debug, Clone)]
@@ -63,6 +63,8 @@ pub enum StepTarget {
     /// The task's input names what runs: the interpreter picks it when an attempt
     /// begins. Never reaches a runner.
     Chosen,
+    /// No step runs: the orchestrator starts another execution.
+    Flow(ChildMode),
 }
 
 impl StepTarget {

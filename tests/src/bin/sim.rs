@@ -48,7 +48,7 @@ fn main() -> ExitCode {
         }
     }
     println!(
-        "{} executions, {} commits, {} failed commits, {} crashes, {} outside calls, {} token answers, {} cancels, {} redrives, {} clock steps, {} steps that killed the process",
+        "{} executions, {} commits, {} failed commits, {} crashes, {} outside calls, {} token answers, {} cancels, {} redrives, {} clock steps, {} steps that killed the process, {} children, {} parcels, {} delivered twice",
         tally.executions,
         tally.commits,
         tally.failed_commits,
@@ -58,7 +58,10 @@ fn main() -> ExitCode {
         tally.cancels,
         tally.redrives,
         tally.clock_steps,
-        tally.poisonings
+        tally.poisonings,
+        tally.children,
+        tally.parcels,
+        tally.twice
     );
     println!("{} passed, {failed} failed", seeds.saturating_sub(failed));
     if failed == 0 {

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use stepwell_interpreter::codec::Logged;
 use stepwell_interpreter::{Command, Event, NoHistory, Outcome, State, Timer};
 use stepwell_orchestrator::api::Status;
-use stepwell_orchestrator::driver::{read_log, read_state};
+use stepwell_orchestrator::driver::{Answer, Parcel, Post, read_log, read_state};
 use stepwell_orchestrator::ports::Programs as _;
 use stepwell_store::{Key, Range, Reader as _};
-use stepwell_types::{BridgeCall, EntryId, ExecutionId, FlowRef, ShardId, TaskToken};
+use stepwell_types::{BridgeCall, ChildStart, EntryId, ExecutionId, FlowRef, ShardId, TaskToken};
 
 use super::oracle;
 use super::world::World;
@@ -207,6 +207,179 @@ pub fn call_may_be_made(world: &World, call: &BridgeCall) -> Result<(), String> 
     ))
 }
 
+/// Every execution that the store knows, clients' and executions' own.
+pub fn executions(world: &World) -> Result<Vec<ExecutionId>, String> {
+    let range = Range::Summaries { before: None };
+    let rows = world.memory.scan(&range, usize::MAX);
+    let keys = rows.map_err(|e| e.to_string())?.into_iter();
+    Ok(keys
+        .filter_map(|(key, _)| match key {
+            Key::Summary { execution } => Some(execution),
+            _ => None,
+        })
+        .collect())
+}
+
+fn parent(world: &World, id: ExecutionId) -> Result<Option<ExecutionId>, String> {
+    Ok(state(world, id)?.and_then(|s| s.parent().map(|p| p.execution)))
+}
+
+/// Who started an execution, who started that one, and so on.
+pub fn ancestors(world: &World, mut id: ExecutionId) -> Result<Vec<ExecutionId>, String> {
+    let mut all = Vec::new();
+    while let Some(above) = parent(world, id)? {
+        all.push(above);
+        id = above;
+    }
+    Ok(all)
+}
+
+/// How many executions were started by executions.
+pub fn children(world: &World) -> Result<usize, String> {
+    let mut n = 0;
+    for id in executions(world)? {
+        n += usize::from(parent(world, id)?.is_some());
+    }
+    Ok(n)
+}
+
+/// The children that an execution's durable log starts and cancels.
+fn wishes(world: &World, id: ExecutionId) -> Result<(Vec<ChildStart>, Vec<ExecutionId>), String> {
+    let Some(flow) = flow_of(world, id)? else {
+        return Ok(Default::default());
+    };
+    let program = world.flows.program(&flow).map_err(|e| e.to_string())?;
+    let mut state = stepwell_interpreter::State::new(id);
+    let mut commands = Vec::new();
+    for logged in log(world, id)? {
+        if let Logged::Event(record) = logged {
+            stepwell_interpreter::step(
+                &program,
+                &mut state,
+                &record.event,
+                record.at,
+                &mut stepwell_interpreter::NoHistory,
+                &mut commands,
+            )
+            .map_err(|e| e.to_string())?;
+        }
+    }
+    let (mut starts, mut cancels) = (Vec::new(), Vec::new());
+    for command in commands {
+        match command {
+            Command::StartChild(start) => starts.push(*start),
+            Command::CancelChild { child } => cancels.push(child),
+            _ => {}
+        }
+    }
+    Ok((starts, cancels))
+}
+
+/// A start leaves only after what led to it is durable.
+pub fn start_may_leave(
+    world: &World,
+    sender: ExecutionId,
+    start: &ChildStart,
+) -> Result<(), String> {
+    if wishes(world, sender)?.0.contains(start) {
+        return Ok(());
+    }
+    Err(format!(
+        "{sender}: the start of a child left before it was durable"
+    ))
+}
+
+/// A receipt leaves only after what it says is durable.
+pub fn receipt_is_true(world: &World, post: &Post) -> Result<(), String> {
+    let Post::Receipt {
+        sender,
+        number,
+        answer,
+    } = post
+    else {
+        return Ok(());
+    };
+    if let Answer::Started { child, .. } = &**answer {
+        return is_durable(world, *child);
+    }
+    let key = |id: ExecutionId, number| Key::Outbox {
+        shard: id.shard(),
+        execution: id,
+        number,
+    };
+    let row = |key| world.memory.get(&key).map_err(|e| e.to_string());
+    let Some(bytes) = row(key(*sender, *number))? else {
+        return Ok(());
+    };
+    let parcel = Parcel::read(&bytes).map_err(|e| e.to_string())?;
+    match parcel {
+        Parcel::Cancel { child, .. } => {
+            let over = durable_outcome(world, child)?.is_some();
+            if over || row(key(child, u64::MAX))?.is_some() {
+                return Ok(());
+            }
+            Err(format!("{child}: its cancel was taken, and it lives on"))
+        }
+        Parcel::Ended { link, .. } => {
+            let waits = state(world, link.execution)?
+                .is_some_and(|s| s.outcome().is_none() && s.awaits_child(link.entry, link.attempt));
+            if waits {
+                return Err(format!(
+                    "{}: the answer for it was taken, and it still waits",
+                    link.execution
+                ));
+            }
+            Ok(())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Every child that was wished for is there once, every other is not, and every parent
+/// that waited had one answer.
+fn families_are_whole(world: &World) -> Result<(), String> {
+    let mut wished = BTreeMap::new();
+    for id in executions(world)? {
+        let (starts, cancels) = wishes(world, id)?;
+        for start in starts {
+            let child = start.child;
+            let Some(state) = state(world, child)? else {
+                return Err(format!("{id}: its child {child} never started"));
+            };
+            if state.parent() != Some(&start.link) {
+                return Err(format!("{child}: it knows another parent than {id}"));
+            }
+            if cancels.contains(&child) && state.outcome().is_none() {
+                return Err(format!("{child}: it outlives its parent's cancel"));
+            }
+            let begun = log(world, child)?;
+            let begun = begun.iter().filter(
+                |l| matches!(l, Logged::Event(r) if matches!(r.event, Event::Started { .. })),
+            );
+            if begun.count() != 1 || wished.insert(child, id).is_some() {
+                return Err(format!("{child}: it started more than once"));
+            }
+        }
+        let mut answers = BTreeMap::new();
+        for logged in log(world, id)? {
+            if let Logged::Event(record) = logged
+                && let Event::ChildEnded { entry, attempt, .. } = record.event
+            {
+                *answers.entry((entry, attempt)).or_insert(0) += 1;
+            }
+        }
+        if let Some((key, n)) = answers.iter().find(|(_, n)| **n > 1) {
+            return Err(format!("{id}: {n} answers for {key:?}"));
+        }
+    }
+    for id in executions(world)? {
+        if parent(world, id)?.is_some() && !wished.contains_key(&id) {
+            return Err(format!("{id}: a child that nobody's log starts"));
+        }
+    }
+    Ok(())
+}
+
 /// Parked and not ended.
 pub fn is_stuck(world: &World, id: ExecutionId) -> Result<bool, String> {
     let open = state(world, id)?.is_some_and(|s| s.outcome().is_none());
@@ -227,7 +400,6 @@ pub fn at_the_end(world: &World) -> Result<(), String> {
             }
             continue;
         };
-        *transitions.entry(known.flow.clone()).or_default() += state.transitions();
         let Some(outcome) = state.outcome() else {
             return Err(format!(
                 "{id}: accepted, and never ended; parked: {}; its log: {:?}",
@@ -252,7 +424,7 @@ pub fn at_the_end(world: &World) -> Result<(), String> {
             if !known.cancel_sent {
                 return Err(format!("{id}: aborted, and nobody cancelled it"));
             }
-        } else {
+        } else if !world.disturbed.contains(id) {
             let input = known.input.clone().ok_or("a start without an input")?;
             let right = oracle::outcome(world, &known.flow, &input)?;
             if right != *outcome {
@@ -261,6 +433,18 @@ pub fn at_the_end(world: &World) -> Result<(), String> {
         }
         timers_fired_once(world, *id)?;
     }
+    for id in executions(world)? {
+        let Some(state) = state(world, id)? else {
+            return Err(format!("{id}: a summary without a log"));
+        };
+        if state.outcome().is_none() {
+            return Err(format!("{id}: started by an execution, and never ended"));
+        }
+        if let Some(flow) = state.flow() {
+            *transitions.entry(flow.name.clone()).or_default() += state.transitions();
+        }
+    }
+    families_are_whole(world)?;
     names_are_unique(world)?;
     taken_answers_are_there(world)?;
     no_rows_left(world)?;
@@ -331,6 +515,7 @@ fn no_rows_left(world: &World) -> Result<(), String> {
         let shard = ShardId(shard);
         let ranges = [
             Range::Hot { shard, after: None },
+            Range::Outbox { shard, after: None },
             Range::Timers {
                 shard,
                 from: stepwell_types::Timestamp(i64::MIN),

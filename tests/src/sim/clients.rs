@@ -21,7 +21,13 @@ impl World {
             let k = again[at].1;
             (k.flow.clone(), k.name.clone(), k.input.clone())
         } else {
-            let names: Vec<_> = self.flows.0.keys().cloned().collect();
+            let names: Vec<_> = self
+                .flows
+                .0
+                .keys()
+                .filter(|n| ***n != *flows::SLEEPER_NAME)
+                .cloned()
+                .collect();
             let flow = names[self.random.below(names.len())].clone();
             let name = self
                 .random
@@ -62,7 +68,8 @@ impl World {
             },
         );
         let ticket = self.ticket(Asked::Start(id));
-        self.driver.request(ticket, request, self.now);
+        let now = self.now;
+        self.driver_of(id).request(ticket, request, now);
         self.note("start");
     }
 
@@ -82,8 +89,9 @@ impl World {
         }
         let ticket = self.ticket(Asked::Cancel(id));
         let failure = Failure::new("Sim.Cancelled", "by a client");
-        self.driver
-            .request(ticket, Request::Cancel(id, failure), self.now);
+        let now = self.now;
+        self.driver_of(id)
+            .request(ticket, Request::Cancel(id, failure), now);
         self.note("cancel");
     }
 
@@ -141,9 +149,11 @@ impl World {
             }
             return Ok(());
         }
-        let Some(id) = self.some_execution() else {
+        let all = checks::executions(self)?;
+        if all.is_empty() {
             return Ok(());
-        };
+        }
+        let id = all[self.random.below(all.len())];
         for (state, token) in self.open_tokens(id)? {
             if !state.starts_with("Silent") && self.random.chance(70) {
                 self.send_token(token, flows::token_answer(&state));
@@ -155,8 +165,7 @@ impl World {
     /// Answers everything that waits for an answer. `false`: nothing did.
     pub(super) fn answer_all(&mut self) -> Result<bool, String> {
         let mut any = false;
-        let ids: Vec<_> = self.known.keys().copied().collect();
-        for id in ids {
+        for id in checks::executions(self)? {
             for (state, token) in self.open_tokens(id)? {
                 if !state.starts_with("Silent") {
                     self.send_token(token, flows::token_answer(&state));
@@ -171,7 +180,9 @@ impl World {
         self.tally.tokens += 1;
         let ticket = self.ticket(Asked::Token(token, result.clone()));
         let request = Request::Token(token, TokenAnswer::Ended(result));
-        self.driver.request(ticket, request, self.now);
+        let now = self.now;
+        self.driver_of(token.execution)
+            .request(ticket, request, now);
         self.note("token");
     }
 
@@ -188,7 +199,8 @@ impl World {
         };
         let ticket = self.ticket(Asked::Forged);
         let answer = TokenAnswer::Ended(Ok(Data::null()));
-        self.driver
-            .request(ticket, Request::Token(token, answer), self.now);
+        let now = self.now;
+        self.driver_of(id)
+            .request(ticket, Request::Token(token, answer), now);
     }
 }

@@ -8,7 +8,8 @@ use stepwell_types::{ExecutionId, StepRequest, StepTarget};
 
 use super::checks;
 use super::flows::{self, Behaviour};
-use super::world::{World, new_driver};
+use super::posts::new_drivers;
+use super::world::World;
 
 /// Deaths on a processor after which a step must not run again.
 const DEATHS_MAX: u32 = 3;
@@ -41,9 +42,10 @@ impl World {
     /// black box holds `steps`.
     pub(super) fn die(&mut self, steps: Vec<StepKey>) -> Result<(), String> {
         let survive = self.random.below(self.pending.len() + 1);
-        let batches: Vec<_> = self.pending.drain(..).take(survive).map(|b| b.1).collect();
+        let batches: Vec<_> = self.pending.drain(..).take(survive).map(|b| b.2).collect();
         self.commit(&batches)?;
         self.pending.clear();
+        self.posts.clear();
         self.running.clear();
         self.asked.clear();
         self.tally.crashes += 1;
@@ -64,7 +66,7 @@ impl World {
             suspects::count(&self.memory, &last, &mut batch).map_err(|e| e.to_string())?;
             self.commit(&[batch])?;
         }
-        self.driver = new_driver(&self.memory, &self.flows, self.now, false)?;
+        self.drivers = new_drivers(&self.memory, &self.flows, self.now, false)?;
         self.note("crash");
         Ok(())
     }

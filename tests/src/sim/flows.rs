@@ -3,6 +3,7 @@
 //! A state's name says how its step behaves: see [`behaviour`].
 
 use std::fmt::Write as _;
+use std::ops::Range;
 
 use stepwell_types::{Data, Digest, Failure, StepRequest};
 
@@ -68,10 +69,19 @@ pub fn token_answer(state: &str) -> Result<Data, Failure> {
     )))
 }
 
-/// A whole definition, as JSON text.
+/// A flow that never ends by itself: it must be cancelled.
+pub const SLEEPER: &str = r#"{"StartAt":"Silent_1","States":{"Silent_1":{"Type":"Task","Resource":"callback","End":true}}}"#;
+/// Its name.
+pub const SLEEPER_NAME: &str = "sleeper";
+
+/// A whole definition, as JSON text. `starts`: numbers of the flows that it may start.
 #[must_use]
-pub fn definition(random: &mut Random, poison: bool) -> String {
-    let mut maker = Maker { random, number: 0 };
+pub fn definition(random: &mut Random, poison: bool, starts: Range<usize>) -> String {
+    let mut maker = Maker {
+        random,
+        number: 0,
+        starts,
+    };
     let body = maker.chain(0, poison);
     format!("{{{body}}}")
 }
@@ -79,6 +89,8 @@ pub fn definition(random: &mut Random, poison: bool) -> String {
 struct Maker<'a> {
     random: &'a mut Random,
     number: usize,
+    /// The flows that this one may start.
+    starts: Range<usize>,
 }
 
 impl Maker<'_> {
@@ -92,7 +104,13 @@ impl Maker<'_> {
         let length = 1 + self.random.below(4);
         let mut names: Vec<(String, usize)> = (0..length)
             .map(|_| {
-                let kind = self.random.below(if depth < 2 { 12 } else { 9 });
+                let kind = self.random.below(if depth < 2 { PREFIX.len() } else { 9 });
+                // Half of the executions that could start others would be too many.
+                let kind = if kind >= 12 && depth > 0 {
+                    kind % 3
+                } else {
+                    kind
+                };
                 (self.name(PREFIX[kind]), kind)
             })
             .collect();
@@ -117,7 +135,7 @@ impl Maker<'_> {
             );
             // A rescue target is a state of its own beside it.
             let _ = write!(states, r#""{name}":{}"#, body.replace("SELF", name));
-            if *kind == 4 || *kind == 7 {
+            if matches!(*kind, 4 | 7 | 12 | 14 | 15) {
                 let _ = write!(
                     states,
                     r#","Rescue_{name}":{{"Type":"Pass","Result":{{"rescued":"{name}","n":1}},{next}}}"#
@@ -177,6 +195,19 @@ impl Maker<'_> {
                     self.random.below(3)
                 )
             }
+            12 | 13 => self.child(kind == 12, next),
+            // The child never ends: the parent's limit, or a branch beside it, ends it.
+            14 => format!(
+                r#"{{"Type":"Task","Resource":"flow:start.sync","TimeoutSeconds":{},"Parameters":{{"StateMachineArn":"{SLEEPER_NAME}"}},"Catch":[{{"ErrorEquals":["States.Timeout"],"Next":"Rescue_SELF"}}],{next}}}"#,
+                1 + self.random.below(60)
+            ),
+            15 => {
+                let fails = self.name("Fails");
+                let sleeps = self.name("Sleeps");
+                format!(
+                    r#"{{"Type":"Parallel","Branches":[{{"StartAt":"{fails}","States":{{"{fails}":{{"Type":"Task","Resource":"wasm:sim","End":true}}}}}},{{"StartAt":"{sleeps}","States":{{"{sleeps}":{{"Type":"Task","Resource":"flow:start.sync:2","Parameters":{{"StateMachineArn":"{SLEEPER_NAME}"}},"End":true}}}}}}],"Catch":[{{"ErrorEquals":["States.ALL"],"Next":"Rescue_SELF"}}],{next}}}"#
+                )
+            }
             _ => format!(
                 r#"{{"Type":"Task","Resource":"http:request","Retry":[{{"ErrorEquals":["Sim.Failed"],"IntervalSeconds":2}}],"Parameters":{{"url":"http://sim/","body.$":"$"}},{next}}}"#
             ),
@@ -184,8 +215,30 @@ impl Maker<'_> {
     }
 }
 
+impl Maker<'_> {
+    /// Starts another flow, and waits for its end or not. What the parent makes of it says
+    /// nothing of times and ids, so that the oracle knows it.
+    fn child(&mut self, waits: bool, next: &str) -> String {
+        if self.starts.is_empty() {
+            return format!(r#"{{"Type":"Pass",{next}}}"#);
+        }
+        let flow = self.starts.start + self.random.below(self.starts.len());
+        let parameters = format!(
+            r#""Parameters":{{"StateMachineArn":"flow{flow}","Input":{{"items.$":"$$.Execution.Input.items"}}}}"#
+        );
+        if waits {
+            return format!(
+                r#"{{"Type":"Task","Resource":"flow:start.sync:2",{parameters},"ResultSelector":{{"of":"SELF","out.$":"$.Output"}},"Catch":[{{"ErrorEquals":["States.TaskFailed"],"Next":"Rescue_SELF"}}],{next}}}"#
+            );
+        }
+        format!(
+            r#"{{"Type":"Task","Resource":"flow:start",{parameters},"ResultSelector":{{"started":"SELF","n":1}},{next}}}"#
+        )
+    }
+}
+
 /// Name prefixes by kind: the step's behaviour where it has a step.
-const PREFIX: [&str; 12] = [
+const PREFIX: [&str; 16] = [
     "Echo", "Pass", "Flaky2", "Call", "Fails", "Wait", "Ask", "Silent", "Choice", "Fork", "Each",
-    "Flaky1",
+    "Flaky1", "Child", "Spawn", "Sleeps", "Race",
 ];

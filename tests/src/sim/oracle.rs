@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use stepwell_interpreter::{Command, Event, NoHistory, Outcome, State};
 use stepwell_types::{
-    Data, ExecutionId, FlowRef, ShardId, Spent, StepRequest, StepTarget, Timestamp,
+    Data, ExecutionId, Failure, FlowRef, ShardId, Spent, StepRequest, StepTarget, Timestamp, Wants,
 };
 
 use super::flows;
@@ -24,6 +24,7 @@ pub fn outcome(world: &World, flow: &Arc<str>, input: &Data) -> Result<Outcome, 
         name: "oracle".into(),
         input: input.clone(),
         seed: [0; 16],
+        parent: None,
     }]);
     for _ in 0..1_000_000 {
         let event = match queue.pop_front() {
@@ -50,7 +51,29 @@ pub fn outcome(world: &World, flow: &Arc<str>, input: &Data) -> Result<Outcome, 
             match command {
                 Command::Finish(outcome) => return Ok(outcome),
                 Command::Continue => queue.push_back(Event::Continued),
-                Command::Abort { .. } => {}
+                Command::Abort { .. } | Command::CancelChild { .. } => {}
+                Command::StartChild(start) => {
+                    let (entry, attempt) = (start.link.entry, start.link.attempt);
+                    queue.push_back(Event::StepEnded {
+                        entry,
+                        attempt,
+                        result: Ok(stepwell_interpreter::child::started(start.child, now)),
+                        spent: Spent::default(),
+                    });
+                    if start.link.wants != Wants::Nothing && &*start.flow != flows::SLEEPER_NAME {
+                        let result = match outcome(world, &start.flow, &start.input)? {
+                            Outcome::Succeeded(output) => Ok(Data::from_value(
+                                serde_json::json!({ "Output": output.value() }),
+                            )),
+                            _ => Err(Failure::new("States.TaskFailed", "")),
+                        };
+                        queue.push_back(Event::ChildEnded {
+                            entry,
+                            attempt,
+                            result,
+                        });
+                    }
+                }
                 Command::Run(step) => {
                     let (entry, attempt) = (step.entry, step.attempt);
                     if step.target == StepTarget::Callback {

@@ -1,4 +1,4 @@
-//! The simulated surroundings of one driver: store, steps, outside systems, clients, faults.
+//! The simulated surroundings of two drivers: store, steps, outside systems, clients, faults.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
@@ -7,19 +7,19 @@ use stepwell_flow::{AnyModule, Program};
 use stepwell_interpreter::Outcome;
 use stepwell_orchestrator::Error;
 use stepwell_orchestrator::api::Execution;
-use stepwell_orchestrator::driver::{Driver, Options, Output, Reply, Request, Ticket};
+use stepwell_orchestrator::driver::{Driver, Output, Post, Reply, Request, Ticket};
 use stepwell_orchestrator::gate::Verdict;
 use stepwell_orchestrator::ports::{Programs, StepKey};
 use stepwell_store::memory::Memory;
-use stepwell_store::{Batch, Reader, Writer};
-use stepwell_types::id::SHARDS;
+use stepwell_store::{Batch, Writer};
 use stepwell_types::{
-    BridgeCall, Data, Digest, EntryId, ExecutionId, Failure, FlowRef, ShardId, Spent, StepOutcome,
+    BridgeCall, Data, Digest, EntryId, ExecutionId, Failure, FlowRef, Spent, StepOutcome,
     StepRequest, StepTarget, TaskToken, Timestamp,
 };
 
 use super::deaths::key;
 use super::flows::{self, Behaviour};
+use super::posts::new_drivers;
 use super::random::Random;
 use super::{Tally, checks};
 
@@ -37,6 +37,13 @@ impl Programs for Flows {
             .get(&flow.name)
             .cloned()
             .ok_or_else(|| Error::NoFlow(flow.name.to_string()))
+    }
+
+    fn newest(&self, flow: &str) -> Result<u32, Error> {
+        match self.0.contains_key(flow) {
+            true => Ok(1),
+            false => Err(Error::NoFlow(flow.to_owned())),
+        }
     }
 }
 
@@ -100,7 +107,7 @@ pub struct Made {
     pub life: u64,
 }
 
-/// One driver and all that surrounds it.
+/// Two drivers and all that surrounds them.
 pub struct World {
     /// Decides everything.
     pub random: Random,
@@ -124,8 +131,13 @@ pub struct World {
     pub life: u64,
     /// How often each step was on a processor when the process died.
     pub deaths: BTreeMap<StepKey, u32>,
-    pub(super) driver: Driver,
-    pub(super) pending: VecDeque<(u64, Batch)>,
+    /// Executions whose parked child an operator cancelled: they may end otherwise.
+    pub disturbed: std::collections::BTreeSet<ExecutionId>,
+    pub(super) drivers: Vec<Driver>,
+    /// Batches on their way to the store: whose, its number, the rows.
+    pub(super) pending: VecDeque<(usize, u64, Batch)>,
+    /// What is under way between the drivers, in no order.
+    pub(super) posts: Vec<Post>,
     pub(super) running: Vec<Running>,
     pub(super) asked: HashMap<Ticket, Asked>,
     pub(super) next_ticket: u64,
@@ -140,18 +152,27 @@ impl World {
     pub fn new(mut random: Random) -> Result<World, String> {
         let poisonous = random.chance(6);
         let mut programs = BTreeMap::new();
-        for i in 0..2 + random.below(3) {
-            let text = flows::definition(&mut random, poisonous && i == 0);
+        let count = 2 + random.below(3);
+        for i in 0..=count {
+            // A flow starts later ones only, so that no flow starts itself for ever.
+            let text = match i == count {
+                true => flows::SLEEPER.to_owned(),
+                false => flows::definition(&mut random, poisonous && i == 0, i + 1..count),
+            };
             let checked = stepwell_flow::compile(&text, &AnyModule);
             let program = checked.program.ok_or_else(|| {
                 format!("flow {text} does not compile: {:?}", checked.diagnostics)
             })?;
-            programs.insert(Arc::from(format!("flow{i}")), Arc::new(program));
+            let name = match i == count {
+                true => flows::SLEEPER_NAME.to_owned(),
+                false => format!("flow{i}"),
+            };
+            programs.insert(Arc::from(name), Arc::new(program));
         }
         let memory = Memory::default();
         let flows = Arc::new(Flows(programs));
         let now = Timestamp(1_800_000_000_000);
-        let driver = new_driver(&memory, &flows, now, true)?;
+        let drivers = new_drivers(&memory, &flows, now, true)?;
         Ok(World {
             random,
             now,
@@ -164,8 +185,10 @@ impl World {
             trace: 0,
             life: 0,
             deaths: BTreeMap::new(),
-            driver,
+            disturbed: std::collections::BTreeSet::new(),
+            drivers,
             pending: VecDeque::new(),
+            posts: Vec::new(),
             running: Vec::new(),
             asked: HashMap::new(),
             next_ticket: 1,
@@ -185,7 +208,8 @@ impl World {
                 13..22 => self.client_answers()?,
                 22..24 => self.client_forges(),
                 24..28 => self.client_redrives(),
-                28..50 => self.driver_works()?,
+                28..43 => self.driver_works()?,
+                43..50 => self.post_arrives()?,
                 50..62 => self.seal(),
                 62..74 => self.commit_one()?,
                 74..84 => self.step_ends()?,
@@ -209,12 +233,16 @@ impl World {
     pub fn calm_down(&mut self) -> Result<(), String> {
         for _ in 0..CALM_ROUNDS {
             self.outputs()?;
-            if self.driver.work(self.now) {
+            if self.all_work() {
                 continue;
             }
-            self.seal();
+            self.seal_all();
             if !self.pending.is_empty() {
                 self.commit_one()?;
+                continue;
+            }
+            if !self.posts.is_empty() {
+                self.post_arrives()?;
                 continue;
             }
             if !self.running.is_empty() {
@@ -227,7 +255,7 @@ impl World {
             if self.answer_all()? {
                 continue;
             }
-            match self.driver.next_tick() {
+            match self.next_tick() {
                 Some(at) => {
                     self.now = self.now.max(at);
                     self.tick()?;
@@ -242,8 +270,7 @@ impl World {
     /// What an operator does about parked executions. `false`: there are none.
     fn cancel_parked(&mut self) -> Result<bool, String> {
         let mut any = false;
-        let ids: Vec<_> = self.known.keys().copied().collect();
-        for id in ids {
+        for id in checks::executions(self)? {
             if checks::is_stuck(self, id)? {
                 self.may_be_parked(id)?;
                 any = true;
@@ -252,8 +279,11 @@ impl World {
                 }
                 let ticket = self.ticket(Asked::Cancel(id));
                 let failure = Failure::new("Sim.Parked", "by an operator");
-                self.driver
-                    .request(ticket, Request::Cancel(id, failure), self.now);
+                let above = checks::ancestors(self, id)?;
+                self.disturbed.extend(above);
+                let now = self.now;
+                self.driver_of(id)
+                    .request(ticket, Request::Cancel(id, failure), now);
             }
         }
         Ok(any)
@@ -277,7 +307,8 @@ impl World {
 
     fn driver_works(&mut self) -> Result<(), String> {
         for _ in 0..1 + self.random.below(8) {
-            if !self.driver.work(self.now) {
+            let at = self.random.below(self.drivers.len());
+            if !self.drivers[at].work(self.now) {
                 break;
             }
             self.outputs()?;
@@ -286,31 +317,34 @@ impl World {
     }
 
     fn seal(&mut self) {
-        if let Some(sealed) = self.driver.seal() {
-            self.pending.push_back(sealed);
+        let at = self.random.below(self.drivers.len());
+        if let Some((number, batch)) = self.drivers[at].seal() {
+            self.pending.push_back((at, number, batch));
         }
     }
 
     fn commit_one(&mut self) -> Result<(), String> {
         // One group commit may take several batches.
         let take = 1 + self.random.below(self.pending.len().max(1));
-        let mut last = None;
+        let mut last = BTreeMap::new();
         let mut batches = Vec::new();
         for _ in 0..take {
-            if let Some((number, batch)) = self.pending.pop_front() {
-                last = Some(number);
+            if let Some((at, number, batch)) = self.pending.pop_front() {
+                last.insert(at, number);
                 batches.push(batch);
             }
         }
-        let Some(last) = last else {
+        if last.is_empty() {
             return Ok(());
-        };
+        }
         self.memory
             .writer()
             .commit(&batches)
             .map_err(|e| e.to_string())?;
         self.tally.commits += 1;
-        self.driver.committed(last, self.now);
+        for (at, number) in last {
+            self.drivers[at].committed(number, self.now);
+        }
         self.note("commit");
         Ok(())
     }
@@ -326,10 +360,7 @@ impl World {
 
     fn time_passes(&mut self) -> Result<(), String> {
         let ms = match self.random.below(4) {
-            0 => self
-                .driver
-                .next_tick()
-                .map_or(1, |at| at.since_ms(self.now)),
+            0 => self.next_tick().map_or(1, |at| at.since_ms(self.now)),
             1 => 30_000,
             _ => self.random.below(2_000) as u64,
         };
@@ -346,7 +377,9 @@ impl World {
     }
 
     fn tick(&mut self) -> Result<(), String> {
-        self.driver.tick(self.now).map_err(|e| e.to_string())?;
+        for driver in &mut self.drivers {
+            driver.tick(self.now).map_err(|e| e.to_string())?;
+        }
         self.outputs()
     }
 
@@ -378,20 +411,22 @@ impl World {
             logs: Vec::new(),
         };
         self.note("step");
-        self.driver.step_ended(
+        let now = self.now;
+        self.driver_of(request.execution).step_ended(
             request.execution,
             request.entry,
             request.attempt,
             outcome,
-            self.now,
+            now,
         );
         Ok(())
     }
 
     /// Carries out what the driver wants, as the shell would.
     fn outputs(&mut self) -> Result<(), String> {
-        while let Some(output) = self.driver.output() {
+        while let Some(output) = self.drivers.iter_mut().find_map(Driver::output) {
             match output {
+                Output::Send(post) => self.post_leaves(post)?,
                 Output::Run(request) => self.run(*request, false)?,
                 Output::RunAlone(request) => self.run(*request, true)?,
                 Output::Abort {
@@ -420,8 +455,11 @@ impl World {
             // Ends in its first slice.
             return self.end_step(&request);
         }
-        self.driver
-            .step_pending(request.execution, request.entry, request.attempt);
+        self.driver_of(request.execution).step_pending(
+            request.execution,
+            request.entry,
+            request.attempt,
+        );
         if outside {
             let call = BridgeCall {
                 execution: request.execution,
@@ -437,7 +475,9 @@ impl World {
                 ready_at: self.now,
                 alone,
             });
-            self.driver.request(ticket, Request::Gate(call), self.now);
+            let now = self.now;
+            self.driver_of(call.execution)
+                .request(ticket, Request::Gate(call), now);
         } else {
             let ready_at = self.now.plus_ms(self.random.below(3_000) as u64);
             self.running.push(Running {
@@ -566,25 +606,4 @@ impl World {
             }
         }
     }
-}
-
-pub(super) fn new_driver(
-    memory: &Memory,
-    flows: &Arc<Flows>,
-    now: Timestamp,
-    clean: bool,
-) -> Result<Driver, String> {
-    let shards: Vec<_> = (0..SHARDS).map(|s| ShardId(s as u8)).collect();
-    let options = Options {
-        hot_max: 10_000,
-        hot_bytes_max: 64 << 20,
-        open_bytes_max: 64 << 20,
-        steps_running_max: 8,
-        checkpoint_bytes_min: 64,
-        cautious_ms: i64::MAX as u64,
-    };
-    let reader: Arc<dyn Reader> = Arc::new(memory.clone());
-    let mut driver = Driver::new(0, &shards, options, reader, flows.clone());
-    driver.recover(clean, now).map_err(|e| e.to_string())?;
-    Ok(driver)
 }

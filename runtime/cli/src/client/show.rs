@@ -21,6 +21,7 @@ pub fn execution(e: &Value) {
         ("flow", flow_version(e)),
         ("status", field(e, "status")),
         ("started", field(e, "started")),
+        ("parent", field(e, "parent")),
         ("ended", field(e, "ended")),
         ("input", payload("input")),
         ("output", payload("output")),

@@ -97,7 +97,7 @@ impl<'t> Compiler<'t, '_> {
                 let hint = if text.starts_with("${") {
                     "fill in template substitutions before the flow is published"
                 } else {
-                    "a resource is wasm:NAME[@VERSION][#FUNCTION], http:request, callback, activity:NAME, or one of AWS's names that docs/flows.md lists"
+                    "a resource is wasm:NAME[@VERSION][#FUNCTION], http:request, flow:start, callback, activity:NAME, or one of AWS's names that docs/flows.md lists"
                 };
                 self.report
                     .error_hint(field, code, bad.message, Some(hint.to_owned()));
@@ -108,6 +108,10 @@ impl<'t> Compiler<'t, '_> {
             ResourceKind::Http => {
                 self.http_parameters(at);
                 (StepTarget::Http, Service::Plain)
+            }
+            ResourceKind::Flow(mode) => {
+                self.child_parameters(at);
+                (StepTarget::Flow(mode), Service::Plain)
             }
             ResourceKind::Callback => (StepTarget::Callback, Service::Plain),
             ResourceKind::Activity(name) => {

@@ -200,6 +200,7 @@ fn convert<A, B, V, W>(
             input: f(&started.input)?,
             seed: started.seed,
             at: started.at,
+            parent: started.parent.clone(),
         }),
     };
     let mut entries = BTreeMap::new();
@@ -248,6 +249,7 @@ fn convert_entry<A, B, V, W>(
         Phase::Waiting(at) => Phase::Waiting(*at),
         Phase::Running(run) => Phase::Running(Running {
             step: run.step,
+            child: run.child,
             input: f(&run.input)?,
             timeout: run.timeout,
             heartbeat: run.heartbeat,

@@ -65,8 +65,17 @@ pub(crate) fn begin(
     if let Err(failure) = service::request(task, &input) {
         return failed(turn, id, node, task, failure);
     }
-    let after = |seconds: Option<u64>| seconds.map(|s| turn.now.plus_ms(s.saturating_mul(1_000)));
+    let mut child = None;
+    if let StepTarget::Flow(mode) = &task.target {
+        match super::child::begin(turn, id, task, *mode, &input) {
+            Ok(awaited) => child = awaited,
+            Err(failure) => return ended(turn, id, task, &Err(failure)),
+        }
+    }
+    let now = turn.now;
+    let after = |seconds: Option<u64>| seconds.map(|s| now.plus_ms(s.saturating_mul(1_000)));
     let run = Running {
+        child,
         // An activity's step is that a worker takes it.
         step: task.target != StepTarget::Callback,
         input,
@@ -77,7 +86,9 @@ pub(crate) fn begin(
         },
         heartbeat_ms: heartbeat.unwrap_or(0).saturating_mul(1_000),
     };
-    if let Some(entry) = turn.state.core.entries.get(&id) {
+    if !matches!(task.target, StepTarget::Flow(_))
+        && let Some(entry) = turn.state.core.entries.get(&id)
+    {
         let command = command(turn.state, id, entry, node, task, &run);
         turn.out.push(Command::Run(command));
     }
@@ -122,7 +133,7 @@ pub(crate) fn step_ended(
         return Ok(());
     };
     match result {
-        Ok(output) if task.wait_for_token => {
+        Ok(output) if task.wait_for_token || turn.state.awaits_child(id, attempt) => {
             let output = answer(turn, id, task, output);
             turn.note_in(id, || HistoryKind::TaskSubmitted {
                 resource: Arc::clone(&task.resource),
@@ -230,13 +241,8 @@ pub(crate) fn timed_out(turn: &mut Turn<'_>, id: EntryId, error: &str) -> Result
     let Some((node, task)) = task_of(turn, id)? else {
         return Ok(());
     };
-    if let Some(entry) = turn.state.core.entries.get(&id)
-        && entry.step_active()
-    {
-        turn.out.push(Command::Abort {
-            entry: id,
-            attempt: entry.attempt,
-        });
+    if let Some(entry) = turn.state.core.entries.get(&id) {
+        turn.out.extend(entry.stop(id));
     }
     let failure = cloudflow::named(node, Failure::new(error, ""));
     turn.note_in(id, || HistoryKind::TaskTimedOut {
@@ -246,7 +252,7 @@ pub(crate) fn timed_out(turn: &mut Turn<'_>, id: EntryId, error: &str) -> Result
     turn.fail(id, failure)
 }
 
-fn ended(
+pub(super) fn ended(
     turn: &mut Turn<'_>,
     id: EntryId,
     node: &Node,
@@ -289,7 +295,10 @@ fn failed(
     turn.fail(id, failure)
 }
 
-fn task_of<'a>(turn: &Turn<'a>, id: EntryId) -> Result<Option<(&'a Node, &'a Task)>, Error> {
+pub(super) fn task_of<'a>(
+    turn: &Turn<'a>,
+    id: EntryId,
+) -> Result<Option<(&'a Node, &'a Task)>, Error> {
     let node = turn.node_of(id)?;
     Ok(node.and_then(|node| match &node.kind {
         Kind::Task(task) => Some((node, task)),

@@ -25,7 +25,7 @@ impl Catalog {
     /// All problems of a definition, against the modules that are there now.
     pub fn validate(&self, definition: &str) -> Vec<Diagnostic> {
         let index = self.0.index.read();
-        let names = Names::new(&index, &*self.0.store);
+        let names = Names::new(&index, &*self.0.store, None);
         stepwell_flow::compile(definition, &names).diagnostics
     }
 
@@ -49,7 +49,7 @@ impl Catalog {
         let name: Arc<str> = name.into();
         let compiled = {
             let index = self.0.index.read();
-            let names = Names::new(&index, &*self.0.store);
+            let names = Names::new(&index, &*self.0.store, Some(&name));
             compile(definition, &names)?
         };
         let digest = Digest::of(definition.as_bytes());
@@ -197,14 +197,17 @@ struct Names<'a> {
     index: &'a Index,
     store: &'a dyn ModuleStore,
     asked: RefCell<Vec<(Arc<str>, Digest)>>,
+    /// What is being published: it may start itself.
+    own: Option<&'a str>,
 }
 
 impl<'a> Names<'a> {
-    fn new(index: &'a Index, store: &'a dyn ModuleStore) -> Names<'a> {
+    fn new(index: &'a Index, store: &'a dyn ModuleStore, own: Option<&'a str>) -> Names<'a> {
         Names {
             index,
             store,
             asked: RefCell::new(Vec::new()),
+            own,
         }
     }
 }
@@ -272,6 +275,25 @@ impl Resolve for Names<'_> {
             }
         }
         all
+    }
+
+    fn flow(&self, name: &str, version: Option<u32>) -> Result<(), Unresolved> {
+        if self.own == Some(name) && version.is_none() {
+            return Ok(());
+        }
+        let Some(versions) = self.index.flows.get(name) else {
+            return Err(Unresolved {
+                message: format!("there is no flow {name:?}"),
+                available: self.index.flows.keys().map(|k| k.to_string()).collect(),
+            });
+        };
+        match version {
+            Some(v) if !versions.contains_key(&v) => Err(Unresolved {
+                message: format!("flow {name:?} has no version {v}"),
+                available: versions.keys().map(u32::to_string).collect(),
+            }),
+            _ => Ok(()),
+        }
     }
 }
 

@@ -145,13 +145,16 @@ impl Driver {
                 }
             }
             Command::Abort { entry, attempt } => self.abort_step(id, entry, attempt),
+            Command::StartChild(_) | Command::CancelChild { .. } => {
+                self.command_child(id, command);
+            }
             Command::Finish(outcome) => self.finish(id, &outcome, now),
         }
     }
 
     /// Puts a step in its flow's queue. What an outside program does alone has none.
     pub(super) fn queue_step(&mut self, id: ExecutionId, step: RunStep) {
-        if step.target.is_outside() {
+        if step.target.is_outside() || matches!(step.target, StepTarget::Flow(_)) {
             return;
         }
         if let Some(hot) = self.hot.get_mut(&id) {
@@ -246,6 +249,8 @@ impl Driver {
             Outcome::Aborted(_) => 3,
         };
         self.uncounted.entry(self.batch).or_default().ended[slot] += 1;
+        self.tell_parent(id);
+        self.unblock(id);
         self.wake_waiters(id);
     }
 

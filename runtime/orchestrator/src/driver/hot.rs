@@ -57,6 +57,8 @@ pub(super) struct Hot {
     pub timer_row: Option<Timestamp>,
     /// What `Driver::timers` holds for this execution.
     pub timer: Option<Timestamp>,
+    /// Number of the newest parcel that it sent, 0 before the first since it came into memory.
+    pub outbox: u64,
     pub log_bytes: usize,
     pub has_checkpoint: bool,
     pub summary_saved: bool,

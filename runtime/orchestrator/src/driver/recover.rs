@@ -50,6 +50,7 @@ impl Driver {
                 }
             }
             self.suspects.load(&*self.reader, shard)?;
+            self.recover_outbox(shard)?;
         }
         self.judge_suspects(now)
     }
@@ -164,7 +165,11 @@ impl Driver {
                         self.events.push(queue, Work::Event(id, Event::Continued));
                     }
                 }
-                Command::Abort { .. } | Command::Finish(_) => {}
+                // What goes to other executions is in the outbox.
+                Command::StartChild(_)
+                | Command::CancelChild { .. }
+                | Command::Abort { .. }
+                | Command::Finish(_) => {}
             }
         }
         Ok(())

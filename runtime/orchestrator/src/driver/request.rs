@@ -7,7 +7,7 @@ use stepwell_interpreter::codec::{Logged, Row};
 use stepwell_interpreter::{Event, State};
 use stepwell_store::Key;
 use stepwell_types::{
-    BridgeCall, Data, Digest, ExecutionId, Failure, FlowRef, TaskToken, Timestamp,
+    BridgeCall, Data, Digest, ExecutionId, Failure, FlowRef, ParentLink, TaskToken, Timestamp,
 };
 
 use super::{Claim, Driver, Hot, Output, Redrive};
@@ -80,6 +80,19 @@ pub enum Reply {
     Refused(Error),
 }
 
+/// All that an execution begins with.
+pub(super) struct Begin {
+    pub program: Arc<stepwell_flow::Program>,
+    pub flow: FlowRef,
+    /// `None`: named by its id.
+    pub name: Option<Arc<str>>,
+    pub input: Data,
+    pub id: ExecutionId,
+    pub seed: [u8; 16],
+    pub parent: Option<Arc<ParentLink>>,
+    pub now: Timestamp,
+}
+
 impl Driver {
     /// Takes one request in. Its answer comes as [`Output::Reply`], when what it
     /// says is durable.
@@ -140,6 +153,45 @@ impl Driver {
         }
         self.admit()?;
         let program = self.programs.program(&flow)?;
+        if wait {
+            self.waiters.entry(id).or_default().push(ticket);
+        }
+        let version = flow.version;
+        let shown = self.begin(Begin {
+            program,
+            flow,
+            name,
+            input,
+            id,
+            seed,
+            parent: None,
+            now,
+        });
+        if !wait {
+            let started = Started {
+                id,
+                name: shown,
+                version,
+                started: now,
+                new: true,
+            };
+            self.after(self.batch, Output::Reply(ticket, Reply::Started(started)));
+        }
+        Ok(())
+    }
+
+    /// Makes an execution whose id and name are known to be free. Gives the name that it shows.
+    pub(super) fn begin(&mut self, begin: Begin) -> Arc<str> {
+        let Begin {
+            program,
+            flow,
+            name,
+            input,
+            id,
+            seed,
+            parent,
+            now,
+        } = begin;
         let shown: Arc<str> = match &name {
             Some(name) => name.clone(),
             None => id.to_string().into(),
@@ -163,28 +215,15 @@ impl Driver {
             u.started += 1;
             m.started += 1;
         });
-        if wait {
-            self.waiters.entry(id).or_default().push(ticket);
-        }
-        let version = flow.version;
         let event = Event::Started {
             flow,
             name: shown.clone(),
             input,
             seed,
+            parent,
         };
         self.apply(id, event, now);
-        if !wait {
-            let started = Started {
-                id,
-                name: shown,
-                version,
-                started: now,
-                new: true,
-            };
-            self.after(self.batch, Output::Reply(ticket, Reply::Started(started)));
-        }
-        Ok(())
+        shown
     }
 
     /// Answers a start whose name is taken. `false`: it is free.
@@ -421,6 +460,7 @@ impl Driver {
             hot_row: false,
             timer_row: None,
             timer: None,
+            outbox: 0,
             log_bytes: 0,
             has_checkpoint: false,
             summary_saved: false,

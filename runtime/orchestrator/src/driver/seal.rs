@@ -106,7 +106,9 @@ impl Driver {
                 .hot
                 .get(&r.execution)
                 .is_some_and(|hot| hot.steps.contains_key(&(r.entry, r.attempt))),
-            Output::Abort { .. } | Output::Reply(..) | Output::TaskWaits(_) => true,
+            Output::Abort { .. } | Output::Reply(..) | Output::Send(_) | Output::TaskWaits(_) => {
+                true
+            }
         }
     }
 
@@ -311,6 +313,7 @@ fn summary(hot: &Hot, batch: &mut Batch) -> SummaryRow {
         parked: hot.parked.clone(),
         redrives: hot.state.redrives(),
         redriven: hot.state.redriven_at(),
+        parent: hot.state.parent().map(|p| p.execution),
     }
 }
 
@@ -341,6 +344,7 @@ impl Driver {
             parked: hot.parked.clone(),
             redrives: hot.state.redrives(),
             redriven: hot.state.redriven_at(),
+            parent: hot.state.parent().map(|p| p.execution),
         })
     }
 

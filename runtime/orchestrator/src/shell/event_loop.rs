@@ -183,6 +183,11 @@ impl EventLoop {
                 self.shared.watchers.announce(&changed);
                 self.shared.put_metrics(self.index, self.driver.metrics());
             }
+            Message::Post(post) => {
+                if let Err(e) = self.driver.post(*post, now) {
+                    (self.fatal)(e);
+                }
+            }
             Message::Disk(full) => self.driver.set_disk(full),
             Message::Stop { grace, done } => {
                 self.driver.stop();
@@ -209,6 +214,12 @@ impl EventLoop {
                     }
                 }
                 Output::TaskWaits(activity) => self.shared.watchers.task_waits(&activity),
+                Output::Send(post) => {
+                    // A loop that is gone has left the row: the next process sends again.
+                    if let Some(inbox) = self.shared.inbox_of(post.to()) {
+                        inbox.send(Message::Post(Box::new(post)));
+                    }
+                }
                 Output::Reply(ticket, reply) => {
                     if let Some(to) = self.replies.remove(&ticket) {
                         // Whoever asked may be gone; the log remembers the answer.

@@ -6,7 +6,7 @@ use stepwell_types::{BridgeCall, EntryId, ExecutionId, StepOutcome};
 use tokio::sync::mpsc;
 
 use super::ReplyTo;
-use crate::driver::{Request, Ticket};
+use crate::driver::{Post, Request, Ticket};
 
 /// One message to a loop.
 pub(crate) enum Message {
@@ -18,6 +18,8 @@ pub(crate) enum Message {
     StepEnded(ExecutionId, EntryId, u32, Box<StepOutcome>),
     /// A bridge got its answer.
     Answered(BridgeCall, Vec<u8>),
+    /// From this loop or another, to an execution.
+    Post(Box<Post>),
     /// Batches up to this one are durable.
     Committed(u64),
     /// Free and floor MiB when the disk is almost full.

@@ -22,6 +22,7 @@ use crate::wire::{self, execution};
     params(
         ("flow" = Option<String>, Query, description = "Only this flow's"),
         ("status" = Option<execution::Status>, Query, description = "Only in this status"),
+        ("parent" = Option<String>, Query, description = "Only those that the execution with this id started"),
         ("limit" = Option<u32>, Query, description = "Rows of the page, 1 to 1,000; 100 when absent"),
         ("after" = Option<String>, Query, description = "`next` of the page before")
     ),
@@ -31,7 +32,7 @@ use crate::wire::{self, execution};
     )
 )]
 pub(crate) async fn list(State(api): State<Arc<Api>>, uri: Uri) -> Result<Response, Problem> {
-    let params = Params::read(&uri, &["flow", "status", "limit", "after"])?;
+    let params = Params::read(&uri, &["flow", "status", "parent", "limit", "after"])?;
     let status = match params.get("status")? {
         None => None,
         Some(text) => {
@@ -48,7 +49,12 @@ pub(crate) async fn list(State(api): State<Arc<Api>>, uri: Uri) -> Result<Respon
         None => None,
         Some(text) => Some(id::<ExecutionId>("execution id", text)?),
     };
+    let parent = match params.get("parent")? {
+        None => None,
+        Some(text) => Some(id::<ExecutionId>("execution id", text)?),
+    };
     let filter = ListFilter {
+        parent,
         flow: params.get("flow")?.map(Arc::from),
         status,
     };

@@ -68,6 +68,9 @@ pub struct Execution {
     /// When it ended, RFC 3339.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ended: Option<String>,
+    /// Id of the execution that started it, if one did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub parent: Option<String>,
     /// Input; left out of lists.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub input: Option<Value>,
@@ -196,6 +199,9 @@ pub(crate) fn execution(e: &api::Execution) -> Vec<u8> {
     if let Some(ended) = e.ended {
         out.time("ended", ended);
     }
+    if let Some(parent) = e.parent {
+        out.plain("parent", parent);
+    }
     out.opt_data("input", e.input.as_ref());
     out.opt_data("output", e.output.as_ref());
     if let Some(failure) = &e.failure {
@@ -308,6 +314,7 @@ mod tests {
             parked: Some(Failure::new("Stepwell.Parked", "why")),
             redrives: 1_000,
             redriven: Some(Timestamp(0)),
+            parent: Some(ExecutionId::new(Timestamp(1), ShardId(1), 1)),
         }
     }
 

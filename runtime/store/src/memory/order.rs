@@ -20,6 +20,7 @@ struct Sort<'a> {
     text: &'a str,
     second: &'a str,
     at: Timestamp,
+    second_id: &'a [u8],
     id: &'a [u8],
     number: u64,
     last: u32,
@@ -114,6 +115,11 @@ impl Row {
                 last: *attempt,
                 ..of(15)
             },
+            Key::Child { parent, execution } => Sort {
+                second_id: &parent.0,
+                id: &execution.0,
+                ..of(16)
+            },
         }
     }
 }
@@ -160,6 +166,10 @@ pub(super) fn edge(range: &Range) -> Edge {
         Range::Summaries { before } => down(before, &|execution| Key::Summary { execution }),
         Range::FlowExecutions { flow, before } => down(before, &|execution| Key::FlowExecution {
             flow: flow.clone(),
+            execution,
+        }),
+        Range::Children { parent, before } => down(before, &|execution| Key::Child {
+            parent: *parent,
             execution,
         }),
         Range::Hot { shard, after: None } => from(Key::Hot {

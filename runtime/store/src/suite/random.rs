@@ -96,7 +96,7 @@ impl Random {
 
     fn key(&mut self) -> Key {
         let execution = self.execution();
-        match self.below(15) {
+        match self.below(16) {
             0 => Key::Log {
                 execution,
                 seq: self.number(),
@@ -141,6 +141,10 @@ impl Random {
                 entry: EntryId(self.number()),
                 attempt: self.version(),
             },
+            14 => Key::Child {
+                parent: self.execution(),
+                execution,
+            },
             _ => Key::Meta { name: self.text() },
         }
     }
@@ -159,7 +163,7 @@ impl Random {
     }
 
     fn range(&mut self) -> Range {
-        match self.below(11) {
+        match self.below(12) {
             0 => Range::Log {
                 execution: self.execution(),
                 from_seq: self.number(),
@@ -196,6 +200,10 @@ impl Random {
             9 => Range::Activities {
                 name: self.text(),
                 after: self.maybe(|r| (r.execution(), EntryId(r.number()), r.version())),
+            },
+            10 => Range::Children {
+                parent: self.execution(),
+                before: self.maybe(Random::execution),
             },
             _ => Range::Triggers,
         }

@@ -1,0 +1,584 @@
+//! What must reach another execution, and does whatever dies on the way.
+//!
+//! A parcel's row is in the batch of the event that sends it. It leaves when that batch
+//! is durable, again after each recovery, and until its receipt is durable here; the
+//! receiver tells a second delivery from the first by what it knows of the child and of
+//! the parent's state entry. Refuses to rely on order: a cancel that overtakes its start
+//! leaves a tombstone, and the start then makes an execution that ends at once.
+
+use serde::{Deserialize, Serialize};
+use stepwell_interpreter::child;
+use stepwell_interpreter::{Command, Event};
+use stepwell_store::{Key, Range};
+use stepwell_types::{
+    ChildStart, Data, ExecutionId, Failure, FlowRef, ParentLink, ShardId, Spent, Timestamp, Wants,
+};
+
+use super::{Driver, Output};
+use crate::Error;
+use crate::catalog::check_name;
+use crate::rows::{self, NameRow};
+
+/// Rows read at a time.
+const ROWS: usize = 256;
+/// The number of a tombstone: it is never sent, and no parcel counts so far.
+const TOMBSTONE: u64 = u64::MAX;
+/// Parcels that one event can send without meeting those of the next.
+const PER_EVENT: u64 = 1 << 20;
+
+/// What is delivered.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Parcel {
+    /// Start this child.
+    Start(Box<ChildStart>),
+    /// End this child, started or not.
+    Cancel {
+        /// Whom.
+        child: ExecutionId,
+        /// What its history is to say.
+        failure: Failure,
+    },
+    /// A child has ended; to its parent.
+    Ended {
+        /// What the child knows of its parent.
+        link: ParentLink,
+        /// Who ended.
+        child: ExecutionId,
+        /// When it began.
+        started: Timestamp,
+        /// What the parent asked to hear.
+        result: Result<Data, Failure>,
+    },
+    /// A cancel that came before the start of its child. Kept, not sent.
+    Tombstone {
+        /// As in the cancel.
+        failure: Failure,
+    },
+}
+
+impl Parcel {
+    /// The parcel of an outbox row.
+    /// # Errors
+    /// `RUN0012` for damaged bytes.
+    pub fn read(row: &[u8]) -> Result<Parcel, Error> {
+        rows::decode(row)
+    }
+}
+
+/// A parcel on its way.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Delivery {
+    /// Who sends; with the number it names the row.
+    pub sender: ExecutionId,
+    /// Number within the sender.
+    pub number: u64,
+    /// What.
+    pub parcel: Parcel,
+}
+
+/// What the receiver made of a parcel; leaves when that is durable.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Answer {
+    /// It has it.
+    Taken,
+    /// The child is there.
+    Started {
+        /// Who asked.
+        link: ParentLink,
+        /// Who started.
+        child: ExecutionId,
+        /// When.
+        at: Timestamp,
+    },
+    /// There will be no such child.
+    Refused {
+        /// Who asked.
+        link: ParentLink,
+        /// Why.
+        failure: Failure,
+    },
+}
+
+/// What one loop sends another.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Post {
+    /// A parcel.
+    Delivery(Box<Delivery>),
+    /// Its receipt.
+    Receipt {
+        /// Who sent the parcel.
+        sender: ExecutionId,
+        /// Its number.
+        number: u64,
+        /// What became of it.
+        answer: Box<Answer>,
+    },
+}
+
+impl Post {
+    /// The execution on whose shard it arrives.
+    #[must_use]
+    pub fn to(&self) -> ExecutionId {
+        match self {
+            Post::Receipt { sender, .. } => *sender,
+            Post::Delivery(d) => match &d.parcel {
+                Parcel::Start(start) => start.child,
+                Parcel::Cancel { child, .. } => *child,
+                Parcel::Ended { link, .. } => link.execution,
+                Parcel::Tombstone { .. } => d.sender,
+            },
+        }
+    }
+}
+
+fn key(sender: ExecutionId, number: u64) -> Key {
+    Key::Outbox {
+        shard: sender.shard(),
+        execution: sender,
+        number,
+    }
+}
+
+impl Driver {
+    /// Takes in what another loop, or this one, has sent.
+    /// # Errors
+    /// `RUN0012` when the store cannot be read.
+    pub fn post(&mut self, post: Post, now: Timestamp) -> Result<(), Error> {
+        match post {
+            Post::Receipt {
+                sender,
+                number,
+                answer,
+            } => self.receipt(sender, number, *answer, now),
+            Post::Delivery(delivery) => {
+                let (sender, number) = (delivery.sender, delivery.number);
+                match delivery.parcel {
+                    Parcel::Start(start) => self.child_start(sender, number, *start, now),
+                    Parcel::Cancel { child, failure } => {
+                        self.child_cancel(sender, number, child, failure, now)
+                    }
+                    Parcel::Ended {
+                        link,
+                        child,
+                        started,
+                        result,
+                    } => self.child_ended(sender, number, &link, child, started, result, now),
+                    Parcel::Tombstone { .. } => Ok(()),
+                }
+            }
+        }
+    }
+
+    /// Writes a parcel's row into the open batch and sends it when that is durable.
+    fn send(&mut self, sender: ExecutionId, parcel: Parcel) {
+        let Some(hot) = self.hot.get_mut(&sender) else {
+            return;
+        };
+        // The number of the record that sends: higher than that of any earlier one.
+        let number = (hot.outbox + 1).max(hot.logged.saturating_mul(PER_EVENT));
+        hot.outbox = number;
+        let row = rows::encode(&parcel);
+        self.open_bytes += row.len();
+        self.extra.put(key(sender, number), row);
+        let delivery = Delivery {
+            sender,
+            number,
+            parcel,
+        };
+        let post = Post::Delivery(Box::new(delivery));
+        self.after(self.batch, Output::Send(post));
+    }
+
+    fn answer(&mut self, batch: u64, sender: ExecutionId, number: u64, answer: Answer) {
+        let post = Post::Receipt {
+            sender,
+            number,
+            answer: Box::new(answer),
+        };
+        self.after(batch, Output::Send(post));
+    }
+
+    /// An execution wants to start or to cancel another.
+    pub(super) fn command_child(&mut self, id: ExecutionId, command: Command) {
+        match command {
+            Command::StartChild(start) => self.send(id, Parcel::Start(start)),
+            Command::CancelChild { child } => {
+                let cause = format!("the execution {id} that started it no longer waits for it");
+                let failure = Failure::new("Stepwell.ParentEnded", cause);
+                self.send(id, Parcel::Cancel { child, failure });
+            }
+            _ => {}
+        }
+    }
+
+    /// An execution has ended: whoever started it may want to hear.
+    pub(super) fn tell_parent(&mut self, id: ExecutionId) {
+        let Some(hot) = self.hot.get(&id) else {
+            return;
+        };
+        let Some(link) = hot.state.parent().filter(|l| l.wants != Wants::Nothing) else {
+            return;
+        };
+        let result = child::ended(child::Ended {
+            state: &hot.state,
+            at: hot.ended.unwrap_or(hot.last_at),
+            wants: link.wants,
+        });
+        let parcel = Parcel::Ended {
+            link: link.clone(),
+            child: id,
+            started: hot.started,
+            result,
+        };
+        self.send(id, parcel);
+    }
+
+    /// Sends again what the process before this one may not have delivered.
+    pub(super) fn recover_outbox(&mut self, shard: ShardId) -> Result<(), Error> {
+        let mut after = None;
+        loop {
+            let found = self.reader.scan(&Range::Outbox { shard, after }, ROWS)?;
+            for (key, value) in &found {
+                let Key::Outbox {
+                    execution, number, ..
+                } = key
+                else {
+                    continue;
+                };
+                after = Some((*execution, *number));
+                if *number != TOMBSTONE {
+                    let delivery = Delivery {
+                        sender: *execution,
+                        number: *number,
+                        parcel: rows::decode(value)?,
+                    };
+                    let post = Post::Delivery(Box::new(delivery));
+                    self.out.push_back(Output::Send(post));
+                }
+            }
+            if found.len() < ROWS {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Whether a child may begin now. Its start waits here, not at its parent, when not.
+    pub(super) fn has_room(&self) -> bool {
+        self.hot.len() < self.options.hot_max
+            && self.hot_bytes < self.options.hot_bytes_max
+            && self.undurable_bytes() < self.options.open_bytes_max
+            && self.disk_full.is_none()
+            && !self.stopping
+    }
+
+    /// Takes up starts that had to wait. `false`: there were none, or there is no room.
+    pub(super) fn take_held(&mut self, now: Timestamp) -> bool {
+        if self.held.is_empty() || !self.has_room() {
+            return false;
+        }
+        let Some((sender, number, start)) = self.held.pop_front() else {
+            return false;
+        };
+        // A store that cannot be read shows in every other place too; the row stays.
+        let _ = self.child_start(sender, number, start, now);
+        true
+    }
+
+    fn child_start(
+        &mut self,
+        sender: ExecutionId,
+        number: u64,
+        start: ChildStart,
+        now: Timestamp,
+    ) -> Result<(), Error> {
+        let child = start.child;
+        let known = match self.hot.get(&child) {
+            Some(hot) => Some((hot.started, hot.batch)),
+            None => match self.read_summary(child) {
+                Ok(row) => Some((row.started, 0)),
+                Err(Error::NoExecution(_)) => None,
+                Err(e) => return Err(e),
+            },
+        };
+        if let Some((at, batch)) = known {
+            let link = start.link;
+            self.answer(batch, sender, number, Answer::Started { link, child, at });
+            return Ok(());
+        }
+        if self.stopping {
+            // The row stays: the next process delivers it again.
+            return Ok(());
+        }
+        if !self.has_room() {
+            self.held.push_back((sender, number, start));
+            return Ok(());
+        }
+        let link = start.link.clone();
+        let answer = match self.begin_child(start, now)? {
+            Ok(()) => Answer::Started {
+                link,
+                child,
+                at: now,
+            },
+            Err(failure) => Answer::Refused { link, failure },
+        };
+        self.answer(self.batch, sender, number, answer);
+        Ok(())
+    }
+
+    /// Starts a child that is not there yet, or says why there will be none.
+    fn begin_child(
+        &mut self,
+        start: ChildStart,
+        now: Timestamp,
+    ) -> Result<Result<(), Failure>, Error> {
+        let missing = |e: &Error| {
+            Failure::new(
+                "StepFunctions.StateMachineDoesNotExistException",
+                format!("State Machine Does Not Exist: '{}' ({e})", start.flow),
+            )
+        };
+        let version = match start.version {
+            Some(version) => version,
+            None => match self.programs.newest(&start.flow) {
+                Ok(version) => version,
+                Err(e @ Error::NoFlow(_)) => return Ok(Err(missing(&e))),
+                Err(e) => return Err(e),
+            },
+        };
+        let flow = FlowRef {
+            name: start.flow.clone(),
+            version,
+        };
+        let program = match self.programs.program(&flow) {
+            Ok(program) => program,
+            Err(e @ Error::NoFlow(_)) => return Ok(Err(missing(&e))),
+            Err(e) => return Err(e),
+        };
+        if let Some(name) = &start.name {
+            if let Err(e) = check_name("execution", name) {
+                let failure = Failure::new("StepFunctions.InvalidNameException", e.to_string());
+                return Ok(Err(failure));
+            }
+            if let Some(taken) = self.name_taken(&flow, name)? {
+                let cause = format!(
+                    "Execution Already Exists: '{name}' of the flow {} is {taken}",
+                    flow.name
+                );
+                let failure = Failure::new("StepFunctions.ExecutionAlreadyExistsException", cause);
+                return Ok(Err(failure));
+            }
+        }
+        let child = start.child;
+        self.extra.put(
+            Key::Child {
+                parent: start.link.execution,
+                execution: child,
+            },
+            Vec::new(),
+        );
+        self.begin(super::request::Begin {
+            program,
+            flow,
+            name: start.name,
+            input: start.input,
+            id: child,
+            seed: start.seed,
+            parent: Some(start.link.into()),
+            now,
+        });
+        if let Some(failure) = self.tombstone(child)? {
+            self.tombstones.remove(&child);
+            self.extra.delete(key(child, TOMBSTONE));
+            self.apply(child, Event::Cancelled { failure }, now);
+        }
+        Ok(Ok(()))
+    }
+
+    fn name_taken(&self, flow: &FlowRef, name: &str) -> Result<Option<ExecutionId>, Error> {
+        let key = (flow.name.clone(), name.into());
+        if let Some(id) = self.names.get(&key) {
+            return Ok(Some(*id));
+        }
+        let row = self.reader.get(&Key::Name {
+            flow: key.0,
+            name: key.1,
+        })?;
+        match row {
+            Some(row) => Ok(Some(rows::decode::<NameRow>(&row)?.execution)),
+            None => Ok(None),
+        }
+    }
+
+    fn tombstone(&self, child: ExecutionId) -> Result<Option<Failure>, Error> {
+        if let Some(failure) = self.tombstones.get(&child) {
+            return Ok(Some(failure.clone()));
+        }
+        match self.reader.get(&key(child, TOMBSTONE))? {
+            None => Ok(None),
+            Some(row) => match rows::decode(&row)? {
+                Parcel::Tombstone { failure } => Ok(Some(failure)),
+                _ => Ok(None),
+            },
+        }
+    }
+
+    fn child_cancel(
+        &mut self,
+        sender: ExecutionId,
+        number: u64,
+        child: ExecutionId,
+        failure: Failure,
+        now: Timestamp,
+    ) -> Result<(), Error> {
+        match self.wake(child, now) {
+            Ok(()) => self.apply(child, Event::Cancelled { failure }, now),
+            Err(Error::Ended(_)) => {}
+            Err(Error::NoExecution(_)) => {
+                let row = Parcel::Tombstone {
+                    failure: failure.clone(),
+                };
+                self.extra.put(key(child, TOMBSTONE), rows::encode(&row));
+                self.tombstones.insert(child, failure);
+            }
+            Err(e) => return Err(e),
+        }
+        self.answer(self.batch_of(child), sender, number, Answer::Taken);
+        Ok(())
+    }
+
+    /// The batch after which all that is known of an execution is durable.
+    fn batch_of(&self, id: ExecutionId) -> u64 {
+        match self.hot.get(&id) {
+            Some(hot) => hot.batch,
+            None if self.tombstones.contains_key(&id) => self.batch,
+            None => 0,
+        }
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "the fields of one parcel")]
+    fn child_ended(
+        &mut self,
+        sender: ExecutionId,
+        number: u64,
+        link: &ParentLink,
+        child: ExecutionId,
+        started: Timestamp,
+        result: Result<Data, Failure>,
+        now: Timestamp,
+    ) -> Result<(), Error> {
+        let parent = link.execution;
+        match self.wake(parent, now) {
+            Ok(()) => {}
+            Err(Error::Ended(_) | Error::NoExecution(_)) => {
+                self.answer(0, sender, number, Answer::Taken);
+                return Ok(());
+            }
+            Err(e) => return Err(e),
+        }
+        // It ended before the parent heard that it began: both at once.
+        self.start_answered(link, Ok(child::started(child, started)), now);
+        let (entry, attempt) = (link.entry, link.attempt);
+        let awaited = |hot: &super::Hot| hot.state.awaits_child(entry, attempt);
+        if self.hot.get(&parent).is_some_and(awaited) {
+            let event = Event::ChildEnded {
+                entry,
+                attempt,
+                result: result.clone(),
+            };
+            self.apply(parent, event, now);
+        }
+        if self.is_blocked(parent) {
+            let parcel = Parcel::Ended {
+                link: link.clone(),
+                child,
+                started,
+                result,
+            };
+            let delivery = Delivery {
+                sender,
+                number,
+                parcel,
+            };
+            self.keep_for(parent, Post::Delivery(Box::new(delivery)));
+            return Ok(());
+        }
+        self.answer(self.batch_of(parent), sender, number, Answer::Taken);
+        Ok(())
+    }
+
+    /// What came for a parked execution comes again when it has ended; until then, and
+    /// over a restart, its row stays.
+    fn keep_for(&mut self, id: ExecutionId, post: Post) {
+        let kept = self.blocked.entry(id).or_default();
+        if !kept.contains(&post) {
+            kept.push(post);
+        }
+    }
+
+    /// A parked execution was ended: what waited for it may be settled.
+    pub(super) fn unblock(&mut self, id: ExecutionId) {
+        for post in self.blocked.remove(&id).into_iter().flatten() {
+            self.after(self.batch, Output::Send(post));
+        }
+    }
+
+    /// Parked executions take nothing in: what is for them stays where it is.
+    fn is_blocked(&self, id: ExecutionId) -> bool {
+        self.hot
+            .get(&id)
+            .is_some_and(|h| h.parked.is_some() && h.ended.is_none())
+    }
+
+    /// The answer to a start reaches the task that asked, unless it has had it.
+    fn start_answered(&mut self, link: &ParentLink, result: Result<Data, Failure>, now: Timestamp) {
+        let (id, entry, attempt) = (link.execution, link.entry, link.attempt);
+        let awaited = |hot: &super::Hot| hot.state.awaits_start(entry, attempt);
+        if self.hot.get(&id).is_some_and(awaited) {
+            let event = Event::StepEnded {
+                entry,
+                attempt,
+                result,
+                spent: Spent::default(),
+            };
+            self.apply(id, event, now);
+        }
+    }
+
+    fn receipt(
+        &mut self,
+        sender: ExecutionId,
+        number: u64,
+        answer: Answer,
+        now: Timestamp,
+    ) -> Result<(), Error> {
+        let news = match &answer {
+            Answer::Taken => None,
+            Answer::Started { link, child, at } => {
+                Some((link.clone(), Ok(child::started(*child, *at))))
+            }
+            Answer::Refused { link, failure } => Some((link.clone(), Err(failure.clone()))),
+        };
+        if let Some((link, result)) = news {
+            match self.wake(sender, now) {
+                Ok(()) => {
+                    self.start_answered(&link, result, now);
+                    if self.is_blocked(sender) {
+                        let answer = Box::new(answer);
+                        let post = Post::Receipt {
+                            sender,
+                            number,
+                            answer,
+                        };
+                        self.keep_for(sender, post);
+                        return Ok(());
+                    }
+                }
+                Err(Error::Ended(_) | Error::NoExecution(_)) => {}
+                Err(e) => return Err(e),
+            }
+        }
+        self.extra.delete(key(sender, number));
+        Ok(())
+    }
+}

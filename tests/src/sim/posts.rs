@@ -1,0 +1,108 @@
+//! What goes between the two drivers: late, twice, in any order, and lost with the process.
+
+use std::sync::Arc;
+
+use stepwell_orchestrator::driver::{Driver, Options, Parcel, Post};
+use stepwell_store::Reader;
+use stepwell_store::memory::Memory;
+use stepwell_types::id::SHARDS;
+use stepwell_types::{ExecutionId, ShardId, Timestamp};
+
+use super::checks;
+use super::world::{Flows, World};
+
+/// Loops of the simulated process.
+const LOOPS: usize = 2;
+
+impl World {
+    /// The driver that owns an execution.
+    pub(super) fn driver_of(&mut self, id: ExecutionId) -> &mut Driver {
+        &mut self.drivers[usize::from(id.shard().0) % LOOPS]
+    }
+
+    pub(super) fn next_tick(&self) -> Option<Timestamp> {
+        self.drivers.iter().filter_map(Driver::next_tick).min()
+    }
+
+    /// Every driver does one piece of work. `false`: there was none.
+    pub(super) fn all_work(&mut self) -> bool {
+        let now = self.now;
+        let mut any = false;
+        for driver in &mut self.drivers {
+            any |= driver.work(now);
+        }
+        any
+    }
+
+    pub(super) fn seal_all(&mut self) {
+        for (at, driver) in self.drivers.iter_mut().enumerate() {
+            if let Some((number, batch)) = driver.seal() {
+                self.pending.push_back((at, number, batch));
+            }
+        }
+    }
+
+    /// A driver sends: what it says must be durable by now.
+    pub(super) fn post_leaves(&mut self, post: Post) -> Result<(), String> {
+        if let Post::Delivery(delivery) = &post {
+            self.tally.parcels += 1;
+            match &delivery.parcel {
+                Parcel::Start(start) => checks::start_may_leave(self, delivery.sender, start)?,
+                Parcel::Cancel { .. } | Parcel::Ended { .. } => {}
+                Parcel::Tombstone { .. } => return Err("a tombstone was sent".into()),
+            }
+        } else {
+            checks::receipt_is_true(self, &post)?;
+        }
+        self.posts.push(post);
+        Ok(())
+    }
+
+    /// Any of what is under way arrives, and perhaps will again.
+    pub(super) fn post_arrives(&mut self) -> Result<(), String> {
+        if self.posts.is_empty() {
+            return Ok(());
+        }
+        let at = self.random.below(self.posts.len());
+        let post = if self.random.chance(20) {
+            self.tally.twice += 1;
+            self.posts[at].clone()
+        } else {
+            self.posts.swap_remove(at)
+        };
+        self.note("post");
+        let now = self.now;
+        self.driver_of(post.to())
+            .post(post, now)
+            .map_err(|e| e.to_string())
+    }
+}
+
+/// The drivers of a new process, recovered.
+pub(super) fn new_drivers(
+    memory: &Memory,
+    flows: &Arc<Flows>,
+    now: Timestamp,
+    clean: bool,
+) -> Result<Vec<Driver>, String> {
+    (0..LOOPS)
+        .map(|index| {
+            let shards: Vec<_> = (0..SHARDS)
+                .filter(|s| usize::from(*s) % LOOPS == index)
+                .map(|s| ShardId(s as u8))
+                .collect();
+            let options = Options {
+                hot_max: 10_000,
+                hot_bytes_max: 64 << 20,
+                open_bytes_max: 64 << 20,
+                steps_running_max: 8,
+                checkpoint_bytes_min: 64,
+                cautious_ms: i64::MAX as u64,
+            };
+            let reader: Arc<dyn Reader> = Arc::new(memory.clone());
+            let mut driver = Driver::new(index as u8, &shards, options, reader, flows.clone());
+            driver.recover(clean, now).map_err(|e| e.to_string())?;
+            Ok(driver)
+        })
+        .collect()
+}
