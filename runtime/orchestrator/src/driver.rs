@@ -30,7 +30,6 @@ use stepwell_types::{
 
 pub use activity::Claim;
 pub use outbox::{Answer, Delivery, Parcel, Post};
-pub(crate) use recover::blob;
 pub use recover::{Recovered, is_parked, read_log, read_some, read_state, usage_transitions};
 pub(crate) use recover::{blob, moved};
 pub use redrive::Redrive;

@@ -314,7 +314,7 @@ pub fn receipt_is_true(world: &World, post: &Post) -> Result<(), String> {
     let parcel = Parcel::read(&bytes).map_err(|e| e.to_string())?;
     match parcel {
         Parcel::Cancel { child, .. } => {
-            let over = durable_outcome(world, child)?.is_some();
+            let over = state(world, child)?.is_some_and(|s| s.outcome().is_some());
             if over || row(key(child, u64::MAX))?.is_some() {
                 return Ok(());
             }

@@ -123,8 +123,9 @@ impl World {
             ..Redrive::default()
         };
         let ticket = self.ticket(Asked::Redrive(id));
-        self.driver
-            .request(ticket, Request::Redrive(id, wish), self.now);
+        let now = self.now;
+        self.driver_of(id)
+            .request(ticket, Request::Redrive(id, wish), now);
         self.note("redrive");
     }
 

@@ -197,10 +197,10 @@ pub(crate) fn child_ended(
         .state
         .running(id, attempt)
         .is_some_and(|run| !run.step && run.child.is_some());
-    let Some((_, task)) = super::task::task_of(turn, id)?.filter(|_| waits) else {
+    let Some((node, task)) = super::task::task_of(turn, id)?.filter(|_| waits) else {
         return Ok(());
     };
-    super::task::ended(turn, id, task, result)
+    super::task::ended(turn, id, node, task, result)
 }
 
 /// Begins a Task that starts a child. `Some`: the child whose end will be awaited.

@@ -69,7 +69,7 @@ pub(crate) fn begin(
     if let StepTarget::Flow(mode) = &task.target {
         match super::child::begin(turn, id, task, *mode, &input) {
             Ok(awaited) => child = awaited,
-            Err(failure) => return ended(turn, id, task, &Err(failure)),
+            Err(failure) => return ended(turn, id, node, task, &Err(failure)),
         }
     }
     let now = turn.now;
