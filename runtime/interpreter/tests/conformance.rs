@@ -86,6 +86,22 @@ fn conformance() {
     );
 }
 
+/// The part of the cases that lies in this repository.
+#[test]
+fn cases_of_this_repository() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases");
+    let mut held = 0;
+    for file in std::fs::read_dir(folder).expect("the cases").flatten() {
+        if file.path().extension().is_some_and(|e| e == "json") {
+            let text = std::fs::read_to_string(file.path()).expect("a readable case");
+            let case: Value = serde_json::from_str(&text).expect("a case in JSON");
+            run_case(&case).unwrap_or_else(|why| panic!("{:?}: {why}", file.file_name()));
+            held += 1;
+        }
+    }
+    assert!(held >= 35, "the cases shrank: {held}");
+}
+
 fn corpus() -> Option<PathBuf> {
     // Beside the repository; a work tree of it lies at the same level.
     let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
