@@ -13,6 +13,7 @@
 mod asleep;
 mod bare;
 mod durable;
+mod evaluate;
 mod fair;
 mod growth;
 mod load;
@@ -42,6 +43,8 @@ enum Name {
     Fair,
     /// Bytes per execution, and starts beside a full store.
     Growth,
+    /// One state's evaluation in both query languages.
+    Evaluate,
 }
 
 /// Measures Stepwell on this machine.
@@ -122,6 +125,9 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
     }
     if wanted(Name::Growth) {
         growth::measure(&scale, &mut report)?;
+    }
+    if wanted(Name::Evaluate) {
+        evaluate::measure(&scale, &mut report)?;
     }
     let file = match &arguments.json {
         Some(file) => file.clone(),

@@ -106,7 +106,6 @@ pub enum Expression {
 }
 
 /// A parsed JSONata expression.
-#[derive(Debug)]
 pub struct Jsonata {
     /// As written, without the marks `{%` and `%}` and the blanks next to them.
     pub source: Box<str>,
@@ -148,6 +147,18 @@ pub mod meter {
     pub const REPLACE: &str = "bounded replace";
 }
 
+/// Without the tree: its nodes are numbered anew in each process.
+impl std::fmt::Debug for Jsonata {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Jsonata")
+            .field("source", &self.source)
+            .field("location", &self.location)
+            .field("needs", &self.needs)
+            .field("plain", &self.plain)
+            .finish_non_exhaustive()
+    }
+}
+
 /// What of its surroundings an expression may read: perhaps more than it does, never less.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Needs {
@@ -159,8 +170,10 @@ pub struct Needs {
     pub error: bool,
     /// `$states.context`.
     pub context: bool,
-    /// The execution's input or a Map's item within `$states.context`.
-    pub payloads: bool,
+    /// The execution's input within `$states.context`.
+    pub execution_input: bool,
+    /// A Map's item within `$states.context`.
+    pub item: bool,
     /// Every other name behind a `$`: variables of the flow, of the expression, functions.
     pub variables: Vec<Box<str>>,
 }

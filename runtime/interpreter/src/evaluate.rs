@@ -5,6 +5,7 @@
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::HashMap;
+use std::rc::Rc;
 
 use jsonata_core::value::JValue;
 use serde_json::Value;
@@ -97,7 +98,11 @@ pub(crate) const QUERY_ERROR: &str = "States.QueryEvaluationError";
 pub(crate) const LIMIT_ERROR: &str = "Stepwell.ExpressionLimit";
 /// Most operations of the expressions of one place (such as one template): visited
 /// values, calls, comparisons; beyond them, two for each byte of the data.
-const OPERATIONS_MAX: u64 = 1_000_000;
+const OPERATIONS_MAX: u64 = 250_000;
+
+/// Documents in the form of the JSONata library, by their address: made once a turn, so
+/// that each item of a Map does not make the Map's input anew.
+pub(crate) type Library = Rc<RefCell<HashMap<usize, (Data, JValue)>>>;
 
 /// What a state gives its expressions.
 #[derive(Clone, Copy)]
@@ -139,8 +144,7 @@ pub(crate) struct Env<'a> {
     operations: Cell<u64>,
     used: Cell<u64>,
     extended: Cell<bool>,
-    /// Values in the form of the JSONata library, by the address of their data.
-    library: RefCell<HashMap<usize, JValue>>,
+    library: Library,
     /// Nodes, depths and depth of `$`, once asked.
     measure: OnceCell<Measure>,
 }
@@ -152,6 +156,7 @@ impl<'a> Env<'a> {
         entry: EntryId,
         given: Given<'a>,
         now: Timestamp,
+        library: Library,
     ) -> Env<'a> {
         Env {
             data: given.data,
@@ -169,7 +174,7 @@ impl<'a> Env<'a> {
             operations: Cell::new(OPERATIONS_MAX),
             used: Cell::new(0),
             extended: Cell::new(false),
-            library: RefCell::default(),
+            library,
             measure: OnceCell::new(),
         }
     }

@@ -12,7 +12,7 @@ use stepwell_types::limits::{
 use stepwell_types::{Data, EntryId, Failure, StepTarget, Timestamp};
 
 use crate::cloudflow;
-use crate::evaluate::{Env, Fault, Given, QUERY_ERROR};
+use crate::evaluate::{Env, Fault, Given, Library, QUERY_ERROR};
 use crate::history::{HistoryEvent, HistoryKind, Observer, StateType};
 use crate::outputs::{self, Outputs};
 use crate::state::{Entry, Parent, Phase, Started, State, Variables, Work, held_beside};
@@ -46,6 +46,7 @@ pub fn step(
         seen,
         out,
         spent: 0,
+        library: Library::default(),
     };
     turn.event(event)?;
     turn.run()
@@ -102,6 +103,7 @@ pub(crate) struct Turn<'a> {
     pub out: &'a mut Vec<Command>,
     /// Operations of expressions in this turn.
     pub spent: u64,
+    pub library: Library,
 }
 
 impl<'a> Turn<'a> {
@@ -375,7 +377,9 @@ impl<'a> Turn<'a> {
         given: impl Into<Given<'g>>,
         f: impl FnOnce(&Env<'_>) -> Result<T, Fault>,
     ) -> Result<T, Fault> {
-        let env = Env::new(&self.state.core, self.program, id, given.into(), self.now);
+        let library = self.library.clone();
+        let given = given.into();
+        let env = Env::new(&self.state.core, self.program, id, given, self.now, library);
         let result = f(&env);
         let (draws, used) = (env.draws.get(), env.used());
         self.state.core.draws = draws;

@@ -193,11 +193,20 @@ fn our_own_cases() {
         ("$millis()", json!(1_700_000_000_000_u64)),
         ("$now('[Y]-[M01]')", json!("2023-11")),
         ("$sort($shuffle([3, 1, 2]))", json!([1, 2, 3])),
-        ("$distinct([1, 1.0, '1', {'a': 1, 'b': 2}, {'b': 2, 'a': 1}])", json!([1, "1", {"a": 1, "b": 2}])),
-        ("$join(['a', 'b'], '-') & $pad('c', 3, '.')", json!("a-bc..")),
+        (
+            "$distinct([1, 1.0, '1', {'a': 1, 'b': 2}, {'b': 2, 'a': 1}])",
+            json!([1, "1", {"a": 1, "b": 2}]),
+        ),
+        (
+            "$join(['a', 'b'], '-') & $pad('c', 3, '.')",
+            json!("a-bc.."),
+        ),
         ("['a', 'b'] ~> $join()", json!("ab")),
         ("$replace('abcabc', 'b', function($m){'x'}, 1)", json!(null)),
-        ("$replace('abab', /b/, function($m){$uppercase($m.match)})", json!("aBaB")),
+        (
+            "$replace('abab', /b/, function($m){$uppercase($m.match)})",
+            json!("aBaB"),
+        ),
     ] {
         let program = parse(expression).expect("it parses");
         let query = query(&program).expect("a query");

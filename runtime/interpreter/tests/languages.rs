@@ -44,7 +44,8 @@ fn run(definition: &Value, input: Value) -> (Outcome, Vec<String>) {
                 }
                 Command::Continue => events.push(Event::Continued),
                 Command::Run(run) => {
-                    let fails = matches!(&run.target, StepTarget::Wasm { name, .. } if &**name == "fail");
+                    let fails =
+                        matches!(&run.target, StepTarget::Wasm { name, .. } if &**name == "fail");
                     let result = if fails {
                         Err(Failure::new("Boom", run.input.text()))
                     } else {
@@ -87,7 +88,10 @@ fn one(language: &str, state: &Value) -> Value {
     let mut state = state.clone();
     let members = state.as_object_mut().expect("an object");
     members.entry("Type").or_insert(json!("Pass"));
-    if !matches!(members["Type"].as_str(), Some("Fail" | "Succeed" | "Choice")) {
+    if !matches!(
+        members["Type"].as_str(),
+        Some("Fail" | "Succeed" | "Choice")
+    ) {
         members.insert("End".into(), json!(true));
     }
     json!({"QueryLanguage": language, "StartAt": "A", "States": {"A": state, "Z": {"Type": "Succeed"}}})
@@ -112,23 +116,27 @@ fn chain(language: &str, states: &[Value]) -> Value {
 
 #[test]
 fn values_of_one_assign_are_made_from_those_before() {
-    let swap = |a: &str, b: &str| json!({"Assign": {a: b, "b": 0}});
-    let _ = swap;
     check(
-        &chain("JSONPath", &[
-            json!({"Assign": {"a": 1, "b": 2}}),
-            json!({"Assign": {"a.$": "$b", "b.$": "$a"}}),
-            json!({"Parameters": {"a.$": "$a", "b.$": "$b"}}),
-        ]),
+        &chain(
+            "JSONPath",
+            &[
+                json!({"Assign": {"a": 1, "b": 2}}),
+                json!({"Assign": {"a.$": "$b", "b.$": "$a"}}),
+                json!({"Parameters": {"a.$": "$a", "b.$": "$b"}}),
+            ],
+        ),
         json!({}),
         &json!({"a": 2, "b": 1}),
     );
     check(
-        &chain("JSONata", &[
-            json!({"Assign": {"a": 1, "b": 2}}),
-            json!({"Assign": {"a": "{% $b %}", "b": "{% $a %}"}, "Output": "{% [$a, $b] %}"}),
-            json!({"Output": "{% {'before': $states.input, 'a': $a, 'b': $b} %}"}),
-        ]),
+        &chain(
+            "JSONata",
+            &[
+                json!({"Assign": {"a": 1, "b": 2}}),
+                json!({"Assign": {"a": "{% $b %}", "b": "{% $a %}"}, "Output": "{% [$a, $b] %}"}),
+                json!({"Output": "{% {'before': $states.input, 'a': $a, 'b': $b} %}"}),
+            ],
+        ),
         json!({}),
         &json!({"before": [1, 2], "a": 2, "b": 1}),
     );
@@ -142,23 +150,29 @@ fn branches_see_what_is_around_them_and_keep_their_own() {
             (format!("Q{n}")): {"Type": "Pass", "Output": "{% [$around, $own] %}", "End": true}}})
     };
     check(
-        &chain("JSONata", &[
-            json!({"Assign": {"around": 7}}),
-            json!({"Type": "Parallel", "Branches": [branch(1), branch(2)], "Assign": {"all": "{% $states.result %}"}}),
-            json!({"Output": "{% {'all': $all, 'own': $exists($own)} %}"}),
-        ]),
+        &chain(
+            "JSONata",
+            &[
+                json!({"Assign": {"around": 7}}),
+                json!({"Type": "Parallel", "Branches": [branch(1), branch(2)], "Assign": {"all": "{% $states.result %}"}}),
+                json!({"Output": "{% {'all': $all, 'own': $exists($own)} %}"}),
+            ],
+        ),
         json!({}),
         &json!({"all": [[7, 1], [7, 2]], "own": false}),
     );
     check(
-        &chain("JSONPath", &[
-            json!({"Assign": {"list": [1, 2], "plus": 10}}),
-            json!({"Type": "Map", "ItemsPath": "$list", "ResultSelector": {"r.$": "$"}, "Assign": {"got.$": "$.r"},
+        &chain(
+            "JSONPath",
+            &[
+                json!({"Assign": {"list": [1, 2], "plus": 10}}),
+                json!({"Type": "Map", "ItemsPath": "$list", "ResultSelector": {"r.$": "$"}, "Assign": {"got.$": "$.r"},
                 "ItemProcessor": {"StartAt": "P", "States": {
                     "P": {"Type": "Pass", "Assign": {"x.$": "States.MathAdd($, $plus)"}, "Next": "Q"},
                     "Q": {"Type": "Pass", "InputPath": "$x", "End": true}}}}),
-            json!({"InputPath": "$got[1]"}),
-        ]),
+                json!({"InputPath": "$got[1]"}),
+            ],
+        ),
         json!({}),
         &json!(12),
     );
@@ -167,7 +181,12 @@ fn branches_see_what_is_around_them_and_keep_their_own() {
 #[test]
 fn a_variable_without_a_value_fails_the_state() {
     let path = one("JSONPath", &json!({"InputPath": "$none.a"}));
-    check_failure(&path, json!({}), "States.Runtime", "The variable '$none' has not been assigned");
+    check_failure(
+        &path,
+        json!({}),
+        "States.Runtime",
+        "The variable '$none' has not been assigned",
+    );
     let query = one("JSONata", &json!({"Output": {"x": ["{% $none %}"]}}));
     let cause = "The JSONata expression '$none' specified for the field 'Output/x[0]' returned nothing (undefined).";
     check_failure(&query, json!({}), "States.QueryEvaluationError", cause);
@@ -181,47 +200,68 @@ fn fields_of_jsonata_say_what_they_take() {
     };
     let task = |field: &str| json!({"Type": "Task", "Resource": "wasm:echo", field: "{% $states.input.s %}"});
     let was = "Expected 'number', but was 'string' for value: \"x\"";
-    wrong(json!({"Type": "Wait", "Seconds": "{% $states.input.s %}"}), was);
+    wrong(
+        json!({"Type": "Wait", "Seconds": "{% $states.input.s %}"}),
+        was,
+    );
     wrong(task("TimeoutSeconds"), was);
     wrong(task("HeartbeatSeconds"), was);
     wrong(
         json!({"Type": "Wait", "Timestamp": "{% $states.input.s %}"}),
         "Expected 'timestamp'",
     );
-    wrong(json!({"Type": "Fail", "Error": "{% 1 %}"}), "Expected 'string', but was 'number'");
+    wrong(
+        json!({"Type": "Fail", "Error": "{% 1 %}"}),
+        "Expected 'string', but was 'number'",
+    );
     wrong(
         json!({"Type": "Choice", "Choices": [{"Condition": "{% 'yes' %}", "Next": "Z"}]}),
         "Expected 'boolean', but was 'string' for value: \"yes\"",
     );
-    wrong(json!({"Output": "{% 1 + 'a' %}"}), "threw an error during evaluation. T2002");
+    wrong(
+        json!({"Output": "{% 1 + 'a' %}"}),
+        "threw an error during evaluation. T2002",
+    );
     wrong(json!({"Output": "{% $sum %}"}), "returned a function");
-    wrong(json!({"Output": "{% $eval('1') %}"}), "$eval does not exist");
+    wrong(
+        json!({"Output": "{% $eval('1') %}"}),
+        "$eval does not exist",
+    );
 }
 
 #[test]
 fn results_and_errors_are_in_states() {
     check(
-        &one("JSONata", &json!({"Type": "Task", "Resource": "wasm:echo", "Arguments": {"n": "{% $states.input.n + 1 %}"},
-            "Output": {"was": "{% $states.input.n %}", "is": "{% $states.result.n %}"}})),
+        &one(
+            "JSONata",
+            &json!({"Type": "Task", "Resource": "wasm:echo", "Arguments": {"n": "{% $states.input.n + 1 %}"},
+            "Output": {"was": "{% $states.input.n %}", "is": "{% $states.result.n %}"}}),
+        ),
         json!({"n": 1}),
         &json!({"was": 1, "is": 2}),
     );
     let catch = json!([{"ErrorEquals": ["Boom"], "Next": "S1", "Assign": {"cause": "{% $parse($states.errorOutput.Cause).n %}"},
         "Output": "{% $states.errorOutput.Error & $string($states.input.n) %}"}]);
     check(
-        &chain("JSONata", &[
-            json!({"Type": "Task", "Resource": "wasm:fail", "Catch": catch}),
-            json!({"Output": "{% [$states.input, $cause] %}"}),
-        ]),
+        &chain(
+            "JSONata",
+            &[
+                json!({"Type": "Task", "Resource": "wasm:fail", "Catch": catch}),
+                json!({"Output": "{% [$states.input, $cause] %}"}),
+            ],
+        ),
         json!({"n": 4}),
         &json!(["Boom4", 4]),
     );
     let catch = json!([{"ErrorEquals": ["States.ALL"], "Next": "S1", "ResultPath": "$.error", "Assign": {"name.$": "$.Error"}}]);
     check(
-        &chain("JSONPath", &[
-            json!({"Type": "Task", "Resource": "wasm:fail", "Catch": catch}),
-            json!({"Parameters": {"name.$": "$name", "same.$": "$.error.Error"}}),
-        ]),
+        &chain(
+            "JSONPath",
+            &[
+                json!({"Type": "Task", "Resource": "wasm:fail", "Catch": catch}),
+                json!({"Parameters": {"name.$": "$name", "same.$": "$.error.Error"}}),
+            ],
+        ),
         json!({}),
         &json!({"name": "Boom", "same": "Boom"}),
     );
@@ -229,12 +269,15 @@ fn results_and_errors_are_in_states() {
 
 #[test]
 fn a_failing_output_can_be_retried_and_caught() {
-    let definition = chain("JSONata", &[
-        json!({"Type": "Task", "Resource": "wasm:echo", "Output": "{% $states.result.missing %}",
+    let definition = chain(
+        "JSONata",
+        &[
+            json!({"Type": "Task", "Resource": "wasm:echo", "Output": "{% $states.result.missing %}",
             "Retry": [{"ErrorEquals": ["States.QueryEvaluationError"], "MaxAttempts": 1}],
             "Catch": [{"ErrorEquals": ["States.QueryEvaluationError"], "Next": "S1", "Output": "{% $states.errorOutput.Error %}"}]}),
-        json!({}),
-    ]);
+            json!({}),
+        ],
+    );
     let (outcome, types) = run(&definition, json!({}));
     let caught = Data::from_value(json!("States.QueryEvaluationError"));
     assert_eq!(outcome, Outcome::Succeeded(caught));
@@ -253,18 +296,30 @@ fn choices_assign_and_shape() {
         json!({"QueryLanguage": "JSONata", "StartAt": "A", "States": {"A": choice,
             "B": {"Type": "Pass", "Output": "{% [$by, $states.input] %}", "End": true}}})
     };
-    check(&definition(true), json!({"n": 2}), &json!(["rule2", {"n": 2}]));
+    check(
+        &definition(true),
+        json!({"n": 2}),
+        &json!(["rule2", {"n": 2}]),
+    );
     check(&definition(true), json!({"n": 1}), &json!(["default", "d"]));
-    check_failure(&definition(false), json!({"n": 1}), "States.NoChoiceMatched", "");
+    check_failure(
+        &definition(false),
+        json!({"n": 1}),
+        "States.NoChoiceMatched",
+        "",
+    );
 }
 
 #[test]
 fn a_state_may_have_its_own_language() {
-    let mut definition = chain("JSONPath", &[
-        json!({"Parameters": {"a.$": "$.n"}, "Assign": {"v.$": "$.a"}}),
-        json!({"QueryLanguage": "JSONata", "Output": "{% $states.input.a * 10 + $v %}"}),
-        json!({"ResultPath": "$.x", "Parameters": {"v.$": "$v"}, "InputPath": "$"}),
-    ]);
+    let mut definition = chain(
+        "JSONPath",
+        &[
+            json!({"Parameters": {"a.$": "$.n"}, "Assign": {"v.$": "$.a"}}),
+            json!({"QueryLanguage": "JSONata", "Output": "{% $states.input.a * 10 + $v %}"}),
+            json!({"ResultPath": "$.x", "Parameters": {"v.$": "$v"}, "InputPath": "$"}),
+        ],
+    );
     definition["States"]["S2"] = json!({"Type": "Pass", "InputPath": "$", "End": true});
     check(&definition, json!({"n": 3}), &json!(33));
 }
@@ -272,10 +327,29 @@ fn a_state_may_have_its_own_language() {
 #[test]
 fn numbers_that_pass_through_stay_as_they_are() {
     let big = json!({"id": 9_007_199_254_740_993_u64, "f": 1.0});
-    check(&one("JSONata", &json!({"Output": "{% $states.input %}"})), big.clone(), &big);
-    check(&one("JSONata", &json!({"Output": {"id": "{% $states.input.id %}"}})), big, &json!({"id": 9_007_199_254_740_993_u64}));
-    check(&one("JSONata", &json!({"Output": "{% 10 / 4 %}"})), json!({}), &json!(2.5));
-    check(&one("JSONata", &json!({"Output": "{% 4 / 2 %}"})), json!({}), &json!(2));
+    check(
+        &one("JSONata", &json!({"Output": "{% $states.input %}"})),
+        big.clone(),
+        &big,
+    );
+    check(
+        &one(
+            "JSONata",
+            &json!({"Output": {"id": "{% $states.input.id %}"}}),
+        ),
+        big,
+        &json!({"id": 9_007_199_254_740_993_u64}),
+    );
+    check(
+        &one("JSONata", &json!({"Output": "{% 10 / 4 %}"})),
+        json!({}),
+        &json!(2.5),
+    );
+    check(
+        &one("JSONata", &json!({"Output": "{% 4 / 2 %}"})),
+        json!({}),
+        &json!(2),
+    );
 }
 
 #[test]
@@ -284,5 +358,33 @@ fn variables_have_a_limit() {
         "A": {"Type": "Pass", "Assign": {"t": "{% $states.input.t %}"}, "Next": "B"},
         "B": {"Type": "Pass", "Assign": {"u": "{% $t %}"}, "End": true}}});
     let input = json!({"t": "x".repeat(6 << 20)});
-    check_failure(&grow, input, "States.DataLimitExceeded", "The variables exceed");
+    check_failure(
+        &grow,
+        input,
+        "States.DataLimitExceeded",
+        "The variables exceed",
+    );
+}
+
+/// Neither the Map's input nor the execution's is made anew for each item.
+#[test]
+fn a_selector_in_jsonata_is_linear_in_the_items() {
+    let definition = |n: usize| {
+        let map = json!({"Type": "Map", "Items": "{% $states.input.list %}", "End": true,
+            "ItemSelector": {"x": "{% $states.context.Map.Item.Value.n + $states.input.plus + $count($states.input.list) %}"},
+            "ItemProcessor": {"StartAt": "P", "States": {"P": {"Type": "Pass", "Output": "{% $states.input.x %}", "End": true}}}});
+        let list: Vec<Value> = (0..n).map(|i| json!({"n": i})).collect();
+        let flow = json!({"QueryLanguage": "JSONata", "StartAt": "M", "States": {"M": map}});
+        (flow, json!({"list": list, "plus": 1}))
+    };
+    let (flow, input) = definition(3);
+    check(&flow, input, &json!([4, 5, 6]));
+    // Seconds if the list of 3,000 were made anew for each of 3,000 items, and again for each turn.
+    let (flow, input) = definition(3_000);
+    match run(&flow, input).0 {
+        Outcome::Succeeded(output) => {
+            assert_eq!(output.value().as_array().map(Vec::len), Some(3_000));
+        }
+        other => panic!("{other:?}"),
+    }
 }

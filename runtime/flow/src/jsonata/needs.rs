@@ -62,25 +62,28 @@ fn reads_states(steps: &[PathStep], needs: &mut Needs) -> bool {
         "errorOutput" => needs.error = true,
         "context" => {
             needs.context = true;
-            needs.payloads |= reaches_payload(rest);
+            let (execution_input, item) = reaches_payloads(rest);
+            needs.execution_input |= execution_input;
+            needs.item |= item;
         }
         _ => {}
     }
     true
 }
 
-/// Whether a path below the Context object can reach a payload: the execution's
-/// input or a Map's item.
-fn reaches_payload(rest: &[PathStep]) -> bool {
+/// Whether a path below the Context object can reach the execution's input, and a Map's item.
+fn reaches_payloads(rest: &[PathStep]) -> (bool, bool) {
     let name = |i: usize| match rest.get(i).map(|s| &s.node) {
         Some(AstNode::Name(name)) => Some(name.as_str()),
         _ => None,
     };
     match (name(0), name(1), name(2)) {
-        (Some("Execution"), Some(member), _) => member == "Input",
-        (Some("Map"), Some("Item"), Some(member)) => member == "Value",
-        (Some("State" | "StateMachine" | "Task"), _, _) => false,
-        _ => true,
+        (Some("Execution"), Some(member), _) => (member == "Input", false),
+        (Some("Execution"), None, _) => (true, false),
+        (Some("Map"), Some("Item"), Some(member)) => (false, member == "Value"),
+        (Some("Map"), _, _) => (false, true),
+        (Some("State" | "StateMachine" | "Task"), _, _) => (false, false),
+        _ => (true, true),
     }
 }
 
@@ -89,7 +92,8 @@ fn everything(needs: &mut Needs) {
     needs.result = true;
     needs.error = true;
     needs.context = true;
-    needs.payloads = true;
+    needs.execution_input = true;
+    needs.item = true;
 }
 
 #[cfg(test)]
@@ -106,7 +110,8 @@ mod tests {
             (needs.result, "result"),
             (needs.error, "error"),
             (needs.context, "context"),
-            (needs.payloads, "payloads"),
+            (needs.execution_input, "execution"),
+            (needs.item, "item"),
         ] {
             if is {
                 words.push(word.to_owned());
@@ -124,18 +129,22 @@ mod tests {
         check("$states.input", "input");
         check("$states.input.a[b = $x].c", "input $x");
         check("$sum($states.result.n)", "result $sum");
-        check("$states", "input result error context payloads");
+        check("$states", "input result error context execution item");
         check("$states.context.State.Name", "context");
-        check("$states.context.Execution.Input.a", "context payloads");
+        check("$states.context.Execution.Input.a", "context execution");
+        check("$states.context.Map.Item.Value.a", "context item");
         check("$states.context.Execution.Name", "context");
-        check("$states.context", "context payloads");
+        check("$states.context", "context execution item");
         check("$states.context.Map.Item.Index", "context");
         check("$x.y & $states.errorOutput.Cause", "error $x");
         check("($a := 1; $states.input.b.(c + $a))", "input $a");
-        check("$states[0].input", "input result error context payloads");
+        check(
+            "$states[0].input",
+            "input result error context execution item",
+        );
         check(
             "$lookup($states, 'input')",
-            "input result error context payloads $lookup",
+            "input result error context execution item $lookup",
         );
     }
 }

@@ -239,7 +239,7 @@ pub(crate) fn regex_cost(pattern: &str) -> Option<u64> {
         let built = regex::RegexBuilder::new(pattern).size_limit(bytes).build();
         !matches!(built, Err(regex::Error::CompiledTooBig(_)))
     };
-    let costs = [(1 << 14, 100), (1 << 17, 300), (REGEX_BYTES_MAX, 2_000)];
+    let costs = [(1 << 14, 50), (1 << 17, 300), (REGEX_BYTES_MAX, 2_000)];
     costs
         .into_iter()
         .find(|(bytes, _)| fits(*bytes))
@@ -275,7 +275,7 @@ mod tests {
         check("$[?(@.a == 1)]", 1_000 * (2 + 1));
         check("$[?(@..a)]", 1_000 * (2 + 4_000));
         check("$['a','b'][*]", 2 * 1_000 + 2 * 1_000);
-        check("$[?match(@.a, 'x')]", 1_000 * (2 + 1 + 100));
+        check("$[?match(@.a, 'x')]", 1_000 * (2 + 1 + 50));
     }
 
     #[test]

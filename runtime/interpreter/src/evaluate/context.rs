@@ -45,7 +45,7 @@ impl<'a> Context<'a> {
         }
         let item = below(segments, &["Map", "Item"]).is_some_and(<[_]>::is_empty);
         let whole = segments.len() < 2 || item;
-        let built = self.build(whole);
+        let built = self.build(whole, whole);
         walk(&built, segments).map(|v| Cow::Owned(v.clone()))
     }
 
@@ -62,13 +62,13 @@ impl<'a> Context<'a> {
         1_024 + input + item
     }
 
-    /// The whole object; without the payloads unless `whole`.
-    pub fn build(&self, whole: bool) -> Value {
+    /// The object, with the execution's `input` and the Map's `item` only if they are asked for.
+    pub fn build(&self, input: bool, item: bool) -> Value {
         let mut out = Map::new();
         if let Some(started) = &self.core.started {
             let mut execution = Map::new();
             execution.insert("Id".into(), self.core.execution.to_string().into());
-            if whole {
+            if input {
                 execution.insert("Input".into(), started.input.value().clone());
             }
             execution.insert("Name".into(), (&*started.name).into());
@@ -113,9 +113,10 @@ impl<'a> Context<'a> {
             }
         }
         if let Some((index, value)) = self.current_item() {
+            let wanted = item;
             let mut item = Map::new();
             item.insert("Index".into(), index.into());
-            if whole {
+            if wanted {
                 item.insert("Value".into(), value.clone());
             }
             out.insert("Map".into(), json!({ "Item": item }));

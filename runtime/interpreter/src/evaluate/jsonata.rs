@@ -25,6 +25,8 @@ use meter::Meter;
 
 /// Deepest nesting of an evaluation, in levels of the library (about three a call).
 const DEPTH_MAX: usize = 3_000;
+/// Documents that are kept in the library's form during one turn.
+const LIBRARY_MAX: usize = 16;
 /// Longest sequence that an evaluation may build.
 const SEQUENCE_MAX: usize = 1_000_000;
 
@@ -183,7 +185,7 @@ fn bind(env: &Env<'_>, needs: &Needs, context: &mut Context) -> Result<(), Fault
         }
     }
     if needs.context {
-        let value = env.context.build(needs.payloads);
+        let value = env.context.build(needs.execution_input, needs.item);
         env.count(size(&value) as u64 / 16)?;
         states.insert("context".to_owned(), JValue::from(value));
     }
@@ -198,15 +200,17 @@ fn bind(env: &Env<'_>, needs: &Needs, context: &mut Context) -> Result<(), Fault
 
 /// Data in the library's form: made once for all expressions of one place.
 fn from_json(env: &Env<'_>, data: &Data) -> Result<JValue, Fault> {
-    if let Some(known) = env.library.borrow().get(&data.address()) {
+    if let Some((_, known)) = env.library.borrow().get(&data.address()) {
         return Ok(known.clone());
     }
     env.count(data.len_bytes() as u64 / 16)?;
     // Data is valid JSON, nested no deeper than the parser goes.
     let value = JValue::from_json_str(data.text()).unwrap_or(JValue::Null);
-    env.library
-        .borrow_mut()
-        .insert(data.address(), value.clone());
+    let mut library = env.library.borrow_mut();
+    if library.len() >= LIBRARY_MAX {
+        library.clear();
+    }
+    library.insert(data.address(), (data.clone(), value.clone()));
     Ok(value)
 }
 

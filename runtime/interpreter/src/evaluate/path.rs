@@ -182,7 +182,7 @@ pub(super) fn absent(segments: &[Segment], missing: usize) -> String {
 /// `$$` with its payloads, as far as they fit.
 fn whole_context(env: &Env<'_>) -> Result<Value, Fault> {
     env.spend(env.context.payload_bytes())?;
-    Ok(env.context.build(true))
+    Ok(env.context.build(true, true))
 }
 
 pub(super) fn select<'e>(
