@@ -109,8 +109,9 @@ fn with(
     let mut env = Env::new(core, turn.program, id, data.into(), turn.now);
     env.variables = Some(variables);
     let result = flow::shape(&env, Some(template));
-    let draws = env.draws.get();
+    let (draws, used) = (env.draws.get(), env.used());
     turn.state.core.draws = draws;
+    turn.spent = turn.spent.saturating_add(used);
     result
 }
 

@@ -156,7 +156,6 @@ impl<'a> Env<'a> {
         entry: EntryId,
         given: Given<'a>,
         now: Timestamp,
-        library: Library,
     ) -> Env<'a> {
         Env {
             data: given.data,
@@ -174,9 +173,15 @@ impl<'a> Env<'a> {
             operations: Cell::new(OPERATIONS_MAX),
             used: Cell::new(0),
             extended: Cell::new(false),
-            library,
+            library: Library::default(),
             measure: OnceCell::new(),
         }
+    }
+
+    /// With the documents that the turn has made ready already.
+    pub fn sharing(mut self, library: &Library) -> Env<'a> {
+        self.library = Rc::clone(library);
+        self
     }
 
     /// Operations that are left.

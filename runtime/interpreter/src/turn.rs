@@ -2,6 +2,7 @@
 //!
 //! Refuses to know what a state kind does (`states/`) and how values are made (`evaluate/`).
 
+use std::rc::Rc;
 use std::sync::Arc;
 
 use stepwell_flow::Program;
@@ -377,9 +378,9 @@ impl<'a> Turn<'a> {
         given: impl Into<Given<'g>>,
         f: impl FnOnce(&Env<'_>) -> Result<T, Fault>,
     ) -> Result<T, Fault> {
-        let library = self.library.clone();
-        let given = given.into();
-        let env = Env::new(&self.state.core, self.program, id, given, self.now, library);
+        let library = Rc::clone(&self.library);
+        let env = Env::new(&self.state.core, self.program, id, given.into(), self.now);
+        let env = env.sharing(&library);
         let result = f(&env);
         let (draws, used) = (env.draws.get(), env.used());
         self.state.core.draws = draws;

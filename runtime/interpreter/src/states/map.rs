@@ -256,14 +256,8 @@ fn item_input(turn: &mut Turn<'_>, id: EntryId, kind: &MapState, slot: u32) -> R
     let Some(selector) = &kind.item_selector else {
         return Ok(Data::from_value(item.clone()));
     };
-    let mut env = Env::new(
-        core,
-        turn.program,
-        id,
-        (&map.input).into(),
-        turn.now,
-        turn.library.clone(),
-    );
+    let env = Env::new(core, turn.program, id, (&map.input).into(), turn.now);
+    let mut env = env.sharing(&turn.library);
     env.context.item = Some((slot, item));
     let result = flow::shape(&env, Some(selector));
     let (draws, used) = (env.draws.get(), env.used());
