@@ -59,6 +59,7 @@ fn run(program: &Program, text: String) -> State {
         name: "run".into(),
         input: Data::from_valid_text(text),
         seed: [1; 16],
+        parent: None,
     };
     let mut out = Vec::with_capacity(1);
     // A flow that compiles takes its first event.

@@ -25,6 +25,7 @@ fn run(definition: &Value, input: Value) -> (Outcome, Vec<String>) {
         name: "run".into(),
         input: Data::from_value(input),
         seed: [1; 16],
+        parent: None,
     }];
     loop {
         let event = events.pop().unwrap_or_else(|| {
