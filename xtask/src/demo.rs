@@ -40,8 +40,9 @@ pub fn run(args: &[String]) -> Result<()> {
     println!("demo: building the steps (Rust to WebAssembly components)");
     let mut examples = Vec::new();
     for name in EXAMPLES {
-        let guests = guests::workspace(&format!("examples/{name}/steps"))?;
-        examples.push((Example::read(name)?, guests));
+        let example = Example::read(name)?;
+        let guests = guests::workspace(&format!("examples/{}/steps", example.steps_of()))?;
+        examples.push((example, guests));
     }
     println!("demo: building Stepwell (the first time this takes minutes: RocksDB and wasmtime)");
     shell::run(shell::workspace_cargo().args(["build", "--workspace"]))?;

@@ -230,8 +230,12 @@ fn pieces() -> impl Strategy<Value = String> {
 
 /// A flow with one field's value replaced.
 fn mutated() -> impl Strategy<Value = String> {
-    (0usize..2000, 0usize..40, "[ -~]{0,6}").prop_map(|(at, length, with)| {
-        let text = include_str!("flows/ok/every-kind.json");
+    let flows = prop::sample::select(vec![
+        include_str!("flows/ok/every-kind.json"),
+        include_str!("flows/ok/cloudflow.yaml"),
+        include_str!("flows/ok/steps.yaml"),
+    ]);
+    (flows, 0usize..4000, 0usize..40, "[ -~]{0,6}").prop_map(|(text, at, length, with)| {
         let at = at % text.len();
         let end = (at + length).min(text.len());
         format!(
@@ -281,6 +285,17 @@ proptest! {
         let path = serde_json::Value::String(path);
         answers(&format!(
             "{{\"StartAt\":\"A\",\"States\":{{\"A\":{{\"Type\":\"Pass\",\"InputPath\":{path},\"Parameters\":{{\"a.$\":{path}}},\"End\":true}}}}}}"
+        ))?;
+    }
+
+    #[test]
+    fn arbitrary_cloudflow_expressions_never_panic(e in "[$.\\[\\]()?@'\"`a-c0-2,:*!=<>&| +/%\\\\-]{0,30}(\\$Input|\\$Output|format\\(|in )?[$.\\[\\]()a-c0-2,*!=<>&|\" ]{0,30}") {
+        let e = serde_json::Value::String(e);
+        answers(&format!(
+            "{{\"Type\":\"StateMachine\",\"SpecVersion\":\"v1\",\"StartAt\":\"A\",\"States\":[{{\"Type\":\"Choice\",\"Name\":\"A\",\"Branches\":[{{\"Condition\":{e},\"Next\":\"B\"}}],\"Default\":\"B\"}},{{\"Type\":\"Pass\",\"Name\":\"B\",\"OutputConstructor\":{{\"a.$\":{e}}},\"End\":true}}]}}"
+        ))?;
+        answers(&format!(
+            "{{\"version\":\"v1\",\"type\":\"flow\",\"steps\":[{{\"type\":\"choice\",\"name\":\"a\",\"choices\":[{{\"condition\":{e},\"goto\":\"a\"}}]}},{{\"type\":\"pass\",\"name\":\"b\",\"outputMappings\":[{{\"target\":\"x\",\"source\":{e}}}]}}]}}"
         ))?;
     }
 

@@ -27,6 +27,8 @@ pub struct Example {
     pub flow: PathBuf,
     /// The flow's endpoint: `[async ]METHOD /path`.
     pub trigger: String,
+    /// The example whose steps it runs; without it, its own.
+    pub steps_of: Option<String>,
     /// Module name to guest package.
     pub modules: BTreeMap<String, String>,
     /// What to send, in order.
@@ -77,6 +79,12 @@ impl Example {
         Ok(example)
     }
 
+    /// The example whose steps it runs.
+    #[must_use]
+    pub fn steps_of(&self) -> &str {
+        self.steps_of.as_deref().unwrap_or(&self.name)
+    }
+
     /// The endpoint's method and path.
     ///
     /// # Errors
@@ -111,6 +119,8 @@ mod tests {
         for name in super::super::EXAMPLES {
             let example = Example::read(name).expect("an example");
             assert!(example.folder.join(&example.flow).exists(), "{name}");
+            let steps = place::root().join("examples").join(example.steps_of());
+            assert!(steps.join("steps/Cargo.toml").exists(), "{name}");
             assert!(example.endpoint().expect("an endpoint").1.starts_with('/'));
             for case in &example.cases {
                 assert!(
