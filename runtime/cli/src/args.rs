@@ -271,6 +271,12 @@ Endpoints are below /t, e.g. POST /t/orders. Without --trigger the flow keeps th
         /// An endpoint: 'METHOD /path', or 'async METHOD /path' to answer 202 at once
         #[arg(long, value_name = "ENDPOINT")]
         trigger: Vec<String>,
+        /// standard, or express: short executions kept in memory
+        #[arg(long, value_name = "TYPE", value_parser = ["standard", "express"])]
+        r#type: Option<String>,
+        /// Which histories of express executions are kept
+        #[arg(long, value_name = "WHICH", value_parser = ["none", "errors", "all"], requires = "type")]
+        history: Option<String>,
     },
     /// List flows
     List,

@@ -110,6 +110,7 @@ pub(crate) fn compile(root: &Node, resolve: &dyn Resolve, report: &mut Report) -
     Some(Program {
         comment,
         timeout_seconds: None,
+        mode: crate::program::Mode::Standard,
         states: compiler.states.into_iter().collect::<Option<_>>()?,
         graphs: compiler.graphs.into_iter().collect::<Option<_>>()?,
     })

@@ -133,6 +133,8 @@ pub mod code {
     pub const IGNORED_FIELD: &str = "FLOW0029";
     /// A template field `….$` that is not a path.
     pub const BAD_TEMPLATE: &str = "FLOW0030";
+    /// What an express execution cannot do.
+    pub const NOT_IN_EXPRESS: &str = "FLOW0036";
     /// More problems than are shown.
     pub const MORE: &str = "FLOW0031";
     /// A JSONata expression that cannot be read.

@@ -5,8 +5,10 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use stepwell_types::StepTarget;
+use stepwell_types::limits::EXPRESS_SECONDS_MAX;
 
 use crate::expression::{DataPath, Expression, Template, WritePath};
 use crate::fdl::Constructors;
@@ -26,11 +28,44 @@ pub struct Program {
     pub comment: Option<String>,
     /// Wall seconds for a whole execution; `None`: no limit.
     pub timeout_seconds: Option<u64>,
+    /// How its executions are kept.
+    pub mode: Mode,
     /// All states of all graphs: in the order of the source, but for the old CloudFlow
     /// language, where what is nested comes last.
     pub states: Vec<State>,
     /// The flow's own graph first, then those of Parallel branches and Map processors.
     pub graphs: Vec<Graph>,
+}
+
+/// How the executions of a flow are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum Mode {
+    /// Every event is durable before what follows from it leaves.
+    #[default]
+    Standard,
+    /// Short, and kept in memory.
+    Express(Keep),
+}
+
+/// Which histories of express executions are stored, at their end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Keep {
+    /// No history.
+    None,
+    /// Those that did not succeed.
+    Errors,
+    /// Every history.
+    All,
+}
+
+impl Program {
+    /// Makes its executions express ones: they end after
+    /// [`stepwell_types::limits::EXPRESS_SECONDS_MAX`] at the latest.
+    pub fn make_express(&mut self, keep: Keep) {
+        let own = self.timeout_seconds.unwrap_or(EXPRESS_SECONDS_MAX);
+        self.timeout_seconds = Some(own.min(EXPRESS_SECONDS_MAX));
+        self.mode = Mode::Express(keep);
+    }
 }
 
 /// States that run one after another: the flow, a branch, a Map's processor.

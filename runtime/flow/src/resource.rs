@@ -23,6 +23,11 @@ pub trait Resolve {
         function: Option<&str>,
     ) -> Result<Digest, Unresolved>;
 
+    /// Whether the flow's executions will be express ones: nothing in it may wait for a token.
+    fn express(&self) -> bool {
+        false
+    }
+
     /// The newest version of every module that has the step world's `run`, sorted by
     /// name: what a function name that comes from the data may mean.
     fn modules(&self) -> Vec<(Arc<str>, Digest)> {

@@ -28,6 +28,9 @@ pub enum Refusal {
     /// It has not ended.
     #[error("execution is RUNNING and cannot be redriven")]
     Running,
+    /// An express execution keeps nothing to go on from.
+    #[error("execution is an express one and cannot be redriven; start it again")]
+    Express,
     /// There is nothing to redo.
     #[error("execution is SUCCEEDED and cannot be redriven")]
     Succeeded,

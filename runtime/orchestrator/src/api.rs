@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use stepwell_flow::Diagnostic;
+pub use stepwell_flow::program::{Keep, Mode};
 use stepwell_interpreter::redrive::Refusal;
 use stepwell_types::limits::{REDRIVES_MAX, TRANSITIONS_MAX};
 use stepwell_types::{Data, Digest, ExecutionId, Failure, TaskToken, Timestamp};
@@ -59,6 +60,8 @@ pub struct Execution {
     pub redriven: Option<Timestamp>,
     /// The execution that started it, if one did.
     pub parent: Option<ExecutionId>,
+    /// An express execution: kept in memory, with a history only if its flow asks for one.
+    pub express: bool,
 }
 
 impl Execution {
@@ -67,6 +70,7 @@ impl Execution {
     /// Why not.
     pub fn redrivable(&self) -> Result<(), Refusal> {
         match self.status {
+            _ if self.express => Err(Refusal::Express),
             Status::Running => Err(Refusal::Running),
             Status::Succeeded => Err(Refusal::Succeeded),
             _ if self.transitions >= TRANSITIONS_MAX => Err(Refusal::Transitions),
@@ -176,6 +180,8 @@ pub struct FlowInfo {
     pub definition: Option<Arc<str>>,
     /// Module names that it uses, and what they resolved to.
     pub modules: Vec<(Arc<str>, Digest)>,
+    /// How its executions are kept.
+    pub mode: Mode,
     /// Its HTTP endpoints (of the newest version).
     pub triggers: Vec<HttpTrigger>,
 }

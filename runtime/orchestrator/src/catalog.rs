@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use parking_lot::{Mutex, RwLock};
 use stepwell_flow::Program;
+use stepwell_flow::program::Mode;
 use stepwell_store::{Batch, Key, Range, Reader};
 use stepwell_types::limits::NAME_BYTES_MAX;
 use stepwell_types::{Digest, FlowRef, Timestamp};
@@ -35,6 +36,7 @@ struct FlowMeta {
     published: Timestamp,
     digest: Digest,
     modules: Vec<(Arc<str>, Digest)>,
+    mode: Mode,
 }
 
 #[derive(Default)]
@@ -86,6 +88,7 @@ impl Catalog {
                     published: row.published,
                     digest: Digest::of(row.definition.as_bytes()),
                     modules: row.modules,
+                    mode: row.mode,
                 };
                 let versions = index.flows.entry(name.clone()).or_default();
                 versions.insert(*version, meta);

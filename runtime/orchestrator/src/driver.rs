@@ -10,6 +10,7 @@
 
 mod activity;
 mod apply;
+mod express;
 mod hot;
 mod outbox;
 mod recover;
@@ -137,6 +138,10 @@ pub struct Driver {
     /// Executions to look at (evict, announce) when a batch is durable.
     settling: BTreeMap<u64, Vec<ExecutionId>>,
     usage: HashMap<(Arc<str>, u32), (UsageRow, bool)>,
+    /// Since when usage is changed and not in a sealed batch.
+    usage_since: Option<Timestamp>,
+    /// It has waited long enough.
+    usage_due: bool,
     open: i64,
     open_saved: i64,
     metrics: Metrics,
@@ -192,6 +197,8 @@ impl Driver {
             waiting: BTreeMap::new(),
             settling: BTreeMap::new(),
             usage: HashMap::new(),
+            usage_since: None,
+            usage_due: false,
             open: 0,
             open_saved: 0,
             metrics: Metrics::default(),
@@ -301,6 +308,7 @@ impl Driver {
     /// No further step begins; starts are refused.
     pub fn stop(&mut self) {
         self.stopping = true;
+        self.usage_due = self.usage_since.is_some();
     }
 
     /// Attempts that run outside their first slice.

@@ -122,6 +122,11 @@ pub enum Error {
         /// What does not fit, and what would.
         reason: String,
     },
+    /// An express execution of which no history is kept.
+    #[error(
+        "RUN0020: execution {0} is an express one, and no history of it is kept; publish its flow with `--history all` for that of later ones"
+    )]
+    NoHistory(ExecutionId),
     /// The payload is too large.
     #[error("RUN0016: {what} has {bytes} bytes, more than the {max} allowed")]
     TooLarge {
@@ -159,6 +164,7 @@ impl Error {
             Error::Parked(_) => "RUN0017",
             Error::NotRedrivable { .. } => "RUN0018",
             Error::BadRedrive { .. } => "RUN0019",
+            Error::NoHistory(_) => "RUN0020",
         }
     }
 

@@ -5,8 +5,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use stepwell_flow::Diagnostic;
+use stepwell_flow::program::Mode;
 use stepwell_store::{Key, Range};
-use stepwell_types::limits::PAYLOAD_BYTES_MAX;
+use stepwell_types::limits::{EXPRESS_SECONDS_MAX, PAYLOAD_BYTES_MAX};
 use stepwell_types::{Data, ExecutionId, Failure, FlowRef, StartRequest, TaskToken};
 
 use crate::Error;
@@ -21,6 +22,9 @@ use crate::shell::{Shared, shard_for};
 
 /// Rows looked at for one page of a filtered list, at most.
 const SCAN_MAX: usize = 10_000;
+
+/// How long the answer of an express execution is waited for: its limit, and some time to stop.
+const EXPRESS_WAIT: Duration = Duration::from_secs(EXPRESS_SECONDS_MAX + 10);
 
 /// The way to a running engine. Cheap to clone.
 #[derive(Clone)]
@@ -54,8 +58,15 @@ impl Orchestrator {
         limit: Duration,
     ) -> Result<(ExecutionId, Option<Execution>), Error> {
         let (id, request) = self.start_request(request.clone(), true)?;
+        let program = match &request {
+            Request::Start { flow, .. } => self.shared.catalog.programs().program(flow)?,
+            _ => return Err(Error::Stopping),
+        };
+        // Nobody could ask for the end of an express execution later: it is waited for.
+        let express = program.mode != Mode::Standard;
+        let limit = if express { EXPRESS_WAIT } else { limit };
         let name = match &request {
-            Request::Start { flow, name, .. } => {
+            Request::Start { flow, name, .. } if !express => {
                 name.as_ref().map(|n| (flow.name.clone(), n.clone()))
             }
             _ => None,
@@ -203,6 +214,7 @@ impl Orchestrator {
             redrives: row.redrives,
             redriven: row.redriven,
             parent: row.parent,
+            express: row.express,
         })
     }
 
@@ -336,11 +348,12 @@ impl Orchestrator {
         name: &str,
         definition: &str,
         triggers: Option<Vec<HttpTrigger>>,
+        mode: Mode,
     ) -> Result<Published, Error> {
         self.room()?;
         self.shared
             .catalog
-            .publish(name, definition, triggers)
+            .publish(name, definition, triggers, mode)
             .await
     }
 

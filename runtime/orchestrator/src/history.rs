@@ -18,6 +18,7 @@ use stepwell_types::{Data, ExecutionId, Timestamp};
 use crate::api::{Execution, HistoryLine, OpenTask, Page, Status};
 use crate::driver::{Recovered, moved, read_some, read_state};
 use crate::ports::Programs;
+use crate::rows::{self, SummaryRow};
 use crate::watch::Watch;
 use crate::{Error, Orchestrator};
 
@@ -254,8 +255,15 @@ async fn blocking<T: Send + 'static>(
 impl Orchestrator {
     fn cursor(&self, id: ExecutionId) -> Result<Cursor, Error> {
         let row = self.shared.reader.get(&Key::Summary { execution: id })?;
-        if row.is_none() {
-            return Err(Error::NoExecution(id.to_string()));
+        let row = row.ok_or_else(|| Error::NoExecution(id.to_string()))?;
+        let row: SummaryRow = rows::decode(&row)?;
+        let first = Key::Log {
+            execution: id,
+            seq: 0,
+        };
+        // While one runs its log has no more than its start.
+        if row.express && (row.ended.is_none() || self.shared.reader.get(&first)?.is_none()) {
+            return Err(Error::NoHistory(id));
         }
         let programs = self.shared.catalog.programs();
         Ok(Cursor::new(self.shared.reader.clone(), programs, id))

@@ -6,12 +6,13 @@
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use stepwell_flow::program::Mode;
 use stepwell_types::{Data, Digest, ExecutionId, Failure, Timestamp};
 
 use crate::Error;
 
 /// The version of every row kind in this file.
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 
 /// What lists and `describe` show of an execution.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -44,6 +45,8 @@ pub struct SummaryRow {
     pub redriven: Option<Timestamp>,
     /// Who started it, if an execution did.
     pub parent: Option<ExecutionId>,
+    /// An express execution.
+    pub express: bool,
 }
 
 /// A payload in a row, or where it is.
@@ -110,6 +113,8 @@ pub struct FlowRow {
     pub definition: Arc<str>,
     /// Module names as written and what they resolved to.
     pub modules: Vec<(Arc<str>, Digest)>,
+    /// How its executions are kept.
+    pub mode: Mode,
 }
 
 /// A module's versions, oldest first.

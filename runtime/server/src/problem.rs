@@ -166,9 +166,11 @@ fn status_of(e: &orchestrator::Error) -> StatusCode {
     use orchestrator::Error as Run;
     match e {
         // A token that was never handed out names nothing: 404 tells least.
-        Run::NoExecution(_) | Run::NoFlow(_) | Run::NoModule(_) | Run::BadToken => {
-            StatusCode::NOT_FOUND
-        }
+        Run::NoHistory(_)
+        | Run::NoExecution(_)
+        | Run::NoFlow(_)
+        | Run::NoModule(_)
+        | Run::BadToken => StatusCode::NOT_FOUND,
         Run::NameTaken { .. }
         | Run::TaskOver
         | Run::Ended(_)

@@ -27,3 +27,7 @@ pub const TRANSITIONS_MAX: u64 = 10_000_000;
 pub const SPIN_TRANSITIONS_MAX: u32 = 100_000;
 /// Redrives of one execution (Step Functions' own bound).
 pub const REDRIVES_MAX: u32 = 1_000;
+/// Longest express execution, in wall seconds (Step Functions' own bound).
+pub const EXPRESS_SECONDS_MAX: u64 = 300;
+/// Largest history of an express execution that is kept, in bytes of log and payloads.
+pub const EXPRESS_HISTORY_BYTES_MAX: usize = 4 << 20;

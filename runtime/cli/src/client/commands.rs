@@ -75,7 +75,14 @@ pub fn flow(remote: &Remote, command: Flow) -> Result<Exit, Trouble> {
             name,
             file,
             trigger,
-        } => publish(remote, &name, &file, &trigger),
+            r#type,
+            history,
+        } => {
+            let mut query: Vec<_> = trigger.iter().map(|t| ("trigger", t)).collect();
+            query.extend(r#type.iter().map(|t| ("type", t)));
+            query.extend(history.iter().map(|h| ("history", h)));
+            publish(remote, &name, &file, &query)
+        }
         Flow::List => {
             let list = all(remote, "flows")?;
             whole(remote, "flows", list, show::flows)
@@ -94,12 +101,16 @@ pub fn flow(remote: &Remote, command: Flow) -> Result<Exit, Trouble> {
     }
 }
 
-fn publish(remote: &Remote, name: &str, file: &Path, triggers: &[String]) -> Result<Exit, Trouble> {
+fn publish(
+    remote: &Remote,
+    name: &str,
+    file: &Path,
+    query: &[(&str, &String)],
+) -> Result<Exit, Trouble> {
     let text = input::text(file, DEFINITION_BYTES_MAX)?;
-    let query: Vec<(&str, &String)> = triggers.iter().map(|t| ("trigger", t)).collect();
     let request = remote
         .request(Method::PUT, &["flows", name])
-        .query(&query)
+        .query(query)
         .header("content-type", "text/plain; charset=utf-8")
         .body(text);
     let text = remote.text(request)?;

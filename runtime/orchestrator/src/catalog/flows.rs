@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::sync::Arc;
 
+use stepwell_flow::program::Mode;
 use stepwell_flow::{Diagnostic, Program, Resolve, Severity, Unresolved};
 use stepwell_store::{Batch, Key};
 use stepwell_types::limits::DEFINITION_BYTES_MAX;
@@ -36,6 +37,7 @@ impl Catalog {
         name: &str,
         definition: &str,
         triggers: Option<Vec<HttpTrigger>>,
+        mode: Mode,
     ) -> Result<Published, Error> {
         check_name("flow", name)?;
         if definition.len() > DEFINITION_BYTES_MAX {
@@ -49,8 +51,9 @@ impl Catalog {
         let name: Arc<str> = name.into();
         let compiled = {
             let index = self.0.index.read();
-            let names = Names::new(&index, &*self.0.store, Some(&name));
-            compile(definition, &names)?
+            let mut names = Names::new(&index, &*self.0.store, Some(&name));
+            names.express = mode != Mode::Standard;
+            compile(definition, &names, mode)?
         };
         let digest = Digest::of(definition.as_bytes());
         let mut batch = Batch::default();
@@ -61,7 +64,7 @@ impl Catalog {
         let newest = self.newest_meta(&name);
         let same = newest
             .as_ref()
-            .filter(|(_, m)| m.digest == digest && m.modules == compiled.modules);
+            .filter(|(_, m)| (m.digest, m.mode) == (digest, mode) && m.modules == compiled.modules);
         let new = same.is_none();
         let version = match (&same, &newest) {
             (Some((v, _)), _) => *v,
@@ -72,12 +75,14 @@ impl Catalog {
             published: same.map_or_else(|| self.0.clock.now(), |(_, m)| m.published),
             digest,
             modules: compiled.modules,
+            mode,
         };
         if new {
             let row = FlowRow {
                 published: meta.published,
                 definition: definition.into(),
                 modules: meta.modules.clone(),
+                mode,
             };
             let key = Key::Flow {
                 name: name.clone(),
@@ -181,6 +186,7 @@ fn info(index: &Index, name: &Arc<str>, version: u32, meta: &FlowMeta) -> FlowIn
         digest: meta.digest,
         definition: None,
         modules: meta.modules.clone(),
+        mode: meta.mode,
         triggers: index
             .triggers
             .get(name)
@@ -199,6 +205,7 @@ struct Names<'a> {
     asked: RefCell<Vec<(Arc<str>, Digest)>>,
     /// What is being published: it may start itself.
     own: Option<&'a str>,
+    express: bool,
 }
 
 impl<'a> Names<'a> {
@@ -208,6 +215,7 @@ impl<'a> Names<'a> {
             store,
             asked: RefCell::new(Vec::new()),
             own,
+            express: false,
         }
     }
 }
@@ -295,6 +303,10 @@ impl Resolve for Names<'_> {
             _ => Ok(()),
         }
     }
+
+    fn express(&self) -> bool {
+        self.express
+    }
 }
 
 /// What module names meant when a version was published.
@@ -324,7 +336,10 @@ impl Resolve for Pinned<'_> {
 /// Compiles a definition that was checked when it was published.
 pub(super) fn compile_pinned(row: &FlowRow) -> Result<Compiled, Error> {
     let checked = stepwell_flow::compile(&row.definition, &Pinned(&row.modules));
-    let program = checked.program.ok_or(Error::BadFlow(checked.diagnostics))?;
+    let mut program = checked.program.ok_or(Error::BadFlow(checked.diagnostics))?;
+    if let Mode::Express(keep) = row.mode {
+        program.make_express(keep);
+    }
     Ok(Compiled {
         program: Arc::new(program),
         modules: row.modules.clone(),
@@ -332,11 +347,14 @@ pub(super) fn compile_pinned(row: &FlowRow) -> Result<Compiled, Error> {
     })
 }
 
-fn compile(definition: &str, names: &Names<'_>) -> Result<Compiled, Error> {
+fn compile(definition: &str, names: &Names<'_>, mode: Mode) -> Result<Compiled, Error> {
     let checked = stepwell_flow::compile(definition, names);
-    let Some(program) = checked.program else {
+    let Some(mut program) = checked.program else {
         return Err(Error::BadFlow(checked.diagnostics));
     };
+    if let Mode::Express(keep) = mode {
+        program.make_express(keep);
+    }
     let mut warnings = checked.diagnostics;
     warnings.retain(|d| d.severity != Severity::Error);
     let mut modules = names.asked.take();

@@ -67,6 +67,9 @@ impl Driver {
 
     /// Appends one record to the execution's open row.
     pub(super) fn log(&mut self, id: ExecutionId, logged: &Logged) {
+        if self.log_express(id, logged) {
+            return;
+        }
         let Some(hot) = self.hot.get_mut(&id) else {
             return;
         };
@@ -89,6 +92,9 @@ impl Driver {
 
     /// The execution has something for the open batch.
     pub(super) fn touch(&mut self, id: ExecutionId) {
+        if self.is_unrecorded(id) {
+            return;
+        }
         if let Some(hot) = self.hot.get_mut(&id) {
             hot.batch = self.batch;
             if !hot.is_dirty {
@@ -113,7 +119,8 @@ impl Driver {
             }
             hot.timer = next;
         }
-        let weight = hot.state.size_hint_bytes();
+        let kept = hot.express.as_ref().map_or(0, |e| e.kept_bytes());
+        let weight = hot.state.size_hint_bytes() + kept;
         self.hot_bytes = (self.hot_bytes + weight).saturating_sub(hot.weight);
         hot.weight = weight;
         let transitions = hot.state.transitions();
@@ -169,6 +176,8 @@ impl Driver {
     pub(super) fn begin_step(&mut self, id: ExecutionId, step: RunStep, now: Timestamp) {
         // An outside call runs elsewhere: it cannot kill this process.
         let stays = !step.target.leaves();
+        // Nothing of it is durable, nor can it be suspected after a crash.
+        let stays = stays && !self.is_unrecorded(id);
         let alone = stays && self.suspects.has(id, step.entry, step.attempt);
         let suspected = stays && self.suspects.of(id);
         let cautious = stays && now < self.cautious_until;
@@ -241,7 +250,8 @@ impl Driver {
             self.abort_step(id, entry, attempt);
         }
         self.suspects.clear_all(id);
-        self.open -= 1;
+        let unrecorded = self.is_unrecorded(id);
+        self.open -= i64::from(!unrecorded);
         let slot = match outcome {
             Outcome::Succeeded(_) => 0,
             Outcome::Failed(_) => 1,
@@ -252,10 +262,15 @@ impl Driver {
         self.tell_parent(id);
         self.unblock(id);
         self.wake_waiters(id);
+        self.end_express(id, outcome);
     }
 
     /// Takes an execution out of the race until an operator looks at it.
     pub(super) fn park(&mut self, id: ExecutionId, failure: Failure, _now: Timestamp) {
+        if self.is_unrecorded(id) {
+            self.break_express(id, &failure.cause);
+            return;
+        }
         let Some(hot) = self.hot.get_mut(&id) else {
             return;
         };

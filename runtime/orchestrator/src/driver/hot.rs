@@ -10,6 +10,8 @@ use stepwell_types::{Digest, EntryId, Failure, FlowRef, Timestamp};
 
 use crate::ready::FlowNumber;
 
+use super::express::Express;
+
 /// An attempt that was begun or waits to begin.
 #[derive(Debug, Default)]
 pub(super) struct Running {
@@ -62,6 +64,12 @@ pub(super) struct Hot {
     pub log_bytes: usize,
     pub has_checkpoint: bool,
     pub summary_saved: bool,
+    /// Set for an express execution.
+    pub express: Option<Express>,
+    /// What is written of an express execution at its end: number of its first record, and bytes.
+    pub kept_row: Option<(u64, Vec<u8>)>,
+    /// Its start record goes with its end.
+    pub forget_start: bool,
     /// The stored one says that it has ended, and it goes on.
     pub summary_stale: bool,
     pub ended: Option<Timestamp>,
@@ -75,7 +83,10 @@ pub(super) struct Hot {
 impl Hot {
     /// Nothing to do until a timer, a callback or a cancel comes.
     pub fn is_idle(&self) -> bool {
-        self.ended.is_none() && self.steps.is_empty() && self.queued_events == 0
+        self.ended.is_none()
+            && self.express.is_none()
+            && self.steps.is_empty()
+            && self.queued_events == 0
     }
 
     /// Drops the journal of an attempt that ended.

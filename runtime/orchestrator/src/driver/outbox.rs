@@ -385,6 +385,7 @@ impl Driver {
             id: child,
             seed: start.seed,
             parent: Some(start.link.into()),
+            express: None,
             now,
         });
         if let Some(failure) = self.tombstone(child)? {

@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use stepwell_flow::Program;
+use stepwell_flow::program::{Keep, Mode};
 use stepwell_interpreter::codec::{self, Logged, Record};
 use stepwell_interpreter::{Command, Event, NoHistory, State};
 use stepwell_store::{Key, Range, Reader};
 use stepwell_types::{Data, Digest, EntryId, ExecutionId, Failure, FlowRef, Timestamp};
 
+use super::express::Express;
 use super::hot::Journal;
 use super::{Driver, Work};
 use crate::Error;
@@ -111,6 +113,13 @@ impl Driver {
             summary.started,
         );
         hot.summary_saved = true;
+        if summary.express {
+            let keep = match hot.program.mode {
+                Mode::Express(keep) => keep,
+                Mode::Standard => Keep::None,
+            };
+            hot.express = Some(Express::new(keep, true));
+        }
         hot.parked = summary.parked;
         hot.ended = summary.ended;
         hot.fuel = found.fuel;
@@ -124,7 +133,9 @@ impl Driver {
         hot.weight = hot.state.size_hint_bytes();
         self.hot_bytes += hot.weight;
         hot.timer = hot.state.next_timer().map(|(at, ..)| at);
-        if let Some(name) = &hot.given_name {
+        if let Some(name) = &hot.given_name
+            && hot.express.is_none()
+        {
             self.names.insert((hot.flow.name.clone(), name.clone()), id);
         }
         if hot.ended.is_none() && hot.parked.is_none() {

@@ -30,7 +30,11 @@ impl Driver {
         now: Timestamp,
     ) -> Result<(), Error> {
         if !self.hot.contains_key(&id) {
-            if self.read_summary(id)?.status == 0 {
+            let summary = self.read_summary(id)?;
+            if summary.express {
+                return Err(refused(id, &Refusal::Express));
+            }
+            if summary.status == 0 {
                 return Err(refused(id, &Refusal::Running));
             }
             self.admit()?;
@@ -61,6 +65,9 @@ impl Driver {
         let Some(hot) = self.hot.get_mut(&id) else {
             return Err(Error::NoExecution(id.to_string()));
         };
+        if hot.express.is_some() {
+            return Err(refused(id, &Refusal::Express));
+        }
         if hot.ended.is_none() {
             return Err(refused(id, &Refusal::Running));
         }
@@ -114,8 +121,10 @@ fn refused(id: ExecutionId, why: &Refusal) -> Error {
         | Refusal::NoState { .. }
         | Refusal::WhichState { .. }
         | Refusal::ManyEntries { .. } => Error::BadRedrive { id, reason },
-        Refusal::Running | Refusal::Succeeded | Refusal::Transitions | Refusal::TooOften => {
-            Error::NotRedrivable { id, reason }
-        }
+        Refusal::Running
+        | Refusal::Express
+        | Refusal::Succeeded
+        | Refusal::Transitions
+        | Refusal::TooOften => Error::NotRedrivable { id, reason },
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use stepwell_flow::program::Mode;
 use stepwell_interpreter::codec::{Logged, Row};
 use stepwell_interpreter::{Event, State};
 use stepwell_store::Key;
@@ -10,6 +11,7 @@ use stepwell_types::{
     BridgeCall, Data, Digest, ExecutionId, Failure, FlowRef, ParentLink, TaskToken, Timestamp,
 };
 
+use super::express::Express;
 use super::{Claim, Driver, Hot, Output, Redrive};
 use crate::Error;
 use crate::api::{ActivityTask, Execution, Redriven, Started};
@@ -90,6 +92,8 @@ pub(super) struct Begin {
     pub id: ExecutionId,
     pub seed: [u8; 16],
     pub parent: Option<Arc<ParentLink>>,
+    /// `None`: every event of it is recorded, as of a child of another execution.
+    pub express: Option<Express>,
     pub now: Timestamp,
 }
 
@@ -146,13 +150,19 @@ impl Driver {
         wait: bool,
         now: Timestamp,
     ) -> Result<(), Error> {
+        let program = self.programs.program(&flow)?;
+        let express = match program.mode {
+            Mode::Standard => None,
+            Mode::Express(keep) => Some(Express::new(keep, !wait)),
+        };
+        // Names of express executions need not be unique.
         if let Some(name) = &name
+            && express.is_none()
             && self.start_again(ticket, &flow, name, &input, wait)?
         {
             return Ok(());
         }
         self.admit()?;
-        let program = self.programs.program(&flow)?;
         if wait {
             self.waiters.entry(id).or_default().push(ticket);
         }
@@ -165,6 +175,7 @@ impl Driver {
             id,
             seed,
             parent: None,
+            express,
             now,
         });
         if !wait {
@@ -190,13 +201,16 @@ impl Driver {
             id,
             seed,
             parent,
+            express,
             now,
         } = begin;
         let shown: Arc<str> = match &name {
             Some(name) => name.clone(),
             None => id.to_string().into(),
         };
-        if let Some(name) = &name {
+        if let Some(name) = &name
+            && express.is_none()
+        {
             let row = NameRow {
                 execution: id,
                 input: Digest::of(input.text().as_bytes()),
@@ -208,9 +222,10 @@ impl Driver {
             self.extra.put(key, rows::encode(&row));
             self.names.insert((flow.name.clone(), name.clone()), id);
         }
-        let hot = self.new_hot(program, State::new(id), flow.clone(), name, now);
+        let mut hot = self.new_hot(program, State::new(id), flow.clone(), name, now);
+        hot.express = express;
         self.hot.insert(id, hot);
-        self.open += 1;
+        self.open += i64::from(!self.is_unrecorded(id));
         self.count(&flow.name, now, |u, m| {
             u.started += 1;
             m.started += 1;
@@ -318,9 +333,12 @@ impl Driver {
             return;
         };
         let described = self.described(id);
+        let express = self.hot.get(&id).is_some_and(|h| h.express.is_some());
+        // An express execution's end is told whether or not a history of it is written.
+        let batch = if express { 0 } else { self.batch };
         for ticket in tickets {
             let reply = Reply::Ended(described.clone().map(Box::new));
-            self.after(self.batch, Output::Reply(ticket, reply));
+            self.after(batch, Output::Reply(ticket, reply));
         }
     }
 
@@ -338,8 +356,13 @@ impl Driver {
         if hot.ended.is_some() {
             return Err(Error::Ended(id));
         }
+        let batch = if self.is_unrecorded(id) {
+            0
+        } else {
+            self.batch
+        };
         self.apply(id, Event::Cancelled { failure }, now);
-        self.after(self.batch, Output::Reply(ticket, Reply::Done));
+        self.after(batch, Output::Reply(ticket, Reply::Done));
         Ok(())
     }
 
@@ -401,7 +424,12 @@ impl Driver {
         if let Some(hot) = self.hot.get_mut(&call.execution) {
             hot.journal.insert(key, (call.request, None));
         }
-        Some((self.batch, Verdict::Go))
+        // Nothing of an express execution's calls is recorded: there is nothing to wait for.
+        let express = self
+            .hot
+            .get(&call.execution)
+            .is_some_and(|h| h.express.is_some());
+        Some((if express { 0 } else { self.batch }, Verdict::Go))
     }
 
     /// Records the answer of a call that was let go.
@@ -465,6 +493,9 @@ impl Driver {
             has_checkpoint: false,
             summary_saved: false,
             summary_stale: false,
+            express: None,
+            kept_row: None,
+            forget_start: false,
             ended: None,
             parked: None,
             fuel: 0,

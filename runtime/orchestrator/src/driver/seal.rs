@@ -15,7 +15,10 @@ impl Driver {
     /// Whether the open batch holds anything.
     #[must_use]
     pub fn has_unsealed(&self) -> bool {
-        !self.dirty.is_empty() || !self.extra.is_empty() || self.suspects.is_changed()
+        !self.dirty.is_empty()
+            || !self.extra.is_empty()
+            || self.usage_due
+            || self.suspects.is_changed()
     }
 
     /// Bytes of records that are not durable yet.
@@ -38,6 +41,7 @@ impl Driver {
                 write_execution(hot, *id, self.options.checkpoint_bytes_min, &mut batch);
             }
         }
+        (self.usage_since, self.usage_due) = (None, false);
         for ((flow, day), (row, changed)) in &mut self.usage {
             if std::mem::take(changed) {
                 let key = Key::Usage {
@@ -125,7 +129,9 @@ impl Driver {
             self.timers.remove(&(at, id));
         }
         let row = hot.timer_row;
-        if let Some(name) = &hot.given_name {
+        if let Some(name) = &hot.given_name
+            && hot.express.is_none()
+        {
             self.names.remove(&(hot.flow.name.clone(), name.clone()));
         }
         self.hot_bytes = self.hot_bytes.saturating_sub(hot.weight);
@@ -143,6 +149,7 @@ impl Driver {
         add: impl FnOnce(&mut UsageRow, &mut Metrics),
     ) {
         let day = u32::try_from(now.0.div_euclid(86_400_000)).unwrap_or(0);
+        self.usage_since.get_or_insert(now);
         let metrics = self.uncounted.entry(self.batch).or_default();
         let key = (flow.clone(), day);
         if let Some((row, changed)) = self.usage.get_mut(&key) {
@@ -188,6 +195,15 @@ fn write_execution(hot: &mut Hot, id: ExecutionId, floor: usize, batch: &mut Bat
         };
         batch.put(key, hot.row.take());
     }
+    if let Some((seq, row)) = hot.kept_row.take() {
+        batch.put(Key::Log { execution: id, seq }, row);
+    }
+    if std::mem::take(&mut hot.forget_start) {
+        batch.delete(Key::Log {
+            execution: id,
+            seq: 0,
+        });
+    }
     for (digest, text) in hot.blobs.drain(..) {
         batch.put(Key::Blob { digest }, text.as_bytes());
     }
@@ -214,6 +230,9 @@ fn write_execution(hot: &mut Hot, id: ExecutionId, floor: usize, batch: &mut Bat
 /// Moves the point of resume when the log since the last one outgrew the state.
 fn write_checkpoint(hot: &mut Hot, id: ExecutionId, floor: usize, batch: &mut Batch) {
     let key = Key::Checkpoint { execution: id };
+    if hot.express.is_some() {
+        return;
+    }
     if hot.ended.is_some() {
         // Without success it stays: a redrive reads on from there.
         let succeeded = matches!(hot.state.outcome(), Some(Outcome::Succeeded(_)));
@@ -314,6 +333,7 @@ fn summary(hot: &Hot, batch: &mut Batch) -> SummaryRow {
         redrives: hot.state.redrives(),
         redriven: hot.state.redriven_at(),
         parent: hot.state.parent().map(|p| p.execution),
+        express: hot.express.is_some(),
     }
 }
 
@@ -345,6 +365,7 @@ impl Driver {
             redrives: hot.state.redrives(),
             redriven: hot.state.redriven_at(),
             parent: hot.state.parent().map(|p| p.execution),
+            express: hot.express.is_some(),
         })
     }
 

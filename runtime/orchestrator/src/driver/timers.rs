@@ -45,17 +45,21 @@ impl Driver {
     pub fn next_tick(&self) -> Option<Timestamp> {
         let hot = self.timers.first().map(|(at, _)| *at);
         let rows = self.shards.values().map(|s| s.next).min();
-        match (hot, rows) {
-            (Some(a), Some(b)) => Some(a.min(b)),
-            (a, b) => a.or(b),
-        }
-        .filter(|at| *at < Timestamp::MAX)
+        let usage = self.usage_due().filter(|_| !self.usage_due);
+        [hot, rows, usage]
+            .into_iter()
+            .flatten()
+            .min()
+            .filter(|at| *at < Timestamp::MAX)
     }
 
     /// Fires what is due.
     /// # Errors
     /// `RUN0012` when the store cannot be read.
     pub fn tick(&mut self, now: Timestamp) -> Result<(), Error> {
+        if self.usage_due().is_some_and(|at| at <= now) {
+            self.usage_due = true;
+        }
         let due: Vec<_> = self
             .shards
             .iter()

@@ -6,7 +6,7 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderValue, StatusCode, Uri, header};
 use axum::response::Response;
 use serde_json::Value;
-use stepwell_orchestrator::api::HttpTrigger;
+use stepwell_orchestrator::api::{HttpTrigger, Keep, Mode};
 use stepwell_trigger::Endpoint;
 use stepwell_types::limits::DEFINITION_BYTES_MAX;
 
@@ -30,7 +30,9 @@ const QUICK_BYTES: usize = 16 << 10;
     tag = "flows",
     params(
         ("name" = String, Path, description = "1 to 128 of `A-Z a-z 0-9 . _ -`, beginning with a letter or digit"),
-        ("trigger" = Option<Vec<String>>, Query, description = "`POST /orders/{id}`, or `async POST /orders` to answer 202 at once; repeatable")
+        ("trigger" = Option<Vec<String>>, Query, description = "`POST /orders/{id}`, or `async POST /orders` to answer 202 at once; repeatable"),
+        ("type" = Option<String>, Query, description = "`standard`, or `express`: short executions kept in memory"),
+        ("history" = Option<String>, Query, description = "Which histories of express executions are kept: `none`, `errors` or `all`")
     ),
     request_body(content = String, description = "The definition, at most 1 MiB", content_type = "text/plain"),
     responses(
@@ -47,11 +49,15 @@ pub(crate) async fn publish(
     Names(name): Names<String>,
     request: Request,
 ) -> Result<Response, Problem> {
-    let params = Params::read(request.uri(), &["trigger"])?;
+    let params = Params::read(request.uri(), &["trigger", "type", "history"])?;
+    let mode = mode(&params)?;
     let triggers = triggers(&params)?;
     let body = super::sized(&api, request, DEFINITION_BYTES_MAX).await?;
     let text = crate::body::text(&body)?;
-    let published = api.orchestrator.publish(&name, text, triggers).await?;
+    let published = api
+        .orchestrator
+        .publish(&name, text, triggers, mode)
+        .await?;
     let status = if published.new {
         StatusCode::CREATED
     } else {
@@ -69,6 +75,30 @@ pub(crate) async fn publish(
         response.headers_mut().insert(header::LOCATION, location);
     }
     Ok(response)
+}
+
+/// `type` and `history`.
+fn mode(params: &Params) -> Result<Mode, Problem> {
+    let express = match params.get("type")? {
+        None | Some("standard") => false,
+        Some("express") => true,
+        Some(_) => return Err(Error::BadQuery("type is standard or express".into()).into()),
+    };
+    let keep = match params.get("history")? {
+        None | Some("none") => Keep::None,
+        Some("errors") => Keep::Errors,
+        Some("all") => Keep::All,
+        Some(_) => return Err(Error::BadQuery("history is none, errors or all".into()).into()),
+    };
+    if !express && params.get("history")?.is_some() {
+        let text = "history is for type=express; standard executions keep theirs";
+        return Err(Error::BadQuery(text.into()).into());
+    }
+    Ok(if express {
+        Mode::Express(keep)
+    } else {
+        Mode::Standard
+    })
 }
 
 /// `None` when the query says nothing about endpoints.

@@ -95,6 +95,9 @@ pub struct Execution {
     /// When it was redriven last, RFC 3339.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub redriven: Option<String>,
+    /// `EXPRESS`: kept in memory, with a history only if its flow asks for one. Absent: standard.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub r#type: Option<String>,
     /// Whether it can be redriven.
     pub redrive_status: RedriveStatus,
     /// Why not.
@@ -220,6 +223,9 @@ pub(crate) fn execution(e: &api::Execution) -> Vec<u8> {
     if let Some(at) = e.redriven {
         out.time("redriven", at);
     }
+    if e.express {
+        out.str("type", "EXPRESS");
+    }
     match e.redrivable() {
         Ok(()) => out.str("redrive_status", "REDRIVABLE"),
         Err(why) => {
@@ -315,6 +321,7 @@ mod tests {
             redrives: 1_000,
             redriven: Some(Timestamp(0)),
             parent: Some(ExecutionId::new(Timestamp(1), ShardId(1), 1)),
+            express: true,
         }
     }
 

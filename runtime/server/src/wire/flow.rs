@@ -22,6 +22,11 @@ pub struct Flow {
     /// The text as it was published; left out of lists.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub definition: Option<String>,
+    /// `standard` or `express`.
+    pub r#type: String,
+    /// Which histories of express executions are kept: `none`, `errors` or `all`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub history: Option<String>,
     /// Modules that it uses, as they were resolved when it was published.
     pub modules: Vec<UsedModule>,
     /// Endpoints of its newest version, below `/t`.
@@ -95,6 +100,16 @@ impl From<&api::FlowInfo> for Flow {
             published: Rfc3339(f.published).to_string(),
             digest: f.digest.to_string(),
             definition: f.definition.as_ref().map(ToString::to_string),
+            r#type: match f.mode {
+                api::Mode::Standard => "standard".into(),
+                api::Mode::Express(_) => "express".into(),
+            },
+            history: match f.mode {
+                api::Mode::Standard => None,
+                api::Mode::Express(api::Keep::None) => Some("none".into()),
+                api::Mode::Express(api::Keep::Errors) => Some("errors".into()),
+                api::Mode::Express(api::Keep::All) => Some("all".into()),
+            },
             modules: f
                 .modules
                 .iter()

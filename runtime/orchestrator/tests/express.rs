@@ -1,0 +1,301 @@
+//! Express executions on the real driver over the memory store: what is stored of them, and when.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use stepwell_flow::program::Keep;
+use stepwell_flow::{AnyModule, Program, compile};
+use stepwell_orchestrator::Error;
+use stepwell_orchestrator::api::{Execution, Status};
+use stepwell_orchestrator::driver::{
+    Driver, Options, Output, Redrive, Reply, Request, Ticket, read_log, usage_transitions,
+};
+use stepwell_orchestrator::ports::Programs;
+use stepwell_store::memory::Memory;
+use stepwell_store::{Key, Range, Reader as _, Writer as _};
+use stepwell_types::id::SHARDS;
+use stepwell_types::{
+    Data, ExecutionId, Failure, FlowRef, ShardId, Spent, StepOutcome, StepRequest, Timestamp,
+};
+
+struct Flows(BTreeMap<Arc<str>, Arc<Program>>);
+
+impl Programs for Flows {
+    fn program(&self, flow: &FlowRef) -> Result<Arc<Program>, Error> {
+        let found = self.0.get(&flow.name).cloned();
+        found.ok_or_else(|| Error::NoFlow(flow.name.to_string()))
+    }
+
+    fn newest(&self, _flow: &str) -> Result<u32, Error> {
+        Ok(1)
+    }
+}
+
+fn express(definition: &str, keep: Keep) -> Arc<Program> {
+    let mut program = compile(definition, &AnyModule).program.expect("a flow");
+    program.make_express(keep);
+    Arc::new(program)
+}
+
+const TASK: &str = r#"{"StartAt": "A", "States": {"A": {"Type": "Pass", "Next": "T"},
+    "T": {"Type": "Task", "Resource": "wasm:t", "End": true}}}"#;
+const WAIT: &str = r#"{"TimeoutSeconds": 9000, "StartAt": "W", "States": {"W": {"Type": "Wait", "Seconds": 600, "End": true}}}"#;
+
+/// A driver, its store, and what it wanted.
+struct World {
+    memory: Memory,
+    flows: Arc<Flows>,
+    driver: Driver,
+    now: Timestamp,
+    steps: Vec<StepRequest>,
+    replies: Vec<(Ticket, Reply)>,
+    asked: u64,
+}
+
+impl World {
+    fn new() -> World {
+        let flows = [
+            ("none", express(TASK, Keep::None)),
+            ("errors", express(TASK, Keep::Errors)),
+            ("all", express(TASK, Keep::All)),
+            ("wait", express(WAIT, Keep::None)),
+        ];
+        let flows = flows.map(|(name, program)| (Arc::from(name), program));
+        let flows = Arc::new(Flows(flows.into_iter().collect()));
+        let memory = Memory::default();
+        let now = Timestamp(1_800_000_000_000);
+        let driver = driver(&memory, &flows, now);
+        World {
+            memory,
+            flows,
+            driver,
+            now,
+            steps: Vec::new(),
+            replies: Vec::new(),
+            asked: 0,
+        }
+    }
+
+    fn start(&mut self, flow: &str, wait: bool) -> (Ticket, ExecutionId) {
+        self.asked += 1;
+        let id = ExecutionId::new(self.now, ShardId(3), u128::from(self.asked) << 8);
+        let request = Request::Start {
+            flow: FlowRef {
+                name: flow.into(),
+                version: 1,
+            },
+            name: Some("same".into()),
+            input: Data::from_valid_text(format!("{{\"n\":{}}}", self.asked)),
+            id,
+            seed: [7; 16],
+            wait,
+        };
+        (self.ask(request), id)
+    }
+
+    fn ask(&mut self, request: Request) -> Ticket {
+        self.asked += 1;
+        let ticket = Ticket(self.asked);
+        self.driver.request(ticket, request, self.now);
+        self.run();
+        ticket
+    }
+
+    /// Does what is ready; commits nothing.
+    fn run(&mut self) {
+        loop {
+            while let Some(output) = self.driver.output() {
+                match output {
+                    Output::Run(request) => self.steps.push(*request),
+                    Output::Reply(ticket, reply) => self.replies.push((ticket, reply)),
+                    _ => {}
+                }
+            }
+            if !self.driver.work(self.now) {
+                return;
+            }
+        }
+    }
+
+    fn end_step(&mut self, result: Result<&str, &str>) {
+        let step = self.steps.pop().expect("a step runs");
+        let outcome = StepOutcome {
+            result: match result {
+                Ok(text) => Ok(Data::from_valid_text(text)),
+                Err(error) => Err(Failure::new(error, "")),
+            },
+            spent: Spent::default(),
+            logs: Vec::new(),
+        };
+        let (entry, attempt) = (step.entry, step.attempt);
+        self.driver
+            .step_ended(step.execution, entry, attempt, outcome, self.now);
+        self.run();
+    }
+
+    fn commit(&mut self) {
+        while let Some((number, batch)) = self.driver.seal() {
+            self.memory.writer().commit(&[batch]).expect("memory");
+            self.driver.committed(number, self.now);
+            self.run();
+        }
+    }
+
+    fn tick(&mut self, ms: u64) {
+        self.now = self.now.plus_ms(ms);
+        self.driver.tick(self.now).expect("memory");
+        self.run();
+    }
+
+    fn crash(&mut self) {
+        self.steps.clear();
+        self.replies.clear();
+        self.driver = driver(&self.memory, &self.flows, self.now);
+        self.run();
+    }
+
+    fn reply(&self, ticket: Ticket) -> Option<&Reply> {
+        let found = self.replies.iter().find(|(t, _)| *t == ticket);
+        found.map(|(_, reply)| reply)
+    }
+
+    fn ended(&self, ticket: Ticket) -> &Execution {
+        match self.reply(ticket) {
+            Some(Reply::Ended(Some(execution))) => execution,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn is_stored(&self, id: ExecutionId) -> bool {
+        let row = self.memory.get(&Key::Summary { execution: id });
+        row.expect("memory").is_some()
+    }
+
+    fn records(&self, id: ExecutionId) -> usize {
+        read_log(&self.memory, id, 0).expect("memory").len()
+    }
+}
+
+fn driver(memory: &Memory, flows: &Arc<Flows>, now: Timestamp) -> Driver {
+    let shards: Vec<_> = (0..SHARDS).map(|s| ShardId(s as u8)).collect();
+    let options = Options {
+        hot_max: 4,
+        hot_bytes_max: 64 << 20,
+        open_bytes_max: 64 << 20,
+        steps_running_max: 8,
+        checkpoint_bytes_min: 64,
+        cautious_ms: 60_000,
+    };
+    let reader = Arc::new(memory.clone());
+    let mut driver = Driver::new(0, &shards, options, reader, flows.clone());
+    driver.recover(false, now).expect("memory");
+    driver
+}
+
+#[test]
+fn one_that_is_waited_for_leaves_the_store_alone() {
+    let mut world = World::new();
+    let (ticket, id) = world.start("none", true);
+    world.end_step(Ok("7"));
+    // Answered, although nothing was committed; and nothing is to be, but its usage.
+    let ended = world.ended(ticket);
+    assert_eq!((ended.status, ended.transitions), (Status::Succeeded, 2));
+    assert_eq!(ended.output.as_ref().map(Data::text), Some("7"));
+    assert!(ended.express);
+    assert!(!world.driver.has_unsealed());
+    world.tick(1_000);
+    world.commit();
+    assert_eq!(usage_transitions(&world.memory).expect("memory")["none"], 2);
+    assert!(!world.is_stored(id));
+    assert_eq!(world.records(id), 0);
+    assert_eq!(world.driver.metrics().hot, 0);
+    // A second one of the same name is another execution.
+    let (second, other) = world.start("none", true);
+    world.end_step(Err("Boom"));
+    assert_eq!(world.ended(second).id, other);
+    assert_eq!(world.ended(second).status, Status::Failed);
+}
+
+#[test]
+fn one_that_is_not_waited_for_begins_again_after_a_crash() {
+    let mut world = World::new();
+    let (ticket, id) = world.start("none", false);
+    assert!(
+        world.reply(ticket).is_none(),
+        "not accepted before it is durable"
+    );
+    world.commit();
+    assert!(matches!(world.reply(ticket), Some(Reply::Started(s)) if s.id == id));
+    assert_eq!(world.records(id), 1, "the start and no more");
+    world.end_step(Err("Boom"));
+    world.crash();
+    world.commit();
+    assert_eq!(world.steps.len(), 1, "it runs again");
+    let wait = world.ask(Request::Wait(id));
+    world.end_step(Ok("8"));
+    assert_eq!(world.ended(wait).status, Status::Succeeded);
+    world.commit();
+    assert!(world.is_stored(id));
+    assert_eq!(world.records(id), 0, "its start record goes with its end");
+    world.crash();
+    assert!(world.steps.is_empty());
+    let redrive = world.ask(Request::Redrive(id, Redrive::default()));
+    assert!(matches!(world.reply(redrive), Some(Reply::Refused(e)) if e.code() == "RUN0018"));
+    for shard in (0..SHARDS).map(|s| ShardId(s as u8)) {
+        let rows = world.memory.scan(&Range::Hot { shard, after: None }, 1);
+        assert!(rows.expect("memory").is_empty());
+    }
+}
+
+#[test]
+fn a_history_is_kept_when_the_flow_asks_for_it() {
+    let mut world = World::new();
+    let keeps = [
+        ("none", true, false),
+        ("errors", true, false),
+        ("errors", false, true),
+        ("all", true, true),
+        ("all", false, true),
+    ];
+    for wait in [true, false] {
+        for (flow, well, kept) in keeps {
+            let (_, id) = world.start(flow, wait);
+            world.commit();
+            world.end_step(if well { Ok("1") } else { Err("Boom") });
+            world.commit();
+            assert_eq!(
+                world.records(id),
+                if kept { 2 } else { 0 },
+                "{flow} {well} {wait}"
+            );
+            assert_eq!(world.is_stored(id), kept || !wait, "{flow} {well} {wait}");
+            assert_eq!(world.driver.metrics().hot, 0, "{flow} {well} {wait}");
+        }
+    }
+}
+
+#[test]
+fn five_minutes_are_the_most_and_admission_counts_them() {
+    let mut world = World::new();
+    let mut tickets: Vec<_> = (0..4).map(|_| world.start("wait", true)).collect();
+    let (refused, _) = world.start("wait", true);
+    assert!(matches!(world.reply(refused), Some(Reply::Refused(e)) if e.code() == "RUN0005"));
+    let (first, id) = tickets.remove(0);
+    let cancel = world.ask(Request::Cancel(id, Failure::new("Stopped", "")));
+    assert!(
+        matches!(world.reply(cancel), Some(Reply::Done)),
+        "without a commit"
+    );
+    assert_eq!(world.ended(first).status, Status::Aborted);
+    world.tick(299_000);
+    assert!(world.reply(tickets[0].0).is_none());
+    world.tick(1_000);
+    for (ticket, _) in tickets {
+        let ended = world.ended(ticket);
+        assert_eq!(ended.status, Status::TimedOut);
+        assert_eq!(
+            ended.failure.as_ref().map(|f| &*f.error),
+            Some("States.Timeout")
+        );
+    }
+}
