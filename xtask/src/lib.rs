@@ -10,6 +10,7 @@
 pub mod demo;
 pub mod guests;
 pub mod place;
+pub mod planted;
 pub mod setup;
 pub mod shell;
 pub mod test;

@@ -13,6 +13,7 @@ cargo xtask COMMAND
   test [SUITE] [--kills N]      all suites, or one of unit, conformance, e2e, crash, sim
   tidy                          the house rules that a program can check
   sim --seeds N [--seed N]      the orchestrator under simulated faults
+  planted [NAME...] [--seeds N] bugs planted in a copy: the simulator must see each
   bench [ARG...]                the benchmarks
   help                          this text
 ";
@@ -29,6 +30,7 @@ fn main() -> ExitCode {
         "demo" => xtask::demo::run(rest),
         "test" => xtask::test::run(rest),
         "sim" => xtask::test::sim(rest),
+        "planted" => xtask::planted::run(rest),
         "bench" => xtask::test::bench(rest),
         "tidy" => xtask::tidy::run(),
         "help" | "--help" | "-h" => {
