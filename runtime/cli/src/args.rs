@@ -59,6 +59,10 @@ pub enum Command {
     Run(Run),
     /// Check a flow definition: 0 when it is valid, 1 when not
     Validate(Validate),
+    /// Say of each definition in a folder whether it runs here
+    Assess(Assess),
+    /// Draw a flow: its states and the ways between them
+    Graph(Graph),
     /// Upload and look at modules
     #[command(subcommand)]
     Module(Module),
@@ -202,6 +206,9 @@ pub struct Run {
     /// Write the history here, one JSON object a line
     #[arg(long, value_name = "FILE")]
     pub history: Option<PathBuf>,
+    /// Fills in and binds.
+    #[command(flatten)]
+    pub filling: Filling,
     /// Let waits, backoffs and timeouts pass at once
     #[arg(long)]
     pub virtual_time: bool,
@@ -222,6 +229,66 @@ Examples:
 pub struct Validate {
     /// The definition, JSON or YAML; - for standard input
     pub file: PathBuf,
+    /// Fills in and binds.
+    #[command(flatten)]
+    pub filling: Filling,
+}
+
+/// What fills in a definition, and what its resources mean here.
+#[derive(Debug, Args)]
+pub struct Filling {
+    /// Fill in ${NAME} (CloudFormation's DefinitionSubstitutions); may be repeated
+    #[arg(long = "set", value_name = "NAME=VALUE")]
+    pub set: Vec<String>,
+    /// A TOML or JSON file that binds resources: "ARN, or a pattern with *" = "wasm:NAME", …
+    #[arg(long, value_name = "FILE")]
+    pub resources: Option<PathBuf>,
+}
+
+/// `assess`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Looks at .json, .yaml and .yml files, also in folders below. Each runs as it is, needs a binding
+(--resources) or a substitution (--set), or is not possible, with the reasons.
+Exit status 0 when all run, 1 otherwise.
+
+Examples:
+  stepwell assess ./state-machines
+  stepwell assess ./state-machines --resources bindings.toml --json")]
+pub struct Assess {
+    /// The folder
+    pub dir: PathBuf,
+    /// Fills in and binds.
+    #[command(flatten)]
+    pub filling: Filling,
+}
+
+/// `graph`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  stepwell graph flow.yaml > flow.svg
+  stepwell graph flow.json --format mermaid")]
+pub struct Graph {
+    /// The definition, JSON or YAML; - for standard input
+    pub file: PathBuf,
+    /// What to print
+    #[arg(long, value_enum, default_value = "svg")]
+    pub format: Format,
+    /// Fills in and binds.
+    #[command(flatten)]
+    pub filling: Filling,
+}
+
+/// The forms of a picture.
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+pub enum Format {
+    /// For Markdown that renders Mermaid.
+    Mermaid,
+    /// For Graphviz.
+    Dot,
+    /// For browsers.
+    Svg,
 }
 
 /// `module`
@@ -268,6 +335,9 @@ Endpoints are below /t, e.g. POST /t/orders. Without --trigger the flow keeps th
         name: String,
         /// The definition, JSON or YAML; - for standard input
         file: PathBuf,
+        /// Fill in ${NAME} (CloudFormation's DefinitionSubstitutions); may be repeated
+        #[arg(long = "set", value_name = "NAME=VALUE")]
+        set: Vec<String>,
         /// An endpoint: 'METHOD /path', or 'async METHOD /path' to answer 202 at once
         #[arg(long, value_name = "ENDPOINT")]
         trigger: Vec<String>,

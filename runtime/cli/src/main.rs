@@ -4,9 +4,12 @@
 //! shows what they answer. The only crate that reads clocks, randomness and the environment.
 
 mod args;
+mod assess;
 mod client;
 mod config;
 mod exit;
+mod filling;
+mod graph;
 mod input;
 mod output;
 mod run;
@@ -44,6 +47,8 @@ fn dispatch(cli: Cli) -> Result<Exit, exit::Trouble> {
         Command::Serve(args) => serve::serve(&args),
         Command::Run(args) => run::run(&args),
         Command::Validate(args) => validate::validate(&args, cli.json),
+        Command::Assess(args) => assess::assess(&args, cli.json),
+        Command::Graph(args) => graph::graph(&args),
         Command::CompileModule { arguments } => {
             Ok(Exit::Other(stepwell_sandbox::compile_main(arguments)))
         }

@@ -5,26 +5,27 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use stepwell_flow::resource::Bound;
 use stepwell_flow::{Program, Resolve, Unresolved};
 use stepwell_orchestrator::api::{Execution, HistoryLine, Status};
 use stepwell_orchestrator::gate::GateHandle;
 use stepwell_orchestrator::oneshot::{self, OneShot};
 use stepwell_orchestrator::ports::{StepFuture, StepRunner};
 use stepwell_sandbox::{Modules, Sandbox};
-use stepwell_types::limits::DEFINITION_BYTES_MAX;
 use stepwell_types::{Digest, LogLevel, StepRequest};
 
 use crate::config::Config;
 use crate::exit::{Exit, Trouble};
 use crate::system::{SystemClock, SystemEntropy};
-use crate::{args, input, output, validate, wiring};
+use crate::{args, filling, input, output, validate, wiring};
 
 /// Runs a flow to its end and prints how it ended.
 pub fn run(args: &args::Run) -> Result<Exit, Trouble> {
     let mut config = Config::default();
     config.http.allow.clone_from(&args.http_allow);
     let input = input::json(&args.input)?;
-    let definition = input::text(&args.flow, DEFINITION_BYTES_MAX)?;
+    let definition = filling::text(&args.flow, &args.filling.set)?;
+    let map = filling::resources(args.filling.resources.as_deref())?;
     let modules = named_files("--module", &args.modules)?;
     let flows = named_files("--flow", &args.flows)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -36,11 +37,15 @@ pub fn run(args: &args::Run) -> Result<Exit, Trouble> {
     let (sandbox, mut known) = runtime.block_on(load(&modules, scratch.path(), &config))?;
     let name = args.flow.file_stem().unwrap_or_default().to_string_lossy();
     known.flows = flows.keys().cloned().chain([name.to_string()]).collect();
-    let program = compile(&args.flow, &definition, &known)?;
+    let resolve = Bound {
+        inner: &known,
+        map: &map,
+    };
+    let program = compile(&args.flow, &definition, &resolve)?;
     let mut others = HashMap::new();
     for (name, file) in &flows {
-        let text = input::text(file, DEFINITION_BYTES_MAX)?;
-        let program = compile(file, &text, &known)?;
+        let text = filling::text(file, &args.filling.set)?;
+        let program = compile(file, &text, &resolve)?;
         others.insert(Arc::from(name.as_str()), Arc::new(program));
     }
     let runner = wiring::Runner {
@@ -71,10 +76,10 @@ pub fn run(args: &args::Run) -> Result<Exit, Trouble> {
 }
 
 /// Checks a flow and shows its problems.
-fn compile(file: &Path, definition: &str, known: &Known) -> Result<Program, Trouble> {
+fn compile(file: &Path, definition: &str, known: &dyn Resolve) -> Result<Program, Trouble> {
     let shown = file.display().to_string();
     let checked = stepwell_flow::compile(definition, known);
-    validate::show(&shown, &checked.diagnostics);
+    validate::show(&shown, definition, &checked.diagnostics);
     let invalid = || Trouble::usage(format!("{shown} is not a valid flow"));
     checked.program.ok_or_else(invalid)
 }

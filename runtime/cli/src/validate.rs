@@ -1,23 +1,32 @@
 //! `stepwell validate`: every problem of a definition, with its place.
 
 use serde_json::json;
+use stepwell_flow::resource::Bound;
 use stepwell_flow::{AnyModule, Diagnostic, Severity};
-use stepwell_types::limits::DEFINITION_BYTES_MAX;
 
 use crate::args;
 use crate::exit::{Exit, Trouble};
-use crate::{input, output};
+use crate::{filling, output};
 
 /// 0 when it could be published, 1 when not.
 pub fn validate(args: &args::Validate, as_json: bool) -> Result<Exit, Trouble> {
-    let text = input::text(&args.file, DEFINITION_BYTES_MAX)?;
-    let checked = stepwell_flow::compile(&text, &AnyModule);
+    let text = filling::text(&args.file, &args.filling.set)?;
+    let map = filling::resources(args.filling.resources.as_deref())?;
+    let resolve = Bound {
+        inner: &AnyModule,
+        map: &map,
+    };
+    let checked = stepwell_flow::compile(&text, &resolve);
     let valid = checked.program.is_some();
     if as_json {
         let verdict = json!({"valid": valid, "diagnostics": checked.diagnostics});
         output::print_json(&verdict.to_string());
     } else {
-        show(&args.file.display().to_string(), &checked.diagnostics);
+        show(
+            &args.file.display().to_string(),
+            &text,
+            &checked.diagnostics,
+        );
         if valid {
             output::print(&format!("{}: valid", args.file.display()));
         }
@@ -25,8 +34,24 @@ pub fn validate(args: &args::Validate, as_json: bool) -> Result<Exit, Trouble> {
     Ok(if valid { Exit::Ok } else { Exit::Failed })
 }
 
-/// Problems as compilers print them, on standard error.
-pub fn show(file: &str, diagnostics: &[Diagnostic]) {
+/// Longest piece of a source line that is shown, in characters.
+const EXCERPT_CHARS: usize = 100;
+
+/// The source line with a caret below the place: at most a window around it.
+fn excerpt(text: &str, line: u32, column: u32) -> Option<(String, String)> {
+    let source = text.lines().nth(line.checked_sub(1)? as usize)?;
+    let column = column.checked_sub(1)? as usize;
+    let from = column.saturating_sub(EXCERPT_CHARS / 2);
+    let shown: String = source.chars().skip(from).take(EXCERPT_CHARS).collect();
+    // A tab is as wide in the line of the caret as in the one above it.
+    let before = shown.chars().take(column - from);
+    let pad: String = before.map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
+    let clean = shown.replace(|c: char| c.is_control() && c != '\t', " ");
+    Some((clean.trim_end().to_owned(), pad))
+}
+
+/// Problems of `text` as compilers print them, on standard error.
+pub fn show(file: &str, text: &str, diagnostics: &[Diagnostic]) {
     for d in diagnostics {
         let severity = match d.severity {
             Severity::Error => "error",
@@ -42,8 +67,34 @@ pub fn show(file: &str, diagnostics: &[Diagnostic]) {
             "{file}:{}:{}: {severity}[{}] {} (at {place})",
             d.line, d.column, d.code, d.message
         ));
+        if let Some((source, pad)) = excerpt(text, d.line, d.column) {
+            let number = d.line.to_string();
+            output::remark(&format!("  {number} | {source}"));
+            output::remark(&format!("  {} | {pad}^", " ".repeat(number.len())));
+        }
         if let Some(hint) = &d.hint {
             output::remark(&format!("  hint: {hint}"));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::excerpt;
+
+    #[test]
+    fn the_caret_stands_below_the_place() {
+        let check = |text: &str, line, column, expected: Option<(&str, &str)>| {
+            let got = excerpt(text, line, column);
+            let expected = expected.map(|(a, b)| (a.to_owned(), b.to_owned()));
+            assert_eq!(got, expected, "{text} {line}:{column}");
+        };
+        check("a\nbcd", 2, 2, Some(("bcd", " ")));
+        check("\té x", 1, 4, Some(("\té x", "\t  ")));
+        check("a", 1, 9, Some(("a", " ")));
+        check("a", 2, 1, None);
+        let long = "x".repeat(500);
+        let got = excerpt(&long, 1, 300).expect("a line");
+        assert_eq!((got.0.len(), got.1.len()), (100, 50));
     }
 }

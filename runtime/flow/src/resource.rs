@@ -2,11 +2,14 @@
 //!
 //! Refuses to look anything up itself: that is the caller's [`Resolve`].
 
+mod map;
+
 use std::sync::Arc;
 
 use stepwell_types::{ChildMode, Digest, limits};
 
 use crate::suggest;
+pub use map::{BINDINGS_MAX, Bound, ResourceMap};
 
 /// Says what a module name means now.
 pub trait Resolve {
@@ -40,6 +43,11 @@ pub trait Resolve {
     fn flow(&self, name: &str, version: Option<u32>) -> Result<(), Unresolved> {
         let _ = (name, version);
         Ok(())
+    }
+
+    /// The resource that stands here for one that a flow names; `None`: it means itself.
+    fn binding(&self, _resource: &str) -> Option<String> {
+        None
     }
 }
 

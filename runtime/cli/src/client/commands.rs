@@ -4,7 +4,6 @@ use std::path::Path;
 
 use reqwest::Method;
 use serde_json::{Value, json};
-use stepwell_types::limits::DEFINITION_BYTES_MAX;
 
 use super::{Remote, follow, parse, show};
 use crate::args::{Flow, List, Module, Redrive, Start, Token};
@@ -74,14 +73,16 @@ pub fn flow(remote: &Remote, command: Flow) -> Result<Exit, Trouble> {
         Flow::Publish {
             name,
             file,
+            set,
             trigger,
             r#type,
             history,
         } => {
+            let text = crate::filling::text(&file, &set)?;
             let mut query: Vec<_> = trigger.iter().map(|t| ("trigger", t)).collect();
             query.extend(r#type.iter().map(|t| ("type", t)));
             query.extend(history.iter().map(|h| ("history", h)));
-            publish(remote, &name, &file, &query)
+            publish(remote, &name, &file, text, &query)
         }
         Flow::List => {
             let list = all(remote, "flows")?;
@@ -105,9 +106,9 @@ fn publish(
     remote: &Remote,
     name: &str,
     file: &Path,
+    text: String,
     query: &[(&str, &String)],
 ) -> Result<Exit, Trouble> {
-    let text = input::text(file, DEFINITION_BYTES_MAX)?;
     let request = remote
         .request(Method::PUT, &["flows", name])
         .query(query)

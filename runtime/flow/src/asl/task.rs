@@ -86,7 +86,8 @@ impl<'t> Compiler<'t, '_> {
         field: &At<'_, 't>,
         text: &'t str,
     ) -> Option<(StepTarget, Service, bool)> {
-        let resource = match resource::parse(text) {
+        let bound = self.resolve.binding(text);
+        let resource = match resource::parse(bound.as_deref().unwrap_or(text)) {
             Ok(resource) => resource,
             Err(bad) => {
                 let code = if bad.not_yet {
@@ -94,13 +95,11 @@ impl<'t> Compiler<'t, '_> {
                 } else {
                     code::BAD_RESOURCE
                 };
-                let hint = if text.starts_with("${") {
-                    "fill in template substitutions before the flow is published"
-                } else {
-                    "a resource is wasm:NAME[@VERSION][#FUNCTION], http:request, flow:start, callback, activity:NAME, or one of AWS's names that docs/flows.md lists"
+                let hint = match crate::substitute::placeholder(text) {
+                    Some(name) => format!("give the substitution a value: --set {name}=VALUE"),
+                    None => "a resource is wasm:NAME[@VERSION][#FUNCTION], http:request, flow:start, callback, activity:NAME, or one of AWS's names that docs/flows.md lists; bind another with --resources".to_owned(),
                 };
-                self.report
-                    .error_hint(field, code, bad.message, Some(hint.to_owned()));
+                self.report.error_hint(field, code, bad.message, Some(hint));
                 return None;
             }
         };

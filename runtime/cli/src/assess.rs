@@ -1,0 +1,120 @@
+//! `stepwell assess`: which of a folder's definitions run here, and what the others lack.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::json;
+use stepwell_flow::resource::Bound;
+use stepwell_flow::{AnyModule, Diagnostic, Severity, diagnostic::code};
+use stepwell_types::limits::DEFINITION_BYTES_MAX;
+
+use crate::args;
+use crate::exit::{Exit, Trouble};
+use crate::{filling, input, output};
+
+/// Most files of one folder.
+const FILES_MAX: usize = 10_000;
+/// Most folders below each other.
+const DEPTH_MAX: usize = 32;
+/// Most reasons that the table shows for one file.
+const REASONS_SHOWN: usize = 3;
+
+/// 0 when all run, 1 otherwise.
+pub fn assess(args: &args::Assess, as_json: bool) -> Result<Exit, Trouble> {
+    let map = filling::resources(args.filling.resources.as_deref())?;
+    let resolve = Bound {
+        inner: &AnyModule,
+        map: &map,
+    };
+    let mut files = Vec::new();
+    collect(&args.dir, 0, &mut files)?;
+    files.sort();
+    let mut found = Vec::new();
+    let mut all_run = true;
+    for file in &files {
+        let shown = file
+            .strip_prefix(&args.dir)
+            .unwrap_or(file)
+            .display()
+            .to_string();
+        let read = input::text(file, DEFINITION_BYTES_MAX)
+            .and_then(|text| filling::fill(&text, &args.filling.set));
+        let (verdict, reasons) = match read {
+            Err(trouble) => ("impossible", vec![json!({"message": trouble.message})]),
+            Ok(text) => {
+                let checked = stepwell_flow::compile(&text, &resolve);
+                let errors = checked.diagnostics.into_iter();
+                let errors: Vec<_> = errors.filter(|d| d.severity == Severity::Error).collect();
+                let verdict = if checked.program.is_some() {
+                    "runs"
+                } else if errors.iter().all(lacks_binding) {
+                    "needs binding"
+                } else {
+                    "impossible"
+                };
+                (verdict, errors.iter().map(|d| json!(d)).collect())
+            }
+        };
+        all_run &= verdict == "runs";
+        if !as_json {
+            output::print(&format!("{verdict:<14} {shown}"));
+            for reason in reasons.iter().take(REASONS_SHOWN) {
+                let cell = |name: &str| output::field(reason, name).unwrap_or_default();
+                output::print(&format!(
+                    "                 {}:{} {} {}",
+                    cell("line"),
+                    cell("column"),
+                    cell("code"),
+                    cell("message")
+                ));
+            }
+            if reasons.len() > REASONS_SHOWN {
+                let more = reasons.len() - REASONS_SHOWN;
+                output::print(&format!("                 and {more} more"));
+            }
+        }
+        found.push(json!({"file": shown, "verdict": verdict, "reasons": reasons}));
+    }
+    if as_json {
+        output::print_json(&json!({ "definitions": found }).to_string());
+    } else if files.is_empty() {
+        output::remark("there is no .json, .yaml or .yml file");
+    }
+    Ok(if all_run { Exit::Ok } else { Exit::Failed })
+}
+
+/// Whether a binding or a substitution would make this problem go away.
+fn lacks_binding(d: &Diagnostic) -> bool {
+    let resource = d.pointer.ends_with("/Resource");
+    resource
+        && matches!(
+            d.code,
+            code::NOT_SUPPORTED | code::BAD_RESOURCE | code::UNKNOWN_MODULE
+        )
+}
+
+fn collect(dir: &Path, depth: usize, files: &mut Vec<PathBuf>) -> Result<(), Trouble> {
+    if depth > DEPTH_MAX {
+        return Err(Trouble::usage(format!("{} lies too deep", dir.display())));
+    }
+    let failed = |e: std::io::Error| Trouble::usage(format!("cannot read {}: {e}", dir.display()));
+    for entry in std::fs::read_dir(dir).map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        let kind = entry.file_type().map_err(failed)?;
+        let path = entry.path();
+        // A link to a folder may lead in a circle.
+        if kind.is_dir() {
+            collect(&path, depth + 1, files)?;
+        } else if path
+            .extension()
+            .is_some_and(|e| e == "json" || e == "yaml" || e == "yml")
+        {
+            files.push(path);
+        }
+        if files.len() > FILES_MAX {
+            return Err(Trouble::usage(format!(
+                "there are more than {FILES_MAX} files"
+            )));
+        }
+    }
+    Ok(())
+}

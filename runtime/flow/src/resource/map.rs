@@ -1,0 +1,135 @@
+//! The resource map: what names from elsewhere mean here.
+//!
+//! Binds an ARN, exact or with `*`, to one of our own resources. Refuses to look up
+//! whether that exists: the resolver behind it does.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use stepwell_types::Digest;
+
+use super::{Resolve, Unresolved};
+
+/// Most entries of one map.
+pub const BINDINGS_MAX: usize = 10_000;
+
+/// What resources mean: the name or pattern, and the resource in its place.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ResourceMap(BTreeMap<String, String>);
+
+impl ResourceMap {
+    /// A map of these bindings.
+    /// # Errors
+    /// What is wrong with one of them: too many, or a target that is no resource.
+    pub fn new(bindings: BTreeMap<String, String>) -> Result<ResourceMap, String> {
+        if bindings.len() > BINDINGS_MAX {
+            return Err(format!("more than {BINDINGS_MAX} bindings"));
+        }
+        for (name, target) in &bindings {
+            super::parse(target).map_err(|bad| format!("{name}: {}", bad.message))?;
+        }
+        Ok(ResourceMap(bindings))
+    }
+
+    /// What a resource is bound to: an exact name wins, then the longest pattern.
+    #[must_use]
+    pub fn get(&self, resource: &str) -> Option<&str> {
+        if let Some(exact) = self.0.get(resource) {
+            return Some(exact);
+        }
+        let fits = self
+            .0
+            .iter()
+            .filter(|(p, _)| p.contains('*') && matches(p, resource));
+        fits.max_by_key(|(p, _)| p.len()).map(|(_, to)| to.as_str())
+    }
+}
+
+/// Whether a text fits a pattern in which `*` stands for anything.
+fn matches(pattern: &str, text: &str) -> bool {
+    let mut parts = pattern.split('*');
+    let first = parts.next().unwrap_or_default();
+    let Some(mut rest) = text.strip_prefix(first) else {
+        return false;
+    };
+    let mut parts = parts.peekable();
+    while let Some(part) = parts.next() {
+        if parts.peek().is_none() {
+            return rest.ends_with(part);
+        }
+        match rest.find(part) {
+            Some(at) => rest = rest.get(at + part.len()..).unwrap_or_default(),
+            None => return false,
+        }
+    }
+    rest.is_empty()
+}
+
+/// A resolver that asks the map first.
+pub struct Bound<'a> {
+    /// Knows what exists.
+    pub inner: &'a dyn Resolve,
+    /// Knows what it is called elsewhere.
+    pub map: &'a ResourceMap,
+}
+
+impl Resolve for Bound<'_> {
+    fn module(
+        &self,
+        name: &str,
+        version: Option<&str>,
+        function: Option<&str>,
+    ) -> Result<Digest, Unresolved> {
+        self.inner.module(name, version, function)
+    }
+
+    fn modules(&self) -> Vec<(Arc<str>, Digest)> {
+        self.inner.modules()
+    }
+
+    fn flow(&self, name: &str, version: Option<u32>) -> Result<(), Unresolved> {
+        self.inner.flow(name, version)
+    }
+
+    fn binding(&self, resource: &str) -> Option<String> {
+        self.map.get(resource).map(str::to_owned)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_closest_binding_wins() {
+        let bindings = [
+            ("arn:aws:lambda:*:function:charge", "wasm:charge"),
+            ("arn:aws:lambda:*", "wasm:other"),
+            ("arn:aws:states:::sqs:sendMessage", "http:request"),
+        ];
+        let bindings = bindings.map(|(n, t)| (n.to_owned(), t.to_owned()));
+        let map = ResourceMap::new(bindings.into()).expect("a map");
+        let check = |resource: &str, expected: Option<&str>| {
+            assert_eq!(map.get(resource), expected, "{resource}");
+        };
+        check("arn:aws:lambda:r:1:function:charge", Some("wasm:charge"));
+        check("arn:aws:lambda:r:1:function:charge:2", Some("wasm:other"));
+        check("arn:aws:states:::sqs:sendMessage", Some("http:request"));
+        check("arn:aws:states:::sqs", None);
+        let bad = BTreeMap::from([("a".to_owned(), "nothing".to_owned())]);
+        assert!(ResourceMap::new(bad).is_err());
+    }
+
+    #[test]
+    fn patterns() {
+        let check =
+            |pattern, text, fits| assert_eq!(matches(pattern, text), fits, "{pattern} {text}");
+        check("a*c", "abc", true);
+        check("a*c", "ac", true);
+        check("a*c", "abcd", false);
+        check("*b*", "abc", true);
+        check("a*b*c", "aXbYc", true);
+        check("a*b*c", "aXc", false);
+        check("ab*ab", "ab", false);
+    }
+}

@@ -1,0 +1,94 @@
+//! Pictures of programs: what is in them, that nothing of a flow becomes markup, and that
+//! every recorded definition can be drawn.
+
+use serde_json::json;
+use stepwell_flow::{AnyModule, Program, compile, graph};
+
+fn program(definition: &str) -> Program {
+    let checked = compile(definition, &AnyModule);
+    checked
+        .program
+        .unwrap_or_else(|| panic!("{:?}", checked.diagnostics))
+}
+
+fn sample() -> Program {
+    let flow = json!({"StartAt": "Decide", "States": {
+        "Decide": {"Type": "Choice", "Default": "No",
+            "Choices": [{"Variable": "$.n", "NumericGreaterThan": 3, "Next": "Both"}]},
+        "Both": {"Type": "Parallel", "Next": "Decide",
+            "Catch": [{"ErrorEquals": ["States.ALL"], "Next": "No"}],
+            "Branches": [
+                {"StartAt": "A <b>\"&", "States": {"A <b>\"&": {"Type": "Task", "Resource": "wasm:a", "End": true}}},
+                {"StartAt": "B", "States": {"B": {"Type": "Wait", "Seconds": 1, "End": true}}}]},
+        "No": {"Type": "Fail", "Error": "No"}}});
+    program(&flow.to_string())
+}
+
+#[test]
+fn mermaid_as_reviewed() {
+    expect_test::expect_file!["graph/sample.mmd"].assert_eq(&graph::mermaid(&sample()));
+}
+
+#[test]
+fn dot_as_reviewed() {
+    expect_test::expect_file!["graph/sample.dot"].assert_eq(&graph::dot(&sample()));
+}
+
+#[test]
+fn svg_as_reviewed() {
+    let svg = graph::svg(&sample());
+    assert!(!svg.contains("<b>"), "{svg}");
+    expect_test::expect_file!["graph/sample.svg"].assert_eq(&svg);
+}
+
+/// A long chain and a wide choice neither overflow the stack nor take long.
+#[test]
+fn large_flows_are_drawn() {
+    let count = 3_000;
+    let mut states = serde_json::Map::new();
+    let rules: Vec<_> = (0..count)
+        .map(|i| json!({"Variable": "$.n", "NumericEquals": i, "Next": format!("S{i}")}))
+        .collect();
+    states.insert("C".into(), json!({"Type": "Choice", "Choices": rules}));
+    for i in 0..count {
+        let next = format!("S{}", (i + 1) % count);
+        states.insert(format!("S{i}"), json!({"Type": "Pass", "Next": next}));
+    }
+    states.insert("S0".into(), json!({"Type": "Succeed"}));
+    let flow = json!({"StartAt": "C", "States": states});
+    let svg = graph::svg(&program(&flow.to_string()));
+    assert_eq!(svg.matches("<rect class=\"n\"").count(), count);
+}
+
+#[test]
+fn every_recorded_definition_is_drawn() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/corpora/asl");
+    let mut drawn = 0;
+    for folder in std::fs::read_dir(root).into_iter().flatten().flatten() {
+        for file in std::fs::read_dir(folder.path())
+            .into_iter()
+            .flatten()
+            .flatten()
+        {
+            let Ok(text) = std::fs::read_to_string(file.path()) else {
+                continue;
+            };
+            let Ok(case) = serde_json::from_str::<serde_json::Value>(&text) else {
+                continue;
+            };
+            if let Some(program) = compile(&case["definition"].to_string(), &AnyModule).program {
+                let all = [
+                    graph::svg(&program),
+                    graph::dot(&program),
+                    graph::mermaid(&program),
+                ];
+                for state in &program.states {
+                    let id = state.name.chars().next().map(|_| &state.name);
+                    assert!(id.is_some() && all.iter().all(|t| !t.contains("NaN")));
+                }
+                drawn += 1;
+            }
+        }
+    }
+    println!("{drawn} definitions drawn");
+}
