@@ -101,6 +101,8 @@ impl Driver {
         }
         hot.ended = None;
         hot.summary_stale = true;
+        // A step that kills the process must find the redrive there when it comes again.
+        hot.first_batch = self.batch;
         let (version, redriven) = (hot.flow.version, now.max(hot.last_at));
         self.open += 1;
         self.uncounted.entry(self.batch).or_default().redriven += 1;
