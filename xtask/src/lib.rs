@@ -8,6 +8,7 @@
 )]
 
 pub mod demo;
+pub mod fuzz;
 pub mod guests;
 pub mod place;
 pub mod planted;

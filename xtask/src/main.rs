@@ -14,6 +14,7 @@ cargo xtask COMMAND
   tidy                          the house rules that a program can check
   sim --seeds N [--seed N]      the orchestrator under simulated faults
   planted [NAME...] [--seeds N] bugs planted in a copy: the simulator must see each
+  fuzz [TARGET...] [--seconds N]  every reader of foreign bytes, by coverage (60 s each)
   bench [ARG...]                the benchmarks
   help                          this text
 ";
@@ -31,6 +32,7 @@ fn main() -> ExitCode {
         "test" => xtask::test::run(rest),
         "sim" => xtask::test::sim(rest),
         "planted" => xtask::planted::run(rest),
+        "fuzz" => xtask::fuzz::run(rest),
         "bench" => xtask::test::bench(rest),
         "tidy" => xtask::tidy::run(),
         "help" | "--help" | "-h" => {

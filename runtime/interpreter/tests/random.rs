@@ -1,11 +1,18 @@
-//! Random flows, random events, random damage: nothing panics, and checkpoints change nothing.
+//! Random flows, random events, random damage: nothing panics, every execution ends or
+//! waits for somebody, and a replay from any checkpoint decides the same again.
 
 use proptest::prelude::*;
+use proptest::strategy::ValueTree as _;
 use serde_json::{Map, Value, json};
-use stepwell_flow::{AnyModule, compile};
+use stepwell_flow::{AnyModule, Program, compile};
 use stepwell_interpreter::codec::{self, Logged, Record, Row};
-use stepwell_interpreter::{Event, NoHistory, State, Timer, step};
-use stepwell_types::{Data, EntryId, ExecutionId, Failure, FlowRef, ShardId, Spent, Timestamp};
+use stepwell_interpreter::{
+    Command, Event, NoHistory, State, Timer, open_tasks, outstanding, step,
+};
+use stepwell_types::limits::TRANSITIONS_MAX;
+use stepwell_types::{
+    Data, EntryId, ExecutionId, Failure, FlowRef, ShardId, Spent, StepTarget, Timestamp,
+};
 
 /// A value in whose paths the flows below find something, or not.
 fn value() -> impl Strategy<Value = Value> {
@@ -52,6 +59,45 @@ fn expression() -> impl Strategy<Value = String> {
     ]
 }
 
+/// JSONata that finds something in the values above, or fails.
+fn jsonata() -> impl Strategy<Value = String> {
+    prop::sample::select(vec![
+        "$states.input",
+        "$states.input.a",
+        "$states.input.b[0] + 1",
+        "$sum($states.input.a)",
+        "$map($states.input.*, function($x) { $x })",
+        "$states.context.Execution.Name",
+        "[$uuid(), $random(), $now()]",
+        "$partition($range(1, 9, 2), 2)",
+        "$error('no')",
+        "$exists($states.input.c)",
+        "'2024-01-01T00:00:00Z'",
+        "2",
+    ])
+    .prop_map(|text| format!("{{% {text} %}}"))
+}
+
+/// A state in JSONata mode.
+fn in_jsonata() -> impl Strategy<Value = Value> {
+    let fields = prop_oneof![
+        jsonata().prop_map(|e| json!({"Type": "Pass", "Output": {"a": e}, "Assign": {"@v": e}})),
+        jsonata().prop_map(
+            |e| json!({"Type": "Task", "Resource": "wasm:t", "Arguments": e,
+            "Output": "{% $states.result %}", "Assign": {"@v": "{% $states.result %}"}})
+        ),
+        jsonata().prop_map(|e| json!({"Type": "Wait", "Seconds": e})),
+        jsonata().prop_map(|e| json!({"Type": "Choice", "Default": "@last",
+            "Choices": [{"Condition": e, "Next": "@last", "Assign": {"@v": e}}]})),
+        jsonata().prop_map(|e| json!({"Type": "Fail", "Error": "Boom", "Cause": e})),
+        jsonata().prop_map(|e| json!({"Type": "Succeed", "Output": e})),
+    ];
+    fields.prop_map(|mut state| {
+        state["QueryLanguage"] = json!("JSONata");
+        state
+    })
+}
+
 /// One state without its name and its way on.
 fn state(depth: u32) -> BoxedStrategy<Value> {
     let data = (
@@ -77,6 +123,7 @@ fn state(depth: u32) -> BoxedStrategy<Value> {
             "Choices": [{"Variable": p, "IsNumeric": true, "Next": "@last"}, {"Variable": p, "StringMatches": "a*", "Next": "@last"}]})),
         1 => Just(json!({"Type": "Fail", "Error": "Boom"})),
         1 => Just(json!({"Type": "Succeed"})),
+        4 => in_jsonata(),
     ];
     let kind = if depth == 0 {
         simple.boxed()
@@ -93,7 +140,13 @@ fn state(depth: u32) -> BoxedStrategy<Value> {
         .prop_map(move |(mut kind, (input, output, parameters), handle)| {
             let name = kind["Type"].as_str().unwrap_or_default().to_owned();
             let works = ["Task", "Parallel", "Map"].contains(&name.as_str());
+            if kind["QueryLanguage"] == "JSONata" {
+                return kind;
+            }
             if let Some(map) = kind.as_object_mut() {
+                if (works || name == "Pass") && handle {
+                    map.insert("Assign".into(), json!({"@v.$": "$"}));
+                }
                 if name != "Fail" {
                     map.extend(input.map(|p| ("InputPath".into(), json!(p))));
                     map.extend(output.map(|p| ("OutputPath".into(), json!(p))));
@@ -155,19 +208,37 @@ fn named(states: &Value, counter: &mut u32) -> Value {
             }
         }
         let last = names.last().cloned().unwrap_or_default();
-        out.insert(names[i].clone(), substitute(&state, &names[0], &last));
+        let state = substitute(&state, &names[0], &last, &format!("v{first}"));
+        out.insert(names[i].clone(), state);
+    }
+    // A graph without an end is no valid one.
+    let ends = |state: &Value| {
+        state["End"] == json!(true)
+            || ["Fail", "Succeed"]
+                .iter()
+                .any(|kind| state["Type"] == *kind)
+    };
+    if !out.values().any(ends) {
+        out.insert(format!("End{first}"), json!({"Type": "Succeed"}));
     }
     json!({"StartAt": names[0], "States": out})
 }
 
-fn substitute(value: &Value, first: &str, last: &str) -> Value {
+/// Fills in a graph's first and last state, and the variable that is its own.
+fn substitute(value: &Value, first: &str, last: &str, variable: &str) -> Value {
     match value {
         Value::String(s) if s == "@first" => json!(first),
         Value::String(s) if s == "@last" => json!(last),
-        Value::Array(items) => items.iter().map(|v| substitute(v, first, last)).collect(),
+        Value::Array(items) => items
+            .iter()
+            .map(|v| substitute(v, first, last, variable))
+            .collect(),
         Value::Object(map) => map
             .iter()
-            .map(|(k, v)| (k.clone(), substitute(v, first, last)))
+            .map(|(k, v)| {
+                let name = k.replace("@v", variable);
+                (name, substitute(v, first, last, variable))
+            })
             .collect::<Map<_, _>>()
             .into(),
         other => other.clone(),
@@ -196,14 +267,32 @@ fn event() -> impl Strategy<Value = Event> {
     ]
 }
 
+/// What was played, for another look.
+struct Played {
+    program: Program,
+    state: State,
+    now: Timestamp,
+    log: Vec<u8>,
+    /// The state before each event, as a checkpoint holds it.
+    checkpoints: Vec<Vec<u8>>,
+    /// Each event, when it came, and the digest of what was decided.
+    events: Vec<(Event, Timestamp, u32)>,
+}
+
+fn encoded(state: &State) -> Vec<u8> {
+    codec::encode_state(state, &mut |_| None)
+}
+
+fn decoded(bytes: &[u8]) -> State {
+    codec::decode_state(bytes, &|_| Err("none".into())).expect("sound")
+}
+
 /// Plays events, each after the earliest timer if `fire` says so, and checks the twin.
-fn play(graph: &Value, input: Value, events: &[(Event, bool, u64)]) -> (State, Vec<u8>) {
+/// `None`: the flow is not valid.
+fn play(graph: &Value, input: Value, events: &[(Event, bool, u64)]) -> Option<Played> {
     let definition = named(graph, &mut 0).to_string();
-    let checked = compile(&definition, &AnyModule);
+    let program = compile(&definition, &AnyModule).program?;
     let mut state = State::new(ExecutionId::new(Timestamp(0), ShardId(2), 3));
-    let Some(program) = checked.program else {
-        return (state, Vec::new());
-    };
     let mut log = Row::new();
     let mut now = Timestamp(0);
     let start = Event::Started {
@@ -217,6 +306,7 @@ fn play(graph: &Value, input: Value, events: &[(Event, bool, u64)]) -> (State, V
         parent: None,
     };
     let mut queue = vec![start];
+    let (mut checkpoints, mut played) = (Vec::new(), Vec::new());
     for (event, fire, later) in events {
         now = now.plus_ms(*later);
         queue.push(event.clone());
@@ -225,8 +315,8 @@ fn play(graph: &Value, input: Value, events: &[(Event, bool, u64)]) -> (State, V
             queue.push(Event::TimerFired { entry, timer });
         }
         for event in queue.drain(..) {
-            let bytes = codec::encode_state(&state, &mut |_| None);
-            let mut twin = codec::decode_state(&bytes, &|_| Err("none".into())).expect("sound");
+            let bytes = encoded(&state);
+            let mut twin = decoded(&bytes);
             let (mut ours, mut theirs) = (Vec::new(), Vec::new());
             let mut history = Vec::new();
             step(&program, &mut state, &event, now, &mut history, &mut ours).expect("taken");
@@ -245,6 +335,8 @@ fn play(graph: &Value, input: Value, events: &[(Event, bool, u64)]) -> (State, V
             for (at, event) in &history {
                 assert!(event.render(*at)["type"].is_string());
             }
+            checkpoints.push(bytes);
+            played.push((event.clone(), now, codec::digest(&ours)));
             let record = Record {
                 at: now,
                 event,
@@ -253,7 +345,84 @@ fn play(graph: &Value, input: Value, events: &[(Event, bool, u64)]) -> (State, V
             log.append(&Logged::Event(record), &mut |_| None);
         }
     }
-    (state, log.take())
+    Some(Played {
+        program,
+        state,
+        now,
+        log: log.take(),
+        checkpoints,
+        events: played,
+    })
+}
+
+/// From the checkpoint before event `at` on, all is decided again as it was.
+fn replays_the_same(played: &Played, at: usize) {
+    let mut state = decoded(&played.checkpoints[at]);
+    for (event, now, digest) in &played.events[at..] {
+        let mut commands = Vec::new();
+        step(
+            &played.program,
+            &mut state,
+            event,
+            *now,
+            &mut NoHistory,
+            &mut commands,
+        )
+        .expect("taken");
+        assert_eq!(codec::digest(&commands), *digest);
+    }
+    assert_eq!(encoded(&state), encoded(&played.state));
+}
+
+/// Every step answered and every timer fired: it ends, or waits for a token, or goes
+/// round a loop that its own bound will end.
+fn ends_or_blocks(played: Played) {
+    let Played {
+        program,
+        mut state,
+        mut now,
+        ..
+    } = played;
+    for _ in 0..300 {
+        assert!(state.transitions() <= TRANSITIONS_MAX);
+        if state.outcome().is_some() {
+            return;
+        }
+        let mut wanted = Vec::new();
+        outstanding(&program, &state, &mut wanted);
+        let event = wanted.into_iter().find_map(|command| match command {
+            Command::Continue => Some(Event::Continued),
+            Command::Run(run) if run.target != StepTarget::Callback => Some(Event::StepEnded {
+                entry: run.entry,
+                attempt: run.attempt,
+                result: Ok(run.input),
+                spent: Spent::default(),
+            }),
+            _ => None,
+        });
+        let timer = state.next_timer();
+        let event = event.or_else(|| {
+            let (at, entry, timer) = timer?;
+            now = now.max(at);
+            Some(Event::TimerFired { entry, timer })
+        });
+        let Some(event) = event else {
+            let mut open = Vec::new();
+            open_tasks(&program, &state, &mut open);
+            assert!(!open.is_empty(), "it waits for nothing and nobody");
+            return;
+        };
+        let mut commands = Vec::new();
+        step(
+            &program,
+            &mut state,
+            &event,
+            now,
+            &mut NoHistory,
+            &mut commands,
+        )
+        .expect("taken");
+    }
 }
 
 fn plays() -> impl Strategy<Value = (Value, Value, Vec<(Event, bool, u64)>)> {
@@ -265,8 +434,17 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn random_flows_never_panic((graph, input, events) in plays()) {
-        play(&graph, input, &events);
+    fn random_flows_never_panic(
+        (graph, input, events) in plays(),
+        from in any::<prop::sample::Index>(),
+    ) {
+        if let Some(played) = play(&graph, input, &events) {
+            // Without any event it was not even started.
+            if !played.events.is_empty() {
+                replays_the_same(&played, from.index(played.events.len()));
+                ends_or_blocks(played);
+            }
+        }
     }
 
     #[test]
@@ -275,9 +453,10 @@ proptest! {
         damage in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
         cut in any::<prop::sample::Index>(),
     ) {
-        let (state, row) = play(&graph, input, &events);
-        let checkpoint = codec::encode_state(&state, &mut |_| None);
-        for whole in [row, checkpoint] {
+        let Some(played) = play(&graph, input, &events) else {
+            return Ok(());
+        };
+        for whole in [played.log, encoded(&played.state)] {
             if whole.is_empty() {
                 continue;
             }
@@ -294,4 +473,21 @@ proptest! {
             let _ = codec::decode_state(short, &|_| Err("none".into()));
         }
     }
+}
+
+/// What the properties say of invalid flows is nothing: most must be valid.
+#[test]
+fn most_random_flows_are_valid() {
+    let mut runner = proptest::test_runner::TestRunner::deterministic();
+    let mut valid = 0;
+    for _ in 0..200 {
+        let graph = graph(2).new_tree(&mut runner).expect("a graph").current();
+        let definition = named(&graph, &mut 0).to_string();
+        let checked = compile(&definition, &AnyModule);
+        valid += usize::from(checked.program.is_some());
+        if checked.program.is_none() {
+            println!("{:?}", checked.diagnostics.first());
+        }
+    }
+    assert!(valid >= 120, "{valid} of 200 flows are valid");
 }

@@ -90,6 +90,8 @@ pub const ROOMS: &[Room] = &[
     ),
     outside("runtime/cli", "stepwell-cli"),
     outside("tests", "stepwell-tests"),
+    outside("tests/cases", "stepwell-cases"),
+    outside("tests/fuzz", "stepwell-fuzz"),
     outside("tests/shim", "stepwell-shim"),
     outside("bench", "stepwell-bench"),
     room("xtask", "xtask", &[], false),

@@ -220,6 +220,28 @@ mod tests {
     }
 
     #[test]
+    fn damaged_components_are_read_or_refused() {
+        const TEXT: &str = r#"(component
+            (import "stepwell:log/log@1.0.0" (instance (export "f" (func))))
+            (core module $m (func (export "run")))
+            (core instance $i (instantiate $m))
+            (func $run (canon lift (core func $i "run")))
+            (instance $handler (export "run" (func $run)))
+            (export "stepwell:step/handler@1.0.0" (instance $handler)))"#;
+        let whole = wat::parse_str(TEXT).expect("a component");
+        assert!(surface(&whole).is_ok());
+        // Every byte in turn, to the values that lengths and kinds break at; every cut.
+        for at in 0..whole.len() {
+            let mut bytes = whole.clone();
+            for value in [0, 1, 0x0d, 0x40, 0x7f, 0x80, 0xff, whole[at] ^ 1] {
+                bytes[at] = value;
+                let _ = surface(&bytes);
+            }
+            let _ = surface(&whole[..at]);
+        }
+    }
+
+    #[test]
     fn a_missing_import_names_its_neighbour() {
         let check = |name, neighbour: Option<&str>| {
             assert_eq!(closest(name).as_deref(), neighbour, "{name}");

@@ -1,0 +1,157 @@
+//! Recorded cases: a definition, an input, and what Step Functions itself answered.
+//!
+//! Shared by all suites that compare with them: the interpreter's, the one-shot
+//! command's, the simulator's. Refuses to know how a flow is run.
+
+mod behaviour;
+mod compare;
+mod functions;
+mod wildcards;
+
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+pub use behaviour::{Answer, behave};
+pub use compare::{Ended, compare};
+pub use functions::Functions;
+pub use wildcards::Wildcards;
+
+/// Cases in scope that cannot hold, and why.
+const CANNOT: [(&str, &str); 2] = [
+    (
+        "assign.TestAssignBase_test_base_parallel_cases_BASE_SCOPE_PARALLEL_",
+        "the recording sorts its three branches' events by type and lacks ParallelStateSucceeded",
+    ),
+    (
+        "credentials.TestCredentialsBase_test_cross_account_lambda_task",
+        "Credentials names an AWS role: it has no effect here, and the history does not show it",
+    ),
+];
+
+/// One recorded case.
+#[derive(Debug, Clone)]
+pub struct Case {
+    /// Its file's name without the ending.
+    pub name: String,
+    /// What kind of thing it is about.
+    pub category: String,
+    /// All of it, as the collection's README describes it.
+    pub json: Value,
+}
+
+impl Case {
+    /// Whether the definition must be refused.
+    #[must_use]
+    pub fn is_refused(&self) -> bool {
+        let kind = self.json["kind"].as_str();
+        kind.is_some_and(|kind| kind.ends_with("error"))
+    }
+
+    /// Why a case in scope cannot hold, if it is one of those.
+    #[must_use]
+    pub fn cannot_hold(&self) -> Option<&'static str> {
+        let found = CANNOT.iter().find(|(name, _)| *name == self.name);
+        found.map(|(_, why)| *why)
+    }
+
+    /// The definition, as JSON text.
+    #[must_use]
+    pub fn definition(&self) -> String {
+        self.json["definition"].to_string()
+    }
+
+    /// Whether a case needs what this engine does not do yet (the distributed
+    /// Map and service integrations), or another service's interface.
+    #[must_use]
+    pub fn is_out_of_scope(&self) -> bool {
+        const LATER: [&str; 4] = ["DISTRIBUTED", "ItemReader", "ItemBatcher", "Tolerated"];
+        const ELSEWHERE: [&str; 2] = ["sfn_api_logs", "sfn_api_versioning"];
+        let definition = self.definition();
+        LATER.iter().any(|word| definition.contains(word))
+            || ELSEWHERE.contains(&self.category.as_str())
+    }
+}
+
+/// The whole collection, which lies beside the repository (a work tree lies at the same level).
+#[must_use]
+pub fn whole() -> Option<Vec<Case>> {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let root = here.ancestors().nth(3)?.join("shared/corpora/asl");
+    root.is_dir().then(|| load(&root))
+}
+
+/// The cases that the repository itself holds.
+#[must_use]
+pub fn sample() -> Vec<Case> {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut cases = Vec::new();
+    read(
+        &here.join("../../runtime/interpreter/tests/cases"),
+        &mut cases,
+    );
+    cases
+}
+
+/// The whole collection where it is, else the sample.
+#[must_use]
+pub fn all() -> Vec<Case> {
+    whole().unwrap_or_else(sample)
+}
+
+/// Reads a folder of categories.
+fn load(root: &Path) -> Vec<Case> {
+    let mut cases = Vec::new();
+    for category in entries(root) {
+        read(&category, &mut cases);
+    }
+    cases
+}
+
+/// Reads a folder of cases.
+///
+/// # Panics
+/// A file is no case: the collection is broken.
+fn read(folder: &Path, cases: &mut Vec<Case>) {
+    for path in entries(folder) {
+        if path.extension().is_none_or(|e| e != "json") {
+            continue;
+        }
+        let text = std::fs::read_to_string(&path).expect("a readable case");
+        let json: Value = serde_json::from_str(&text).expect("a case in JSON");
+        cases.push(Case {
+            name: stem(&path),
+            category: json["category"].as_str().unwrap_or("?").to_owned(),
+            json,
+        });
+    }
+}
+
+fn stem(path: &Path) -> String {
+    let stem = path.file_stem().unwrap_or_default();
+    stem.to_string_lossy().into_owned()
+}
+
+fn entries(folder: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut paths: Vec<_> = entries.map(|entry| entry.path()).collect();
+    paths.sort();
+    paths
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_sample_has_cases_of_each_kind() {
+        let cases = sample();
+        assert!(cases.len() >= 35, "{} cases", cases.len());
+        assert!(cases.iter().any(Case::is_refused));
+        let statuses = ["SUCCEEDED", "FAILED"];
+        for status in statuses {
+            let found = cases.iter().any(|c| c.json["expected"]["status"] == status);
+            assert!(found, "none ends {status}");
+        }
+    }
+}
