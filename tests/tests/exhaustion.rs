@@ -1,0 +1,266 @@
+//! What a server does when something runs out: the disk's room, the compiler's time.
+#![allow(
+    clippy::disallowed_methods,
+    reason = "tests read the clock; the rule is for the runtime"
+)]
+
+#[path = "../../runtime/sandbox/tests/all/wat_guest.rs"]
+#[allow(dead_code, reason = "the sandbox's tests use the rest")]
+mod wat_guest;
+
+use std::fs::File;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use serde_json::{Value, json};
+use stepwell_tests::api::{Answer, Api};
+use stepwell_tests::server::Server;
+
+const ASK: &str = "StartAt: A\nStates:\n  A: {Type: Task, Resource: callback, End: true}\n";
+const PASS: &str = "StartAt: P\nStates: {P: {Type: Pass, End: true}}";
+
+/// A small file system of its own; it goes with the guard.
+struct Disk(PathBuf);
+
+impl Disk {
+    /// `None`: this user may not mount.
+    fn mount(at: &Path, mib: u32) -> Result<Option<Disk>> {
+        std::fs::create_dir_all(at)?;
+        let mut mount = Command::new("mount");
+        mount.args(["-t", "tmpfs", "-o", &format!("size={mib}m"), "tmpfs"]);
+        let out = mount.arg(at).output().context("mount")?;
+        if !out.status.success() {
+            println!(
+                "no file system can be mounted here ({}); only the raised floor is tried, in e2e",
+                String::from_utf8_lossy(&out.stderr).trim()
+            );
+            return Ok(None);
+        }
+        Ok(Some(Disk(at.to_owned())))
+    }
+
+    /// Takes every byte that is left.
+    fn fill(&self) -> Result<PathBuf> {
+        let path = self.0.join("filler");
+        let mut file = File::create(&path)?;
+        let mut part = vec![7u8; 1 << 20];
+        while !part.is_empty() {
+            if file.write_all(&part).is_err() {
+                part.truncate(part.len() / 2);
+            }
+        }
+        Ok(path)
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        // Lazily: a server that is still dying keeps it a moment longer.
+        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
+    }
+}
+
+fn until(what: &str, mut holds: impl FnMut() -> Result<bool>) -> Result<()> {
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_secs(30) {
+        if holds()? {
+            return Ok(());
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    anyhow::bail!("not within 30 s: {what}")
+}
+
+fn readiness(api: &Api) -> u16 {
+    api.get("/readyz").map_or(0, |a| a.status)
+}
+
+fn token(api: &Api, id: &str) -> Result<String> {
+    let tasks = api.get(&format!("/v1/executions/{id}/tasks"))?.body;
+    let token = tasks["tasks"][0]["token"].as_str();
+    Ok(token.with_context(|| format!("{id}: {tasks}"))?.to_owned())
+}
+
+/// A start while the disk is full: refused by name, and never taken in silence.
+fn refused(answer: &Answer) -> bool {
+    answer.status == 503 && answer.body["code"] == "RUN0006"
+}
+
+#[test]
+fn a_really_full_disk_loses_nothing_and_is_got_over() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let Some(disk) = Disk::mount(&dir.path().join("data"), 400)? else {
+        return Ok(());
+    };
+    let mut server = Server::new(dir.path(), "disk_floor_mib = 64\n")?;
+    server.spawn()?;
+    server.ready()?;
+    let api = Api::new(&server.url())?;
+    api.publish("ask", ASK)?;
+    api.publish("pass", PASS)?;
+    let start = |flow: &str, input: &Value| {
+        api.send(
+            "POST",
+            &format!("/v1/flows/{flow}/executions"),
+            input.to_string(),
+        )
+    };
+    let mut ids = Vec::new();
+    for n in 0..20 {
+        let answer = start("ask", &json!(n))?;
+        ids.push(
+            answer.body["id"]
+                .as_str()
+                .with_context(|| format!("{answer:?}"))?
+                .to_owned(),
+        );
+    }
+    let tokens = ids
+        .iter()
+        .map(|id| token(&api, id))
+        .collect::<Result<Vec<_>>>()?;
+
+    let filler = disk.fill()?;
+    until("the server says that its disk is full", || {
+        Ok(readiness(&api) == 503)
+    })?;
+    ensure!(
+        refused(&start("pass", &json!(1))?),
+        "a start on a full disk"
+    );
+    let again = api.send("PUT", "/v1/flows/more", PASS)?;
+    ensure!(refused(&again), "a publish on a full disk: {again:?}");
+    let shown = api.get(&format!("/v1/executions/{}", ids[0]))?;
+    ensure!(shown.status == 200, "what is there is shown: {shown:?}");
+
+    // Work that was accepted may end, as long as what was set aside lasts; if it does
+    // not, the process ends rather than promise what it cannot keep.
+    let mut acknowledged = Vec::new();
+    for (id, token) in ids.iter().zip(&tokens) {
+        let padding = "x".repeat(200_000);
+        let path = format!("/v1/tasks/{token}/succeed");
+        match api.send(
+            "POST",
+            &path,
+            json!({ "id": id, "padding": padding }).to_string(),
+        ) {
+            Ok(answer) if answer.status == 204 => acknowledged.push(id.clone()),
+            Ok(answer) => ensure!(answer.status >= 500, "{answer:?}"),
+            Err(_) => break,
+        }
+    }
+    println!(
+        "{} of {} answers were taken on the full disk",
+        acknowledged.len(),
+        ids.len()
+    );
+    // Whether it lived or not: the next process starts on the full disk.
+    let died = server.kill().is_err();
+    println!("the server had ended by itself: {died}");
+    server.spawn()?;
+    until("a restart on the full disk says so", || {
+        Ok(readiness(&api) == 503)
+    })?;
+    ensure!(
+        refused(&start("pass", &json!(1))?),
+        "a start after a restart"
+    );
+
+    std::fs::remove_file(filler)?;
+    until("it comes back when there is room", || {
+        Ok(readiness(&api) == 200)
+    })?;
+    let ended = start("pass", &json!(2))?;
+    ensure!(ended.status == 202, "{ended:?}");
+    for (id, token) in ids.iter().zip(&tokens) {
+        let shown = api.get(&format!("/v1/executions/{id}"))?.body;
+        let status = shown["status"].as_str().unwrap_or_default();
+        if acknowledged.contains(id) {
+            ensure!(
+                status == "SUCCEEDED" && shown["output"]["id"] == **id,
+                "{id} is lost"
+            );
+        } else if status == "RUNNING" {
+            let path = format!("/v1/tasks/{token}/succeed");
+            let answer = api.send("POST", &path, "1")?;
+            ensure!(answer.status == 204, "{id}: {answer:?}");
+        } else {
+            ensure!(status == "SUCCEEDED", "{id}: {shown}");
+        }
+    }
+    Ok(())
+}
+
+/// Functions that a compiler takes long for, many of them: five times the processor time
+/// that the test allows, on a quick machine.
+fn slow_module() -> Vec<u8> {
+    let mut text = String::from(r#"(memory (export "memory") 2) "#);
+    for n in 0..600 {
+        text.push_str(&format!(
+            "(func $f{n} (param i32) (result i32) (local i32 i64 f64)\n"
+        ));
+        for depth in 0..40 {
+            text.push_str("(loop (block (br_if 0 (i32.eqz (local.get 0)))\n");
+            for k in 0..30 {
+                text.push_str(&format!(
+                    "(local.set 2 (i64.xor (i64.mul (local.get 2) (i64.const {})) (i64.extend_i32_u (i32.load offset={k} (local.get 0)))))\n(local.set 1 (i32.add (local.get 1) (i32.wrap_i64 (local.get 2))))\n",
+                    n * 7919 + depth * 31 + k + 1
+                ));
+            }
+        }
+        text.push_str(&"))".repeat(40));
+        text.push_str("(local.get 1))\n");
+    }
+    text.push_str(&wat_guest::echo());
+    wat_guest::compile(&wat_guest::step("", "", &text))
+}
+
+#[test]
+fn a_module_that_takes_long_to_compile_is_refused_in_time() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let config = "[compile]\ncpu_seconds = 3\nwall_ms = 8000\n";
+    let mut server = Server::new(dir.path(), config)?;
+    server.spawn()?;
+    server.ready()?;
+    let api = Api::new(&server.url())?;
+    api.publish("pass", PASS)?;
+    let wasm = slow_module();
+    println!("a valid component of {} bytes", wasm.len());
+    let url = server.url();
+    let upload = std::thread::spawn(move || -> Result<(Answer, Duration)> {
+        let begun = Instant::now();
+        let answer = Api::new(&url)?.send("PUT", "/v1/modules/slow", wasm)?;
+        Ok((answer, begun.elapsed()))
+    });
+    let mut slowest = Duration::ZERO;
+    let mut answered = 0;
+    while !upload.is_finished() {
+        let begun = Instant::now();
+        let ended = api.run("pass", "{}")?;
+        ensure!(ended["status"] == "SUCCEEDED", "{ended}");
+        slowest = slowest.max(begun.elapsed());
+        answered += 1;
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let (answer, took) = upload.join().ok().context("the upload panicked")??;
+    println!("refused after {took:?}; meanwhile {answered} flows, the slowest in {slowest:?}");
+    ensure!(
+        answer.status == 422 && answer.body["code"] == "BOX0006",
+        "{answer:?}"
+    );
+    ensure!(
+        took > Duration::from_millis(1000),
+        "it was refused for another reason"
+    );
+    ensure!(took < Duration::from_secs(20), "the limit did not hold");
+    ensure!(
+        answered > 10 && slowest < Duration::from_secs(2),
+        "the server stalled"
+    );
+    let modules = api.get("/v1/modules")?;
+    ensure!(modules.body == json!({ "modules": [] }), "{modules:?}");
+    Ok(())
+}
