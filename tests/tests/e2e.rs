@@ -171,7 +171,11 @@ fn bad_requests_are_refused_and_the_server_stays_up() -> Result<()> {
     server.stop(Duration::from_secs(20))?;
     server.configure("disk_floor_mib = 100000000\n")?;
     server.spawn()?;
-    let full = || -> Result<bool> { Ok(api.get("/readyz").is_ok_and(|a| a.status == 503)) };
+    // Not ready also means not yet open: what tells is a start that is refused.
+    let full = || -> Result<bool> {
+        let answer = api.send("POST", "/v1/flows/pass/executions", "{}");
+        Ok(answer.is_ok_and(|a| a.status == 503))
+    };
     for _ in 0..200 {
         if full()? {
             break;
