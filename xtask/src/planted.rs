@@ -159,6 +159,8 @@ fn copy(house: &Path) -> Result<()> {
             &house.join(&folder).join("src"),
         )?;
     }
+    // The interpreter's manifest names it for its tests.
+    tree(&root.join("tests/cases"), &house.join("tests/cases"))?;
     tree(&root.join("tests/src"), &house.join("tests/src"))?;
     put(&house.join("tests/src/planted.rs"), LIBRARY.as_bytes())
 }
