@@ -48,6 +48,9 @@ impl StepRunner for Runner {
                 StepTarget::Callback
                 | StepTarget::Flow(_)
                 | StepTarget::Activity { .. }
+                | StepTarget::ReadItems(_)
+                | StepTarget::WriteResults(_)
+                | StepTarget::CollectResults
                 | StepTarget::Chosen,
                 _,
             ) => refused("Stepwell.EngineFault", "this is not a step that runs here"),

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use stepwell_types::StepTarget;
+use stepwell_types::items::{ItemFormat, OutputType, Transformation};
 use stepwell_types::limits::EXPRESS_SECONDS_MAX;
 
 use crate::expression::{DataPath, Expression, Template, WritePath};
@@ -225,7 +226,7 @@ pub enum Service {
     },
 }
 
-/// A Map state's own fields (inline mode).
+/// A Map state's own fields.
 #[derive(Debug)]
 pub struct MapState {
     /// Which array it goes through.
@@ -236,8 +237,70 @@ pub struct MapState {
     pub processor: GraphIdx,
     /// `MaxConcurrency` or `MaxConcurrencyPath`; 0: the engine's own window.
     pub max_concurrency: Option<Expression>,
-    /// `ToleratedFailureCount` and its percentage are the distributed mode's.
+    /// `Label`: what a distributed run is called, in place of the state's name.
     pub label: Option<Arc<str>>,
+    /// Mode `DISTRIBUTED`; `None`: the iterations are part of the execution itself.
+    pub distributed: Option<Box<Distributed>>,
+}
+
+/// What the distributed mode of Map adds: each item, or batch of items, is an execution of its own.
+#[derive(Debug)]
+pub struct Distributed {
+    /// How the children are kept (`ExecutionType`).
+    pub execution: ChildKind,
+    /// `ItemReader`; `None`: the items are [`MapState::items`].
+    pub reader: Option<ItemReader>,
+    /// `ItemBatcher`.
+    pub batcher: Option<ItemBatcher>,
+    /// `ResultWriter`.
+    pub writer: Option<ResultWriter>,
+    /// `ToleratedFailureCount` or its path; `None` and no percentage: 0.
+    pub tolerated_count: Option<Expression>,
+    /// `ToleratedFailurePercentage` or its path, from 0 to 100.
+    pub tolerated_percentage: Option<Expression>,
+}
+
+/// `ProcessorConfig.ExecutionType`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ChildKind {
+    /// Each child is durable, listed, and has a history.
+    Standard,
+    /// A child is kept in memory: after a crash it runs again from its start.
+    Express,
+}
+
+/// `ItemReader`.
+#[derive(Debug)]
+pub struct ItemReader {
+    /// Whether it reads an object's contents, and how; `None`: it lists objects.
+    pub format: Option<ItemFormat>,
+    /// `Parameters` or `Arguments`: yields an object with `Bucket`, and `Key` or `Prefix`.
+    pub arguments: Template,
+    /// `MaxItems` or its path; 0 and `None`: all.
+    pub max_items: Option<Expression>,
+}
+
+/// `ItemBatcher`: several items for one child. One bound at least is set.
+#[derive(Debug)]
+pub struct ItemBatcher {
+    /// `MaxItemsPerBatch` or its path.
+    pub items_max: Option<Expression>,
+    /// `MaxInputBytesPerBatch` or its path.
+    pub bytes_max: Option<Expression>,
+    /// `BatchInput`.
+    pub input: Option<Template>,
+}
+
+/// `ResultWriter`.
+#[derive(Debug)]
+pub struct ResultWriter {
+    /// `Parameters` or `Arguments`: yields an object with `Bucket` and perhaps `Prefix`.
+    /// `None`: results are the state's output, transformed.
+    pub arguments: Option<Template>,
+    /// What is told of a child.
+    pub transformation: Transformation,
+    /// How a file holds it.
+    pub output: OutputType,
 }
 
 /// Where a Map's items come from.

@@ -106,6 +106,9 @@ impl Sandbox {
             | StepTarget::Flow(_)
             | StepTarget::Callback
             | StepTarget::Activity { .. }
+            | StepTarget::ReadItems(_)
+            | StepTarget::WriteResults(_)
+            | StepTarget::CollectResults
             | StepTarget::Chosen => false,
         }
     }

@@ -5,6 +5,7 @@
 pub mod child;
 pub mod data;
 pub mod id;
+pub mod items;
 pub mod limits;
 pub mod message;
 pub mod time;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::items::{ItemRead, ResultWrite};
 use crate::{ChildMode, Data, Digest, EntryId, ExecutionId, TaskToken, Timestamp};
 
 /// A wish to start one execution, from `trigger` to the orchestrator.
@@ -65,6 +66,12 @@ pub enum StepTarget {
     Chosen,
     /// No step runs: the orchestrator starts another execution.
     Flow(ChildMode),
+    /// A distributed Map wants a page of its items.
+    ReadItems(Arc<ItemRead>),
+    /// A distributed Map has a file of results to write: the input is what goes in.
+    WriteResults(Arc<ResultWrite>),
+    /// No step runs: the orchestrator collects a distributed Map's results into an array.
+    CollectResults,
 }
 
 impl StepTarget {

@@ -65,6 +65,7 @@ impl<'t> Compiler<'t, '_> {
             processor,
             max_concurrency,
             label,
+            distributed: None,
         })
     }
 

@@ -82,6 +82,7 @@ impl<'t> Compiler<'_> {
             processor,
             max_concurrency: Some(max_concurrency),
             label: None,
+            distributed: None,
         })
     }
 

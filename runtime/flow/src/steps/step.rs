@@ -286,6 +286,7 @@ impl<'t> Compiler<'_> {
             processor: processor?,
             max_concurrency: Some(Expression::Literal(BRANCHES_THERE.into())),
             label: None,
+            distributed: None,
         })
     }
 
