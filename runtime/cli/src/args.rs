@@ -69,6 +69,9 @@ pub enum Command {
     /// Publish and look at flows
     #[command(subcommand)]
     Flow(Flow),
+    /// Put, get and list objects: the large data that flows map over
+    #[command(subcommand)]
+    Object(Object),
     /// Start an execution
     Start(Start),
     /// Show one execution
@@ -362,6 +365,44 @@ Endpoints are below /t, e.g. POST /t/orders. Without --trigger the flow keeps th
     Versions {
         /// Its name
         name: String,
+    },
+}
+
+/// `object`
+#[derive(Debug, Subcommand)]
+pub enum Object {
+    /// Upload a file; one that is there under this key is replaced
+    #[command(after_help = "\
+Examples:
+  stepwell object put data/orders/monday.csv orders.csv
+  stepwell object get data/orders/monday.csv > monday.csv
+  stepwell object ls data/orders/")]
+    Put {
+        /// Where to
+        #[arg(value_name = "BUCKET/KEY")]
+        object: String,
+        /// The file
+        file: PathBuf,
+    },
+    /// Write an object to standard output, or to a file
+    Get {
+        /// Which
+        #[arg(value_name = "BUCKET/KEY")]
+        object: String,
+        /// The file
+        file: Option<PathBuf>,
+    },
+    /// List objects by prefix; without one the buckets
+    Ls {
+        /// What their keys begin with
+        #[arg(value_name = "BUCKET[/PREFIX]")]
+        prefix: Option<String>,
+    },
+    /// Delete an object
+    Rm {
+        /// Which
+        #[arg(value_name = "BUCKET/KEY")]
+        object: String,
     },
 }
 

@@ -4,6 +4,7 @@
 
 mod commands;
 mod follow;
+mod object;
 mod show;
 
 use std::time::Duration;
@@ -15,6 +16,8 @@ use tokio::runtime::Runtime;
 use crate::config::LISTEN;
 use crate::exit::{Exit, Trouble};
 use crate::{output, system};
+
+pub use object::object;
 
 pub use commands::{
     cancel, describe, flow, history, list, module, poll, redrive, start, tasks, token, usage,

@@ -45,6 +45,10 @@ pub struct Config {
     pub compile: Compile,
     /// Directories that modules may open. None by default.
     pub directories: Vec<Directory>,
+    /// Largest object that is uploaded into a bucket, in bytes. Default 5 GiB.
+    pub object_bytes_max: Option<u64>,
+    /// Directories that are buckets: flows and clients reach them by name. None by default.
+    pub buckets: BTreeMap<String, Bucket>,
     /// May change or go with any release.
     pub experimental: Experimental,
 }
@@ -118,6 +122,17 @@ pub struct Directory {
     pub write: bool,
 }
 
+/// `[buckets]`: NAME = { path, write }
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Bucket {
+    /// The directory on this machine.
+    pub path: PathBuf,
+    /// Whether flows and clients may change it. Default `false`.
+    #[serde(default)]
+    pub write: bool,
+}
+
 /// `[experimental]`
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -159,6 +174,7 @@ pub fn load(args: &args::Serve) -> Result<Settings, Trouble> {
     bounded("stop_seconds", config.stop_seconds, 1, 3_600)?;
     bounded("trigger_wait_seconds", config.trigger_wait_seconds, 1, 900)?;
     bounded("upload_bytes_max", config.upload_bytes_max, 1, 4 << 30)?;
+    bounded("object_bytes_max", config.object_bytes_max, 1, 1 << 50)?;
     bounded("steps.memory_mib", config.steps.memory_mib, 1, 4_095)?;
     bounded("steps.fuel", config.steps.fuel, 1, u64::MAX / 2)?;
     bounded("steps.wall_ms", config.steps.wall_ms, 1, 900_000)?;
@@ -227,6 +243,11 @@ mod tests {
         );
         check("listn = \"127.0.0.1:0\"", Err("listn"));
         check("listen = \"nowhere\"", Err("listen"));
+        check("[buckets]\nin = { path = \"/srv/in\" }", Ok(()));
+        check(
+            "[buckets]\nin = { path = \"/srv/in\", writ = true }",
+            Err("writ"),
+        );
         check("stop_seconds = 0", Err("stop_seconds is 0"));
         check("[steps]\nmemory_mib = 9999", Err("steps.memory_mib"));
         check("token_file = \"/nonexistent/token\"", Err("cannot read"));

@@ -55,6 +55,7 @@ fn dispatch(cli: Cli) -> Result<Exit, exit::Trouble> {
         Command::Completions { shell } => Ok(args::completions(shell)),
         Command::Module(command) => client::module(&remote?, command),
         Command::Flow(command) => client::flow(&remote?, command),
+        Command::Object(command) => client::object(&remote?, command),
         Command::Start(args) => client::start(&remote?, args),
         Command::Describe { id, wait } => client::describe(&remote?, &id, wait),
         Command::History { id, follow, after } => client::history(&remote?, &id, follow, after),

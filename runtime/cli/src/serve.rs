@@ -24,7 +24,7 @@ use crate::{output, wiring};
 /// Runs the server.
 pub fn serve(args: &args::Serve) -> Result<Exit, Trouble> {
     let settings = config::load(args)?;
-    let options = http_options(&settings)?;
+    let mut options = http_options(&settings)?;
     log_to_stderr();
     // Before anybody can see that a server is here: from its first open port on, a signal
     // is a wish for a stop in good order, not the end.
@@ -48,6 +48,8 @@ pub fn serve(args: &args::Serve) -> Result<Exit, Trouble> {
     let address = listeners.first().map(TcpListener::local_addr);
     let address = address.transpose().context("the listening socket")?;
     let ports = ports(&settings)?;
+    // After the store: from here on no other process has this data directory.
+    options.buckets = wiring::buckets(&settings.config, Some(settings.data_dir.join("buckets")))?;
     let stop_bound = Duration::from_secs(settings.config.stop_seconds.unwrap_or(20));
     let stop = options.stop.clone();
     let companion = companion(listeners, options, stop_bound);

@@ -7,6 +7,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use stepwell_buckets::{Buckets, Grant, buckets};
 use stepwell_host_api::gate::{Boxed, Gate, Verdict};
 use stepwell_host_api::http::{ConnectionOptions, HttpBridge, HttpOptions};
 use stepwell_host_api::wasi::{DirectoryGrant, Grants};
@@ -241,6 +242,22 @@ fn grants(config: &Config) -> Grants {
     Grants {
         directories: config.directories.iter().map(grant).collect(),
     }
+}
+
+/// The buckets of the configuration, and those that are kept below `kept`.
+pub fn buckets(config: &Config, kept: Option<PathBuf>) -> Result<Buckets, Trouble> {
+    let grant = |(name, bucket): (&String, &crate::config::Bucket)| Grant {
+        name: name.clone(),
+        path: bucket.path.clone(),
+        write: bucket.write,
+    };
+    let max = config.object_bytes_max;
+    Buckets::open(&stepwell_buckets::Options {
+        kept,
+        granted: config.buckets.iter().map(grant).collect(),
+        object_bytes_max: max.unwrap_or(buckets::OBJECT_BYTES_MAX),
+    })
+    .map_err(Trouble::system)
 }
 
 /// This very binary, as the compiling child.

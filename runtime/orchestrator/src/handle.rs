@@ -481,7 +481,10 @@ impl Orchestrator {
         self.shared.stopping.store(true, Ordering::Release);
     }
 
-    fn room(&self) -> Result<(), Error> {
+    /// Whether the disk has room for more.
+    /// # Errors
+    /// `RUN0006`.
+    pub fn room(&self) -> Result<(), Error> {
         match *self.shared.disk_full.lock() {
             None => Ok(()),
             Some((free_mib, floor_mib)) => Err(Error::DiskFull {

@@ -84,6 +84,7 @@ where
         (name = "flows", description = "Definitions, versions and their endpoints"),
         (name = "executions", description = "Runs of flows"),
         (name = "tasks", description = "Answers of outside programs, by task token"),
+        (name = "objects", description = "Large data in buckets: what a distributed Map reads and writes"),
         (name = "operations", description = "Health, metrics, usage")
     ),
     security(("token" = [])),
@@ -104,7 +105,12 @@ fn documented() -> (Router<Arc<Api>>, utoipa::openapi::OpenApi) {
         .get_or_insert_default()
         .add_security_scheme("token", SecurityScheme::Http(scheme));
     let router = OpenApiRouter::with_openapi(document).merge(routes::all());
-    router.split_for_parts()
+    let (router, mut document) = router.split_for_parts();
+    // The router's mark for "the rest of the path" means nothing in OpenAPI.
+    let paths = std::mem::take(&mut document.paths.paths);
+    let named = |(path, item): (String, _)| (path.replace("{*", "{"), item);
+    document.paths.paths = paths.into_iter().map(named).collect();
+    (router, document)
 }
 
 async fn no_route(uri: Uri) -> Problem {

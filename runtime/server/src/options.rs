@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use stepwell_buckets::Buckets;
 use stepwell_types::limits::MODULE_BYTES_MAX;
 use tokio_util::sync::CancellationToken;
 
@@ -29,6 +30,8 @@ pub struct Options {
     pub bodies_bytes_max: usize,
     /// Cancelled when the server stops: live tails and long waits end then.
     pub stop: CancellationToken,
+    /// Where objects are. Default: nowhere.
+    pub buckets: Buckets,
     /// Begins every request id of this process, so that ids of two runs differ.
     pub request_seed: u32,
 }
@@ -46,6 +49,7 @@ impl Options {
             body_total: Duration::from_secs(300),
             bodies_bytes_max: 256 << 20,
             stop: CancellationToken::new(),
+            buckets: Buckets::none(),
             request_seed,
         }
     }

@@ -127,6 +127,22 @@ impl From<stepwell_trigger::Error> for Problem {
     }
 }
 
+impl From<stepwell_buckets::Error> for Problem {
+    fn from(e: stepwell_buckets::Error) -> Problem {
+        use stepwell_buckets::Error as Bucket;
+        let status = match &e {
+            Bucket::NoBucket { .. } | Bucket::NoObject { .. } => StatusCode::NOT_FOUND,
+            Bucket::BadName { .. } => StatusCode::BAD_REQUEST,
+            Bucket::ReadOnly { .. } => StatusCode::FORBIDDEN,
+            Bucket::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            Bucket::Full { .. } => StatusCode::INSUFFICIENT_STORAGE,
+            Bucket::Conflict { .. } => StatusCode::CONFLICT,
+            Bucket::System { .. } | Bucket::BadGrant { .. } => StatusCode::INTERNAL_SERVER_ERROR,
+        };
+        Problem::new(status, e.code(), e.to_string())
+    }
+}
+
 /// Seconds after which a full disk or a restart is worth another look.
 const LATER_S: u32 = 5;
 

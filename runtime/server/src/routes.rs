@@ -5,6 +5,7 @@ mod executions;
 mod flows;
 mod history;
 mod modules;
+mod objects;
 mod operations;
 mod redrive;
 mod start;
@@ -49,6 +50,9 @@ pub(crate) fn all() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(tasks::fail))
         .routes(routes!(tasks::heartbeat))
         .routes(routes!(activities::poll))
+        .routes(routes!(objects::buckets))
+        .routes(routes!(objects::list))
+        .routes(routes!(objects::put, objects::get, objects::delete))
         .routes(routes!(operations::usage))
         .routes(routes!(operations::health))
         .routes(routes!(operations::ready))

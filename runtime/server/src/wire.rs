@@ -6,6 +6,7 @@ pub mod execution;
 pub mod flow;
 pub mod json;
 pub mod module;
+pub mod object;
 pub mod problem;
 pub mod task;
 pub mod usage;

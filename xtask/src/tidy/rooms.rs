@@ -26,6 +26,7 @@ pub enum Imports {
 const TYPES: &str = "stepwell-types";
 const FLOW: &str = "stepwell-flow";
 const STORE: &str = "stepwell-store";
+const BUCKETS: &str = "stepwell-buckets";
 const TRIGGER: &str = "stepwell-trigger";
 
 const fn room(
@@ -75,6 +76,7 @@ pub const ROOMS: &[Room] = &[
         &[TYPES, "stepwell-host-api"],
         false,
     ),
+    room("runtime/buckets", BUCKETS, &[TYPES], false),
     room("runtime/trigger", TRIGGER, &[TYPES], true),
     room(
         "runtime/orchestrator",
@@ -85,7 +87,7 @@ pub const ROOMS: &[Room] = &[
     room(
         "runtime/server",
         "stepwell-server",
-        &[TYPES, TRIGGER, "stepwell-orchestrator", STORE],
+        &[TYPES, TRIGGER, BUCKETS, "stepwell-orchestrator", STORE],
         false,
     ),
     outside("runtime/cli", "stepwell-cli"),

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use reqwest::Method;
+use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 
 use super::{Remote, follow, parse, show};
@@ -35,15 +35,10 @@ pub fn module(remote: &Remote, command: Module) -> Result<Exit, Trouble> {
 }
 
 fn push(remote: &Remote, name: &str, file: &Path) -> Result<Exit, Trouble> {
-    let failed = |e: std::io::Error| Trouble::usage(format!("cannot read {}: {e}", file.display()));
-    let open = std::fs::File::open(file).map_err(failed)?;
-    let length = open.metadata().map_err(failed)?.len();
     let request = remote
         .request(Method::PUT, &["modules", name])
-        .header("content-type", "application/wasm")
-        .header("content-length", length)
-        .body(tokio::fs::File::from_std(open));
-    let text = remote.text(request)?;
+        .header("content-type", "application/wasm");
+    let text = remote.text(with_file(request, file)?)?;
     if remote.json {
         output::print_json(&text);
         return Ok(Exit::Ok);
@@ -65,6 +60,15 @@ fn push(remote: &Remote, name: &str, file: &Path) -> Result<Exit, Trouble> {
         cell("compile_ms"),
     ));
     Ok(Exit::Ok)
+}
+
+/// The file as the body, streamed.
+pub(super) fn with_file(request: RequestBuilder, file: &Path) -> Result<RequestBuilder, Trouble> {
+    let failed = |e: std::io::Error| Trouble::usage(format!("cannot read {}: {e}", file.display()));
+    let open = std::fs::File::open(file).map_err(failed)?;
+    let length = open.metadata().map_err(failed)?.len();
+    let request = request.header("content-length", length);
+    Ok(request.body(tokio::fs::File::from_std(open)))
 }
 
 /// `flow …`
@@ -395,10 +399,19 @@ fn ending(error: Option<String>, cause: Option<String>) -> Value {
 
 /// All pages of a list.
 fn all(remote: &Remote, what: &str) -> Result<Vec<Value>, Trouble> {
+    pages(remote, what, || remote.get(&[what]))
+}
+
+/// All pages of what these requests ask for.
+pub(super) fn pages(
+    remote: &Remote,
+    what: &str,
+    begin: impl Fn() -> RequestBuilder,
+) -> Result<Vec<Value>, Trouble> {
     let mut out = Vec::new();
     let mut after: Option<String> = None;
     loop {
-        let mut request = remote.get(&[what]).query(&[("limit", PAGE)]);
+        let mut request = begin().query(&[("limit", PAGE)]);
         if let Some(after) = &after {
             request = request.query(&[("after", after)]);
         }
@@ -411,7 +424,7 @@ fn all(remote: &Remote, what: &str) -> Result<Vec<Value>, Trouble> {
     }
 }
 
-fn whole(
+pub(super) fn whole(
     remote: &Remote,
     what: &str,
     list: Vec<Value>,
@@ -425,7 +438,11 @@ fn whole(
     Ok(Exit::Ok)
 }
 
-fn one(remote: &Remote, text: &str, people: impl FnOnce(&Value)) -> Result<Exit, Trouble> {
+pub(super) fn one(
+    remote: &Remote,
+    text: &str,
+    people: impl FnOnce(&Value),
+) -> Result<Exit, Trouble> {
     if remote.json {
         output::print_json(text);
     } else {
@@ -435,7 +452,7 @@ fn one(remote: &Remote, text: &str, people: impl FnOnce(&Value)) -> Result<Exit,
 }
 
 /// A command whose answer is empty.
-fn done(remote: &Remote, said: &str) -> Result<Exit, Trouble> {
+pub(super) fn done(remote: &Remote, said: &str) -> Result<Exit, Trouble> {
     if remote.json {
         output::print("{}");
     } else {

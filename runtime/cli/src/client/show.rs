@@ -118,6 +118,28 @@ pub fn modules(list: &[Value]) {
     table(&rows);
 }
 
+/// Buckets.
+pub fn buckets(answer: &Value) {
+    let mut rows = vec![["NAME", "ORIGIN", "WRITE"].map(str::to_owned).to_vec()];
+    for b in items(answer, "buckets") {
+        let cell = |name: &str| field(b, name).unwrap_or_default();
+        rows.push(["name", "origin", "write"].map(cell).to_vec());
+    }
+    table(&rows);
+}
+
+/// Objects of a bucket.
+pub fn objects(list: &[Value]) {
+    let mut rows = vec![["KEY", "SIZE", "MODIFIED"].map(str::to_owned).to_vec()];
+    for o in list {
+        let cell = |name: &str| field(o, name).unwrap_or_default();
+        let size = o.get("size").and_then(Value::as_u64).unwrap_or(0);
+        let size = crate::output::bytes(size);
+        rows.push(vec![cell("key"), size, cell("modified")]);
+    }
+    table(&rows);
+}
+
 /// A list of flows or of versions.
 pub fn flows(list: &[Value]) {
     let titles = ["NAME", "VERSION", "PUBLISHED", "ENDPOINTS"];

@@ -1,0 +1,115 @@
+//! What can go wrong with a bucket or an object.
+
+use std::io;
+
+/// A refusal or failure of this crate.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// No bucket of this name.
+    #[error("BUCKET0001: there is no bucket {name}; {hint}")]
+    NoBucket {
+        /// As asked for.
+        name: String,
+        /// Those that exist, and how to make one.
+        hint: String,
+    },
+    /// No object of this key.
+    #[error("BUCKET0002: there is no object {key} in bucket {bucket}")]
+    NoObject {
+        /// The bucket.
+        bucket: String,
+        /// The key.
+        key: String,
+    },
+    /// A name or key that cannot be one.
+    #[error("BUCKET0003: {name:?} is no {what}: {rule}")]
+    BadName {
+        /// `bucket` or `key`.
+        what: &'static str,
+        /// As given, cut.
+        name: String,
+        /// The rule that it breaks.
+        rule: &'static str,
+    },
+    /// The bucket may only be read.
+    #[error(
+        "BUCKET0004: bucket {bucket} is granted for reading; `write = true` in the configuration lets flows and clients change it"
+    )]
+    ReadOnly {
+        /// The bucket.
+        bucket: String,
+    },
+    /// The object is larger than the configuration allows.
+    #[error(
+        "BUCKET0005: the object is larger than the {max} bytes allowed here (object_bytes_max)"
+    )]
+    TooLarge {
+        /// Bytes.
+        max: u64,
+    },
+    /// There are as many buckets or objects as there may be.
+    #[error("BUCKET0006: there are {max} {what}, and no more are taken; delete some")]
+    Full {
+        /// `buckets` or `objects in bucket NAME`.
+        what: String,
+        /// The bound.
+        max: u64,
+    },
+    /// A key lies below an object, or objects lie below it.
+    #[error("BUCKET0007: key {key} cannot be in bucket {bucket}: {reason}")]
+    Conflict {
+        /// The bucket.
+        bucket: String,
+        /// The key.
+        key: String,
+        /// What is in its way.
+        reason: &'static str,
+    },
+    /// The system failed.
+    #[error("BUCKET0008: {what}: {reason}")]
+    System {
+        /// What was tried.
+        what: String,
+        /// The system's words.
+        reason: String,
+    },
+    /// A directory that the configuration grants cannot be opened, or its name is taken.
+    #[error("BUCKET0009: bucket {name} of the configuration: {reason}")]
+    BadGrant {
+        /// Its name.
+        name: String,
+        /// What is wrong.
+        reason: String,
+    },
+}
+
+impl Error {
+    /// The stable code; `docs/errors/<code>.md` explains it.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Error::NoBucket { .. } => "BUCKET0001",
+            Error::NoObject { .. } => "BUCKET0002",
+            Error::BadName { .. } => "BUCKET0003",
+            Error::ReadOnly { .. } => "BUCKET0004",
+            Error::TooLarge { .. } => "BUCKET0005",
+            Error::Full { .. } => "BUCKET0006",
+            Error::Conflict { .. } => "BUCKET0007",
+            Error::System { .. } => "BUCKET0008",
+            Error::BadGrant { .. } => "BUCKET0009",
+        }
+    }
+
+    /// Whether the same call may succeed later.
+    #[must_use]
+    pub fn retry(&self) -> bool {
+        matches!(self, Error::System { .. })
+    }
+
+    pub(crate) fn system(what: impl Into<String>, e: &io::Error) -> Error {
+        Error::System {
+            what: what.into(),
+            reason: e.to_string(),
+        }
+    }
+}

@@ -1,0 +1,18 @@
+//! Buckets: named places for large objects, pages of items read from them, result files written to them.
+//!
+//! Refuses to know flows or the network. Refuses every path out of a bucket: names are checked,
+//! and directories are opened through cap-std, which follows no link to the outside.
+//! All calls block; whoever runs a loop makes them elsewhere.
+
+pub mod bucket;
+pub mod buckets;
+pub mod error;
+pub mod listing;
+pub mod name;
+pub mod upload;
+
+pub use bucket::{Bucket, Object};
+pub use buckets::{BucketInfo, Buckets, Grant, Options};
+pub use error::Error;
+pub use listing::{ObjectInfo, ObjectPage};
+pub use upload::Upload;
