@@ -59,6 +59,8 @@ pub enum Command {
     Run(Run),
     /// Check a flow definition: 0 when it is valid, 1 when not
     Validate(Validate),
+    /// Lay definitions out: indentation, order of fields, empty lines
+    Fmt(Fmt),
     /// Say of each definition in a folder whether it runs here
     Assess(Assess),
     /// Draw a flow: its states and the ways between them
@@ -235,6 +237,30 @@ pub struct Validate {
     /// Fills in and binds.
     #[command(flatten)]
     pub filling: Filling,
+}
+
+/// `fmt`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+JSON and YAML, in every language that is accepted. Values, comments, quotes and the spelling of
+numbers stay; docs/guides/format.md says what changes. In a folder, .json, .yaml and .yml files
+that are flows are formatted, also in folders below. A file is written whole or not at all.
+Exit status 0 when all is well, 1 when a file cannot be formatted or, with --check, would change.
+
+Examples:
+  stepwell fmt flow.yaml
+  stepwell fmt --check ./flows
+  stepwell fmt - < flow.json")]
+pub struct Fmt {
+    /// Definitions and folders; - for standard input, printed on standard output
+    #[arg(required = true, value_name = "FILE|DIR|-")]
+    pub files: Vec<PathBuf>,
+    /// Change nothing; list the files that would change
+    #[arg(long)]
+    pub check: bool,
+    /// Print the result and leave the file as it is
+    #[arg(long, conflicts_with = "check")]
+    pub stdout: bool,
 }
 
 /// What fills in a definition, and what its resources mean here.

@@ -1,7 +1,5 @@
 //! `stepwell assess`: which of a folder's definitions run here, and what the others lack.
 
-use std::path::{Path, PathBuf};
-
 use serde_json::json;
 use stepwell_flow::resource::Bound;
 use stepwell_flow::{AnyModule, Diagnostic, Severity, diagnostic::code};
@@ -9,12 +7,8 @@ use stepwell_types::limits::DEFINITION_BYTES_MAX;
 
 use crate::args;
 use crate::exit::{Exit, Trouble};
-use crate::{filling, input, output};
+use crate::{filling, folder, input, output};
 
-/// Most files of one folder.
-const FILES_MAX: usize = 10_000;
-/// Most folders below each other.
-const DEPTH_MAX: usize = 32;
 /// Most reasons that the table shows for one file.
 const REASONS_SHOWN: usize = 3;
 
@@ -25,9 +19,7 @@ pub fn assess(args: &args::Assess, as_json: bool) -> Result<Exit, Trouble> {
         inner: &AnyModule,
         map: &map,
     };
-    let mut files = Vec::new();
-    collect(&args.dir, 0, &mut files)?;
-    files.sort();
+    let files = folder::definitions(&args.dir)?;
     let mut found = Vec::new();
     let mut all_run = true;
     for file in &files {
@@ -90,31 +82,4 @@ fn lacks_binding(d: &Diagnostic) -> bool {
             d.code,
             code::NOT_SUPPORTED | code::BAD_RESOURCE | code::UNKNOWN_MODULE
         )
-}
-
-fn collect(dir: &Path, depth: usize, files: &mut Vec<PathBuf>) -> Result<(), Trouble> {
-    if depth > DEPTH_MAX {
-        return Err(Trouble::usage(format!("{} lies too deep", dir.display())));
-    }
-    let failed = |e: std::io::Error| Trouble::usage(format!("cannot read {}: {e}", dir.display()));
-    for entry in std::fs::read_dir(dir).map_err(failed)? {
-        let entry = entry.map_err(failed)?;
-        let kind = entry.file_type().map_err(failed)?;
-        let path = entry.path();
-        // A link to a folder may lead in a circle.
-        if kind.is_dir() {
-            collect(&path, depth + 1, files)?;
-        } else if path
-            .extension()
-            .is_some_and(|e| e == "json" || e == "yaml" || e == "yml")
-        {
-            files.push(path);
-        }
-        if files.len() > FILES_MAX {
-            return Err(Trouble::usage(format!(
-                "there are more than {FILES_MAX} files"
-            )));
-        }
-    }
-    Ok(())
 }

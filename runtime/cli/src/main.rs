@@ -9,6 +9,8 @@ mod client;
 mod config;
 mod exit;
 mod filling;
+mod fmt;
+mod folder;
 mod graph;
 mod input;
 mod output;
@@ -47,6 +49,7 @@ fn dispatch(cli: Cli) -> Result<Exit, exit::Trouble> {
         Command::Serve(args) => serve::serve(&args),
         Command::Run(args) => run::run(&args),
         Command::Validate(args) => validate::validate(&args, cli.json),
+        Command::Fmt(args) => fmt::fmt(&args, cli.json),
         Command::Assess(args) => assess::assess(&args, cli.json),
         Command::Graph(args) => graph::graph(&args),
         Command::CompileModule { arguments } => {

@@ -145,6 +145,8 @@ pub mod code {
     pub const WRONG_LANGUAGE: &str = "FLOW0034";
     /// A Task starts a flow that is not there.
     pub const UNKNOWN_FLOW: &str = "FLOW0035";
+    /// A text that cannot be laid out without a loss.
+    pub const NOT_FORMATTED: &str = "FLOW0041";
     /// A CloudFlow expression that cannot be read.
     pub const BAD_EXPRESSION: &str = "FLOW0101";
     /// Something that behaves differently here than in CloudFlow (warning).

@@ -197,9 +197,10 @@ pub(crate) fn parse(text: &str, report: &mut Report) -> Option<Node> {
         return None;
     }
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let root = match text.trim_start().chars().next() {
-        Some('{' | '[') => json::parse(text),
-        _ => yaml::parse(text),
+    let root = if is_json(text) {
+        json::parse(text)
+    } else {
+        yaml::parse(text)
     };
     match root {
         Ok(root) => {
@@ -217,6 +218,11 @@ pub(crate) fn parse(text: &str, report: &mut Report) -> Option<Node> {
             None
         }
     }
+}
+
+/// Whether a text (without a byte order mark) is read as JSON.
+pub(crate) fn is_json(text: &str) -> bool {
+    text.trim_start().starts_with(['{', '['])
 }
 
 /// Reports every field name that occurs twice in its object, with both places.

@@ -10,6 +10,7 @@ mod document;
 pub mod error;
 pub mod expression;
 pub mod fdl;
+mod format;
 pub mod graph;
 mod intrinsic;
 mod jsonata;
@@ -29,6 +30,7 @@ use stepwell_types::StepTarget;
 
 pub use diagnostic::{Diagnostic, Severity};
 pub use error::Error;
+pub use format::{format, is_definition};
 pub use program::Program;
 pub use resource::{AnyModule, Resolve, Unresolved};
 

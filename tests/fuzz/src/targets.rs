@@ -4,6 +4,7 @@
 
 mod codec;
 mod expression;
+mod format;
 mod language;
 mod trigger;
 
@@ -34,6 +35,15 @@ pub const ALL: &[Target] = &[
         run: language::text,
         seeds: || seeds::scripts("steps"),
         words: language::CLOUDFLOW_WORDS,
+    },
+    Target {
+        name: "format",
+        run: format::run,
+        seeds: || {
+            let files = seeds::definitions(&[".json", ".yaml", ".yml"]);
+            [files, seeds::scripts("cloudflow"), seeds::scripts("steps")].concat()
+        },
+        words: language::WORDS,
     },
     Target {
         name: "cloudflow-expression",

@@ -1,0 +1,151 @@
+//! The commands that need no server, as their users run them: what they print, how they end,
+//! and what they do to files.
+#![allow(
+    clippy::disallowed_methods,
+    reason = "a test writes the files that the command reads"
+)]
+
+use std::io::Write as _;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use tempfile::TempDir;
+
+/// Exit status, standard output and standard error.
+fn run(folder: &Path, arguments: &[&str], input: &str) -> (i32, String, String) {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_stepwell"))
+        .args(arguments)
+        .current_dir(folder)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // The command may end without having read it.
+    let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+    let done = child.wait_with_output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    let status = done.status.code().unwrap_or(-1);
+    (status, text(done.stdout), text(done.stderr))
+}
+
+fn folder(files: &[(&str, &str)]) -> TempDir {
+    let dir = TempDir::new().unwrap();
+    for (name, text) in files {
+        let path = dir.path().join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    }
+    dir
+}
+
+fn read(dir: &TempDir, name: &str) -> String {
+    std::fs::read_to_string(dir.path().join(name)).unwrap()
+}
+
+const UNTIDY: &str = "States:\n    A: # first\n        End: true\n        Type: Pass\nStartAt: A\n";
+const TIDY: &str = "StartAt: A\nStates:\n  A: # first\n    Type: Pass\n    End: true\n";
+
+#[test]
+fn fmt_checks_then_writes() {
+    let dir = folder(&[
+        ("a.yaml", UNTIDY),
+        ("below/b.yml", TIDY),
+        ("package.json", r#"{"name":  "no flow"}"#),
+    ]);
+    let at = dir.path();
+    let (status, out, err) = run(at, &["fmt", "--check", "."], "");
+    assert_eq!((status, out.as_str(), err.as_str()), (1, "./a.yaml\n", ""));
+    assert_eq!(read(&dir, "a.yaml"), UNTIDY, "--check writes nothing");
+    let (status, out, _) = run(at, &["fmt", "--stdout", "a.yaml"], "");
+    assert_eq!((status, out.as_str()), (0, TIDY));
+    assert_eq!(read(&dir, "a.yaml"), UNTIDY, "--stdout writes nothing");
+    assert_eq!(run(at, &["fmt", "."], "").0, 0);
+    assert_eq!(read(&dir, "a.yaml"), TIDY);
+    assert_eq!(read(&dir, "package.json"), r#"{"name":  "no flow"}"#);
+    assert_eq!(run(at, &["fmt", "--check", "."], "").0, 0);
+    let names: Vec<_> = std::fs::read_dir(at).unwrap().collect();
+    assert_eq!(names.len(), 3, "nothing is left beside the files");
+}
+
+#[test]
+fn fmt_reads_standard_input() {
+    let dir = folder(&[]);
+    let (status, out, _) = run(dir.path(), &["fmt", "-"], UNTIDY);
+    assert_eq!((status, out.as_str()), (0, TIDY));
+    let (status, out, _) = run(dir.path(), &["fmt", "--check", "-"], UNTIDY);
+    assert_eq!((status, out.as_str()), (1, "-\n"));
+}
+
+#[test]
+fn fmt_leaves_what_it_refuses() {
+    let odd = "StartAt: A\n? States\n: {A: {Type: Pass, End: true}}\n";
+    let dir = folder(&[
+        ("odd.yaml", odd),
+        ("broken.yaml", "A: [\n"),
+        ("a.yaml", UNTIDY),
+    ]);
+    let (status, _, err) = run(dir.path(), &["fmt", "."], "");
+    assert_eq!(status, 1);
+    assert!(err.contains("odd.yaml:2:3: error[FLOW0041]"), "{err}");
+    assert!(err.contains("broken.yaml:2:1: error[FLOW0001]"), "{err}");
+    assert_eq!(read(&dir, "odd.yaml"), odd);
+    assert_eq!(read(&dir, "a.yaml"), TIDY, "the others are formatted");
+    let (status, out, _) = run(dir.path(), &["--json", "fmt", "odd.yaml"], "");
+    let said: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(status, 1);
+    assert_eq!(said["files"][0]["diagnostics"][0]["code"], "FLOW0041");
+    assert_eq!(run(dir.path(), &["fmt", "absent.yaml"], "").0, 2);
+}
+
+#[cfg(unix)]
+#[test]
+fn fmt_keeps_permissions_and_links() {
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
+    let dir = folder(&[("real/a.yaml", UNTIDY)]);
+    let real = dir.path().join("real/a.yaml");
+    std::fs::set_permissions(&real, std::fs::Permissions::from_mode(0o640)).unwrap();
+    let link = dir.path().join("link.yaml");
+    symlink("real/a.yaml", &link).unwrap();
+    assert_eq!(run(dir.path(), &["fmt", "link.yaml"], "").0, 0);
+    assert!(link.is_symlink());
+    assert_eq!(read(&dir, "real/a.yaml"), TIDY);
+    let mode = std::fs::metadata(&real).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o640);
+}
+
+#[test]
+fn validate_ends_with_its_verdict() {
+    let dir = folder(&[
+        ("good.yaml", TIDY),
+        (
+            "bad.yaml",
+            "StartAt: B\nStates:\n  A: {Type: Pass, End: true}\n",
+        ),
+        (
+            "warned.yaml",
+            "StartAt: A\nStates:\n  A: {Type: Pass, End: true}\n  B: {Type: Pass, End: true}\n",
+        ),
+    ]);
+    let at = dir.path();
+    let (status, out, err) = run(at, &["validate", "good.yaml"], "");
+    assert_eq!(
+        (status, out.as_str(), err.as_str()),
+        (0, "good.yaml: valid\n", "")
+    );
+    let (status, out, err) = run(at, &["validate", "warned.yaml"], "");
+    assert_eq!((status, out.as_str()), (0, "warned.yaml: valid\n"));
+    assert!(err.contains("warned.yaml:4:3: warning[FLOW0012]"), "{err}");
+    let (status, out, err) = run(at, &["validate", "bad.yaml"], "");
+    assert_eq!((status, out.as_str()), (1, ""));
+    assert!(err.contains("bad.yaml:1:10: error[FLOW0011]"), "{err}");
+    assert!(
+        err.contains("  1 | StartAt: B\n    |          ^\n"),
+        "{err}"
+    );
+    let (status, out, _) = run(at, &["--json", "validate", "-"], "StartAt: [\n");
+    let said: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!((status, &said["valid"]), (1, &serde_json::json!(false)));
+    assert_eq!(run(at, &["validate", "absent.yaml"], "").0, 2);
+    assert_eq!(run(at, &["validate", "--set", "x", "good.yaml"], "").0, 2);
+}
