@@ -69,8 +69,8 @@ macro_rules! each_child {
             AstNode::Sort { input, terms } => {
                 $f(input);
                 for (term, _) in terms {
-                        $f(term);
-                    }
+                    $f(term);
+                }
             }
             AstNode::Transform {
                 location,
