@@ -7,8 +7,10 @@
 pub mod bucket;
 pub mod buckets;
 pub mod error;
+pub mod items;
 pub mod listing;
 pub mod name;
+pub mod results;
 pub mod upload;
 
 pub use bucket::{Bucket, Object};

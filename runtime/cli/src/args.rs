@@ -208,6 +208,12 @@ pub struct Run {
     /// A further flow, which the flow may start by this name
     #[arg(long = "flow", value_name = "NAME=FILE")]
     pub flows: Vec<String>,
+    /// A directory that the flow may read as this bucket
+    #[arg(long = "bucket", value_name = "NAME=DIR")]
+    pub buckets: Vec<String>,
+    /// A directory that the flow may read and write as this bucket
+    #[arg(long = "bucket-write", value_name = "NAME=DIR")]
+    pub writable_buckets: Vec<String>,
     /// Write the history here, one JSON object a line
     #[arg(long, value_name = "FILE")]
     pub history: Option<PathBuf>,

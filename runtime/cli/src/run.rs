@@ -14,7 +14,7 @@ use stepwell_orchestrator::ports::{StepFuture, StepRunner};
 use stepwell_sandbox::{Modules, Sandbox};
 use stepwell_types::{Digest, LogLevel, StepRequest};
 
-use crate::config::Config;
+use crate::config::{Bucket, Config};
 use crate::exit::{Exit, Trouble};
 use crate::system::{SystemClock, SystemEntropy};
 use crate::{args, filling, input, output, validate, wiring};
@@ -28,6 +28,20 @@ pub fn run(args: &args::Run) -> Result<Exit, Trouble> {
     let map = filling::resources(args.filling.resources.as_deref())?;
     let modules = named_files("--module", &args.modules)?;
     let flows = named_files("--flow", &args.flows)?;
+    for (option, given, write) in [
+        ("--bucket", &args.buckets, false),
+        ("--bucket-write", &args.writable_buckets, true),
+    ] {
+        for (name, path) in named_files(option, given)? {
+            if config
+                .buckets
+                .insert(name.clone(), Bucket { path, write })
+                .is_some()
+            {
+                return Err(Trouble::usage(format!("{option} {name} is given twice")));
+            }
+        }
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -51,6 +65,7 @@ pub fn run(args: &args::Run) -> Result<Exit, Trouble> {
     let runner = wiring::Runner {
         sandbox,
         http: wiring::http(&config)?,
+        buckets: wiring::buckets(&config, None)?,
     };
     let shot = OneShot {
         program: Arc::new(program),
@@ -84,7 +99,7 @@ fn compile(file: &Path, definition: &str, known: &dyn Resolve) -> Result<Program
     checked.program.ok_or_else(invalid)
 }
 
-/// `NAME=FILE`, each name once.
+/// `NAME=FILE` (or a directory), each name once.
 fn named_files(option: &str, given: &[String]) -> Result<BTreeMap<String, PathBuf>, Trouble> {
     let mut out = BTreeMap::new();
     for text in given {

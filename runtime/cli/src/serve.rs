@@ -47,9 +47,7 @@ pub fn serve(args: &args::Serve) -> Result<Exit, Trouble> {
     let listeners = server::listen(settings.listen, loops).map_err(Trouble::system)?;
     let address = listeners.first().map(TcpListener::local_addr);
     let address = address.transpose().context("the listening socket")?;
-    let ports = ports(&settings)?;
-    // After the store: from here on no other process has this data directory.
-    options.buckets = wiring::buckets(&settings.config, Some(settings.data_dir.join("buckets")))?;
+    let ports = ports(&settings, &mut options)?;
     let stop_bound = Duration::from_secs(settings.config.stop_seconds.unwrap_or(20));
     let stop = options.stop.clone();
     let companion = companion(listeners, options, stop_bound);
@@ -102,7 +100,8 @@ fn memory_for_payloads() -> usize {
         .max(64 << 20)
 }
 
-fn ports(settings: &Settings) -> Result<Ports, Trouble> {
+/// The ports, and the buckets that they share with the API.
+fn ports(settings: &Settings, options: &mut server::Options) -> Result<Ports, Trouble> {
     let dir = &settings.data_dir;
     let store = stepwell_store_rocks::Options {
         sync: !settings.config.experimental.no_sync,
@@ -110,6 +109,9 @@ fn ports(settings: &Settings) -> Result<Ports, Trouble> {
     };
     let (reader, writer) =
         stepwell_store_rocks::open(&dir.join("store"), store).map_err(Trouble::system)?;
+    // After the store: from here on no other process has this data directory.
+    let buckets = wiring::buckets(&settings.config, Some(dir.join("buckets")))?;
+    options.buckets = buckets.clone();
     let sandbox = wiring::sandbox(dir.join("modules"), &settings.config)?;
     let shelf = wiring::Shelf(sandbox.modules().clone());
     Ok(Ports {
@@ -118,6 +120,7 @@ fn ports(settings: &Settings) -> Result<Ports, Trouble> {
         runner: Arc::new(wiring::Runner {
             sandbox: Some(sandbox),
             http: wiring::http(&settings.config)?,
+            buckets,
         }),
         modules: Arc::new(shelf),
         clock: Arc::new(SystemClock),

@@ -7,7 +7,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use stepwell_buckets::{Buckets, Grant, buckets};
+use stepwell_buckets::{Buckets, Grant, buckets, items, results};
 use stepwell_host_api::gate::{Boxed, Gate, Verdict};
 use stepwell_host_api::http::{ConnectionOptions, HttpBridge, HttpOptions};
 use stepwell_host_api::wasi::{DirectoryGrant, Grants};
@@ -19,7 +19,9 @@ use stepwell_orchestrator::ports::{
 };
 use stepwell_sandbox::{CompileLimits, Limits, Modules, Pool, Sandbox, Upload};
 use stepwell_types::limits::MODULE_BYTES_MAX;
-use stepwell_types::{BridgeCall, Digest, Failure, Spent, StepOutcome, StepRequest, StepTarget};
+use stepwell_types::{
+    BridgeCall, Data, Digest, Failure, Spent, StepOutcome, StepRequest, StepTarget,
+};
 
 use crate::config::Config;
 use crate::exit::Trouble;
@@ -32,6 +34,8 @@ pub struct Runner {
     pub sandbox: Option<Arc<Sandbox>>,
     /// For `http:request`.
     pub http: Arc<HttpBridge>,
+    /// For a distributed Map's items and results.
+    pub buckets: Buckets,
 }
 
 impl StepRunner for Runner {
@@ -45,18 +49,46 @@ impl StepRunner for Runner {
                 let http = Arc::clone(&self.http);
                 Box::pin(async move { http.run(&Door(gate), request).await })
             }
+            (StepTarget::ReadItems(wanted), _) => {
+                let (buckets, wanted) = (self.buckets.clone(), Arc::clone(wanted));
+                apart(move || items::read(&buckets, &wanted))
+            }
+            // No gate: the same file written again is the same file.
+            (StepTarget::WriteResults(wanted), _) => {
+                let (buckets, wanted) = (self.buckets.clone(), Arc::clone(wanted));
+                apart(move || results::write(&buckets, &wanted, &request.input))
+            }
             (
                 StepTarget::Callback
                 | StepTarget::Flow(_)
                 | StepTarget::Activity { .. }
-                | StepTarget::ReadItems(_)
-                | StepTarget::WriteResults(_)
                 | StepTarget::CollectResults
                 | StepTarget::Chosen,
                 _,
             ) => refused("Stepwell.EngineFault", "this is not a step that runs here"),
         }
     }
+}
+
+/// Runs what blocks on a thread that may.
+fn apart(work: impl FnOnce() -> Result<Data, Failure> + Send + 'static) -> StepFuture {
+    Box::pin(async move {
+        let begin = SystemClock.steady_us();
+        let result = tokio::task::spawn_blocking(work).await.unwrap_or_else(|e| {
+            let cause = format!("a bucket's thread broke off: {e}");
+            Err(Failure::new("Stepwell.EngineFault", cause))
+        });
+        let spent = Spent {
+            fuel: 0,
+            time_us: SystemClock.steady_us().saturating_sub(begin),
+            bytes: result.as_ref().map_or(0, |data| data.len_bytes() as u64),
+        };
+        StepOutcome {
+            result,
+            spent,
+            logs: Vec::new(),
+        }
+    })
 }
 
 fn refused(error: &'static str, cause: &'static str) -> StepFuture {
