@@ -9,6 +9,7 @@ mod failure;
 mod graph;
 mod http;
 mod map;
+mod start;
 mod state;
 
 use stepwell_types::limits;

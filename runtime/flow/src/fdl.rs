@@ -4,7 +4,9 @@
 //! Refuses to evaluate.
 //! Source: alibabacloud.com, help of CloudFlow: "Inputs and outputs", "Built-in functions".
 
+mod binding;
 mod errors;
+mod flow;
 mod function;
 mod notes;
 mod parse;
@@ -17,12 +19,14 @@ use serde_json::Value;
 
 use crate::expression::{Query, Template};
 
+pub(crate) use binding::{Binding, binding};
 pub(crate) use errors::{check_name, check_state_name, errors, rate};
+pub(crate) use flow::{answer, flow};
 pub use function::Function;
 pub(crate) use notes::Notes;
 pub(crate) use parse::{Roots, parse};
 pub(crate) use resource::function;
-pub(crate) use template::{expression, fields, rearranged, template};
+pub(crate) use template::{expression, fields, part, rearranged, template};
 
 /// Most seconds of any field, as in ASL.
 pub(crate) const SECONDS_MAX: u64 = 99_999_999;

@@ -302,10 +302,15 @@ pub(crate) fn named(node: &Node, failure: Failure) -> Failure {
         | "Stepwell.StackOverflow"
         | "Stepwell.InvalidOutput"
         | "Stepwell.Unnamed" => "FC.Unknown".into(),
-        other => match other.strip_prefix("States.") {
-            Some(rest) => format!("FnF.{rest}").into(),
-            None => return failure,
-        },
+        other => {
+            // What a start of another flow is refused with has the ending of AWS's exceptions.
+            let start = other.strip_prefix("StepFunctions.");
+            let start = start.map(|rest| rest.strip_suffix("Exception").unwrap_or(rest));
+            match other.strip_prefix("States.").or(start) {
+                Some(rest) => format!("FnF.{rest}").into(),
+                None => return failure,
+            }
+        }
     };
     Failure { error, ..failure }
 }

@@ -226,7 +226,7 @@ fn same(name: &str, script: &str, other: &str) {
 
 #[test]
 fn cloudflow() {
-    check_folder("cloudflow", 6);
+    check_folder("cloudflow", 7);
 }
 #[test]
 fn steps() {

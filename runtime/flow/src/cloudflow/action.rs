@@ -24,7 +24,9 @@ const MODES: [&str; 3] = [
     "WaitForSystemCallback",
     "WaitForCustomCallback",
 ];
-const ACTIONS: [&str; 2] = ["FC:InvokeFunction", "HTTP:Request"];
+/// Written also `FnF:StartExecution`: the service has both spellings of its name.
+const START: &str = "FNF:StartExecution";
+const ACTIONS: [&str; 3] = ["FC:InvokeFunction", START, "HTTP:Request"];
 const INVOKE: &[&str] = &["resourceArn", "invocationType", "body", "body.$"];
 
 impl<'t> Compiler<'_> {
@@ -34,11 +36,26 @@ impl<'t> Compiler<'_> {
             .get("TaskMode")
             .and_then(|m| check::word(self.report, &m, &MODES))
             .unwrap_or("RequestComplete");
-        let wait_for_token = mode == "WaitForCustomCallback";
+        let mut wait_for_token = mode == "WaitForCustomCallback";
         let field = check::required(self.report, at, "a Task state", "Action")?;
         let action = check::text(self.report, &field)?;
-        let target = match action {
-            "HTTP:Request" => {
+        let bound = fdl::binding(&field, action, self.report, self.resolve);
+        let action_there = match &bound {
+            None => action,
+            Some(Some(fdl::Binding::Http)) => "HTTP:Request",
+            Some(Some(fdl::Binding::Start)) => START,
+            Some(_) => "",
+        };
+        let target = match (action_there, bound) {
+            (_, Some(Some(fdl::Binding::Target(target)))) => {
+                data.arguments = at
+                    .get("Parameters")
+                    .filter(|p| check::is_object(self.report, p))
+                    .map(|p| fdl::template(&p, BEFORE, self.report, &mut self.notes));
+                target
+            }
+            (_, Some(None)) => return None,
+            ("HTTP:Request", _) => {
                 if mode == "WaitForSystemCallback" {
                     self.report.error(
                         &field,
@@ -50,7 +67,12 @@ impl<'t> Compiler<'_> {
                 self.http(at, data, wait_for_token)?;
                 StepTarget::Http
             }
-            "FC:InvokeFunction" => self.invoke(at, data, mode)?,
+            ("FC:InvokeFunction", _) => self.invoke(at, data, mode)?,
+            _ if action_there.eq_ignore_ascii_case(START) => {
+                let (target, waits) = self.start(at, data, mode)?;
+                wait_for_token = waits;
+                target
+            }
             _ => {
                 self.unbound(&field, action);
                 return None;
@@ -58,8 +80,8 @@ impl<'t> Compiler<'_> {
         };
         Some(Task {
             resource: Arc::from(action),
+            wait_for_token: wait_for_token || target.is_outside(),
             target,
-            wait_for_token,
             timeout_seconds,
             heartbeat_seconds: None,
             service: Service::Plain,
@@ -70,7 +92,7 @@ impl<'t> Compiler<'_> {
     fn unbound(&mut self, at: &At<'_, 't>, action: &str) {
         let hint = suggest::hint(action, ACTIONS).unwrap_or_else(|| {
             format!(
-                "the Actions are {}; replace it by an HTTP request or a function that makes the call",
+                "the Actions are {}; bind another with --resources, or replace it by an HTTP request or a function that makes the call",
                 ACTIONS.join(", ")
             )
         });

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use stepwell_types::StepTarget;
 
+use super::Binding;
 use crate::diagnostic::{Report, code};
 use crate::document::At;
 use crate::path::clip;
@@ -14,13 +15,31 @@ use crate::resource::Resolve;
 const FORM: &str = "a function is named acs:fc:REGION:ACCOUNT:functions/NAME[/QUALIFIER]";
 
 /// The module that a function's resource name means: that of the function's name.
-/// The qualifier is its version, and `LATEST`, or none, the newest.
+/// The qualifier is its version, and `LATEST`, or none, the newest. What the resource map
+/// binds the whole name to comes first.
 pub(crate) fn function(
     at: &At<'_, '_>,
     text: &str,
     report: &mut Report,
     resolve: &dyn Resolve,
 ) -> Option<StepTarget> {
+    match super::binding(at, text, report, resolve) {
+        None => {}
+        Some(Some(Binding::Target(target))) => return Some(target),
+        Some(Some(Binding::Http | Binding::Start)) => {
+            report.error_hint(
+                at,
+                code::BAD_RESOURCE,
+                format!(
+                    "the resource map binds {:?} to what runs no function",
+                    clip(text)
+                ),
+                Some("bind it to wasm:NAME, activity:NAME or callback".to_owned()),
+            );
+            return None;
+        }
+        Some(None) => return None,
+    }
     let Some((service, name, version)) = take_apart(text) else {
         report.error_hint(
             at,

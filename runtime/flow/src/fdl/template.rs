@@ -81,16 +81,16 @@ fn functions(e: &Fdl, seen: &mut dyn FnMut(Function)) {
 
 /// An object of places of `$`, the engine's own result: a name and a path each.
 pub(crate) fn rearranged(fields: impl IntoIterator<Item = (Box<str>, String)>) -> Template {
-    let place = |source: String| match path::parse(&source) {
+    let place = |(name, source): (Box<str>, String)| (name, part(&source));
+    Template::Object(fields.into_iter().map(place).collect())
+}
+
+/// A place of `$`, the engine's own result.
+pub(crate) fn part(source: &str) -> Template {
+    match path::parse(source) {
         Ok(path) => Template::Expression(Expression::Path(path)),
         Err(_) => Template::Literal(Value::Null),
-    };
-    Template::Object(
-        fields
-            .into_iter()
-            .map(|(name, source)| (name, place(source)))
-            .collect(),
-    )
+    }
 }
 
 /// The fields of an object's template, expressions or not; none if it is no object.

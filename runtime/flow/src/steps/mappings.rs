@@ -56,7 +56,8 @@ impl<'t> Compiler<'_> {
         Some(Template::Object(fields))
     }
 
-    fn source(&mut self, at: &At<'_, 't>, roots: Roots) -> Template {
+    /// A constant, or an expression if it begins with `$`.
+    pub(super) fn source(&mut self, at: &At<'_, 't>, roots: Roots) -> Template {
         match &at.node.tree {
             Tree::Text(text) if text.starts_with('$') => self
                 .expression(at, roots)

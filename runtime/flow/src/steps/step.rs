@@ -70,7 +70,7 @@ impl<'t> Compiler<'_> {
             _ => (Vec::new(), Vec::new()),
         };
         let kind = match kind {
-            "task" => Kind::Task(self.task(at)?),
+            "task" => Kind::Task(self.task(at, &mut data)?),
             "pass" => Kind::Pass { result: None },
             "wait" => Kind::Wait(self.wait(at)?),
             "choice" => self.choice(at, name?, next, steps, &mut data),

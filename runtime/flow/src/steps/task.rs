@@ -1,13 +1,16 @@
-//! Task: a function, how its end is known, and how long it may take.
+//! Task: a function or another flow, how its end is known, and how long it may take.
 
 use std::sync::Arc;
 
-use super::Compiler;
+use serde_json::Value;
+use stepwell_types::{ChildMode, StepTarget};
+
+use super::{Compiler, WITHIN};
 use crate::check;
 use crate::diagnostic::code;
 use crate::document::At;
-use crate::expression::Expression;
-use crate::fdl;
+use crate::expression::{Expression, Query, Template};
+use crate::fdl::{self, Constructors, Fdl, Place, Root};
 use crate::program::{Service, Task};
 
 /// Fields of a task step beyond the common ones.
@@ -24,13 +27,19 @@ pub(super) const FIELDS: &[&str] = &[
 const PATTERNS: [&str; 3] = ["requestResponse", "sync", "waitForCallback"];
 
 impl<'t> Compiler<'_> {
-    pub(super) fn task(&mut self, at: &At<'_, 't>) -> Option<Task> {
+    pub(super) fn task(&mut self, at: &At<'_, 't>, data: &mut Constructors) -> Option<Task> {
         let timeout = at
             .get("timeoutSeconds")
             .and_then(|t| check::integer(self.report, &t, 1, fdl::SECONDS_MAX));
         let pattern = at
             .get("pattern")
             .and_then(|p| check::word(self.report, &p, &PATTERNS));
+        let field = check::required(self.report, at, "a task step", "resourceArn")?;
+        let text = check::text(self.report, &field)?;
+        let bound = self.resolve.binding(text).is_some();
+        if text.starts_with("acs:fnf:") && !bound {
+            return self.start(at, &field, text, data, pattern, timeout);
+        }
         if let Some(params) = at.get("serviceParams") {
             self.report.warning(
                 &params,
@@ -39,17 +48,76 @@ impl<'t> Compiler<'_> {
                 None,
             );
         }
-        let field = check::required(self.report, at, "a task step", "resourceArn")?;
-        let text = check::text(self.report, &field)?;
-        if !text.starts_with("acs:fc:") {
+        if !text.starts_with("acs:fc:") && !bound {
             self.unbound(&field, text);
             return None;
         }
         let target = fdl::function(&field, text, self.report, self.resolve)?;
         Some(Task {
             resource: Arc::from(text),
+            wait_for_token: pattern == Some("waitForCallback") || target.is_outside(),
             target,
-            wait_for_token: pattern == Some("waitForCallback"),
+            timeout_seconds: timeout.map(|s| Expression::Literal(s.into())),
+            heartbeat_seconds: None,
+            service: Service::Plain,
+            credentials: None,
+        })
+    }
+
+    /// Another flow, which gets the step's input, or what `serviceParams` makes of it.
+    fn start(
+        &mut self,
+        at: &At<'_, 't>,
+        field: &At<'_, 't>,
+        text: &str,
+        data: &mut Constructors,
+        pattern: Option<&str>,
+        timeout: Option<u64>,
+    ) -> Option<Task> {
+        let mode = match pattern {
+            Some("sync") => ChildMode::Sync2,
+            _ => ChildMode::Start,
+        };
+        let flow = fdl::flow(field, text, None, self.report, self.resolve)?;
+        let mut arguments = vec![(
+            "StateMachineArn".into(),
+            Template::Literal(Value::from(flow)),
+        )];
+        let params = at.get("serviceParams");
+        let params = params.filter(|p| check::is_object(self.report, p));
+        if let Some(params) = &params {
+            let owner = "the serviceParams of a flow";
+            check::known_fields(self.report, params, owner, &[&["Input", "ExecutionName"]]);
+        }
+        let param = |name| params.as_ref().and_then(|p| p.get(name));
+        if let Some(name) = param("ExecutionName") {
+            arguments.push(("Name".into(), self.source(&name, WITHIN)));
+        }
+        let input = match param("Input") {
+            Some(input) => self.source(&input, WITHIN),
+            None => Template::Expression(Expression::Fdl(Fdl::Path(Place {
+                source: "$".into(),
+                root: Root::Input,
+                query: Query::Whole,
+            }))),
+        };
+        arguments.push(("Input".into(), input));
+        data.arguments = Some(Template::Object(arguments));
+        let wait_for_token = pattern == Some("waitForCallback");
+        if !wait_for_token {
+            data.result = Some(fdl::answer(mode));
+        }
+        self.notes.once(
+            "start",
+            self.report,
+            field,
+            "$local of a task that starts a flow is here that flow's output with the pattern sync, and {ExecutionId, StartedTime} with requestResponse; FnF.TaskFailed is the error of one that failed. CloudFlow's documents don't show them",
+        );
+        Some(Task {
+            // As in the new language: the history tells both alike.
+            resource: "FNF:StartExecution".into(),
+            target: StepTarget::Flow(mode),
+            wait_for_token,
             timeout_seconds: timeout.map(|s| Expression::Literal(s.into())),
             heartbeat_seconds: None,
             service: Service::Plain,
@@ -68,7 +136,7 @@ impl<'t> Compiler<'_> {
             code::BAD_RESOURCE,
             what,
             Some(
-                "a task runs a function: acs:fc:REGION:ACCOUNT:functions/NAME[/QUALIFIER]"
+                "a task runs a function, acs:fc:REGION:ACCOUNT:functions/NAME[/QUALIFIER], or a flow, acs:fnf:REGION:ACCOUNT:flow/NAME; bind another with --resources"
                     .to_owned(),
             ),
         );
