@@ -16,6 +16,7 @@ mod durable;
 mod evaluate;
 mod fair;
 mod growth;
+mod linear;
 mod load;
 mod measure;
 mod report;
@@ -45,6 +46,8 @@ enum Name {
     Growth,
     /// One state's evaluation in both query languages.
     Evaluate,
+    /// Cost by the number of states and items, and by the bytes of the payload.
+    Linear,
 }
 
 /// Measures Stepwell on this machine.
@@ -128,6 +131,9 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
     }
     if wanted(Name::Evaluate) {
         evaluate::measure(&scale, &mut report)?;
+    }
+    if wanted(Name::Linear) {
+        linear::measure(&scale, &mut report)?;
     }
     let file = match &arguments.json {
         Some(file) => file.clone(),

@@ -203,7 +203,10 @@ impl Drop for Server {
 }
 
 /// The built `stepwell`: where `cargo xtask test` says, else beside the test programs.
-fn binary() -> Result<PathBuf> {
+///
+/// # Errors
+/// There is none; the text says how to build it.
+pub fn binary() -> Result<PathBuf> {
     let told = std::env::var_os(BINARY).map(PathBuf::from);
     let beside = || -> Option<PathBuf> {
         let own = std::env::current_exe().ok()?;

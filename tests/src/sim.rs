@@ -12,6 +12,7 @@ pub mod flows;
 pub mod oracle;
 mod posts;
 pub mod random;
+pub mod recorded;
 pub mod world;
 
 use random::Random;

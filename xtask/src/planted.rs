@@ -38,6 +38,7 @@ stepwell-flow.workspace = true
 stepwell-interpreter.workspace = true
 stepwell-store.workspace = true
 stepwell-orchestrator.workspace = true
+stepwell-cases.workspace = true
 serde_json.workspace = true
 "#;
 const LIBRARY: &str = "//! The simulator alone.\n\npub mod sim;\n";
@@ -159,7 +160,7 @@ fn copy(house: &Path) -> Result<()> {
             &house.join(&folder).join("src"),
         )?;
     }
-    // The interpreter's manifest names it for its tests.
+    // The simulator runs them too, and the interpreter's manifest names their crate.
     tree(&root.join("tests/cases"), &house.join("tests/cases"))?;
     tree(&root.join("tests/src"), &house.join("tests/src"))?;
     put(&house.join("tests/src/planted.rs"), LIBRARY.as_bytes())

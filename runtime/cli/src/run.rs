@@ -187,6 +187,13 @@ impl Resolve for Known {
         })
     }
 
+    fn modules(&self) -> Vec<(Arc<str>, Digest)> {
+        let runs = |name: &str| self.module(name, None, None).is_ok();
+        let all = self.digests.iter().filter(|(name, _)| runs(name));
+        all.map(|(name, digest)| (name.as_str().into(), *digest))
+            .collect()
+    }
+
     fn flow(&self, name: &str, version: Option<u32>) -> Result<(), Unresolved> {
         let known = self.flows.iter().any(|f| f == name);
         if known && version.is_none_or(|v| v == 1) {

@@ -62,7 +62,7 @@ fn large_flows_are_drawn() {
 
 #[test]
 fn every_recorded_definition_is_drawn() {
-    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/corpora/asl");
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/cases/asl");
     let mut drawn = 0;
     for folder in std::fs::read_dir(root).into_iter().flatten().flatten() {
         for file in std::fs::read_dir(folder.path())

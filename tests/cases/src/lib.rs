@@ -73,39 +73,24 @@ impl Case {
     }
 }
 
-/// The whole collection, which lies beside the repository (a work tree lies at the same level).
-#[must_use]
-pub fn whole() -> Option<Vec<Case>> {
-    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let root = here.ancestors().nth(3)?.join("shared/corpora/asl");
-    root.is_dir().then(|| load(&root))
-}
-
-/// The cases that the repository itself holds.
-#[must_use]
-pub fn sample() -> Vec<Case> {
-    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let mut cases = Vec::new();
-    read(
-        &here.join("../../runtime/interpreter/tests/cases"),
-        &mut cases,
-    );
-    cases
-}
-
-/// The whole collection where it is, else the sample.
+/// The whole collection.
+///
+/// # Panics
+/// It is not there, or a file in it is no case.
 #[must_use]
 pub fn all() -> Vec<Case> {
-    whole().unwrap_or_else(sample)
-}
-
-/// Reads a folder of categories.
-fn load(root: &Path) -> Vec<Case> {
     let mut cases = Vec::new();
-    for category in entries(root) {
+    for category in entries(&folder()) {
         read(&category, &mut cases);
     }
+    assert!(!cases.is_empty(), "no case in {}", folder().display());
     cases
+}
+
+/// The collection's folder: a folder for each category, a file for each case.
+#[must_use]
+pub fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("asl")
 }
 
 /// Reads a folder of cases.
@@ -144,14 +129,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_sample_has_cases_of_each_kind() {
-        let cases = sample();
-        assert!(cases.len() >= 35, "{} cases", cases.len());
+    fn there_are_cases_of_each_kind() {
+        let cases = all();
+        assert_eq!(cases.len(), 569);
         assert!(cases.iter().any(Case::is_refused));
-        let statuses = ["SUCCEEDED", "FAILED"];
-        for status in statuses {
+        for status in ["SUCCEEDED", "FAILED"] {
             let found = cases.iter().any(|c| c.json["expected"]["status"] == status);
             assert!(found, "none ends {status}");
+        }
+        for (name, _) in CANNOT {
+            assert!(cases.iter().any(|c| c.name == name), "there is no {name}");
         }
     }
 }

@@ -1,5 +1,6 @@
-//! `sim --seeds N [--from S] [--jobs J] [--first]`: many seeds, on all cores unless told
-//! otherwise; `--first` ends at the first failure. `sim --seed S`: one, told in full.
+//! `sim --seeds N [--from S] [--jobs J] [--first]`: many seeds, then the recorded cases with
+//! a death at every commit, on all cores unless told otherwise; `--first` ends at the first
+//! failure. `sim --seed S`: one, told in full. `sim --cases`: the recorded cases alone.
 
 use std::process::ExitCode;
 use std::sync::Mutex;
@@ -20,7 +21,8 @@ fn main() -> ExitCode {
         return one(seed);
     }
     let from = number("--from").unwrap_or(0);
-    let seeds = number("--seeds").unwrap_or(1000);
+    let only_cases = arguments.iter().any(|a| a == "--cases");
+    let seeds = number("--seeds").unwrap_or(if only_cases { 0 } else { 1000 });
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let jobs = number("--jobs").map_or(cores, |n| usize::try_from(n).unwrap_or(1));
     let first = arguments.iter().any(|a| a == "--first");
@@ -107,12 +109,22 @@ fn many(from: u64, seeds: u64, jobs: usize, failures_max: usize) -> ExitCode {
         tally.parcels,
         tally.twice
     );
-    let failures = failed.len();
-    println!(
-        "{} passed, {failures} failed",
-        tried.saturating_sub(failures as u64)
-    );
-    if failed.is_empty() {
+    let mut failures = failed.len();
+    let mut passed = tried.saturating_sub(failures as u64);
+    if failures < failures_max {
+        let (cases, unlike) = sim::recorded::run_all(&stepwell_cases::all(), jobs);
+        for (name, why) in &unlike {
+            println!("case {name}: {why}");
+        }
+        println!(
+            "{} recorded cases ended as recorded, also in {} runs with a death at a commit",
+            cases.cases, cases.deaths
+        );
+        passed += cases.cases;
+        failures += unlike.len();
+    }
+    println!("{passed} passed, {failures} failed");
+    if failures == 0 {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE

@@ -14,10 +14,15 @@ use super::world::{Flows, World};
 /// Loops of the simulated process.
 const LOOPS: usize = 2;
 
+/// The number of the loop that owns an execution.
+pub(super) fn of_loop(id: ExecutionId) -> usize {
+    usize::from(id.shard().0) % LOOPS
+}
+
 impl World {
     /// The driver that owns an execution.
     pub(super) fn driver_of(&mut self, id: ExecutionId) -> &mut Driver {
-        &mut self.drivers[usize::from(id.shard().0) % LOOPS]
+        &mut self.drivers[of_loop(id)]
     }
 
     pub(super) fn next_tick(&self) -> Option<Timestamp> {

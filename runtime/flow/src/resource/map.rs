@@ -83,6 +83,10 @@ impl Resolve for Bound<'_> {
         self.inner.module(name, version, function)
     }
 
+    fn express(&self) -> bool {
+        self.inner.express()
+    }
+
     fn modules(&self) -> Vec<(Arc<str>, Digest)> {
         self.inner.modules()
     }
@@ -118,6 +122,47 @@ mod tests {
         check("arn:aws:states:::sqs", None);
         let bad = BTreeMap::from([("a".to_owned(), "nothing".to_owned())]);
         assert!(ResourceMap::new(bad).is_err());
+    }
+
+    /// Answers whatever differs from what a `Resolve` says by default.
+    struct Full;
+
+    impl Resolve for Full {
+        fn module(
+            &self,
+            name: &str,
+            _version: Option<&str>,
+            _function: Option<&str>,
+        ) -> Result<Digest, Unresolved> {
+            let available = vec!["one".to_owned()];
+            let message = name.to_owned();
+            Err(Unresolved { message, available })
+        }
+
+        fn express(&self) -> bool {
+            true
+        }
+
+        fn modules(&self) -> Vec<(Arc<str>, Digest)> {
+            vec![("one".into(), Digest([1; 32]))]
+        }
+
+        fn flow(&self, name: &str, _version: Option<u32>) -> Result<(), Unresolved> {
+            self.module(name, None, None).map(|_| ())
+        }
+    }
+
+    #[test]
+    fn bindings_hide_nothing_of_what_exists() {
+        let map = ResourceMap::default();
+        let bound = Bound {
+            inner: &Full,
+            map: &map,
+        };
+        assert!(bound.express());
+        assert_eq!(bound.modules(), Full.modules());
+        assert_eq!(bound.flow("f", None), Full.flow("f", None));
+        assert_eq!(bound.module("m", None, None), Full.module("m", None, None));
     }
 
     #[test]
