@@ -71,7 +71,9 @@ pub fn measure(scale: &Scale, report: &mut Report) -> Result<()> {
             report.add(
                 &format!("{key}_{kilobytes}kb_us"),
                 took,
-                &format!("{kilobytes:>6} KB through ten states, {what}: {took:.2} us a state and KB"),
+                &format!(
+                    "{kilobytes:>6} KB through ten states, {what}: {took:.2} us a state and KB"
+                ),
             );
         }
     }
@@ -104,10 +106,7 @@ fn ten(state: &str) -> String {
         _ => format!(r#""S{i}":{{{state},"Next":"S{}"}}"#, i + 1),
     });
     let states: Vec<String> = states.collect();
-    format!(
-        r#"{{"StartAt":"S0","States":{{{}}}}}"#,
-        states.join(",")
-    )
+    format!(r#"{{"StartAt":"S0","States":{{{}}}}}"#, states.join(","))
 }
 
 fn chain(states: usize) -> String {

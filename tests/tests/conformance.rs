@@ -94,6 +94,9 @@ fn run(case: &Case, binary: &Path, guest: &[u8], place: &Path) -> Result<(), Str
     command.arg("run").arg(&flow);
     command.arg("--input").arg(format!("@{}", input.display()));
     command.arg("--history").arg(&history).arg("--virtual-time");
+    if case.json["kind"] == "express_sync" {
+        command.arg("--express");
+    }
     for (name, file) in modules(case, guest, place)? {
         command
             .arg("--module")

@@ -223,6 +223,9 @@ pub struct Run {
     /// Let waits, backoffs and timeouts pass at once
     #[arg(long)]
     pub virtual_time: bool,
+    /// Run it as an express execution: at most 5 minutes, no tokens, starts no flows
+    #[arg(long)]
+    pub express: bool,
     /// Let `http:request` call this place although it is not public: HOST:PORT or a range
     #[arg(long, value_name = "PLACE")]
     pub http_allow: Vec<String>,

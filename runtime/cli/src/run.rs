@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use stepwell_flow::program::Keep;
 use stepwell_flow::resource::Bound;
 use stepwell_flow::{Program, Resolve, Unresolved};
 use stepwell_orchestrator::api::{Execution, HistoryLine, Status};
@@ -50,12 +51,19 @@ pub fn run(args: &args::Run) -> Result<Exit, Trouble> {
     let scratch = tempfile::tempdir().context("a folder for compiled modules")?;
     let (sandbox, mut known) = runtime.block_on(load(&modules, scratch.path(), &config))?;
     let name = args.flow.file_stem().unwrap_or_default().to_string_lossy();
+    known.express = args.express;
     known.flows = flows.keys().cloned().chain([name.to_string()]).collect();
     let resolve = Bound {
         inner: &known,
         map: &map,
     };
-    let program = compile(&args.flow, &definition, &resolve)?;
+    let mut program = compile(&args.flow, &definition, &resolve)?;
+    if args.express {
+        program.make_express(match args.history {
+            Some(_) => Keep::All,
+            None => Keep::None,
+        });
+    }
     let mut others = HashMap::new();
     for (name, file) in &flows {
         let text = filling::text(file, &args.filling.set)?;
@@ -81,6 +89,10 @@ pub fn run(args: &args::Run) -> Result<Exit, Trouble> {
         .block_on(oneshot::run(shot))
         .map_err(Trouble::system)?;
     if let Some(file) = &args.history {
+        if finished.history.is_empty() {
+            let why = "the history is not written: an express execution keeps it up to 4 MiB";
+            return Err(Trouble::system(why));
+        }
         write_history(file, &finished.history)?;
     }
     output::print(&outcome(&finished.execution));
@@ -126,8 +138,7 @@ async fn load(
     let sandbox = wiring::sandbox(scratch.join("modules"), config)?;
     let mut known = Known {
         modules: Some(sandbox.modules().clone()),
-        digests: BTreeMap::new(),
-        flows: Vec::new(),
+        ..Known::default()
     };
     for (name, file) in files {
         let bytes = std::fs::read(file).map_err(|e| {
@@ -151,6 +162,7 @@ struct Known {
     modules: Option<Modules>,
     digests: BTreeMap<String, Digest>,
     flows: Vec<String>,
+    express: bool,
 }
 
 impl Resolve for Known {
@@ -185,6 +197,10 @@ impl Resolve for Known {
             message: format!("module {name:?} has no step function {wanted:?}"),
             available,
         })
+    }
+
+    fn express(&self) -> bool {
+        self.express
     }
 
     fn modules(&self) -> Vec<(Arc<str>, Digest)> {

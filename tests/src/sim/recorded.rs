@@ -239,7 +239,9 @@ impl<'a> Room<'a> {
         let [(history, state)] = roots.as_slice() else {
             return Err(format!("{} executions of one name", roots.len()));
         };
-        let outcome = state.outcome().ok_or("told of an end that is not durable")?;
+        let outcome = state
+            .outcome()
+            .ok_or("told of an end that is not durable")?;
         let (status, failure) = match outcome {
             Outcome::Succeeded(_) => ("SUCCEEDED", None),
             Outcome::Failed(failure) => ("FAILED", Some(failure)),
@@ -269,8 +271,15 @@ impl<'a> Room<'a> {
                 continue;
             };
             let (event, at) = (&record.event, record.at);
-            step(program, &mut state, event, at, &mut history, &mut Vec::new())
-                .map_err(|e| e.to_string())?;
+            step(
+                program,
+                &mut state,
+                event,
+                at,
+                &mut history,
+                &mut Vec::new(),
+            )
+            .map_err(|e| e.to_string())?;
         }
         let rendered = history.iter().map(|(at, event)| event.render(*at));
         Ok((rendered.collect(), state))
