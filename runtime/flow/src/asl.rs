@@ -20,6 +20,7 @@ mod state;
 mod task;
 mod variables;
 mod wait;
+mod ways;
 
 use std::collections::{HashMap, HashSet};
 
@@ -56,6 +57,8 @@ struct Compiler<'t, 'r> {
     language: QueryLanguage,
     /// Variables assigned in each graph around the place, outermost first.
     scopes: Vec<HashSet<&'t str>>,
+    /// What the graphs around the place say about variables, outermost first.
+    ways: Vec<ways::Ways<'t>>,
 }
 
 /// Checks and compiles one definition. What it returns counts only if nothing
@@ -84,6 +87,7 @@ pub(crate) fn compile(root: &Node, resolve: &dyn Resolve, report: &mut Report) -
         default_language: QueryLanguage::JsonPath,
         language: QueryLanguage::JsonPath,
         scopes: Vec::new(),
+        ways: Vec::new(),
     };
     compiler.names_of(&at);
     let (comment, timeout_seconds) = compiler.flow(&at);

@@ -6,7 +6,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::document::{At, Position};
+use crate::document::{At, Position, Tree};
 
 /// Most diagnostics of one definition; a last one says that there were more.
 pub const DIAGNOSTICS_MAX: usize = 200;
@@ -147,6 +147,12 @@ pub mod code {
     pub const UNKNOWN_FLOW: &str = "FLOW0035";
     /// A text that cannot be laid out without a loss.
     pub const NOT_FORMATTED: &str = "FLOW0041";
+    /// A variable that nothing has set where it is read (warning).
+    pub const UNSET: &str = "FLOW0042";
+    /// A variable that is not set on some ways to where it is read (warning).
+    pub const MAYBE_UNSET: &str = "FLOW0043";
+    /// A state from which no end can be reached (warning).
+    pub const NO_WAY_OUT: &str = "FLOW0044";
     /// A CloudFlow expression that cannot be read.
     pub const BAD_EXPRESSION: &str = "FLOW0101";
     /// Something that behaves differently here than in CloudFlow (warning).
@@ -157,9 +163,21 @@ pub mod code {
     pub const BEYOND_CLOUDFLOW: &str = "FLOW0104";
 }
 
+/// A place where a variable is read.
+#[derive(Debug)]
+pub(crate) struct Read {
+    pub(crate) name: Box<str>,
+    position: Position,
+    pointer: String,
+}
+
 /// Collects diagnostics.
 #[derive(Debug, Default)]
 pub(crate) struct Report {
+    /// The definition's text, without a byte order mark: for places inside of strings.
+    pub(crate) source: Box<str>,
+    /// Variables read since somebody took the list; judged when the graph is known.
+    pub(crate) reads: Vec<Read>,
     diagnostics: Vec<Diagnostic>,
     failed: bool,
     cut: bool,
@@ -190,6 +208,60 @@ impl Report {
         self.add(Severity::Warning, at, code, message, hint);
     }
 
+    /// As [`Self::error_hint`], at a character within the string at `at`.
+    pub(crate) fn error_inside(
+        &mut self,
+        at: &At<'_, '_>,
+        offset: Option<usize>,
+        code: &'static str,
+        message: String,
+        hint: Option<String>,
+    ) {
+        let position = self.inside(at, offset);
+        self.add_at(Severity::Error, position, at, code, message, hint);
+    }
+
+    /// The place of a character within the string at `at`, as far as it can be told.
+    fn inside(&self, at: &At<'_, '_>, offset: Option<usize>) -> Position {
+        let text = match &at.node.tree {
+            Tree::Text(text) if self.diagnostics.len() < DIAGNOSTICS_MAX => text,
+            _ => return at.position(),
+        };
+        offset
+            .and_then(|offset| crate::document::inside(&self.source, at.node.at, text, offset))
+            .unwrap_or_else(|| at.position())
+    }
+
+    /// Notes that the string at `at` reads a variable, written `$name` in it.
+    pub(crate) fn read(&mut self, at: &At<'_, '_>, name: &str) {
+        let offset = match &at.node.tree {
+            Tree::Text(text) => variable_in(text, name),
+            _ => None,
+        };
+        self.reads.push(Read {
+            name: name.into(),
+            position: self.inside(at, offset),
+            pointer: at.pointer.to_string(),
+        });
+    }
+
+    /// A warning where a variable is read.
+    pub(crate) fn warning_of(
+        &mut self,
+        read: &Read,
+        code: &'static str,
+        message: String,
+        hint: Option<String>,
+    ) {
+        if self.diagnostics.len() >= DIAGNOSTICS_MAX {
+            self.cut = true;
+            return;
+        }
+        let pointer = read.pointer.clone();
+        let severity = Severity::Warning;
+        self.push(severity, read.position, pointer, code, message, hint);
+    }
+
     pub(crate) fn note(&mut self, at: &At<'_, '_>, code: &'static str, message: String) {
         self.add(Severity::Note, at, code, message, None);
     }
@@ -207,6 +279,18 @@ impl Report {
         message: String,
         hint: Option<String>,
     ) {
+        self.add_at(severity, at.position(), at, code, message, hint);
+    }
+
+    fn add_at(
+        &mut self,
+        severity: Severity,
+        position: Position,
+        at: &At<'_, '_>,
+        code: &'static str,
+        message: String,
+        hint: Option<String>,
+    ) {
         self.failed |= severity == Severity::Error;
         if self.diagnostics.len() >= DIAGNOSTICS_MAX {
             self.cut = true;
@@ -214,7 +298,7 @@ impl Report {
         }
         self.push(
             severity,
-            at.position(),
+            position,
             at.pointer.to_string(),
             code,
             message,
@@ -281,4 +365,22 @@ impl Report {
         }
         (self.failed, self.diagnostics)
     }
+}
+
+/// Where `$name` stands in a text, in characters.
+fn variable_in(text: &str, name: &str) -> Option<usize> {
+    let mut chars = 0;
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once('$') {
+        chars += before.chars().count();
+        let goes_on = |c: char| c.is_alphanumeric() || c == '_';
+        if let Some(behind) = after.strip_prefix(name)
+            && !behind.starts_with(goes_on)
+        {
+            return Some(chars);
+        }
+        chars += 1;
+        rest = after;
+    }
+    None
 }

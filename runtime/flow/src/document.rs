@@ -2,6 +2,7 @@
 //!
 //! Refuses to know what the fields mean.
 
+mod inside;
 mod json;
 mod yaml;
 
@@ -12,6 +13,8 @@ use serde_json::{Number, Value};
 use stepwell_types::limits;
 
 use crate::diagnostic::{Report, code};
+
+pub(crate) use inside::inside;
 
 /// A place in the text, both from 1; columns count characters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -197,6 +200,7 @@ pub(crate) fn parse(text: &str, report: &mut Report) -> Option<Node> {
         return None;
     }
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    report.source = text.into();
     let root = if is_json(text) {
         json::parse(text)
     } else {

@@ -36,10 +36,10 @@ const FUNCTIONS: [(&str, Intrinsic, usize, usize); 18] = [
 ];
 
 /// Reads what a template field or an `…Path` of Fail may hold: a path or a call.
-pub(crate) fn parse(source: &str) -> Result<Expression, Fault> {
-    let source = source.trim();
+pub(crate) fn parse(text: &str) -> Result<Expression, Fault> {
+    let source = text.trim();
     if source.starts_with('$') {
-        return path::parse(source).map(Expression::Path);
+        return path::parse(text).map(Expression::Path);
     }
     if !source.starts_with("States.") {
         return Err(Fault::new(format!(
@@ -48,12 +48,13 @@ pub(crate) fn parse(source: &str) -> Result<Expression, Fault> {
         )));
     }
     let mut scan = Scan::new(source, Mode::Argument);
-    let call = call(&mut scan, 0)?;
+    let call = call(&mut scan, 0).map_err(|fault| fault.at(text, &scan))?;
     if !scan.rest().is_empty() {
-        return Err(bad(format!(
+        let fault = bad(format!(
             "{:?} after the function call makes no sense",
             clip(scan.rest())
-        )));
+        ));
+        return Err(fault.at(text, &scan));
     }
     Ok(call)
 }

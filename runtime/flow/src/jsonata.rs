@@ -3,8 +3,10 @@
 //! Refuses to evaluate.
 //! Source: docs.jsonata.org; states-language.net, "JSONata".
 
+mod free;
 mod meter;
 mod needs;
+mod place;
 mod walk;
 
 use jsonata_core::ast::AstNode;
@@ -73,8 +75,10 @@ pub(crate) fn compile(
                 tree
             }
             Err(error) => {
-                report.error_hint(
+                let offset = report.wants_hints().then(|| place::of(at, source, &error));
+                report.error_inside(
                     at,
+                    offset.flatten(),
                     code::BAD_JSONATA,
                     format!(
                         "the JSONata expression {:?} cannot be read: {}",
@@ -91,6 +95,9 @@ pub(crate) fn compile(
             }
         }
     };
+    for name in free::of(&tree) {
+        report.read(at, &name);
+    }
     Jsonata {
         source: source.into(),
         location: location.into(),

@@ -24,6 +24,8 @@ pub(crate) struct Fault {
     pub(crate) code: &'static str,
     pub(crate) message: String,
     pub(crate) hint: Option<String>,
+    /// The character of the text at which reading stopped.
+    pub(crate) offset: Option<usize>,
 }
 
 impl Fault {
@@ -32,11 +34,19 @@ impl Fault {
             code: code::BAD_PATH,
             message: message.into(),
             hint: None,
+            offset: None,
         }
     }
 
     pub(crate) fn code(mut self, code: &'static str) -> Fault {
         self.code = code;
+        self
+    }
+
+    /// Says where a scan of `text` without its outer blanks stopped.
+    pub(crate) fn at(mut self, text: &str, scan: &Scan<'_>) -> Fault {
+        let blanks = text.chars().count() - text.trim_start().chars().count();
+        self.offset = Some(blanks + scan.passed());
         self
     }
 
@@ -65,12 +75,13 @@ pub(crate) enum Selector {
 /// Reads a whole string as a path.
 pub(crate) fn parse(source: &str) -> Result<DataPath, Fault> {
     let mut scan = Scan::new(source.trim(), Mode::Whole);
-    let path = read(&mut scan)?;
+    let path = read(&mut scan).map_err(|fault| fault.at(source, &scan))?;
     if !scan.rest().is_empty() {
-        return Err(Fault::new(format!(
+        let fault = Fault::new(format!(
             "{:?} after the path makes no sense",
             clip(scan.rest())
-        )));
+        ));
+        return Err(fault.at(source, &scan));
     }
     Ok(path)
 }

@@ -22,6 +22,8 @@ pub(crate) struct Scope<'t> {
     pub(crate) edges: Vec<(StateIdx, StateIdx)>,
     /// Whether a state was seen that ends the graph.
     pub(crate) ends: bool,
+    /// Those states.
+    terminals: Vec<StateIdx>,
     /// Whether a way out of a state could not be followed: what is reachable
     /// is then anybody's guess.
     pub(crate) broken: bool,
@@ -35,6 +37,7 @@ impl<'t> Scope<'t> {
             by_name,
             current: StateIdx(first),
             ends: false,
+            terminals: Vec::new(),
             broken: false,
         }
     }
@@ -78,23 +81,30 @@ impl<'t> Scope<'t> {
         self.current
     }
 
+    /// Notes that the current state ends the graph, or may.
+    pub(crate) fn end(&mut self) {
+        self.ends = true;
+        self.terminals.push(self.current);
+    }
+
+    /// Where ways from `start` first come to states from which none leads to an end.
+    pub(crate) fn trapped(&self, start: StateIdx) -> HashSet<StateIdx> {
+        let backward = self.edges.iter().map(|(from, to)| (*to, *from));
+        let ending = closure(backward, self.terminals.clone());
+        let reached = self.reached(start);
+        let into = self.edges.iter().filter(|(from, to)| {
+            reached.contains(from) && ending.contains(from) && !ending.contains(to)
+        });
+        let mut first: HashSet<StateIdx> = into.map(|(_, to)| *to).collect();
+        if !ending.contains(&start) {
+            first.insert(start);
+        }
+        first
+    }
+
     /// What the edges lead to from `start`.
     pub(crate) fn reached(&self, start: StateIdx) -> HashSet<StateIdx> {
-        let mut onward: HashMap<StateIdx, Vec<StateIdx>> = HashMap::new();
-        for (from, to) in &self.edges {
-            onward.entry(*from).or_default().push(*to);
-        }
-        let mut open = vec![start];
-        // Taking the edges out marks a state as seen.
-        let mut seen = HashSet::from([start]);
-        while let Some(state) = open.pop() {
-            for to in onward.remove(&state).unwrap_or_default() {
-                if seen.insert(to) {
-                    open.push(to);
-                }
-            }
-        }
-        seen
+        closure(self.edges.iter().copied(), vec![start])
     }
 
     /// The finished graph.
@@ -112,4 +122,26 @@ impl<'t> Scope<'t> {
             by_name: self.by_name.iter().map(named).collect(),
         }
     }
+}
+
+/// What edges lead to from these states, and the states themselves.
+fn closure(
+    edges: impl Iterator<Item = (StateIdx, StateIdx)>,
+    from: Vec<StateIdx>,
+) -> HashSet<StateIdx> {
+    let mut onward: HashMap<StateIdx, Vec<StateIdx>> = HashMap::new();
+    for (from, to) in edges {
+        onward.entry(from).or_default().push(to);
+    }
+    let mut seen: HashSet<StateIdx> = from.iter().copied().collect();
+    let mut open = from;
+    while let Some(state) = open.pop() {
+        // Taking the edges out marks a state as seen.
+        for to in onward.remove(&state).unwrap_or_default() {
+            if seen.insert(to) {
+                open.push(to);
+            }
+        }
+    }
+    seen
 }

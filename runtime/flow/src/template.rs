@@ -8,7 +8,7 @@ use std::collections::HashMap;
 
 use crate::diagnostic::{Report, code};
 use crate::document::{At, Tree};
-use crate::expression::{Expression, QueryLanguage, Template};
+use crate::expression::{DataPath, Expression, QueryLanguage, Root, Template};
 use crate::{intrinsic, jsonata, path};
 
 /// Compiles a template of either language; `location` is the field's name.
@@ -152,7 +152,10 @@ fn intrinsic(at: &At<'_, '_>, report: &mut Report) -> Option<Expression> {
         return None;
     };
     match intrinsic::parse(source) {
-        Ok(expression) => Some(expression),
+        Ok(expression) => {
+            note_reads(at, &expression, report);
+            Some(expression)
+        }
         Err(fault) => {
             report_fault(at, fault, report);
             None
@@ -162,5 +165,23 @@ fn intrinsic(at: &At<'_, '_>, report: &mut Report) -> Option<Expression> {
 
 /// Reports what is wrong with a path or call at the place of its text.
 pub(crate) fn report_fault(at: &At<'_, '_>, fault: path::Fault, report: &mut Report) {
-    report.error_hint(at, fault.code, fault.message, fault.hint);
+    report.error_inside(at, fault.offset, fault.code, fault.message, fault.hint);
+}
+
+/// Notes the variables that a path or call of JSONPath mode reads.
+pub(crate) fn note_reads(at: &At<'_, '_>, expression: &Expression, report: &mut Report) {
+    match expression {
+        Expression::Path(path) => note_root(at, path, report),
+        Expression::Call { arguments, .. } => {
+            arguments.iter().for_each(|a| note_reads(at, a, report));
+        }
+        Expression::Literal(_) | Expression::Jsonata(_) | Expression::Fdl(_) => {}
+    }
+}
+
+/// Notes the variable that a path begins at, if it does.
+pub(crate) fn note_root(at: &At<'_, '_>, path: &DataPath, report: &mut Report) {
+    if let Root::Variable(name) = &path.root {
+        report.read(at, name);
+    }
 }

@@ -332,10 +332,15 @@ impl<'t> Compiler<'t, '_> {
         let Some((comparison, wants, path)) = operator(&condition.name) else {
             return stand_in();
         };
+        let reads = self.report.reads.len();
         let variable = match self.required(rule, "a comparison", "Variable") {
             Some(field) => self.path(&field),
             None => expect::whole(),
         };
+        if comparison == Comparison::IsPresent {
+            // To ask whether there is a value is no wrong way of reading it.
+            self.report.reads.truncate(reads);
+        }
         let place = rule.member(condition);
         let operand = if path {
             Operand::Path(self.path(&place))

@@ -10,7 +10,7 @@ use crate::document::{At, Tree};
 use crate::expression::{DataPath, Expression, Query, QueryLanguage, Root, WritePath};
 use crate::jsonata;
 use crate::path::{self, Fault};
-use crate::template::report_fault;
+use crate::template::{self, report_fault};
 
 /// Most seconds of any field, as in Step Functions (about three years).
 pub(super) const SECONDS_MAX: u64 = 99_999_999;
@@ -69,13 +69,17 @@ impl<'t> Compiler<'t, '_> {
 
     /// A path that may select any number of places.
     pub(super) fn path(&mut self, at: &At<'_, 't>) -> DataPath {
-        self.compiled(at, path::parse).unwrap_or_else(whole)
+        let path = self.compiled(at, path::parse).unwrap_or_else(whole);
+        template::note_root(at, &path, self.report);
+        path
     }
 
     /// A path that names one place.
     pub(super) fn single(&mut self, at: &At<'_, 't>) -> Expression {
         let path = self.compiled(at, path::parse_single);
-        Expression::Path(path.unwrap_or_else(whole))
+        let path = path.unwrap_or_else(whole);
+        template::note_root(at, &path, self.report);
+        Expression::Path(path)
     }
 
     /// `ResultPath`: a reference path, or `null`.
@@ -91,8 +95,11 @@ impl<'t> Compiler<'t, '_> {
 
     /// A path or an intrinsic function.
     pub(super) fn expression(&mut self, at: &At<'_, 't>) -> Expression {
-        self.compiled(at, crate::intrinsic::parse)
-            .unwrap_or(Expression::Literal(Value::Null))
+        let expression = self
+            .compiled(at, crate::intrinsic::parse)
+            .unwrap_or(Expression::Literal(Value::Null));
+        template::note_reads(at, &expression, self.report);
+        expression
     }
 
     /// JSONata mode: the expression of a string `{% … %}`. `None` in JSONPath mode,

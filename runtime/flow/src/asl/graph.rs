@@ -55,6 +55,13 @@ impl<'t> Compiler<'t, '_> {
     /// Compiles `StartAt` and `States` of an object whose first state gets the
     /// index `first`.
     pub(super) fn graph(&mut self, at: &At<'_, 't>, owner: &str, first: u32) -> GraphIdx {
+        self.ways.push(super::ways::Ways::default());
+        let index = self.graph_of(at, owner, first);
+        self.end_ways(at);
+        index
+    }
+
+    fn graph_of(&mut self, at: &At<'_, 't>, owner: &str, first: u32) -> GraphIdx {
         let index = GraphIdx(u32::try_from(self.graphs.len()).unwrap_or(u32::MAX));
         self.graphs.push(None);
         let start_at = self.required(at, owner, "StartAt");
@@ -89,6 +96,7 @@ impl<'t> Compiler<'t, '_> {
             if !scope.broken {
                 self.unreachable(&states, &scope, start);
             }
+            self.note_ways(&states, &scope, start);
             let graph = scope.graph(start, &self.states);
             if let Some(slot) = self.graphs.get_mut(index.0 as usize) {
                 *slot = Some(graph);
@@ -157,7 +165,16 @@ impl<'t> Compiler<'t, '_> {
             if let Some(index) = scope.by_name.get(&*member.name) {
                 scope.current = *index;
             }
+            if let Some(ways) = self.ways.last_mut() {
+                ways.current = Some(scope.current);
+            }
+            let around = std::mem::take(&mut self.report.reads);
             let state = self.state(&states.member(member), &member.name, scope);
+            let reads = std::mem::replace(&mut self.report.reads, around);
+            if let Some(ways) = self.ways.last_mut() {
+                ways.reads
+                    .extend(reads.into_iter().map(|read| (scope.current, read)));
+            }
             if let Some(slot) = self.states.get_mut(scope.current.0 as usize) {
                 *slot = state;
             }
@@ -188,6 +205,21 @@ impl<'t> Compiler<'t, '_> {
                     code::UNREACHABLE,
                     format!("nothing leads to the state {:?}", member.name),
                     None,
+                );
+            }
+        }
+        if !scope.ends {
+            return;
+        }
+        let trapped = scope.trapped(start);
+        for member in states.members() {
+            let index = scope.by_name.get(&*member.name);
+            if index.is_some_and(|index| trapped.contains(index)) {
+                self.report.warning(
+                    &states.member_name(member),
+                    code::NO_WAY_OUT,
+                    format!("from the state {:?} no way leads to an end", member.name),
+                    Some("it and what follows go round until something fails or time is over; let one of them end, or lead out of the circle".to_owned()),
                 );
             }
         }

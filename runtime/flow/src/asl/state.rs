@@ -36,7 +36,7 @@ impl<'t> Compiler<'t, '_> {
         }
         let Some(kind) = self.kind_name(at) else {
             // What is unknown may well end the graph.
-            scope.ends = true;
+            scope.end();
             self.follow(at, scope);
             return None;
         };
@@ -139,7 +139,7 @@ impl<'t> Compiler<'t, '_> {
 
     fn next(&mut self, at: &At<'_, 't>, kind: &str, scope: &mut Scope<'t>) -> Next {
         if matches!(kind, "Succeed" | "Fail") {
-            scope.ends = true;
+            scope.end();
             return Next::ByKind;
         }
         if kind == "Choice" {
@@ -150,11 +150,11 @@ impl<'t> Compiler<'t, '_> {
         match (next, end) {
             (Some(next), None | Some(false)) => Next::State(next),
             (None, Some(true)) => {
-                scope.ends = true;
+                scope.end();
                 Next::End
             }
             (Some(_), Some(true)) => {
-                scope.ends = true;
+                scope.end();
                 self.next_or_end(at, "has both Next and End; it needs one of them");
                 Next::End
             }

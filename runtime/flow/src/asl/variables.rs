@@ -8,7 +8,7 @@ use std::collections::HashSet;
 
 use super::Compiler;
 use crate::diagnostic::code;
-use crate::document::{At, Tree};
+use crate::document::At;
 use crate::expression::{QueryLanguage, Template};
 use crate::program::GraphIdx;
 
@@ -59,16 +59,8 @@ impl<'t> Compiler<'t, '_> {
         let mut names = HashSet::new();
         for member in states.members() {
             let state = states.member(member);
-            let jsonata = match state.get("QueryLanguage").map(|l| &l.node.tree) {
-                Some(Tree::Text(text)) => **text == *"JSONata",
-                _ => self.default_language == QueryLanguage::Jsonata,
-            };
-            let mut add = |at: &At<'_, 't>| {
-                for member in at.get("Assign").iter().flat_map(At::members) {
-                    let name: &'t str = &member.name;
-                    names.insert(if jsonata { name } else { plain(name) });
-                }
-            };
+            let jsonata = self.is_jsonata(&state);
+            let mut add = |at: &At<'_, 't>| names.extend(self::names(at, jsonata));
             add(&state);
             for list in ["Choices", "Catch"] {
                 let Some(list) = state.get(list) else {
@@ -88,6 +80,16 @@ impl<'t> Compiler<'t, '_> {
             QueryLanguage::Jsonata => field,
         }
     }
+}
+
+/// The names that the `Assign` of a state, rule or catcher sets.
+pub(super) fn names<'t>(at: &At<'_, 't>, jsonata: bool) -> impl Iterator<Item = &'t str> {
+    let field = at.get("Assign");
+    let members = field.as_ref().map_or(&[][..], At::members);
+    members.iter().map(move |member| {
+        let name: &'t str = &member.name;
+        if jsonata { name } else { plain(name) }
+    })
 }
 
 /// The name without the `.$` of an expression.

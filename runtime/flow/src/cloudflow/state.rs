@@ -42,7 +42,7 @@ impl<'t> Compiler<'_> {
         let name = name.and_then(|n| self.name(&n));
         let Some(kind) = self.kind_name(at) else {
             // What is unknown may well end the graph, or lead on.
-            scope.ends = true;
+            scope.end();
             scope.broken = true;
             return None;
         };
@@ -126,7 +126,7 @@ impl<'t> Compiler<'_> {
         let end = at.get("End").and_then(|e| check::boolean(self.report, &e));
         match kind {
             "Succeed" | "Fail" => {
-                scope.ends = true;
+                scope.end();
                 if end == Some(false)
                     && let Some(field) = at.get("End")
                 {
@@ -145,11 +145,11 @@ impl<'t> Compiler<'_> {
         match (next, end) {
             (Some(next), None | Some(false)) => Next::State(next),
             (None, Some(true)) => {
-                scope.ends = true;
+                scope.end();
                 Next::End
             }
             (Some(_), Some(true)) => {
-                scope.ends = true;
+                scope.end();
                 self.next_or_end(at, "has both Next and End; it needs one of them");
                 Next::End
             }

@@ -46,6 +46,12 @@ impl<'a> Scan<'a> {
         self.text.get(self.next..).unwrap_or_default()
     }
 
+    /// How many characters were read.
+    pub(crate) fn passed(&self) -> usize {
+        let passed = self.text.get(..self.next).unwrap_or_default();
+        passed.chars().count()
+    }
+
     pub(crate) fn peek(&self) -> Option<char> {
         self.rest().chars().next()
     }

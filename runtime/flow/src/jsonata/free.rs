@@ -1,0 +1,167 @@
+//! The variables that an expression reads from outside: those that nothing in it binds, and
+//! that are no functions.
+//!
+//! Refuses to be exact about scopes: a name bound anywhere in the expression counts as its own.
+
+use std::collections::BTreeSet;
+
+use jsonata_core::ast::{AstNode, BinaryOp, Stage};
+
+use super::walk;
+
+/// Names that always mean something.
+/// Source: docs.jsonata.org, and Step Functions' additions.
+const KNOWN: &[&str] = &[
+    "states",
+    "abs",
+    "append",
+    "assert",
+    "average",
+    "base64decode",
+    "base64encode",
+    "boolean",
+    "ceil",
+    "clone",
+    "contains",
+    "count",
+    "decodeUrl",
+    "decodeUrlComponent",
+    "distinct",
+    "each",
+    "encodeUrl",
+    "encodeUrlComponent",
+    "error",
+    "eval",
+    "exists",
+    "filter",
+    "floor",
+    "formatBase",
+    "formatInteger",
+    "formatNumber",
+    "fromMillis",
+    "hash",
+    "join",
+    "keys",
+    "length",
+    "lookup",
+    "lowercase",
+    "map",
+    "match",
+    "max",
+    "merge",
+    "millis",
+    "min",
+    "not",
+    "now",
+    "number",
+    "pad",
+    "parse",
+    "parseInteger",
+    "partition",
+    "power",
+    "random",
+    "range",
+    "reduce",
+    "replace",
+    "reverse",
+    "round",
+    "shuffle",
+    "sift",
+    "single",
+    "sort",
+    "split",
+    "spread",
+    "sqrt",
+    "string",
+    "substring",
+    "substringAfter",
+    "substringBefore",
+    "sum",
+    "toMillis",
+    "trim",
+    "type",
+    "uppercase",
+    "uuid",
+    "zip",
+];
+
+/// Each name once.
+pub(super) fn of(tree: &AstNode) -> BTreeSet<String> {
+    let mut read = BTreeSet::new();
+    let mut bound = BTreeSet::new();
+    let mut open = vec![tree];
+    while let Some(node) = open.pop() {
+        match node {
+            AstNode::Variable(name) if !name.is_empty() => {
+                read.insert(name.clone());
+            }
+            AstNode::Binary {
+                op: BinaryOp::ColonEqual,
+                lhs,
+                ..
+            } => {
+                if let AstNode::Variable(name) = &**lhs {
+                    bound.insert(name.clone());
+                }
+            }
+            AstNode::Lambda { params, .. } => bound.extend(params.iter().cloned()),
+            AstNode::Path { steps } => {
+                for step in steps {
+                    bound.extend(step.focus.clone());
+                    bound.extend(step.index_var.clone());
+                    bound.extend(step.stages.iter().filter_map(|stage| match stage {
+                        Stage::Index(name) => Some(name.clone()),
+                        Stage::Filter(_) | Stage::KeepArray => None,
+                    }));
+                }
+            }
+            // To ask whether there is a value is no wrong way of reading it.
+            AstNode::Function { name, args, .. } if name == "exists" => {
+                let asks = |arg: &AstNode| match arg {
+                    AstNode::Variable(_) => true,
+                    AstNode::Path { steps } => {
+                        let first = steps.first().map(|step| &step.node);
+                        matches!(first, Some(AstNode::Variable(_)))
+                    }
+                    _ => false,
+                };
+                open.extend(args.iter().filter(|arg| !asks(arg)));
+                continue;
+            }
+            _ => {}
+        }
+        walk::children(node, &mut |child| open.push(child));
+    }
+    read.retain(|name| !bound.contains(name) && !KNOWN.contains(&name.as_str()));
+    read
+}
+
+#[cfg(test)]
+mod tests {
+    use super::of;
+    use jsonata_core::parser::parse;
+
+    #[track_caller]
+    fn check(source: &str, expected: &str) {
+        let found: Vec<_> = of(&parse(source).expect("an expression"))
+            .into_iter()
+            .collect();
+        assert_eq!(found.join(" "), expected, "{source}");
+    }
+
+    #[test]
+    fn what_comes_from_outside() {
+        check("1 + 1", "");
+        check("$x.y + $sum($states.input.n)", "x");
+        check("($a := $b; $a + $c)", "b c");
+        check("$map([1], function($v, $i) { $v + $z })", "z");
+        check("$map($list, $string)", "list");
+        check(
+            "$states.input.items@$i[$i.n = $limit]#$k.{'k': $k}",
+            "limit",
+        );
+        check("$exists($x) ? $y : 0", "y");
+        check("$exists($x.a) ? 1 : $exists([$z])", "z");
+        check("$ ~> $uppercase", "");
+    }
+}
