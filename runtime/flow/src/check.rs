@@ -2,8 +2,11 @@
 //!
 //! Refuses to know which field is which.
 
+use stepwell_types::StepTarget;
+
 use crate::diagnostic::{Report, code};
 use crate::document::{At, Tree};
+use crate::resource::Resolve;
 use crate::suggest;
 
 /// Says that a value has the wrong type.
@@ -153,5 +156,24 @@ pub(crate) fn known_fields(report: &mut Report, at: &At<'_, '_>, owner: &str, kn
         if !known.iter().any(|list| list.contains(&&*member.name)) {
             unknown_field(report, &at.member_name(member), owner, &member.name, known);
         }
+    }
+}
+
+/// Reports, at the field that names it, a step that an express execution cannot run.
+pub(crate) fn express(
+    report: &mut Report,
+    resolve: &dyn Resolve,
+    at: &At<'_, '_>,
+    target: &StepTarget,
+    wait_for_token: bool,
+) {
+    let outside = target.is_outside() || matches!(target, StepTarget::Flow(_));
+    if resolve.express() && (wait_for_token || outside) {
+        report.error_hint(
+            at,
+            code::NOT_IN_EXPRESS,
+            "this needs what an express execution has not: task tokens, activities and children are for standard ones".to_owned(),
+            Some("publish the flow as a standard one, or run the step without a token".to_owned()),
+        );
     }
 }

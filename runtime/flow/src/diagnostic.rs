@@ -167,6 +167,7 @@ pub mod code {
 #[derive(Debug)]
 pub(crate) struct Read {
     pub(crate) name: Box<str>,
+    /// Where the string begins.
     position: Position,
     pointer: String,
 }
@@ -234,13 +235,9 @@ impl Report {
 
     /// Notes that the string at `at` reads a variable, written `$name` in it.
     pub(crate) fn read(&mut self, at: &At<'_, '_>, name: &str) {
-        let offset = match &at.node.tree {
-            Tree::Text(text) => variable_in(text, name),
-            _ => None,
-        };
         self.reads.push(Read {
             name: name.into(),
-            position: self.inside(at, offset),
+            position: at.position(),
             pointer: at.pointer.to_string(),
         });
     }
@@ -258,8 +255,9 @@ impl Report {
             return;
         }
         let pointer = read.pointer.clone();
-        let severity = Severity::Warning;
-        self.push(severity, read.position, pointer, code, message, hint);
+        let position = crate::document::variable(&self.source, read.position, &read.name)
+            .unwrap_or(read.position);
+        self.push(Severity::Warning, position, pointer, code, message, hint);
     }
 
     pub(crate) fn note(&mut self, at: &At<'_, '_>, code: &'static str, message: String) {
@@ -365,22 +363,4 @@ impl Report {
         }
         (self.failed, self.diagnostics)
     }
-}
-
-/// Where `$name` stands in a text, in characters.
-fn variable_in(text: &str, name: &str) -> Option<usize> {
-    let mut chars = 0;
-    let mut rest = text;
-    while let Some((before, after)) = rest.split_once('$') {
-        chars += before.chars().count();
-        let goes_on = |c: char| c.is_alphanumeric() || c == '_';
-        if let Some(behind) = after.strip_prefix(name)
-            && !behind.starts_with(goes_on)
-        {
-            return Some(chars);
-        }
-        chars += 1;
-        rest = after;
-    }
-    None
 }

@@ -14,7 +14,7 @@ use stepwell_types::limits;
 
 use crate::diagnostic::{Report, code};
 
-pub(crate) use inside::inside;
+pub(crate) use inside::{inside, variable};
 
 /// A place in the text, both from 1; columns count characters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -24,10 +24,6 @@ mod suggest;
 mod template;
 pub mod timestamp;
 
-use diagnostic::code;
-use document::At;
-use stepwell_types::StepTarget;
-
 pub use diagnostic::{Diagnostic, Severity};
 pub use error::Error;
 pub use format::{format, is_definition};
@@ -69,41 +65,12 @@ impl Checked {
 #[must_use]
 pub fn compile(text: &str, resolve: &dyn Resolve) -> Checked {
     let mut report = diagnostic::Report::default();
-    let program = document::parse(text, &mut report).and_then(|root| {
-        let program = front_end(&root)(&root, resolve, &mut report)?;
-        if resolve.express() {
-            express(&root, &program, &mut report);
-        }
-        Some(program)
-    });
+    let program = document::parse(text, &mut report)
+        .and_then(|root| front_end(&root)(&root, resolve, &mut report));
     let (failed, diagnostics) = report.finish();
     Checked {
         program: if failed { None } else { program },
         diagnostics,
-    }
-}
-
-/// What an express execution cannot do.
-fn express(root: &document::Node, program: &Program, report: &mut diagnostic::Report) {
-    for state in &program.states {
-        let program::Kind::Task(task) = &state.kind else {
-            continue;
-        };
-        let outside = matches!(
-            task.target,
-            StepTarget::Callback | StepTarget::Activity { .. } | StepTarget::Flow(_)
-        );
-        if task.wait_for_token || outside {
-            report.error_hint(
-                &At::root(root),
-                code::NOT_IN_EXPRESS,
-                format!(
-                    "state '{}' ({}) needs what an express execution has not: task tokens, activities and children are for standard ones",
-                    state.name, task.resource
-                ),
-                Some("publish the flow as a standard one, or run the step without a token".to_owned()),
-            );
-        }
     }
 }
 

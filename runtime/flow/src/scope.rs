@@ -87,10 +87,17 @@ impl<'t> Scope<'t> {
         self.terminals.push(self.current);
     }
 
-    /// Where ways from `start` first come to states from which none leads to an end.
+    /// Where ways from `start` first come to states from which none leads to an end; empty
+    /// where the graph has no end at all, which is an error of its own.
     pub(crate) fn trapped(&self, start: StateIdx) -> HashSet<StateIdx> {
+        if !self.ends {
+            return HashSet::new();
+        }
         let backward = self.edges.iter().map(|(from, to)| (*to, *from));
         let ending = closure(backward, self.terminals.clone());
+        if self.edges.iter().all(|(from, _)| ending.contains(from)) && ending.contains(&start) {
+            return HashSet::new();
+        }
         let reached = self.reached(start);
         let into = self.edges.iter().filter(|(from, to)| {
             reached.contains(from) && ending.contains(from) && !ending.contains(to)
@@ -122,6 +129,16 @@ impl<'t> Scope<'t> {
             by_name: self.by_name.iter().map(named).collect(),
         }
     }
+}
+
+/// Warns of a state from which no way leads to an end.
+pub(crate) fn no_way_out(report: &mut Report, at: &At<'_, '_>, name: &str) {
+    report.warning(
+        at,
+        code::NO_WAY_OUT,
+        format!("from the state {name:?} no way leads to an end"),
+        Some("it and what follows go round until something fails or time is over; let one of them end, or lead out of the circle".to_owned()),
+    );
 }
 
 /// What edges lead to from these states, and the states themselves.

@@ -208,19 +208,11 @@ impl<'t> Compiler<'t, '_> {
                 );
             }
         }
-        if !scope.ends {
-            return;
-        }
         let trapped = scope.trapped(start);
         for member in states.members() {
             let index = scope.by_name.get(&*member.name);
             if index.is_some_and(|index| trapped.contains(index)) {
-                self.report.warning(
-                    &states.member_name(member),
-                    code::NO_WAY_OUT,
-                    format!("from the state {:?} no way leads to an end", member.name),
-                    Some("it and what follows go round until something fails or time is over; let one of them end, or lead out of the circle".to_owned()),
-                );
+                crate::scope::no_way_out(self.report, &states.member_name(member), &member.name);
             }
         }
     }

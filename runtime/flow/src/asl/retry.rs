@@ -66,6 +66,9 @@ impl<'t> Compiler<'t, '_> {
             let attempts = rule
                 .get("MaxAttempts")
                 .and_then(|f| self.integer(&f, 0, expect::SECONDS_MAX));
+            if attempts == Some(0) {
+                self.never_retried(&rule);
+            }
             let jitter = rule
                 .get("JitterStrategy")
                 .and_then(|f| self.word(&f, &["FULL", "NONE"]));
@@ -79,6 +82,26 @@ impl<'t> Compiler<'t, '_> {
             });
         }
         all
+    }
+
+    /// Warns of fields that say how to retry what is never retried.
+    fn never_retried(&mut self, rule: &At<'_, 't>) {
+        for member in rule.members() {
+            if matches!(
+                &*member.name,
+                "BackoffRate" | "IntervalSeconds" | "JitterStrategy" | "MaxDelaySeconds"
+            ) {
+                self.report.warning(
+                    &rule.member_name(member),
+                    code::IGNORED_FIELD,
+                    format!(
+                        "{} has no effect: MaxAttempts 0 means that these errors are never retried",
+                        member.name
+                    ),
+                    None,
+                );
+            }
+        }
     }
 
     fn backoff_rate(&mut self, rule: &At<'_, 't>) -> f64 {

@@ -6,6 +6,7 @@ use serde_json::Value;
 use stepwell_types::StepTarget;
 
 use super::{Compiler, expect};
+use crate::check;
 use crate::diagnostic::code;
 use crate::document::At;
 use crate::expression::Expression;
@@ -60,6 +61,7 @@ impl<'t> Compiler<'t, '_> {
         let field = self.required(at, "a Task state", "Resource")?;
         let text = self.text(&field)?;
         let (target, service, wait_for_token) = self.target_of(at, &field, text)?;
+        check::express(self.report, self.resolve, &field, &target, wait_for_token);
         Some(Task {
             resource: Arc::from(text),
             target,

@@ -15,7 +15,7 @@ use crate::scope::Scope;
 use crate::suggest;
 
 /// Most edges times names that are looked at: beyond it, a flow is not checked for this.
-const STEPS_MAX: usize = 20_000_000;
+const STEPS_MAX: usize = 2_000_000;
 
 /// What a graph says about variables.
 #[derive(Default)]
@@ -42,6 +42,23 @@ struct Edge<'t> {
 struct May {
     lack: bool,
     have: bool,
+}
+
+/// A graph made ready to be walked, once for each name.
+struct Map<'w, 't> {
+    ways: &'w Ways<'t>,
+    /// Where it begins; `None`: nothing to walk.
+    start: Option<usize>,
+    /// By state: its edges, as what they lead to and their number.
+    onward: Vec<Vec<(usize, usize)>>,
+    /// By edge: where it begins, and what it leads to.
+    ends: Vec<(usize, usize)>,
+    /// Edges by the names that they set.
+    setting: HashMap<&'t str, Vec<usize>>,
+    reached: Vec<bool>,
+    /// The state of each read and of each inner graph.
+    reads: Vec<usize>,
+    inner: Vec<(usize, bool, Map<'w, 't>)>,
 }
 
 impl<'t> Compiler<'t, '_> {
@@ -107,19 +124,20 @@ impl<'t> Compiler<'t, '_> {
         }
         let mut names = HashMap::new();
         root.names_read(&mut names);
-        if names.len().saturating_mul(root.edge_count()) > STEPS_MAX {
+        if names.is_empty() || names.len().saturating_mul(root.edge_count()) > STEPS_MAX {
             return;
         }
         let mut set = HashSet::new();
         root.names_set(&mut set);
         let mut names: Vec<_> = names.into_keys().collect();
         names.sort_unstable();
+        let map = Map::of(root);
         for name in names {
             let entry = May {
                 lack: true,
                 have: false,
             };
-            root.follow(name, entry, &mut |read, may| self.judge(read, may, &set));
+            map.follow(name, entry, &mut |read, may| self.judge(read, may, &set));
         }
     }
 
@@ -144,7 +162,7 @@ impl<'t> Compiler<'t, '_> {
                     .to_owned(),
             )
         } else if self.report.wants_hints() {
-            suggest::hint(name, set.iter().copied()).or_else(|| {
+            suggest::hint(name, set.iter().copied().chain(["states"])).or_else(|| {
                 Some(format!(
                     "assign it in a state before: \"Assign\": {{{name:?}: …}}"
                 ))
@@ -187,56 +205,110 @@ impl<'t> Ways<'t> {
             .iter()
             .for_each(|(_, _, ways)| ways.names_set(into));
     }
+}
+
+impl<'w, 't> Map<'w, 't> {
+    fn of(ways: &'w Ways<'t>) -> Map<'w, 't> {
+        let mut numbers: HashMap<StateIdx, usize> = HashMap::new();
+        let mut number = |state: StateIdx| {
+            let next = numbers.len();
+            *numbers.entry(state).or_insert(next)
+        };
+        let start = ways.start.map(&mut number);
+        let ends: Vec<_> = ways
+            .edges
+            .iter()
+            .map(|e| (number(e.from), number(e.to)))
+            .collect();
+        let reads: Vec<_> = ways.reads.iter().map(|(state, _)| number(*state)).collect();
+        let inner: Vec<_> = ways
+            .inner
+            .iter()
+            .map(|(state, sees, ways)| (number(*state), *sees, ways))
+            .collect();
+        let mut onward = vec![Vec::new(); numbers.len()];
+        for (i, (from, to)) in ends.iter().enumerate() {
+            if let Some(list) = onward.get_mut(*from) {
+                list.push((*to, i));
+            }
+        }
+        let mut setting: HashMap<&str, Vec<usize>> = HashMap::new();
+        for (i, edge) in ways.edges.iter().enumerate() {
+            for name in &edge.sets {
+                setting.entry(name).or_default().push(i);
+            }
+        }
+        let mut map = Map {
+            ways,
+            start,
+            onward,
+            ends,
+            setting,
+            reached: Vec::new(),
+            reads,
+            inner: inner
+                .into_iter()
+                .map(|(state, sees, ways)| (state, sees, Map::of(ways)))
+                .collect(),
+        };
+        map.reached = map.walk(start.into_iter().collect(), &[]);
+        map
+    }
+
+    /// The states that edges lead to, without those (in ascending order) that are closed.
+    fn walk(&self, from: Vec<usize>, closed: &[usize]) -> Vec<bool> {
+        let mut seen = vec![false; self.onward.len()];
+        let mut visit = |state: usize, open: &mut Vec<usize>| {
+            if let Some(mark @ false) = seen.get_mut(state) {
+                *mark = true;
+                open.push(state);
+            }
+        };
+        let mut open = Vec::new();
+        from.into_iter().for_each(|state| visit(state, &mut open));
+        while let Some(state) = open.pop() {
+            for (to, edge) in self.onward.get(state).into_iter().flatten() {
+                if closed.binary_search(edge).is_err() {
+                    visit(*to, &mut open);
+                }
+            }
+        }
+        seen
+    }
 
     /// Tells of every read of a name that can be reached what it may find.
     fn follow(&self, name: &str, entry: May, judge: &mut impl FnMut(&Read, May)) {
         let Some(start) = self.start else { return };
-        let mut onward: HashMap<StateIdx, Vec<&Edge<'t>>> = HashMap::new();
-        for edge in &self.edges {
-            onward.entry(edge.from).or_default().push(edge);
-        }
-        let walk = |from: Vec<StateIdx>, passes: &dyn Fn(&Edge<'t>) -> bool| {
-            let mut seen: HashSet<StateIdx> = from.iter().copied().collect();
-            let mut open = from;
-            while let Some(state) = open.pop() {
-                for edge in onward.get(&state).into_iter().flatten() {
-                    if passes(edge) && seen.insert(edge.to) {
-                        open.push(edge.to);
-                    }
-                }
-            }
-            seen
+        let is = |marks: &[bool], state: usize| marks.get(state).copied().unwrap_or(false);
+        let setting = self.setting.get(name).map_or(&[][..], Vec::as_slice);
+        let lack = match (entry.lack, setting) {
+            (true, []) => self.reached.clone(),
+            (true, _) => self.walk(vec![start], setting),
+            (false, _) => Vec::new(),
         };
-        let reached = walk(vec![start], &|_| true);
-        let lack = match entry.lack {
-            true => walk(vec![start], &|edge| !edge.sets.contains(&name)),
-            false => HashSet::new(),
-        };
-        let setting = self.edges.iter().filter(|edge| edge.sets.contains(&name));
-        let mut from: Vec<StateIdx> = setting
-            .filter(|edge| reached.contains(&edge.from))
-            .map(|edge| edge.to)
-            .collect();
+        let taken = setting.iter().filter_map(|edge| self.ends.get(*edge));
+        let taken = taken.filter(|(from, _)| is(&self.reached, *from));
+        let mut from: Vec<usize> = taken.map(|(_, to)| *to).collect();
         from.extend(entry.have.then_some(start));
-        let have = walk(from, &|_| true);
-        let at = |state: &StateIdx| May {
-            lack: lack.contains(state),
-            have: have.contains(state),
+        let have = self.walk(from, &[]);
+        let at = |state: usize| May {
+            lack: is(&lack, state),
+            have: is(&have, state),
         };
-        for (state, read) in &self.reads {
+        for ((_, read), state) in self.ways.reads.iter().zip(&self.reads) {
             if *read.name == *name {
-                judge(read, at(state));
+                judge(read, at(*state));
             }
         }
-        for (state, sees, ways) in &self.inner {
+        for (state, sees, map) in &self.inner {
             let entry = match sees {
-                true => at(state),
+                true => at(*state),
                 false => May {
-                    lack: reached.contains(state),
+                    lack: is(&self.reached, *state),
                     have: false,
                 },
             };
-            ways.follow(name, entry, judge);
+            map.follow(name, entry, judge);
         }
     }
 }

@@ -78,6 +78,10 @@ impl<'t> Compiler<'_> {
                 return None;
             }
         };
+        // What waits is said by the mode, which is a field of its own.
+        let said = at.get("TaskMode").filter(|_| wait_for_token);
+        let said = said.as_ref().unwrap_or(&field);
+        check::express(self.report, self.resolve, said, &target, wait_for_token);
         Some(Task {
             resource: Arc::from(action),
             wait_for_token: wait_for_token || target.is_outside(),

@@ -137,12 +137,17 @@ impl<'t> Compiler<'_> {
             return;
         }
         let seen = scope.reached(start);
+        let trapped = scope.trapped(start);
         for ((i, state), index) in states.elements().iter().enumerate().zip(indices) {
             let at = states.element(i, state);
-            if !seen.contains(index)
-                && let Some(name) = at.get("Name")
-                && let Tree::Text(text) = &name.node.tree
-            {
+            let Some(name) = at.get("Name") else { continue };
+            let Tree::Text(text) = &name.node.tree else {
+                continue;
+            };
+            if trapped.contains(index) {
+                crate::scope::no_way_out(self.report, &name, text);
+            }
+            if !seen.contains(index) {
                 self.report.warning(
                     &name,
                     code::UNREACHABLE,

@@ -8,13 +8,10 @@ use super::Position;
 /// Where the character with this number (from 0) of `value` stands in `text`, if the string
 /// begins at `begin`; the number of its characters: right behind it.
 pub(crate) fn inside(text: &str, begin: Position, value: &str, offset: usize) -> Option<Position> {
-    let lines = begin.line.checked_sub(1)? as usize;
-    let line: usize = text.split_inclusive('\n').take(lines).map(str::len).sum();
-    let line = text.get(line..)?;
-    let column = begin.column.checked_sub(1)? as usize;
-    let (byte, first) = line.char_indices().nth(column)?;
+    let rest = from(text, begin)?;
+    let first = rest.chars().next()?;
     let mut cursor = Cursor {
-        rest: line.get(byte..)?,
+        rest,
         at: begin,
         quote: Some(first).filter(|c| matches!(c, '"' | '\'')),
     };
@@ -29,6 +26,36 @@ pub(crate) fn inside(text: &str, begin: Position, value: &str, offset: usize) ->
         cursor.skip_to(next);
     }
     Some(cursor.at)
+}
+
+/// Where `$name` first stands in `text` from `begin` on, as a whole word.
+pub(crate) fn variable(text: &str, begin: Position, name: &str) -> Option<Position> {
+    let mut cursor = Cursor {
+        rest: from(text, begin)?,
+        at: begin,
+        quote: None,
+    };
+    let goes_on = |c: char| c.is_alphanumeric() || c == '_';
+    while !cursor.rest.is_empty() {
+        if let Some(after) = cursor.rest.strip_prefix('$')
+            && let Some(after) = after.strip_prefix(name)
+            && !after.starts_with(goes_on)
+        {
+            return Some(cursor.at);
+        }
+        cursor.bump();
+    }
+    None
+}
+
+/// The text from a place on.
+fn from(text: &str, begin: Position) -> Option<&str> {
+    let lines = begin.line.checked_sub(1)? as usize;
+    let line: usize = text.split_inclusive('\n').take(lines).map(str::len).sum();
+    let line = text.get(line..)?;
+    let column = begin.column.checked_sub(1)? as usize;
+    let (byte, _) = line.char_indices().nth(column)?;
+    line.get(byte..)
 }
 
 struct Cursor<'t> {

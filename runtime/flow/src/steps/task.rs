@@ -53,6 +53,7 @@ impl<'t> Compiler<'_> {
             return None;
         }
         let target = fdl::function(&field, text, self.report, self.resolve)?;
+        self.express(at, &field, &target, pattern);
         Some(Task {
             resource: Arc::from(text),
             wait_for_token: pattern == Some("waitForCallback") || target.is_outside(),
@@ -62,6 +63,20 @@ impl<'t> Compiler<'_> {
             service: Service::Plain,
             credentials: None,
         })
+    }
+
+    /// Reports what an express execution cannot run, at the field that says so.
+    fn express(
+        &mut self,
+        at: &At<'_, 't>,
+        field: &At<'_, 't>,
+        target: &StepTarget,
+        pattern: Option<&str>,
+    ) {
+        let waits = pattern == Some("waitForCallback");
+        let mode = at.get("pattern").filter(|_| waits);
+        let said = mode.as_ref().unwrap_or(field);
+        check::express(self.report, self.resolve, said, target, waits);
     }
 
     /// Another flow, which gets the step's input, or what `serviceParams` makes of it.
@@ -113,6 +128,7 @@ impl<'t> Compiler<'_> {
             field,
             "$local of a task that starts a flow is here that flow's output with the pattern sync, and {ExecutionId, StartedTime} with requestResponse; FnF.TaskFailed is the error of one that failed. CloudFlow's documents don't show them",
         );
+        self.express(at, field, &StepTarget::Flow(mode), pattern);
         Some(Task {
             // As in the new language: the history tells both alike.
             resource: "FNF:StartExecution".into(),

@@ -1,0 +1,189 @@
+//! Where a problem is said to be: inside of strings too, and at the field that causes it.
+
+use std::sync::Arc;
+
+use stepwell_flow::{AnyModule, Diagnostic, Resolve, Unresolved, compile};
+use stepwell_types::Digest;
+
+/// What stands in the text from each diagnostic's place on, with its code.
+fn places(text: &str, found: &[Diagnostic]) -> Vec<String> {
+    let rest = |d: &Diagnostic| -> Option<String> {
+        let line = text.lines().nth(d.line as usize - 1)?;
+        Some(line.chars().skip(d.column as usize - 1).take(8).collect())
+    };
+    let show = |d: &Diagnostic| format!("{} {}", d.code, rest(d).unwrap_or_default());
+    found.iter().map(show).collect()
+}
+
+#[track_caller]
+fn check(text: &str, expected: &[&str]) {
+    let found = compile(text, &AnyModule).diagnostics;
+    let said: Vec<_> = found.iter().map(ToString::to_string).collect();
+    assert_eq!(places(text, &found), expected, "{}", said.join("\n"));
+}
+
+/// A JSONata flow of one Pass whose `Output` is written like this.
+fn output(written: &str) -> String {
+    format!(
+        "QueryLanguage: JSONata\nStartAt: A\nStates:\n  A:\n    Type: Pass\n    Output: {written}\n    End: true\n"
+    )
+}
+
+#[test]
+fn inside_of_strings() {
+    check(&output("'{% 1 + ) %}'"), &["FLOW0032 ) %}'"]);
+    check(&output("\"{% 'a\\u00e9\\n' & ) %}\""), &["FLOW0032 ) %}\""]);
+    check(&output("'{% ''it'' & ) %}'"), &["FLOW0032 ) %}'"]);
+    check(
+        &output("|-\n      {% (\n        1 +\n          ) ) %}"),
+        &["FLOW0032 ) ) %}"],
+    );
+    check(
+        &output(">-\n      {% 1 +\n\n      [2, ) ] %}"),
+        &["FLOW0032 ) ] %}"],
+    );
+    check(&output("'{% 1 +\n      2 + ) %}'"), &["FLOW0032 ) %}'"]);
+    check(&output("\"{% 1 \\\n      + ) %}\""), &["FLOW0032 ) %}\""]);
+    let json = r#"{"StartAt": "A", "States": {"A": {"Type": "Pass", "End": true,
+        "Parameters": {"x.$": "States.Format('\u00e9 {}', $.a, 1 2)", "y.$": "$.a\\.b[?("}}}}"#;
+    check(json, &["FLOW0018 2)\", \"y.", "FLOW0016 \"}}}}"]);
+}
+
+#[test]
+fn an_express_flow_is_told_at_the_field() {
+    struct Express;
+    impl Resolve for Express {
+        fn module(&self, n: &str, v: Option<&str>, f: Option<&str>) -> Result<Digest, Unresolved> {
+            AnyModule.module(n, v, f)
+        }
+        fn modules(&self) -> Vec<(Arc<str>, Digest)> {
+            AnyModule.modules()
+        }
+        fn express(&self) -> bool {
+            true
+        }
+    }
+    let text = "StartAt: A\nStates:\n  A:\n    Type: Task\n    Resource: callback\n    End: true\n";
+    let found = compile(text, &Express).diagnostics;
+    assert_eq!(places(text, &found), ["FLOW0036 callback"]);
+    let text = "Type: StateMachine\nSpecVersion: v1\nName: a\nStartAt: A\nStates:\n- Type: Task\n  Name: A\n  Action: FC:InvokeFunction\n  TaskMode: WaitForCustomCallback\n  Parameters: {resourceArn: 'acs:fc:r:1:functions/one'}\n  End: true\n";
+    let found = compile(text, &Express).diagnostics;
+    let places = places(text, &found);
+    assert!(
+        places.contains(&"FLOW0036 WaitForC".to_owned()),
+        "{places:?}"
+    );
+}
+
+/// A JSONPath flow; states as JSON without the braces around.
+fn flow(states: &str) -> String {
+    format!("{{\"StartAt\": \"A\", \"States\": {{\n{states}\n}}}}")
+}
+
+#[test]
+fn variables_that_no_way_sets() {
+    let a = r#""A": {"Type": "Pass", "Assign": {"x": 1}, "Next": "B"},"#;
+    // Set before, read after.
+    check(
+        &flow(&format!(
+            "{a}\n{}",
+            r#""B": {"Type": "Pass", "Parameters": {"v.$": "$x"}, "End": true}"#
+        )),
+        &[],
+    );
+    // Never set; a state does not see its own.
+    check(
+        &flow(
+            r#""A": {"Type": "Pass", "Parameters": {"v.$": "States.Array(1, $y.z)"}, "Assign": {"y": 1}, "End": true}"#,
+        ),
+        &["FLOW0042 $y.z)\"},"],
+    );
+    // On one of two ways, and by a catcher.
+    let choice = r#""A": {"Type": "Choice", "Choices": [{"Variable": "$.a", "IsPresent": true, "Assign": {"x": 1}, "Next": "B"}], "Default": "B"},"#;
+    let b = r#""B": {"Type": "Pass", "OutputPath": "$x", "End": true}"#;
+    check(&flow(&format!("{choice}\n{b}")), &["FLOW0043 $x\", \"En"]);
+    let task = r#""A": {"Type": "Task", "Resource": "wasm:a", "Assign": {"x": 1}, "Next": "B", "Catch": [{"ErrorEquals": ["States.ALL"], "Next": "B"}]},"#;
+    check(&flow(&format!("{task}\n{b}")), &["FLOW0043 $x\", \"En"]);
+    let both = task.replace(
+        "\"Next\": \"B\"}]",
+        "\"Assign\": {\"x.$\": \"$.Error\"}, \"Next\": \"B\"}]",
+    );
+    check(&flow(&format!("{both}\n{b}")), &[]);
+    // To ask is no wrong way of reading.
+    let asks = r#""A": {"Type": "Choice", "Choices": [{"Variable": "$x", "IsPresent": true, "Next": "B"}], "Default": "B"}, "B": {"Type": "Succeed"}"#;
+    check(&flow(asks), &[]);
+    // A loop sets it for its next round only.
+    let round = r#""A": {"Type": "Pass", "Parameters": {"v.$": "$n"}, "Next": "B"},
+        "B": {"Type": "Choice", "Choices": [{"Variable": "$.a", "IsPresent": true, "Assign": {"n": 2}, "Next": "A"}], "Default": "C"}, "C": {"Type": "Succeed"}"#;
+    check(&flow(round), &["FLOW0043 $n\"}, \"N"]);
+}
+
+#[test]
+fn variables_and_graphs_within() {
+    let outer = |config: &str, reads: &str| {
+        flow(&format!(
+            r#""A": {{"Type": "Pass", "Assign": {{"x": 1}}, "Next": "M"}},
+            "M": {{"Type": "Map", "End": true, "ItemProcessor": {{{config} "StartAt": "I", "States": {{"I": {{"Type": "Pass",
+            "Parameters": {{"v.$": "{reads}"}}, "End": true}}}}}}}}"#
+        ))
+    };
+    check(&outer("", "$x"), &[]);
+    check(&outer("", "$z"), &["FLOW0042 $z\"}, \"E"]);
+    // What is set within is not seen outside.
+    let lost = r#""A": {"Type": "Parallel", "Branches": [{"StartAt": "I", "States": {"I": {"Type": "Pass", "Assign": {"x": 1}, "End": true}}}], "Next": "B"},
+        "B": {"Type": "Pass", "OutputPath": "$x", "End": true}"#;
+    check(&flow(lost), &["FLOW0042 $x\", \"En"]);
+    check(
+        &output("'{% $x + ($y := 1; $y) + $sum([1]) %}'"),
+        &["FLOW0042 $x + ($y"],
+    );
+    check(&output("'{% $exists($x) ? 1 : 2 %}'"), &[]);
+    let said = compile(&output("'{% $state.input %}'"), &AnyModule).diagnostics;
+    assert!(
+        said[0]
+            .hint
+            .as_deref()
+            .unwrap_or_default()
+            .contains("\"states\""),
+        "{}",
+        said[0]
+    );
+}
+
+#[test]
+fn states_from_which_no_end_is_reached() {
+    let text = r#""A": {"Type": "Choice", "Choices": [{"Variable": "$.a", "IsPresent": true, "Next": "B"}], "Default": "D"},
+        "B": {"Type": "Pass", "Next": "C"}, "C": {"Type": "Wait", "Seconds": 1, "Next": "B"},
+        "D": {"Type": "Succeed"}"#;
+    check(&flow(text), &["FLOW0044 \"B\": {\"T"]);
+    let cloudflow = "Type: StateMachine\nSpecVersion: v1\nName: a\nStartAt: A\nStates:\n- {Type: Pass, Name: A, Next: A}\n- {Type: Succeed, Name: B}\n";
+    check(
+        cloudflow,
+        &["FLOW0104 StateMac", "FLOW0044 A, Next:", "FLOW0012 B}"],
+    );
+}
+
+#[test]
+fn a_retrier_that_never_retries() {
+    let text = flow(
+        r#""A": {"Type": "Task", "Resource": "wasm:a", "End": true, "Retry": [{"ErrorEquals": ["X"], "MaxAttempts": 0, "BackoffRate": 2}]}"#,
+    );
+    check(&text, &["FLOW0029 \"Backoff"]);
+}
+
+/// The cost of following variables is bounded: many names on many ways.
+#[test]
+fn many_variables_on_many_ways() {
+    use std::fmt::Write as _;
+    let mut text = String::from("{\"StartAt\": \"s0\", \"States\": {");
+    for i in 0..1_400 {
+        let _ = write!(
+            text,
+            r#""s{i}": {{"Type": "Pass", "Assign": {{"v{i}": 1, "w{i}.$": "$v{}"}}, "Next": "s{}"}},"#,
+            i / 2,
+            i + 1
+        );
+    }
+    text.push_str(r#""s1400": {"Type": "Succeed"}}}"#);
+    assert!(compile(&text, &AnyModule).program.is_some());
+}
