@@ -200,7 +200,15 @@ fn walk(program: &Program, input: &str) -> Result<()> {
                 Command::Continue => queue.push_back(Event::Continued),
                 Command::Finish(Outcome::Succeeded(_)) => return Ok(()),
                 Command::Finish(other) => bail!("it ended {other:?}"),
-                Command::Abort { .. } => {}
+                Command::Abort { .. } | Command::ForgetResults { .. } => {}
+                Command::StartChild(start) if start.link.item.is_some() => {
+                    queue.push_back(Event::ItemEnded {
+                        entry: start.link.entry,
+                        attempt: start.link.attempt,
+                        slot: start.link.item.unwrap_or_default(),
+                        failed: false,
+                    });
+                }
                 Command::StartChild(_) | Command::CancelChild { .. } => {
                     bail!("these flows start no others")
                 }

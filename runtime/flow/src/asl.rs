@@ -7,6 +7,7 @@
 
 mod child;
 mod choice;
+mod distributed;
 mod expect;
 mod fail;
 mod fields;

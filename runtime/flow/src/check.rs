@@ -168,12 +168,23 @@ pub(crate) fn express(
     wait_for_token: bool,
 ) {
     let outside = target.is_outside() || matches!(target, StepTarget::Flow(_));
-    if resolve.express() && (wait_for_token || outside) {
-        report.error_hint(
-            at,
-            code::NOT_IN_EXPRESS,
-            "this needs what an express execution has not: task tokens, activities and children are for standard ones".to_owned(),
-            Some("publish the flow as a standard one, or run the step without a token".to_owned()),
-        );
+    if wait_for_token || outside {
+        standard(report, resolve, at);
     }
+}
+
+/// Reports what is for standard executions only, where one is not: in an express flow, and in
+/// a distributed Map whose children are express ones.
+pub(crate) fn standard(report: &mut Report, resolve: &dyn Resolve, at: &At<'_, '_>) {
+    let hint = match (resolve.express(), report.express_children) {
+        (true, _) => "publish the flow as a standard one, or run the step without a token",
+        (false, true) => "set \"ExecutionType\": \"STANDARD\" for the Map around it",
+        (false, false) => return,
+    };
+    report.error_hint(
+        at,
+        code::NOT_IN_EXPRESS,
+        "this needs what an express execution has not: task tokens, activities and children are for standard ones".to_owned(),
+        Some(hint.to_owned()),
+    );
 }

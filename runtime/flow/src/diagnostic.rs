@@ -179,6 +179,8 @@ pub(crate) struct Report {
     pub(crate) source: Box<str>,
     /// Variables read since somebody took the list; judged when the graph is known.
     pub(crate) reads: Vec<Read>,
+    /// What is compiled belongs to a distributed Map whose children are express ones.
+    pub(crate) express_children: bool,
     diagnostics: Vec<Diagnostic>,
     failed: bool,
     cut: bool,

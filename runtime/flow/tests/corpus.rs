@@ -119,6 +119,8 @@ fn validator_suite() {
         // CloudFormation substitutions ("${…}", Fn::GetAtt) must be filled in before.
         "valid-cfn-definition-substitutions.json",
         "valid-task-intrisic-function.json",
+        // A state in JSONPath within a JSONata flow, which Step Functions refuses.
+        "valid-map-with-item-batcher-jsonata.json",
         // Its Credentials have no RoleArn, which Step Functions refuses.
         "valid-task-credentials.json",
     ];

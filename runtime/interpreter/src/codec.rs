@@ -18,7 +18,7 @@ mod checkpoint;
 pub use checkpoint::{decode_state, encode_state};
 
 /// Format of a log row.
-const ROW_VERSION: u8 = 1;
+const ROW_VERSION: u8 = 2;
 /// Payloads shorter than this are written again rather than named.
 const REPEAT_BYTES_MIN: usize = 64;
 /// Payloads of a row that a later one is compared with.
@@ -224,9 +224,14 @@ pub fn digest(commands: &[Command]) -> u32 {
                 hash.word(u64::from(start.link.attempt));
                 hash.bytes(start.input.text().as_bytes());
             }
-            Command::CancelChild { child } => {
+            Command::CancelChild { child, .. } => {
                 hash.word(9);
                 hash.bytes(&child.0);
+            }
+            Command::ForgetResults { entry, run } => {
+                hash.word(10);
+                hash.word(entry.0);
+                hash.word(u64::from(*run));
             }
             Command::Finish(outcome) => hash.outcome(outcome),
         }
@@ -332,6 +337,7 @@ enum WireEvent<'a> {
         Arc<ParentLink>,
     ),
     ChildEnded(EntryId, u32, #[serde(borrow)] Result<Payload<'a>, Failure>),
+    ItemEnded(EntryId, u32, u32, bool),
 }
 
 fn payload<'a>(data: &'a Data, blobs: &mut dyn FnMut(&Data) -> Option<Digest>) -> Payload<'a> {
@@ -467,6 +473,12 @@ fn wire_event<'d>(
             attempt,
             result,
         } => WireEvent::ChildEnded(*entry, *attempt, answer(result)),
+        Event::ItemEnded {
+            entry,
+            attempt,
+            slot,
+            failed,
+        } => WireEvent::ItemEnded(*entry, *attempt, *slot, *failed),
     }
 }
 
@@ -530,6 +542,12 @@ fn read_event(
             entry,
             attempt,
             result: answer(result)?,
+        },
+        WireEvent::ItemEnded(entry, attempt, slot, failed) => Event::ItemEnded {
+            entry,
+            attempt,
+            slot,
+            failed,
         },
         WireEvent::StepEnded(entry, attempt, result, spent) => Event::StepEnded {
             entry,

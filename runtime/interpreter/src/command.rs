@@ -19,12 +19,22 @@ pub enum Command {
         attempt: u32,
     },
     /// Start another execution. Sent until it is answered: the driver keeps it where a
-    /// crash does not reach it, so [`crate::outstanding`] does not repeat it.
+    /// crash does not reach it, so [`crate::outstanding`] does not repeat it. But for a child
+    /// that is kept in memory: that one is repeated.
     StartChild(Box<ChildStart>),
     /// A child's end is no longer wanted: cancel it, whether it has started or not.
     CancelChild {
         /// Whom.
         child: ExecutionId,
+        /// It is kept in memory, beside this execution.
+        express: bool,
+    },
+    /// The results of a distributed Map's run are no longer needed.
+    ForgetResults {
+        /// The state entry.
+        entry: EntryId,
+        /// Which of its runs.
+        run: u32,
     },
     /// The turn reached its bound: feed [`crate::Event::Continued`] when others had their turn.
     Continue,

@@ -93,6 +93,17 @@ pub enum Event {
         /// What the child's parent asked to hear.
         result: Result<Data, Failure>,
     },
+    /// A child of a distributed Map has ended. Its result is a row of its own, in the same commit.
+    ItemEnded {
+        /// Which state entry.
+        entry: EntryId,
+        /// Which attempt, from 0.
+        attempt: u32,
+        /// Which item, or batch of items.
+        slot: u32,
+        /// It did not succeed.
+        failed: bool,
+    },
 }
 
 /// The kinds of timer that one state entry can have.

@@ -186,6 +186,24 @@ pub enum HistoryKind {
     MapSucceeded,
     /// `MapStateFailed`.
     MapFailed,
+    /// `MapRunStarted`: the children of a distributed Map begin.
+    MapRunStarted {
+        /// The run's name.
+        run: Arc<str>,
+    },
+    /// `MapRunRedriven`.
+    MapRunRedriven {
+        /// The run's name.
+        run: Arc<str>,
+        /// Redrives of the execution so far.
+        count: u32,
+    },
+    /// `MapRunSucceeded`.
+    MapRunSucceeded,
+    /// `MapRunFailed`.
+    MapRunFailed(Failure),
+    /// `MapRunAborted`: what is around it ended.
+    MapRunAborted,
     /// `MapIterationStarted`, `…Succeeded`, `…Failed`, `…Aborted`.
     MapIteration {
         /// Which of the four.

@@ -13,6 +13,7 @@ pub mod redrive;
 pub mod state;
 
 mod evaluate;
+mod fleet;
 mod outputs;
 mod random;
 mod retry;
@@ -25,6 +26,7 @@ pub use command::{Command, Outcome, RunStep};
 pub use error::Error;
 pub use evaluate::jsonata::alone as evaluate_jsonata;
 pub use event::{Event, Timer};
+pub use fleet::Results;
 pub use history::{HistoryEvent, HistoryKind, NoHistory, Observer};
 pub use state::State;
 pub use states::child;

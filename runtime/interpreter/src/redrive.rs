@@ -104,6 +104,11 @@ impl State {
         self.redrivable()?;
         let mut flow = self.flow().cloned().ok_or(Refusal::Running)?;
         if let Some((new, number)) = version {
+            if self.parent().is_some_and(|link| link.item.is_some()) {
+                let why =
+                    "an item of a distributed Map runs the version of the execution around it";
+                return Err(Refusal::Misfit(why.into()));
+            }
             flow.version = number;
             self.places(old, new).map_err(Refusal::Misfit)?;
         }
@@ -173,6 +178,8 @@ impl State {
         let missing = match &entry.phase {
             Phase::Parallel(run) => run.join.missing,
             Phase::Map(map) => map.join.missing,
+            // Its results are there, and only a smaller number of them would help.
+            Phase::Fleet(_) => 0,
             _ => return false,
         };
         // All branches succeeded and were too much together: only other results can help.
@@ -187,7 +194,7 @@ impl State {
         for (id, entry) in &self.core.halted {
             let was = node(old, entry.state)?;
             let graph = match entry.parent {
-                None => GraphIdx(0),
+                None => GraphIdx(self.parent().map_or(0, |link| link.graph)),
                 Some(parent) => {
                     let around = places.get(&parent.entry).copied();
                     let around = around.ok_or("its entries do not form a tree")?;
@@ -248,6 +255,12 @@ fn fits(was: &Node, is: &Node, goes_on: bool) -> Result<(), String> {
                 was.name,
                 a.len(),
                 b.len()
+            ))
+        }
+        (Kind::Map(a), Kind::Map(b)) if a.distributed.is_some() != b.distributed.is_some() => {
+            Err(format!(
+                "state '{}' is of another ProcessorConfig.Mode there; its finished items keep their results",
+                was.name
             ))
         }
         // The items are read from the input that is kept, by the path of the program.
@@ -319,6 +332,7 @@ pub(crate) fn begin(
         .collect::<Result<_, _>>()?;
     let from = turn.state.core.work.len();
     for (id, entry) in anew {
+        turn.out.extend(entry.forget(id));
         if let Some(before) = again(turn, event, entry.parent)? {
             let data = edited(id).cloned().unwrap_or(entry.input);
             let state = stepwell_flow::program::StateIdx(entry.state);
@@ -379,7 +393,14 @@ fn go_on(turn: &mut Turn<'_>, event: u64, id: EntryId, entry: Entry<Data>) -> Re
         join.children.insert(parent.slot, id);
     }
     let mut phase = entry.phase;
+    let mut attempt = 0;
     let (length, map) = match &mut phase {
+        Phase::Fleet(fleet) => {
+            states::fleet::again(fleet);
+            // Answers to what was asked before the end must find nobody.
+            attempt = entry.attempt + 1;
+            (fleet.length as usize, true)
+        }
         Phase::Parallel(run) => {
             run.join.children.clear();
             (run.join.results.len(), false)
@@ -394,7 +415,7 @@ fn go_on(turn: &mut Turn<'_>, event: u64, id: EntryId, entry: Entry<Data>) -> Re
     let entry = Entry {
         previous: before,
         spin: 0,
-        attempt: 0,
+        attempt,
         retries: Vec::new(),
         phase: Phase::Ready,
         weight: 0,
@@ -409,6 +430,14 @@ fn go_on(turn: &mut Turn<'_>, event: u64, id: EntryId, entry: Entry<Data>) -> Re
             HistoryKind::ParallelStarted
         }
     });
+    if let Some(node) = turn.node_of(id)?
+        && let Kind::Map(map) = &node.kind
+        && map.distributed.is_some()
+    {
+        let run = states::fleet::run_name(turn.state, id, node, map).into();
+        let count = turn.state.redrives();
+        turn.note_in(id, || HistoryKind::MapRunRedriven { run, count });
+    }
     Ok(true)
 }
 
@@ -420,6 +449,11 @@ fn begin_missing(turn: &mut Turn<'_>, id: EntryId) -> bool {
         return false;
     };
     let attempt = entry.attempt;
+    if let Phase::Fleet(fleet) = &mut entry.phase {
+        fleet.filling = true;
+        core.work.insert(0, Work::Fill { entry: id, attempt });
+        return false;
+    }
     let (join, begun) = match &mut entry.phase {
         Phase::Parallel(run) => (&run.join, run.join.results.len()),
         Phase::Map(map) => {

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use stepwell_types::{Data, EntryId, ExecutionId, FlowRef, ParentLink, TaskToken, Timestamp};
 
+use crate::fleet::Fleet;
 use crate::{Command, Outcome, Timer};
 
 /// One execution's state. Cheap to clone as long as it is small; grows with
@@ -21,6 +22,7 @@ pub struct State {
     pub(crate) timers: BTreeSet<(Timestamp, EntryId, Timer)>,
     pub(crate) bytes: usize,
     pub(crate) active: usize,
+    pub(crate) fleets: usize,
 }
 
 /// Variables by name.
@@ -125,6 +127,8 @@ pub(crate) enum Phase<D> {
     Parallel(ParallelRun<D>),
     /// All iterations.
     Map(MapRun<D>),
+    /// All children of a distributed Map.
+    Fleet(Box<Fleet<D>>),
 }
 
 /// One attempt of a Task.
@@ -223,6 +227,7 @@ impl State {
             timers: BTreeSet::new(),
             bytes: 256,
             active: 0,
+            fleets: 0,
         };
         if let Some(at) = state.core.deadline {
             state.timers.insert((at, EntryId(0), Timer::Timeout));
@@ -243,9 +248,8 @@ impl State {
             }
             entry.weight = entry.measure();
             state.bytes += entry.weight;
-            if matches!(&entry.phase, Phase::Running(run) if run.step) {
-                state.active += 1;
-            }
+            state.active += usize::from(entry.step_active());
+            state.fleets += usize::from(entry.is_fleet());
         }
         for entry in state.core.halted.values_mut() {
             let around = entry.parent.and_then(|p| shared.get(&p.entry));
@@ -411,9 +415,8 @@ impl State {
         for (at, timer) in entry.timers() {
             self.timers.remove(&(at, id, timer));
         }
-        if entry.step_active() {
-            self.active -= 1;
-        }
+        self.active -= usize::from(entry.step_active());
+        self.fleets -= usize::from(entry.is_fleet());
         entry.phase = phase;
         let parent = entry.parent;
         let blocks = matches!(
@@ -423,9 +426,8 @@ impl State {
         for (at, timer) in entry.timers() {
             self.timers.insert((at, id, timer));
         }
-        if entry.step_active() {
-            self.active += 1;
-        }
+        self.active += usize::from(entry.step_active());
+        self.fleets += usize::from(entry.is_fleet());
         self.bytes = self.bytes.saturating_sub(entry.weight);
         entry.weight = entry.measure();
         self.bytes += entry.weight;
@@ -436,7 +438,7 @@ impl State {
     }
 
     /// A branch waits for the outside: what is around it is no endless loop either.
-    fn reset_spin(&mut self, mut parent: Option<Parent>) {
+    pub(crate) fn reset_spin(&mut self, mut parent: Option<Parent>) {
         while let Some(at) = parent {
             let Some(entry) = self.core.entries.get_mut(&at.entry) else {
                 return;
@@ -452,9 +454,8 @@ impl State {
         for (at, timer) in entry.timers() {
             self.timers.remove(&(at, id, timer));
         }
-        if entry.step_active() {
-            self.active -= 1;
-        }
+        self.active -= usize::from(entry.step_active());
+        self.fleets -= usize::from(entry.is_fleet());
         self.bytes = self.bytes.saturating_sub(entry.weight);
         Some(entry)
     }
@@ -479,13 +480,21 @@ impl<D, V> Entry<D, V> {
             ],
             Phase::Backoff(at) => [Some((*at, Timer::Backoff)), None],
             Phase::Waiting(at) => [Some((*at, Timer::Wait)), None],
-            Phase::Ready | Phase::Parallel(_) | Phase::Map(_) => [None, None],
+            Phase::Ready | Phase::Parallel(_) | Phase::Map(_) | Phase::Fleet(_) => [None, None],
         };
         pair.into_iter().flatten()
     }
 
     pub fn step_active(&self) -> bool {
-        matches!(&self.phase, Phase::Running(run) if run.step)
+        match &self.phase {
+            Phase::Running(run) => run.step,
+            Phase::Fleet(fleet) => fleet.asks(),
+            _ => false,
+        }
+    }
+
+    pub fn is_fleet(&self) -> bool {
+        matches!(self.phase, Phase::Fleet(_))
     }
 
     /// What stops that which its attempt waits for, if anything need be stopped.
@@ -494,11 +503,25 @@ impl<D, V> Entry<D, V> {
             return None;
         };
         match run.child {
-            Some(child) => Some(Command::CancelChild { child }),
+            Some(child) => Some(Command::CancelChild {
+                child,
+                express: false,
+            }),
             None => run.step.then_some(Command::Abort {
                 entry: id,
                 attempt: self.attempt,
             }),
+        }
+    }
+
+    /// What takes the results of a distributed Map's run away.
+    pub fn forget(&self, id: EntryId) -> Option<Command> {
+        match &self.phase {
+            Phase::Fleet(fleet) => Some(Command::ForgetResults {
+                entry: id,
+                run: fleet.run,
+            }),
+            _ => None,
         }
     }
 
@@ -545,6 +568,7 @@ impl Entry<Data> {
                 };
                 source + map.join.measure()
             }
+            Phase::Fleet(fleet) => fleet.measure(&self.input),
         };
         64 + self.held + self.input.len_bytes() + phase
     }

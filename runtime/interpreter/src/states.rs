@@ -18,6 +18,7 @@ use crate::{Error, cloudflow};
 pub mod child;
 pub(crate) mod choice;
 pub(crate) mod fail;
+pub(crate) mod fleet;
 pub(crate) mod map;
 pub(crate) mod parallel;
 pub(crate) mod pass;
@@ -40,11 +41,27 @@ pub(crate) fn begin(turn: &mut Turn<'_>, id: EntryId) -> Result<(), Error> {
         Kind::Pass { result } => pass::begin(turn, id, node, result.as_ref()),
         Kind::Choice { rules, default } => choice::begin(turn, id, node, rules, *default),
         Kind::Parallel { branches } => parallel::begin(turn, id, node, branches),
-        Kind::Map(map) => map::begin(turn, id, node, map),
+        Kind::Map(map) => match &map.distributed {
+            None => map::begin(turn, id, node, map),
+            Some(how) => fleet::begin(turn, id, node, map, how),
+        },
         Kind::Wait(until) => wait::begin(turn, id, node, until),
         Kind::Succeed => succeed::begin(turn, id, node),
         Kind::Fail { error, cause } => fail::begin(turn, id, node, error.as_ref(), cause.as_ref()),
     }
+}
+
+/// A step ended by itself: an attempt of a Task, or what a distributed Map asked for.
+pub(crate) fn step_ended(
+    turn: &mut Turn<'_>,
+    id: EntryId,
+    attempt: u32,
+    result: &Result<Data, Failure>,
+) -> Result<(), Error> {
+    if turn.state.fleet(id, attempt).is_some() {
+        return fleet::step_ended(turn, id, result);
+    }
+    task::step_ended(turn, id, attempt, result)
 }
 
 /// Raw input of a live entry.
@@ -128,7 +145,7 @@ pub(crate) fn note_failed(turn: &mut Turn<'_>, id: EntryId, node: &Node, failure
             .core
             .entries
             .get(&id)
-            .is_some_and(|e| e.join().is_some());
+            .is_some_and(|e| e.join().is_some() || e.is_fleet());
     if started {
         let map = matches!(node.kind, Kind::Map(_));
         turn.note_in(id, || {

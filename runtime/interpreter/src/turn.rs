@@ -8,7 +8,7 @@ use std::sync::Arc;
 use stepwell_flow::Program;
 use stepwell_flow::program::{Kind, Next, State as Node, StateIdx};
 use stepwell_types::limits::{
-    CAUSE_CHARS_MAX, ERROR_CHARS_MAX, SPIN_TRANSITIONS_MAX, TRANSITIONS_MAX,
+    CAUSE_CHARS_MAX, ERROR_CHARS_MAX, EXPRESS_SECONDS_MAX, SPIN_TRANSITIONS_MAX, TRANSITIONS_MAX,
 };
 use stepwell_types::{Data, EntryId, Failure, StepTarget, Timestamp};
 
@@ -60,6 +60,7 @@ pub fn outstanding(program: &Program, state: &State, out: &mut Vec<Command>) {
         return;
     }
     for (id, entry) in &state.core.entries {
+        states::fleet::outstanding(program, state, *id, entry, out);
         if let Phase::Running(run) = &entry.phase
             && let Some(node) = program.states.get(entry.state as usize)
             && let Kind::Task(task) = &node.kind
@@ -145,7 +146,7 @@ impl<'a> Turn<'a> {
                 attempt,
                 result,
                 ..
-            } => states::task::step_ended(self, *entry, *attempt, result)?,
+            } => states::step_ended(self, *entry, *attempt, result)?,
             Event::TokenEnded {
                 entry,
                 attempt,
@@ -156,6 +157,12 @@ impl<'a> Turn<'a> {
                 attempt,
                 result,
             } => states::child::child_ended(self, *entry, *attempt, result)?,
+            Event::ItemEnded {
+                entry,
+                attempt,
+                slot,
+                failed,
+            } => states::fleet::item_ended(self, *entry, *attempt, *slot, *failed)?,
             Event::Heartbeat { entry, attempt } => {
                 states::task::heartbeat(self, *entry, *attempt);
             }
@@ -175,8 +182,11 @@ impl<'a> Turn<'a> {
     }
 
     fn start(&mut self, started: Started<Data>) -> Result<(), Error> {
-        let graph = self.program.graphs.first();
-        let first = graph.ok_or(Error::ForeignProgram("it has no graph"))?.start;
+        let graph = started.parent.as_ref().map_or(0, |link| link.graph);
+        let graph = self.program.graphs.get(graph as usize);
+        let first = graph
+            .ok_or(Error::ForeignProgram("a graph is missing"))?
+            .start;
         let input = started.input.clone();
         self.state.bytes += input.len_bytes();
         self.state.core.started = Some(started);
@@ -191,7 +201,12 @@ impl<'a> Turn<'a> {
 
     /// The flow's own `TimeoutSeconds` begin.
     pub fn set_deadline(&mut self) {
-        if let Some(seconds) = self.program.timeout_seconds {
+        // An item's own flow is a part of the program: the whole one's limit is its parent's.
+        let seconds = match self.state.parent() {
+            Some(link) if link.item.is_some() => link.express.then_some(EXPRESS_SECONDS_MAX),
+            _ => self.program.timeout_seconds,
+        };
+        if let Some(seconds) = seconds {
             let at = self.now.plus_ms(seconds.saturating_mul(1_000));
             self.state.core.deadline = Some(at);
             self.state.timers.insert((at, EntryId(0), Timer::Timeout));
@@ -231,7 +246,9 @@ impl<'a> Turn<'a> {
         let mut left = TURN_TRANSITIONS_MAX;
         while let Some(work) = self.state.core.work.pop() {
             match work {
-                Work::Enter(_) if left == 0 || self.spent >= TURN_OPERATIONS_MAX => {
+                Work::Enter(_) | Work::Fill { .. }
+                    if left == 0 || self.spent >= TURN_OPERATIONS_MAX =>
+                {
                     self.state.core.work.push(work);
                     self.state.core.cut = true;
                     self.out.push(Command::Continue);
@@ -248,7 +265,10 @@ impl<'a> Turn<'a> {
                     attempt,
                     slot,
                 } => states::parallel::branch(self, entry, attempt, slot)?,
-                Work::Fill { entry, attempt } => states::map::fill(self, entry, attempt)?,
+                Work::Fill { entry, attempt } => {
+                    states::map::fill(self, entry, attempt)?;
+                    states::fleet::fill(self, entry, attempt)?;
+                }
             }
         }
         Ok(())
@@ -409,6 +429,7 @@ impl<'a> Turn<'a> {
         let Some(entry) = self.state.remove(id) else {
             return Ok(());
         };
+        self.out.extend(entry.forget(id));
         let node = self.node(entry.state)?;
         let exited = self.note(entry.previous, || HistoryKind::Exited {
             state: state_type(&node.kind),
@@ -460,7 +481,7 @@ impl<'a> Turn<'a> {
     }
 
     /// A fault as a failure; one of JSONata mode has a history event of its own.
-    fn failure_of(&mut self, id: EntryId, name: &Arc<str>, mut fault: Fault) -> Failure {
+    pub fn failure_of(&mut self, id: EntryId, name: &Arc<str>, mut fault: Fault) -> Failure {
         let Some(entry) = self.state.core.entries.get(&id) else {
             return Failure::new(fault.error, fault.message);
         };
@@ -500,7 +521,7 @@ impl<'a> Turn<'a> {
             };
             self.abort_below(id, true);
             if self.retry(id, node, &failure, of_branch) {
-                self.state.core.halted.clear();
+                self.forget_halted();
                 return Ok(());
             }
             if matches!(node.kind, Kind::Parallel { .. } | Kind::Map(_)) {
@@ -509,7 +530,7 @@ impl<'a> Turn<'a> {
             if let Some(rule) = retry::catcher(&node.catch, &failure, of_branch) {
                 match outputs::of_caught(self, id, node, rule, &failure) {
                     Ok(outputs) => {
-                        self.state.core.halted.clear();
+                        self.forget_halted();
                         return self.leave(id, outputs, Next::State(rule.next));
                     }
                     Err(fault) => failure = self.failure_of(id, &node.name, fault),
@@ -542,6 +563,7 @@ impl<'a> Turn<'a> {
             return false;
         };
         entry.retries.resize(node.retry.len(), 0);
+        let forgotten = entry.forget(id);
         let Some(used) = entry.retries.get_mut(index) else {
             return false;
         };
@@ -558,12 +580,21 @@ impl<'a> Turn<'a> {
         *used += 1;
         entry.attempt += 1;
         let at = self.now.plus_ms(wait);
+        self.out.extend(forgotten);
         self.state.set_phase(id, Phase::Backoff(at));
         true
     }
 
+    /// What a failure took away below a state that goes on is not gone back to.
+    fn forget_halted(&mut self) {
+        for (id, entry) in std::mem::take(&mut self.state.core.halted) {
+            self.out.extend(entry.forget(id));
+        }
+    }
+
     /// Ends everything below an entry; what runs is told to stop.
     pub fn abort_below(&mut self, id: EntryId, told: bool) {
+        states::fleet::halt(self, id);
         let children: Vec<(u32, EntryId)> = match self.state.core.entries.get_mut(&id) {
             Some(entry) => match entry.join_mut() {
                 Some(join) => std::mem::take(&mut join.children).into_iter().collect(),
@@ -619,6 +650,7 @@ impl<'a> Turn<'a> {
         self.state.core.deadline = None;
         self.state.timers.clear();
         self.state.active = 0;
+        self.state.fleets = 0;
         if matches!(outcome, Outcome::Succeeded(_)) {
             self.state.core.global = None;
         }

@@ -2,7 +2,7 @@
 //!
 //! Drives the interpreter directly, in virtual time, with five lambda behaviours.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use serde_json::Value;
 use stepwell_cases::{Case, Ended, Functions, compare};
@@ -15,7 +15,7 @@ use stepwell_types::{
 };
 
 /// Cases in scope that must hold; raise it when more do, never lower it.
-const PASSES_MIN: usize = 559;
+const PASSES_MIN: usize = 563;
 
 #[test]
 fn conformance() {
@@ -104,21 +104,35 @@ struct Run {
 /// Runs to the end in virtual time. Before every event the state goes through its
 /// bytes and back, and every event through the log: neither may change anything.
 fn execute(program: &Program, input: &Value, behaviours: &Value) -> Result<Run, String> {
-    let mut now = Timestamp(1_700_000_000_000);
-    let mut state = State::new(ExecutionId::new(now, ShardId(0), 7));
-    let mut history: Vec<(Timestamp, HistoryEvent)> = Vec::new();
-    let mut pending: BTreeMap<(Timestamp, EntryId, u32), Result<Data, Failure>> = BTreeMap::new();
-    let name = "0a1b2c3d-0000-4000-8000-000000000000";
-    let mut event = Event::Started {
+    let started = Event::Started {
         flow: FlowRef {
             name: "flow-under-test".into(),
             version: 1,
         },
-        name: name.into(),
+        name: "0a1b2c3d-0000-4000-8000-000000000000".into(),
         input: Data::from_value(input.clone()),
         seed: [3; 16],
         parent: None,
     };
+    let now = Timestamp(1_700_000_000_000);
+    let id = ExecutionId::new(now, ShardId(0), 7);
+    drive(program, id, started, behaviours)
+}
+
+/// One execution; those that it starts run to their end at once.
+fn drive(
+    program: &Program,
+    id: ExecutionId,
+    started: Event,
+    behaviours: &Value,
+) -> Result<Run, String> {
+    let mut now = Timestamp(1_700_000_000_000);
+    let mut state = State::new(id);
+    let mut history: Vec<(Timestamp, HistoryEvent)> = Vec::new();
+    let mut pending: BTreeMap<(Timestamp, EntryId, u32), Result<Data, Failure>> = BTreeMap::new();
+    let mut children: VecDeque<Event> = VecDeque::new();
+    let mut results: BTreeMap<(EntryId, u32), Data> = BTreeMap::new();
+    let mut event = started;
     for _ in 0..10_000 {
         let no_blob = |_: &stepwell_types::Digest| Err("there are none".to_owned());
         let bytes = codec::encode_state(&state, &mut |_| None);
@@ -142,6 +156,14 @@ fn execute(program: &Program, input: &Value, behaviours: &Value) -> Result<Run, 
         let mut next = None;
         for command in out {
             match command {
+                Command::Run(run) if run.target == StepTarget::CollectResults => {
+                    let all: Vec<Value> = results
+                        .range((run.entry, 0)..=(run.entry, u32::MAX))
+                        .map(|(_, result)| result.value().clone())
+                        .collect();
+                    let all = Ok(Data::from_value(all.into()));
+                    pending.insert((now, run.entry, run.attempt), all);
+                }
                 Command::Run(run) => {
                     let (after_ms, result) = behave(&run.target, &run.input, behaviours);
                     pending.insert((now.plus_ms(after_ms), run.entry, run.attempt), result);
@@ -151,12 +173,39 @@ fn execute(program: &Program, input: &Value, behaviours: &Value) -> Result<Run, 
                 }
                 Command::Continue => next = Some(Event::Continued),
                 Command::Finish(outcome) => return Ok(Run { outcome, history }),
-                Command::StartChild(_) | Command::CancelChild { .. } => {
-                    return Err("no case has a flow to start".into());
+                Command::StartChild(start) => {
+                    let link = start.link.clone();
+                    let slot = link.item.ok_or("no case has a flow to start")?;
+                    let child = Event::Started {
+                        flow: FlowRef {
+                            name: start.flow,
+                            version: 1,
+                        },
+                        name: start.child.to_string().into(),
+                        input: start.input,
+                        seed: start.seed,
+                        parent: Some(link.clone().into()),
+                    };
+                    let run = drive(program, start.child, child, behaviours)?;
+                    let failed = match run.outcome {
+                        Outcome::Succeeded(output) => {
+                            results.insert((link.entry, slot), output);
+                            false
+                        }
+                        _ => true,
+                    };
+                    children.push_back(Event::ItemEnded {
+                        entry: link.entry,
+                        attempt: link.attempt,
+                        slot,
+                        failed,
+                    });
                 }
+                // What it started has ended already.
+                Command::CancelChild { .. } | Command::ForgetResults { .. } => {}
             }
         }
-        event = match next {
+        event = match next.or_else(|| children.pop_front()) {
             Some(event) => event,
             None => next_event(&state, &mut pending, &mut now)?,
         };

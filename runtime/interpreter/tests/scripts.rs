@@ -13,7 +13,9 @@ use stepwell_interpreter::codec::{self, Logged, Record, Row};
 use stepwell_interpreter::{
     Command, Event, HistoryEvent, NoHistory, Outcome, State, Timer, outstanding, step,
 };
-use stepwell_types::{Data, EntryId, ExecutionId, Failure, FlowRef, ShardId, Spent, Timestamp};
+use stepwell_types::{
+    Data, EntryId, ExecutionId, Failure, FlowRef, ShardId, Spent, StepTarget, Timestamp,
+};
 
 #[track_caller]
 fn check(name: &str) {
@@ -64,6 +66,18 @@ fn token() {
 #[test]
 fn child() {
     check("child");
+}
+#[test]
+fn fleet() {
+    check("fleet");
+}
+#[test]
+fn fleet_reads() {
+    check("fleet-reads");
+}
+#[test]
+fn fleet_fails() {
+    check("fleet-fails");
 }
 #[test]
 fn callback() {
@@ -394,6 +408,18 @@ impl<'p> Player<'p> {
                     result,
                 }
             }
+            // `item SLOT ENTRY.ATTEMPT` or `… failed`.
+            "item" => {
+                let (slot, rest) = rest.split_once(' ').expect("a slot and an attempt");
+                let (who, how) = rest.split_once(' ').unwrap_or((rest, ""));
+                let (entry, attempt) = which(who);
+                Event::ItemEnded {
+                    entry,
+                    attempt,
+                    slot: slot.parse().expect("a slot"),
+                    failed: how == "failed",
+                }
+            }
             "heartbeat" => {
                 let (entry, attempt) = which(rest);
                 Event::Heartbeat { entry, attempt }
@@ -489,8 +515,16 @@ fn print(command: &Command) -> String {
             } else {
                 ""
             };
+            let what = match &run.target {
+                StepTarget::ReadItems(read) => format!("reads {read:?} "),
+                StepTarget::WriteResults(write) => {
+                    format!("writes {} {:?} ", write.key(), write.chunk)
+                }
+                StepTarget::CollectResults => "collects ".into(),
+                _ => String::new(),
+            };
             format!(
-                "run {} {}.{} {}{deadline}{token}",
+                "run {} {}.{} {what}{}{deadline}{token}",
                 run.state,
                 run.entry.0,
                 run.attempt,
@@ -502,6 +536,19 @@ fn print(command: &Command) -> String {
         Command::StartChild(start) => {
             let version = start.version.map_or(String::new(), |v| format!(":{v}"));
             let name = start.name.as_deref().unwrap_or("-");
+            if let Some(slot) = start.link.item {
+                return format!(
+                    "start item {slot} {}{version} graph {} {:?}{}{} for {}.{} {}",
+                    start.flow,
+                    start.link.graph,
+                    start.link.wants,
+                    if start.link.express { " express" } else { "" },
+                    if start.again { " again" } else { "" },
+                    start.link.entry.0,
+                    start.link.attempt,
+                    start.input.text()
+                );
+            }
             format!(
                 "start child {}{version} {name} {:?} depth {} for {}.{} {}",
                 start.flow,
@@ -512,7 +559,9 @@ fn print(command: &Command) -> String {
                 start.input.text()
             )
         }
+        Command::CancelChild { express: true, .. } => "cancel express child".into(),
         Command::CancelChild { .. } => "cancel child".into(),
+        Command::ForgetResults { entry, run } => format!("forget results {}.{run}", entry.0),
         Command::Finish(Outcome::Succeeded(output)) => {
             format!("finish SUCCEEDED {}", output.text())
         }

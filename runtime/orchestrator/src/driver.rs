@@ -12,6 +12,7 @@ mod activity;
 mod apply;
 mod express;
 mod hot;
+mod items;
 mod outbox;
 mod recover;
 mod redrive;
@@ -94,6 +95,8 @@ enum Work {
     Event(ExecutionId, Event),
     /// A step to begin.
     Step(ExecutionId, Box<RunStep>),
+    /// A page of a distributed Map's results to gather.
+    Gather(Box<items::Gather>),
 }
 
 /// One loop's share of the engine: some shards, their executions, one open batch.
@@ -107,12 +110,17 @@ pub struct Driver {
     hot: HashMap<ExecutionId, Hot>,
     /// Roughly what the states in `hot` weigh.
     hot_bytes: usize,
+    /// How many of `hot` wait for the items of a distributed Map.
+    parents: usize,
     /// Named executions whose name row may not be durable yet.
     names: HashMap<(Arc<str>, Arc<str>), ExecutionId>,
     /// Cancels of children whose start has not come: those since this process began.
     tombstones: HashMap<ExecutionId, Failure>,
-    /// Starts of children that wait for room: sender, number, start.
+    /// Starts of children that wait for room: sender, number, start. Those that are kept in
+    /// memory have no number: their parent's state names them.
     held: VecDeque<(ExecutionId, u64, ChildStart)>,
+    /// Results to gather, by the batch that makes them durable.
+    gathering: BTreeMap<u64, Vec<items::Gather>>,
     /// What came for executions that are parked.
     blocked: HashMap<ExecutionId, Vec<Post>>,
     /// Who waits for an execution's end.
@@ -179,9 +187,11 @@ impl Driver {
                 .collect(),
             hot: HashMap::new(),
             hot_bytes: 0,
+            parents: 0,
             names: HashMap::new(),
             tombstones: HashMap::new(),
             held: VecDeque::new(),
+            gathering: BTreeMap::new(),
             blocked: HashMap::new(),
             waiters: HashMap::new(),
             events: Ready::default(),
@@ -220,9 +230,16 @@ impl Driver {
 
     /// Takes one piece of ready work. `false`: there was none.
     pub fn work(&mut self, now: Timestamp) -> bool {
-        if let Some(Work::Event(id, event)) = self.events.pop() {
-            self.apply(id, event, now);
-            return true;
+        match self.events.pop() {
+            Some(Work::Event(id, event)) => {
+                self.apply(id, event, now);
+                return true;
+            }
+            Some(Work::Gather(gather)) => {
+                self.gather(*gather, now);
+                return true;
+            }
+            Some(Work::Step(..)) | None => {}
         }
         if self.take_held(now) {
             return true;
@@ -281,6 +298,7 @@ impl Driver {
         let Some(running) = hot.steps.remove(&(entry, attempt)) else {
             return;
         };
+        let outcome = items::reached(outcome, running.next_slot);
         self.steps_running -= usize::from(running.counted);
         hot.forget_journal(entry, attempt);
         self.suspects.clear(execution, entry, attempt);

@@ -12,7 +12,7 @@ use stepwell_types::{Data, Digest, ExecutionId, Failure, Timestamp};
 use crate::Error;
 
 /// The version of every row kind in this file.
-const VERSION: u8 = 3;
+const VERSION: u8 = 4;
 
 /// What lists and `describe` show of an execution.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -47,6 +47,15 @@ pub struct SummaryRow {
     pub parent: Option<ExecutionId>,
     /// An express execution.
     pub express: bool,
+}
+
+/// What a child of a distributed Map ended with.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct MapResultRow {
+    /// It did not succeed.
+    pub failed: bool,
+    /// What is told of it.
+    pub record: Kept,
 }
 
 /// A payload in a row, or where it is.

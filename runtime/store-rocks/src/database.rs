@@ -191,6 +191,11 @@ impl RocksWriter {
                     keys::encode(key, &mut bytes);
                     merged.delete_cf(family(db, keys::column(key))?, &bytes);
                 }
+                Change::Clear(range) => {
+                    let bounds = keys::bounds(range);
+                    let column = family(db, bounds.column)?;
+                    merged.delete_range_cf(column, &bounds.lower, &bounds.upper);
+                }
             }
         }
         Ok(merged)

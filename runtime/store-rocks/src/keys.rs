@@ -27,6 +27,7 @@
 //! | 14 meta | name |
 //! | 15 activity's task | name, id, entry (8), attempt (4) |
 //! | 16 child | parent's id, id |
+//! | 17 result of a Map's item | id, entry (8), run (4), slot (4) |
 
 use std::sync::Arc;
 
@@ -57,6 +58,7 @@ mod kind {
     pub(super) const META: u8 = 14;
     pub(super) const ACTIVITY: u8 = 15;
     pub(super) const CHILD: u8 = 16;
+    pub(super) const MAP_RESULT: u8 = 17;
 }
 
 /// Where rows of this key's kind live.
@@ -67,6 +69,7 @@ pub(crate) fn column(key: &Key) -> Column {
         | Key::Summary { .. }
         | Key::FlowExecution { .. }
         | Key::Child { .. }
+        | Key::MapResult { .. }
         | Key::Name { .. } => Column::State,
         Key::Hot { .. } | Key::Timer { .. } | Key::Outbox { .. } | Key::Activity { .. } => {
             Column::Queue
@@ -121,6 +124,17 @@ pub(crate) fn encode(key: &Key, out: &mut Vec<u8>) {
             .id(execution)
             .u64(entry.0)
             .u32(*attempt),
+        Key::MapResult {
+            execution,
+            entry,
+            run,
+            slot,
+        } => to
+            .kind(kind::MAP_RESULT)
+            .id(execution)
+            .u64(entry.0)
+            .u32(*run)
+            .u32(*slot),
     };
 }
 
@@ -196,6 +210,12 @@ fn parse(bytes: &[u8]) -> Option<Key> {
             execution: from.id()?,
             entry: EntryId(from.u64()?),
             attempt: from.u32()?,
+        },
+        kind::MAP_RESULT => Key::MapResult {
+            execution: from.id()?,
+            entry: EntryId(from.u64()?),
+            run: from.u32()?,
+            slot: from.u32()?,
         },
         _ => return None,
     };
@@ -282,6 +302,19 @@ pub(crate) fn bounds(range: &Range) -> Bounds {
                 }))
             });
             up(Column::Queue, prefix, from)
+        }
+        Range::MapResults {
+            execution,
+            entry,
+            run,
+            from,
+        } => {
+            let prefix = build(|to| {
+                let of = to.kind(kind::MAP_RESULT).id(execution);
+                of.u64(entry.0).u32(*run)
+            });
+            let from = build(|to| to.raw(&prefix).u32(*from));
+            up(Column::State, prefix, Some(from))
         }
     }
 }

@@ -113,6 +113,17 @@ pub enum Key {
         /// Of which attempt.
         attempt: u32,
     },
+    /// What a child of a distributed Map ended with, until the Map is left.
+    MapResult {
+        /// The parent.
+        execution: ExecutionId,
+        /// The Map's state entry.
+        entry: EntryId,
+        /// Which of that entry's runs.
+        run: u32,
+        /// Which item, or batch of items.
+        slot: u32,
+    },
 }
 
 /// Rows that belong together, and the order in which they are read.
@@ -191,6 +202,17 @@ pub enum Range {
         /// Only rows after this execution, entry and attempt.
         after: Option<(ExecutionId, EntryId, u32)>,
     },
+    /// The results of one run of a distributed Map, by slot.
+    MapResults {
+        /// The parent.
+        execution: ExecutionId,
+        /// The Map's state entry.
+        entry: EntryId,
+        /// Which of that entry's runs.
+        run: u32,
+        /// First slot wanted.
+        from: u32,
+    },
 }
 
 impl Range {
@@ -255,6 +277,20 @@ impl Range {
                     attempt,
                 },
             ) => name == n && after.is_none_or(|after| (*execution, *entry, *attempt) > after),
+            (
+                Range::MapResults {
+                    execution,
+                    entry,
+                    run,
+                    from,
+                },
+                Key::MapResult {
+                    execution: x,
+                    entry: e,
+                    run: r,
+                    slot,
+                },
+            ) => (x, e, r) == (execution, entry, run) && slot >= from,
             _ => false,
         }
     }

@@ -26,6 +26,8 @@ pub enum Change {
     Put(Key, Vec<u8>),
     /// Remove; a missing row is no error.
     Delete(Key),
+    /// Remove every row of a range, those of earlier changes of the same batch too.
+    Clear(Range),
 }
 
 impl Batch {
@@ -37,6 +39,11 @@ impl Batch {
     /// Adds a removal.
     pub fn delete(&mut self, key: Key) {
         self.changes.push(Change::Delete(key));
+    }
+
+    /// Adds the removal of all rows of a range: as cheap as that of one.
+    pub fn clear(&mut self, range: Range) {
+        self.changes.push(Change::Clear(range));
     }
 
     /// Whether there is nothing to commit.
@@ -52,7 +59,7 @@ impl Batch {
             .iter()
             .map(|c| match c {
                 Change::Put(_, v) => v.len() + 48,
-                Change::Delete(_) => 48,
+                Change::Delete(_) | Change::Clear(_) => 48,
             })
             .sum()
     }

@@ -122,23 +122,9 @@ impl Reader for Memory {
     }
 
     fn scan(&self, range: &Range, limit: usize) -> Result<Vec<(Key, Vec<u8>)>, Error> {
-        let shared = self.lock();
-        let found: Vec<(&Row, &Arc<[u8]>)> = match edge(range) {
-            Edge::Up(lower) => shared
-                .rows
-                .range((lower, Bound::Unbounded))
-                .take_while(|(row, _)| range.contains(&row.0))
-                .take(limit)
-                .collect(),
-            Edge::Down(upper) => shared
-                .rows
-                .range((Bound::Unbounded, upper))
-                .rev()
-                .take_while(|(row, _)| range.contains(&row.0))
-                .take(limit)
-                .collect(),
-        };
-        Ok(found
+        Ok(self
+            .lock()
+            .find(range, limit)
             .into_iter()
             .map(|(row, value)| (row.0.clone(), value.to_vec()))
             .collect())
@@ -202,6 +188,20 @@ impl Default for Shared {
 }
 
 impl Shared {
+    fn find(&self, range: &Range, limit: usize) -> Vec<(&Row, &Arc<[u8]>)> {
+        let inside = |(row, _): &(&Row, &Arc<[u8]>)| range.contains(&row.0);
+        match edge(range) {
+            Edge::Up(lower) => {
+                let from = self.rows.range((lower, Bound::Unbounded));
+                from.take_while(inside).take(limit).collect()
+            }
+            Edge::Down(upper) => {
+                let to = self.rows.range((Bound::Unbounded, upper)).rev();
+                to.take_while(inside).take(limit).collect()
+            }
+        }
+    }
+
     fn apply(&mut self, batches: &[Batch]) {
         self.commits += 1;
         for change in batches.iter().flat_map(|b| &b.changes) {
@@ -211,6 +211,13 @@ impl Shared {
                 }
                 Change::Delete(key) => {
                     self.rows.remove(&Row(key.clone()));
+                }
+                Change::Clear(range) => {
+                    let found = self.find(range, usize::MAX);
+                    let rows: Vec<Row> = found.into_iter().map(|(row, _)| row.clone()).collect();
+                    for row in rows {
+                        self.rows.remove(&row);
+                    }
                 }
             }
         }

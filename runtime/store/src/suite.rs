@@ -99,6 +99,22 @@ fn last_change_wins<P: Place>(place: &mut P) {
     let mut second = Batch::default();
     second.put(key("across"), "2");
     second.delete(key("gone across"));
+    let result = |slot| Key::MapResult {
+        execution: id(1, 2, 3),
+        entry: EntryId(1),
+        run: 0,
+        slot,
+    };
+    for slot in 0..3 {
+        first.put(result(slot), "1");
+    }
+    second.clear(Range::MapResults {
+        execution: id(1, 2, 3),
+        entry: EntryId(1),
+        run: 0,
+        from: 1,
+    });
+    second.put(result(2), "after");
     writer.commit(&[first, Batch::default(), second]).unwrap();
     let check = |reader: &P::Reader| {
         for (name, value) in [
@@ -110,6 +126,10 @@ fn last_change_wins<P: Place>(place: &mut P) {
         ] {
             let found = reader.get(&key(name)).unwrap();
             assert_eq!(found.as_deref(), value.map(str::as_bytes), "{name}");
+        }
+        for (slot, value) in [(0, Some("1")), (1, None), (2, Some("after"))] {
+            let found = reader.get(&result(slot)).unwrap();
+            assert_eq!(found.as_deref(), value.map(str::as_bytes), "slot {slot}");
         }
     };
     check(&reader);
@@ -339,6 +359,12 @@ fn one_of_each_kind() -> Vec<Key> {
             execution,
             entry: EntryId(1),
             attempt: 0,
+        },
+        Key::MapResult {
+            execution,
+            entry: EntryId(1),
+            run: 0,
+            slot: 7,
         },
         Key::Meta { name },
     ]

@@ -26,6 +26,12 @@ pub enum Wants {
     Text,
     /// The child as `describe` tells it, its output as JSON.
     Json,
+    /// Of an item of a distributed Map: its output, or its failure as it is.
+    Item,
+    /// Of an item of a distributed Map: the child as `describe` tells it, output as a string.
+    Record,
+    /// Of an item of a distributed Map: its output; of a failed one the same as `Record`.
+    Compact,
 }
 
 /// Who started an execution. Part of the child's first event.
@@ -41,9 +47,15 @@ pub struct ParentLink {
     pub depth: u16,
     /// What the parent wants to hear at the end.
     pub wants: Wants,
+    /// Which item, or batch of items, of a distributed Map; `None`: a Task asked.
+    pub item: Option<u32>,
+    /// Index of the graph of the flow's program that runs; 0: the flow itself.
+    pub graph: u32,
+    /// Kept in memory beside its parent: after a crash it runs again from its start.
+    pub express: bool,
 }
 
-/// A wish of one execution to start another.
+/// A wish of one execution to start another; of a distributed Map's, for one of its items.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ChildStart {
     /// The id that the child gets: the same however often the wish is delivered.
@@ -60,4 +72,6 @@ pub struct ChildStart {
     pub seed: [u8; 16],
     /// Who asks.
     pub link: ParentLink,
+    /// A redriven Map goes through its items again: look first whether this one has succeeded.
+    pub again: bool,
 }

@@ -77,12 +77,20 @@ fn events(case: &Value, ours: &[Value], wildcards: &Wildcards) -> Result<(), Str
     };
     let mut expected: Vec<&Value> = expected.iter().collect();
     expected.sort_by_key(|e| e["id"].as_u64().unwrap_or(0));
+    // Of two recordings that differ in nothing else, one lets the end of a distributed Map
+    // follow MapRunSucceeded, and one MapRunStarted.
+    let unsettled: Vec<&Value> = expected
+        .windows(3)
+        .filter(|three| three[0]["type"] == "MapRunSucceeded")
+        .map(|three| three[2])
+        .collect();
     for (theirs, ours) in expected.iter().zip(ours) {
         let Some(members) = theirs.as_object() else {
             continue;
         };
         for (key, value) in members {
-            if key == "timestamp" {
+            let open = key == "previousEventId" && unsettled.contains(theirs);
+            if key == "timestamp" || open {
                 continue;
             }
             let value = without_foreign(value);

@@ -55,15 +55,11 @@ impl Case {
         self.json["definition"].to_string()
     }
 
-    /// Whether a case needs what this engine does not do yet (the distributed
-    /// Map and service integrations), or another service's interface.
+    /// Whether a case asks about another interface of the service than a run's.
     #[must_use]
     pub fn is_out_of_scope(&self) -> bool {
-        const LATER: [&str; 4] = ["DISTRIBUTED", "ItemReader", "ItemBatcher", "Tolerated"];
         const ELSEWHERE: [&str; 2] = ["sfn_api_logs", "sfn_api_versioning"];
-        let definition = self.definition();
-        LATER.iter().any(|word| definition.contains(word))
-            || ELSEWHERE.contains(&self.category.as_str())
+        ELSEWHERE.contains(&self.category.as_str())
     }
 }
 

@@ -61,8 +61,20 @@ pub fn walk(program: &Program, input: &str) -> Option<Outcome> {
                 }),
                 Command::Continue => queue.push_back(Event::Continued),
                 Command::Finish(outcome) => return Some(outcome),
-                // A child never ends here: its parent waits.
-                Command::Abort { .. } | Command::StartChild(_) | Command::CancelChild { .. } => {}
+                // An item's child ends at once, every third badly; a Task's never: its parent waits.
+                Command::StartChild(start) => {
+                    if let Some(slot) = start.link.item {
+                        queue.push_back(Event::ItemEnded {
+                            entry: start.link.entry,
+                            attempt: start.link.attempt,
+                            slot,
+                            failed: slot % 3 == 2,
+                        });
+                    }
+                }
+                Command::Abort { .. }
+                | Command::CancelChild { .. }
+                | Command::ForgetResults { .. } => {}
             }
         }
     }

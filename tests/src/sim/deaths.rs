@@ -4,7 +4,7 @@ use stepwell_orchestrator::ports::{LastLife, StepKey};
 use stepwell_orchestrator::suspects;
 use stepwell_store::memory::Memory;
 use stepwell_store::{Batch, Writer as _};
-use stepwell_types::{ExecutionId, StepRequest, StepTarget};
+use stepwell_types::{ExecutionId, StepRequest};
 
 use super::checks;
 use super::flows::{self, Behaviour};
@@ -26,7 +26,7 @@ impl World {
         let inside = self
             .running
             .iter()
-            .filter(|r| r.request.target != StepTarget::Http)
+            .filter(|r| !r.request.target.leaves())
             .filter(|r| !r.alone && !self.deaths.contains_key(&key(&r.request)));
         let mut steps: Vec<_> = inside.map(|r| key(&r.request)).collect();
         while steps.len() > 2 {
@@ -86,7 +86,7 @@ impl World {
     /// A step that was on a processor when the process died runs alone from then on, and
     /// after three deaths never again.
     pub(super) fn may_run(&self, request: &StepRequest, alone: bool) -> Result<(), String> {
-        if request.target == StepTarget::Http {
+        if request.target.leaves() {
             return Ok(());
         }
         let deaths = self.deaths.get(&key(request)).copied().unwrap_or(0);

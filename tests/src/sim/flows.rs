@@ -5,7 +5,8 @@
 use std::fmt::Write as _;
 use std::ops::Range;
 
-use stepwell_types::{Data, Digest, Failure, StepRequest};
+use stepwell_types::items::{ItemCursor, ItemPage, ItemPlace, ItemRead};
+use stepwell_types::{Data, Digest, Failure, StepRequest, StepTarget};
 
 use super::random::Random;
 
@@ -18,6 +19,8 @@ pub enum Behaviour {
     Flaky(u32),
     /// Always fails with `Sim.Failed`.
     Fails,
+    /// Fails with `Sim.Failed` on half of all inputs, and always on the same ones.
+    Picky,
     /// Kills the process on every attempt.
     Poison,
 }
@@ -28,6 +31,7 @@ pub fn behaviour(state: &str) -> Behaviour {
     let kind = state.split('_').next().unwrap_or("");
     match kind {
         "Fails" => Behaviour::Fails,
+        "Picky" => Behaviour::Picky,
         "Poison" => Behaviour::Poison,
         _ => match kind.strip_prefix("Flaky").and_then(|n| n.parse().ok()) {
             Some(n) => Behaviour::Flaky(n),
@@ -41,7 +45,18 @@ pub fn behaviour(state: &str) -> Behaviour {
 /// # Errors
 /// The failure that its behaviour asks for.
 pub fn answer(request: &StepRequest) -> Result<Data, Failure> {
+    match &request.target {
+        StepTarget::ReadItems(read) => return page(read, request.attempt),
+        StepTarget::WriteResults(write) => {
+            let file = serde_json::json!({
+                "Key": write.key(), "Size": request.input.len_bytes(),
+            });
+            return Ok(Data::from_value(file));
+        }
+        _ => {}
+    }
     let fails = match behaviour(&request.state) {
+        Behaviour::Picky => Digest::of(request.input.text().as_bytes()).0[0] & 1 == 1,
         Behaviour::Echo | Behaviour::Poison => false,
         Behaviour::Flaky(n) => request.attempt < n,
         Behaviour::Fails => true,
@@ -57,6 +72,27 @@ pub fn answer(request: &StepRequest) -> Result<Data, Failure> {
         request.input.text().len() % 7
     );
     Ok(Data::from_valid_text(text))
+}
+
+/// A page of the bucket that every flow reads: some of the numbers below seven, as many at
+/// a time as comes to hand. Its object `flaky` is not there at first.
+fn page(read: &ItemRead, attempt: u32) -> Result<Data, Failure> {
+    const ITEMS: u32 = 7;
+    if matches!(&read.source.place, ItemPlace::Object { key, .. } if &**key == "flaky")
+        && attempt == 0
+    {
+        return Err(Failure::new("States.ItemReaderFailed", "it is not there"));
+    }
+    let from: u32 = match &read.cursor {
+        None => 0,
+        Some(cursor) => cursor.0.parse().unwrap_or(ITEMS),
+    };
+    let until = ITEMS.min(from + (from % 3 + 1).min(read.items_max));
+    let page = ItemPage {
+        items: (from..until).map(Into::into).collect(),
+        next: (until < ITEMS).then(|| ItemCursor(until.to_string().into())),
+    };
+    Ok(page.answer())
 }
 
 /// What an outside program answers for a waiting task.
@@ -188,6 +224,7 @@ impl Maker<'_> {
                     branches.join(",")
                 )
             }
+            10 if depth == 0 && self.random.chance(60) => self.fleet(next),
             10 => {
                 let body = self.chain(depth + 1, false);
                 format!(
@@ -216,6 +253,61 @@ impl Maker<'_> {
 }
 
 impl Maker<'_> {
+    /// A distributed Map: of what kind its children are, where its items come from, how many
+    /// may fail, and what becomes of the results.
+    fn fleet(&mut self, next: &str) -> String {
+        let express = self.random.chance(50);
+        // Below are no items of the execution's own input, so what maps there maps over none.
+        let body = if express {
+            let (first, last) = (self.name("Flaky1"), self.name("Picky"));
+            format!(
+                r#""StartAt":"{first}","States":{{"{first}":{{"Type":"Task","Resource":"wasm:sim","Retry":[{{"ErrorEquals":["States.ALL"],"IntervalSeconds":1}}],"Next":"{last}"}},"{last}":{{"Type":"Task","Resource":"wasm:sim","End":true}}}}"#
+            )
+        } else if self.random.chance(50) {
+            let last = self.name("Picky");
+            format!(
+                r#""StartAt":"{last}","States":{{"{last}":{{"Type":"Task","Resource":"wasm:sim","End":true}}}}"#
+            )
+        } else {
+            self.chain(1, false)
+        };
+        let kind = if express { "EXPRESS" } else { "STANDARD" };
+        let items = match self.random.below(3) {
+            0 => r#""ItemsPath":"$$.Execution.Input.items""#.to_owned(),
+            n => {
+                let key = ["list", "flaky"][n - 1];
+                format!(
+                    r#""ItemReader":{{"Resource":"arn:aws:states:::s3:getObject","ReaderConfig":{{"InputType":"JSON","MaxItems":{}}},"Parameters":{{"Bucket":"sim","Key":"{key}"}}}},"Retry":[{{"ErrorEquals":["States.ItemReaderFailed"],"IntervalSeconds":1}}]"#,
+                    self.random.below(9)
+                )
+            }
+        };
+        let batcher = match self.random.chance(30) {
+            true => format!(
+                r#""ItemBatcher":{{"MaxItemsPerBatch":{}}},"#,
+                1 + self.random.below(3)
+            ),
+            false => String::new(),
+        };
+        let tolerated = match self.random.below(4) {
+            0 => "",
+            1 => r#""ToleratedFailureCount":1,"#,
+            2 => r#""ToleratedFailurePercentage":50,"#,
+            _ => r#""ToleratedFailurePercentage":100,"#,
+        };
+        // The output names the execution, which the oracle's is another one than.
+        let writer = match self.random.chance(25) {
+            true => {
+                r#""ResultWriter":{"Resource":"arn:aws:states:::s3:putObject","Parameters":{"Bucket":"sim","Prefix":"p"}},"ResultSelector":{"written":true},"#
+            }
+            false => "",
+        };
+        format!(
+            r#"{{"Type":"Map",{items},{batcher}{tolerated}{writer}"MaxConcurrency":{},"ItemSelector":{{"items":[],"item.$":"$$.Map.Item.Value"}},"ItemProcessor":{{"ProcessorConfig":{{"Mode":"DISTRIBUTED","ExecutionType":"{kind}"}},{body}}},{next}}}"#,
+            self.random.below(3)
+        )
+    }
+
     /// Starts another flow, and waits for its end or not. What the parent makes of it says
     /// nothing of times and ids, so that the oracle knows it.
     fn child(&mut self, waits: bool, next: &str) -> String {

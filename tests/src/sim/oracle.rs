@@ -1,10 +1,12 @@
 //! The right result: the same flow and input, walked without any fault.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use stepwell_interpreter::{Command, Event, NoHistory, Outcome, State};
 use stepwell_types::{
-    Data, ExecutionId, Failure, FlowRef, ShardId, Spent, StepRequest, StepTarget, Timestamp, Wants,
+    Data, EntryId, ExecutionId, Failure, FlowRef, ParentLink, ShardId, Spent, StepRequest,
+    StepTarget, Timestamp, Wants,
 };
 
 use super::flows;
@@ -12,6 +14,15 @@ use super::world::World;
 
 /// Walks a flow on an input, every step and answer at once.
 pub fn outcome(world: &World, flow: &Arc<str>, input: &Data) -> Result<Outcome, String> {
+    walk(world, flow, input, None)
+}
+
+fn walk(
+    world: &World,
+    flow: &Arc<str>,
+    input: &Data,
+    parent: Option<ParentLink>,
+) -> Result<Outcome, String> {
     let program = world.flows.0.get(flow).ok_or("no such flow")?;
     let mut now = Timestamp(0);
     let id = ExecutionId::new(now, ShardId(0), 1);
@@ -24,8 +35,9 @@ pub fn outcome(world: &World, flow: &Arc<str>, input: &Data) -> Result<Outcome, 
         name: "oracle".into(),
         input: input.clone(),
         seed: [0; 16],
-        parent: None,
+        parent: parent.map(Arc::new),
     }]);
+    let mut results: BTreeMap<(EntryId, u32), Data> = BTreeMap::new();
     for _ in 0..1_000_000 {
         let event = match queue.pop_front() {
             Some(event) => event,
@@ -51,7 +63,30 @@ pub fn outcome(world: &World, flow: &Arc<str>, input: &Data) -> Result<Outcome, 
             match command {
                 Command::Finish(outcome) => return Ok(outcome),
                 Command::Continue => queue.push_back(Event::Continued),
-                Command::Abort { .. } | Command::CancelChild { .. } => {}
+                Command::Abort { .. }
+                | Command::CancelChild { .. }
+                | Command::ForgetResults { .. } => {}
+                Command::StartChild(start) if start.link.item.is_some() => {
+                    let (entry, attempt) = (start.link.entry, start.link.attempt);
+                    let slot = start.link.item.unwrap_or_default();
+                    let ended = walk(world, &start.flow, &start.input, Some(start.link))?;
+                    let failed = !matches!(ended, Outcome::Succeeded(_));
+                    let result = match ended {
+                        Outcome::Succeeded(output) => output,
+                        Outcome::Failed(f) | Outcome::TimedOut(f) | Outcome::Aborted(f) => {
+                            Data::from_value(serde_json::json!({
+                                "Error": &*f.error, "Cause": &*f.cause,
+                            }))
+                        }
+                    };
+                    results.insert((entry, slot), result);
+                    queue.push_back(Event::ItemEnded {
+                        entry,
+                        attempt,
+                        slot,
+                        failed,
+                    });
+                }
                 Command::StartChild(start) => {
                     let (entry, attempt) = (start.link.entry, start.link.attempt);
                     queue.push_back(Event::StepEnded {
@@ -76,6 +111,17 @@ pub fn outcome(world: &World, flow: &Arc<str>, input: &Data) -> Result<Outcome, 
                 }
                 Command::Run(step) => {
                     let (entry, attempt) = (step.entry, step.attempt);
+                    if step.target == StepTarget::CollectResults {
+                        let all = results.range((entry, 0)..=(entry, u32::MAX));
+                        let all: Vec<&str> = all.map(|(_, r)| r.text()).collect();
+                        queue.push_back(Event::StepEnded {
+                            entry,
+                            attempt,
+                            result: Ok(Data::from_valid_text(format!("[{}]", all.join(",")))),
+                            spent: Spent::default(),
+                        });
+                        continue;
+                    }
                     if step.target == StepTarget::Callback {
                         if !step.state.starts_with("Silent") {
                             let result = flows::token_answer(&step.state);

@@ -8,29 +8,6 @@ use crate::diagnostic::code;
 use crate::document::At;
 use crate::expression::QueryLanguage;
 
-/// Fields of the language that this release does not run yet, and what they belong to.
-const NOT_YET: &[(&str, &str)] = &[
-    ("ItemReader", "the field ItemReader (distributed Map)"),
-    ("ItemBatcher", "the field ItemBatcher (distributed Map)"),
-    ("ResultWriter", "the field ResultWriter (distributed Map)"),
-    (
-        "ToleratedFailureCount",
-        "the field ToleratedFailureCount (distributed Map)",
-    ),
-    (
-        "ToleratedFailureCountPath",
-        "the field ToleratedFailureCountPath (distributed Map)",
-    ),
-    (
-        "ToleratedFailurePercentage",
-        "the field ToleratedFailurePercentage (distributed Map)",
-    ),
-    (
-        "ToleratedFailurePercentagePath",
-        "the field ToleratedFailurePercentagePath (distributed Map)",
-    ),
-];
-
 /// Fields of states and rules that only JSONata mode has.
 const JSONATA_ONLY: &[&str] = &["Arguments", "Condition", "Items", "Output"];
 
@@ -43,6 +20,9 @@ const JSONPATH_ONLY: &[&str] = &[
     "InputPath",
     "ItemsPath",
     "MaxConcurrencyPath",
+    "MaxInputBytesPerBatchPath",
+    "MaxItemsPath",
+    "MaxItemsPerBatchPath",
     "Not",
     "Or",
     "OutputPath",
@@ -53,6 +33,8 @@ const JSONPATH_ONLY: &[&str] = &[
     "SecondsPath",
     "TimeoutSecondsPath",
     "TimestampPath",
+    "ToleratedFailureCountPath",
+    "ToleratedFailurePercentagePath",
     "Variable",
 ];
 
@@ -66,10 +48,6 @@ impl<'t> Compiler<'t, '_> {
                 continue;
             }
             let place = at.member_name(member);
-            if let Some((_, feature)) = NOT_YET.iter().find(|n| n.0 == name) {
-                self.not_supported(&place, feature);
-                continue;
-            }
             if self.of_other_language(&place, owner, name) {
                 continue;
             }

@@ -1,11 +1,13 @@
-//! Map, inline mode: its items, what each is given, and the graph that runs.
+//! Map: its items, what each is given, and the graph that runs. What only the distributed
+//! mode has is in `distributed.rs`.
 
 use std::sync::Arc;
 
 use super::{Compiler, expect};
+use crate::check;
 use crate::document::{At, Tree};
 use crate::expression::{QueryLanguage, Template};
-use crate::program::{Items, MapState, StateIdx};
+use crate::program::{ChildKind, Items, MapState, StateIdx};
 
 /// Fields of a Map beyond the common ones.
 pub(super) const FIELDS: &[&str] = &[
@@ -15,7 +17,6 @@ pub(super) const FIELDS: &[&str] = &[
     "ItemSelector",
     "MaxConcurrency",
     "MaxConcurrencyPath",
-    "Label",
 ];
 
 /// As [`FIELDS`], in JSONata mode.
@@ -25,7 +26,6 @@ pub(super) const FIELDS_JSONATA: &[&str] = &[
     "Items",
     "ItemSelector",
     "MaxConcurrency",
-    "Label",
 ];
 
 /// Fields of a processor or branch.
@@ -55,17 +55,35 @@ impl<'t> Compiler<'t, '_> {
             return None;
         }
         self.known_fields(&graph, "a Map's processor", &[GRAPH_FIELDS]);
-        if !self.inline(&graph) {
-            return None;
+        let children = self.children(at, &graph);
+        let distributed = match children {
+            Some(kind) => Some(Box::new(self.distributed(at, kind))),
+            None => {
+                self.only_distributed(at);
+                None
+            }
+        };
+        // A child is an execution of its own: it sees no variables of the one around it.
+        let express = self.report.express_children;
+        if let Some(kind) = children {
+            check::standard(self.report, self.resolve, &graph);
+            self.report.express_children |= kind == ChildKind::Express;
         }
+        let scopes = distributed
+            .is_some()
+            .then(|| std::mem::take(&mut self.scopes));
         let processor = self.inner_graph(&graph, "a Map's processor", own.0.saturating_add(1));
+        self.report.express_children = express;
+        if let Some(scopes) = scopes {
+            self.scopes = scopes;
+        }
         Some(MapState {
             items,
             item_selector,
             processor,
             max_concurrency,
             label,
-            distributed: None,
+            distributed,
         })
     }
 
@@ -85,24 +103,5 @@ impl<'t> Compiler<'t, '_> {
             self.wrong_type(&field, "an array, or a string {% … %} that yields one");
         }
         Items::Template(template)
-    }
-
-    /// Whether `ProcessorConfig` asks for the inline mode.
-    fn inline(&mut self, graph: &At<'_, 't>) -> bool {
-        let Some(config) = graph.get("ProcessorConfig") else {
-            return true;
-        };
-        if !self.is_object(&config) {
-            return false;
-        }
-        self.known_fields(&config, "ProcessorConfig", &[&["Mode", "ExecutionType"]]);
-        let Some(mode) = config.get("Mode") else {
-            return true;
-        };
-        if matches!(&mode.node.tree, Tree::Text(t) if **t == *"DISTRIBUTED") {
-            self.not_supported(&mode, "distributed Map (Mode DISTRIBUTED)");
-            return false;
-        }
-        self.word(&mode, &["INLINE", "DISTRIBUTED"]).is_some()
     }
 }

@@ -125,8 +125,21 @@ impl<'t> Compiler<'t, '_> {
             ("Choice", true) => &[ALL, OUT, super::choice::FIELDS],
             ("Parallel", false) => &[ALL, IN_OUT, ONWARD, RESULT, FAILURE, &["Branches"]],
             ("Parallel", true) => &[ALL, OUT, ONWARD, RULES, &["Arguments", "Branches"]],
-            ("Map", false) => &[ALL, IN_OUT, ONWARD, RESULT, FAILURE, super::map::FIELDS],
-            ("Map", true) => &[ALL, OUT, ONWARD, RULES, super::map::FIELDS_JSONATA],
+            ("Map", false) => {
+                let (own, children) = (super::map::FIELDS, super::distributed::FIELDS);
+                &[ALL, IN_OUT, ONWARD, RESULT, FAILURE, own, children]
+            }
+            ("Map", true) => {
+                let children = super::distributed::FIELDS_JSONATA;
+                &[
+                    ALL,
+                    OUT,
+                    ONWARD,
+                    RULES,
+                    super::map::FIELDS_JSONATA,
+                    children,
+                ]
+            }
             ("Wait", false) => &[ALL, IN_OUT, ONWARD, super::wait::FIELDS],
             ("Wait", true) => &[ALL, OUT, ONWARD, super::wait::FIELDS_JSONATA],
             ("Succeed", false) => &[ALL, IN_OUT],

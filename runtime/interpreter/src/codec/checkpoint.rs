@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use stepwell_types::{Data, Digest, EntryId, Failure};
 
 use super::{Fetch, Payload, append_postcard, damaged, open, payload};
+use crate::fleet::{Away, Batch, Fleet};
 use crate::state::{
     Core, Entry, Join, MapRun, ParallelRun, Phase, Running, Started, State, Variables,
 };
@@ -17,7 +18,7 @@ use crate::{Error, Outcome};
 
 const WHAT: &str = "checkpoint";
 /// Format of a checkpoint.
-const VERSION: u8 = 4;
+const VERSION: u8 = 5;
 /// Deepest nesting of Parallel and Map states: more than a definition can hold.
 const NESTING_MAX: usize = 256;
 
@@ -268,6 +269,7 @@ fn convert_entry<A, B, V, W>(
             next: map.next,
             filling: map.filling,
         }),
+        Phase::Fleet(fleet) => Phase::Fleet(Box::new(convert_fleet(fleet, f)?)),
     };
     Ok(Entry {
         state: entry.state,
@@ -302,5 +304,55 @@ fn convert_join<A, B>(
         results,
         missing: join.missing,
         children: join.children.clone(),
+    })
+}
+
+fn convert_fleet<A, B>(
+    fleet: &Fleet<A>,
+    f: &mut impl FnMut(&A) -> Result<B, Error>,
+) -> Result<Fleet<B>, Error> {
+    let mut away = BTreeMap::new();
+    for (slot, child) in &fleet.away {
+        let child = Away {
+            child: child.child,
+            items: child.items,
+            input: child.input.as_ref().map(&mut *f).transpose()?,
+        };
+        away.insert(*slot, child);
+    }
+    let batch = match &fleet.batch {
+        None => None,
+        Some(batch) => Some(Batch {
+            items_max: batch.items_max,
+            bytes_max: batch.bytes_max,
+            input: batch.input.as_ref().map(&mut *f).transpose()?,
+            items: batch.items.iter().map(&mut *f).collect::<Result<_, _>>()?,
+            bytes: batch.bytes,
+        }),
+    };
+    Ok(Fleet {
+        run: fleet.run,
+        again: fleet.again,
+        stage: fleet.stage,
+        source: f(&fleet.source)?,
+        listed: fleet.listed,
+        input: f(&fleet.input)?,
+        reading: fleet.reading.clone(),
+        first: fleet.first,
+        length: fleet.length,
+        next_item: fleet.next_item,
+        next_slot: fleet.next_slot,
+        items_max: fleet.items_max,
+        window: fleet.window,
+        batch,
+        tolerated: fleet.tolerated,
+        away,
+        express: fleet.express,
+        succeeded: fleet.succeeded,
+        failed: fleet.failed,
+        filling: fleet.filling,
+        transformation: fleet.transformation,
+        target: fleet.target.clone(),
+        files: fleet.files.clone(),
     })
 }

@@ -12,7 +12,7 @@ use stepwell_flow::program::{Items, Kind};
 use stepwell_types::{Data, EntryId, TaskToken};
 
 use super::path::walk;
-use crate::state::{Core, MapRun, Phase};
+use crate::state::{Core, Phase};
 use crate::time;
 
 /// Where `$$` reads from.
@@ -137,7 +137,8 @@ impl<'a> Context<'a> {
                 let Kind::Map(kind) = &state.kind else {
                     return None;
                 };
-                return Some((at.slot, items(kind, map)?.get(at.slot as usize)?));
+                let items = items(&kind.items, &map.source, map.listed)?;
+                return Some((at.slot, items.get(at.slot as usize)?));
             }
             parent = entry.parent;
         }
@@ -146,16 +147,13 @@ impl<'a> Context<'a> {
 }
 
 /// The array that a Map under way goes through.
-pub(crate) fn items<'a>(
-    kind: &stepwell_flow::program::MapState,
-    map: &'a MapRun<Data>,
-) -> Option<&'a Vec<Value>> {
-    let source = map.source.value();
-    if map.listed {
+pub(crate) fn items<'a>(items: &Items, source: &'a Data, listed: bool) -> Option<&'a Vec<Value>> {
+    let source = source.value();
+    if listed {
         return source.as_array();
     }
     // What is not listed was read from the data by a path of names.
-    let Items::Path(path) = &kind.items else {
+    let Items::Path(path) = items else {
         return None;
     };
     match &path.query {

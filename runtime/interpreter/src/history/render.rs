@@ -70,6 +70,11 @@ impl HistoryKind {
             HistoryKind::MapStarted { .. } => "MapStateStarted".into(),
             HistoryKind::MapSucceeded => "MapStateSucceeded".into(),
             HistoryKind::MapFailed => "MapStateFailed".into(),
+            HistoryKind::MapRunStarted { .. } => "MapRunStarted".into(),
+            HistoryKind::MapRunRedriven { .. } => "MapRunRedriven".into(),
+            HistoryKind::MapRunSucceeded => "MapRunSucceeded".into(),
+            HistoryKind::MapRunFailed(_) => "MapRunFailed".into(),
+            HistoryKind::MapRunAborted => "MapRunAborted".into(),
             HistoryKind::MapIteration { what, .. } => format!("MapIteration{what:?}"),
         }
     }
@@ -92,7 +97,12 @@ impl HistoryKind {
             HistoryKind::ExecutionRedriven { count, version } => Some(json!({
                 "redriveCount": count, "flowVersion": version,
             })),
-            HistoryKind::ExecutionFailed(failure)
+            HistoryKind::MapRunStarted { run } => Some(json!({ "mapRunArn": &**run })),
+            HistoryKind::MapRunRedriven { run, count } => Some(json!({
+                "mapRunArn": &**run, "redriveCount": count,
+            })),
+            HistoryKind::MapRunFailed(failure)
+            | HistoryKind::ExecutionFailed(failure)
             | HistoryKind::ExecutionTimedOut(failure)
             | HistoryKind::ExecutionAborted(failure) => Some(with_failure(Map::new(), failure)),
             HistoryKind::Entered { name, input, .. } => Some(json!({
@@ -166,7 +176,9 @@ impl HistoryKind {
             | HistoryKind::ParallelSucceeded
             | HistoryKind::ParallelFailed
             | HistoryKind::MapSucceeded
-            | HistoryKind::MapFailed => None,
+            | HistoryKind::MapFailed
+            | HistoryKind::MapRunSucceeded
+            | HistoryKind::MapRunAborted => None,
         }
     }
 }

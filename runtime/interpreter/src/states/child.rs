@@ -77,17 +77,21 @@ pub(crate) fn start(
             entry: id,
             attempt,
             depth,
+            item: None,
+            graph: 0,
+            express: false,
             wants: match mode {
                 ChildMode::Start => Wants::Nothing,
                 ChildMode::Sync => Wants::Text,
                 ChildMode::Sync2 => Wants::Json,
             },
         },
+        again: false,
     })
 }
 
 /// How deep a child of this execution lies.
-fn depth_below(state: &State) -> Result<u16, Failure> {
+pub(crate) fn depth_below(state: &State) -> Result<u16, Failure> {
     let depth = state.parent().map_or(0, |p| p.depth).saturating_add(1);
     if depth > CHILD_DEPTH_MAX {
         return Err(Failure::new(
@@ -142,6 +146,16 @@ pub struct Ended<'a> {
 /// it; of any end but a success the same as the cause of a `States.TaskFailed`.
 pub fn ended(child: Ended<'_>) -> Result<Data, Failure> {
     let state = child.state;
+    match (child.wants, state.outcome()) {
+        (Wants::Item | Wants::Compact, Some(Outcome::Succeeded(output))) => {
+            return Ok(output.clone());
+        }
+        (
+            Wants::Item,
+            Some(Outcome::Failed(failure) | Outcome::TimedOut(failure) | Outcome::Aborted(failure)),
+        ) => return Err(failure.clone()),
+        _ => {}
+    }
     let (status, output, failure) = match state.outcome() {
         Some(Outcome::Succeeded(output)) => ("SUCCEEDED", Some(output), None),
         Some(Outcome::TimedOut(failure)) => ("TIMED_OUT", None, Some(failure)),
@@ -152,7 +166,7 @@ pub fn ended(child: Ended<'_>) -> Result<Data, Failure> {
     let whole = || json!({ "Included": true });
     let carried = |data: &Data| match child.wants {
         Wants::Json => data.value().clone(),
-        Wants::Text | Wants::Nothing => data.text().into(),
+        _ => data.text().into(),
     };
     let mut out = serde_json::Map::new();
     if let Some(failure) = failure {

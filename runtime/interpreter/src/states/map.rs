@@ -34,7 +34,7 @@ pub(crate) fn begin(
 ) -> Result<(), Error> {
     let prepared = super::effective_input(turn, id, node).and_then(|input| {
         turn.evaluate(id, &input, |env| {
-            let window = window(env, map.max_concurrency.as_ref())?;
+            let window = window(env, map.max_concurrency.as_ref(), WINDOW_DEFAULT)?;
             let (source, listed, length) = items(env, &map.items)?;
             Ok((window, source, listed, length))
         })
@@ -176,7 +176,7 @@ pub(crate) fn succeed(turn: &mut Turn<'_>, id: EntryId) -> Result<(), Error> {
 }
 
 /// What to keep of the items, whether it is a new list, and its length.
-fn items(env: &Env<'_>, items: &Items) -> Result<(Data, bool, usize), Fault> {
+pub(super) fn items(env: &Env<'_>, items: &Items) -> Result<(Data, bool, usize), Fault> {
     let list = match items {
         Items::Path(path) => return items_at(env, path),
         Items::Template(template) => flow::shape(env, Some(template))?,
@@ -246,19 +246,29 @@ fn items_at(env: &Env<'_>, path: &DataPath) -> Result<(Data, bool, usize), Fault
 
 /// The item, or what `ItemSelector` makes of it.
 fn item_input(turn: &mut Turn<'_>, id: EntryId, kind: &MapState, slot: u32) -> Result<Data, Fault> {
-    let core = &turn.state.core;
-    let map = match core.entries.get(&id).map(|e| &e.phase) {
-        Some(Phase::Map(map)) => map,
-        _ => return Ok(Data::null()),
+    let Some(Phase::Map(map)) = turn.state.core.entries.get(&id).map(|e| &e.phase) else {
+        return Ok(Data::null());
     };
-    let item = context::items(kind, map).and_then(|items| items.get(slot as usize));
-    let item = item.unwrap_or(&Value::Null);
+    let (source, input) = (map.source.clone(), map.input.clone());
+    let items = context::items(&kind.items, &source, map.listed);
+    let item = items.and_then(|items| items.get(slot as usize));
+    select(turn, id, kind, (slot, item.unwrap_or(&Value::Null)), &input)
+}
+
+/// What `ItemSelector` makes of one item, given with its number.
+pub(super) fn select(
+    turn: &mut Turn<'_>,
+    id: EntryId,
+    kind: &MapState,
+    (number, item): (u32, &Value),
+    input: &Data,
+) -> Result<Data, Fault> {
     let Some(selector) = &kind.item_selector else {
         return Ok(Data::from_value(item.clone()));
     };
-    let env = Env::new(core, turn.program, id, (&map.input).into(), turn.now);
+    let env = Env::new(&turn.state.core, turn.program, id, input.into(), turn.now);
     let mut env = env.sharing(&turn.library);
-    env.context.item = Some((slot, item));
+    env.context.item = Some((number, item));
     let result = flow::shape(&env, Some(selector));
     let (draws, used) = (env.draws.get(), env.used());
     turn.state.core.draws = draws;
@@ -267,9 +277,13 @@ fn item_input(turn: &mut Turn<'_>, id: EntryId, kind: &MapState, slot: u32) -> R
 }
 
 /// `MaxConcurrency` or `MaxConcurrencyPath`.
-fn window(env: &Env<'_>, expression: Option<&Expression>) -> Result<u32, Fault> {
+pub(super) fn window(
+    env: &Env<'_>,
+    expression: Option<&Expression>,
+    default: u32,
+) -> Result<u32, Fault> {
     let Some(expression) = expression else {
-        return Ok(WINDOW_DEFAULT);
+        return Ok(default);
     };
     let value = template::evaluate(env, expression, &|path, _| {
         Fault::runtime(format!(
@@ -281,7 +295,7 @@ fn window(env: &Env<'_>, expression: Option<&Expression>) -> Result<u32, Fault> 
     let number = value.as_u64().or_else(|| seconds(&value));
     let number = number.or_else(|| value.as_str()?.parse().ok());
     match number {
-        Some(0) => Ok(WINDOW_DEFAULT),
+        Some(0) => Ok(default),
         Some(n) => Ok(u32::try_from(n).unwrap_or(u32::MAX)),
         None if let Expression::Jsonata(query) = expression => {
             Err(jsonata::unexpected(query, "number", &value))

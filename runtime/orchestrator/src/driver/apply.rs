@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use stepwell_interpreter::codec::{self, Logged, Record};
 use stepwell_interpreter::{Command, Event, NoHistory, Outcome, RunStep};
+use stepwell_store::Range;
 use stepwell_types::limits::INLINE_BYTES_MAX;
 use stepwell_types::{
     Data, Digest, EntryId, ExecutionId, Failure, LogLine, Spent, StepRequest, StepTarget, Timestamp,
@@ -119,6 +120,9 @@ impl Driver {
             }
             hot.timer = next;
         }
+        let is_parent = hot.state.fleets() > 0;
+        self.parents = self.parents + usize::from(is_parent) - usize::from(hot.is_parent);
+        hot.is_parent = is_parent;
         let kept = hot.express.as_ref().map_or(0, |e| e.kept_bytes());
         let weight = hot.state.size_hint_bytes() + kept;
         self.hot_bytes = (self.hot_bytes + weight).saturating_sub(hot.weight);
@@ -153,7 +157,15 @@ impl Driver {
             }
             Command::Abort { entry, attempt } => self.abort_step(id, entry, attempt),
             Command::StartChild(_) | Command::CancelChild { .. } => {
-                self.command_child(id, command);
+                self.command_child(id, command, now);
+            }
+            Command::ForgetResults { entry, run } => {
+                self.extra.clear(Range::MapResults {
+                    execution: id,
+                    entry,
+                    run,
+                    from: 0,
+                });
             }
             Command::Finish(outcome) => self.finish(id, &outcome, now),
         }
@@ -162,6 +174,9 @@ impl Driver {
     /// Puts a step in its flow's queue. What an outside program does alone has none.
     pub(super) fn queue_step(&mut self, id: ExecutionId, step: RunStep) {
         if step.target.is_outside() || matches!(step.target, StepTarget::Flow(_)) {
+            return;
+        }
+        if self.gathers(id, &step) {
             return;
         }
         if let Some(hot) = self.hot.get_mut(&id) {
@@ -259,7 +274,7 @@ impl Driver {
             Outcome::Aborted(_) => 3,
         };
         self.uncounted.entry(self.batch).or_default().ended[slot] += 1;
-        self.tell_parent(id);
+        self.tell_parent(id, now);
         self.unblock(id);
         self.wake_waiters(id);
         self.end_express(id, outcome);

@@ -8,6 +8,7 @@
 use stepwell_flow::program::Keep;
 use stepwell_interpreter::codec::{Logged, Row};
 use stepwell_interpreter::{Event, Outcome};
+use stepwell_store::Key;
 use stepwell_types::limits::{EXPRESS_HISTORY_BYTES_MAX, INLINE_BYTES_MAX};
 use stepwell_types::{Data, Digest, ExecutionId, Timestamp};
 
@@ -99,6 +100,13 @@ impl Driver {
                 hot.kept_row = Some((u64::from(express.recorded), row));
             }
             express.recorded = true;
+            if let Some(link) = hot.state.parent() {
+                let key = Key::Child {
+                    parent: link.execution,
+                    execution: id,
+                };
+                self.extra.put(key, Vec::new());
+            }
         } else {
             hot.blobs.clear();
             hot.forget_start = express.recorded;
@@ -133,6 +141,7 @@ impl Driver {
                 self.timers.remove(&(at, id));
             }
             self.hot_bytes = self.hot_bytes.saturating_sub(hot.weight);
+            self.parents -= usize::from(hot.is_parent);
         }
     }
 

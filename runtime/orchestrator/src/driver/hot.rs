@@ -22,6 +22,8 @@ pub(super) struct Running {
     /// The stopping gate refused its call: how it ends says nothing, and the next
     /// process runs it again.
     pub set_aside: bool,
+    /// Of a file of results: the slot with which the next one begins, if there is one.
+    pub next_slot: Option<u32>,
 }
 
 /// A recorded outside call: digest of the request, and the answer once there is one.
@@ -78,6 +80,8 @@ pub(super) struct Hot {
     pub counted_transitions: u64,
     /// What of `Driver::hot_bytes` is this execution's.
     pub weight: usize,
+    /// It is one of `Driver::parents`.
+    pub is_parent: bool,
 }
 
 impl Hot {
@@ -86,6 +90,7 @@ impl Hot {
         self.ended.is_none()
             && self.express.is_none()
             && self.steps.is_empty()
+            && self.state.fleets() == 0
             && self.queued_events == 0
     }
 

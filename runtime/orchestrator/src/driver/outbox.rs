@@ -14,7 +14,7 @@ use stepwell_types::{
     ChildStart, Data, ExecutionId, Failure, FlowRef, ParentLink, ShardId, Spent, Timestamp, Wants,
 };
 
-use super::{Driver, Output};
+use super::{Driver, Output, items};
 use crate::Error;
 use crate::catalog::check_name;
 use crate::rows::{self, NameRow};
@@ -139,6 +139,12 @@ fn key(sender: ExecutionId, number: u64) -> Key {
     }
 }
 
+/// Why a child is cancelled.
+pub(super) fn parent_ended(parent: ExecutionId) -> Failure {
+    let cause = format!("the execution {parent} that started it no longer waits for it");
+    Failure::new("Stepwell.ParentEnded", cause)
+}
+
 impl Driver {
     /// Takes in what another loop, or this one, has sent.
     /// # Errors
@@ -189,7 +195,7 @@ impl Driver {
         self.after(self.batch, Output::Send(post));
     }
 
-    fn answer(&mut self, batch: u64, sender: ExecutionId, number: u64, answer: Answer) {
+    pub(super) fn answer(&mut self, batch: u64, sender: ExecutionId, number: u64, answer: Answer) {
         let post = Post::Receipt {
             sender,
             number,
@@ -199,12 +205,19 @@ impl Driver {
     }
 
     /// An execution wants to start or to cancel another.
-    pub(super) fn command_child(&mut self, id: ExecutionId, command: Command) {
+    pub(super) fn command_child(&mut self, id: ExecutionId, command: Command, now: Timestamp) {
         match command {
+            Command::StartChild(start) if self.is_known(&start, now) => {}
+            Command::StartChild(start) if start.link.express => {
+                self.held.push_back((id, 0, *start));
+            }
             Command::StartChild(start) => self.send(id, Parcel::Start(start)),
-            Command::CancelChild { child } => {
-                let cause = format!("the execution {id} that started it no longer waits for it");
-                let failure = Failure::new("Stepwell.ParentEnded", cause);
+            Command::CancelChild {
+                child,
+                express: true,
+            } => self.cancel_express_child(child, id),
+            Command::CancelChild { child, .. } => {
+                let failure = parent_ended(id);
                 self.send(id, Parcel::Cancel { child, failure });
             }
             _ => {}
@@ -212,7 +225,7 @@ impl Driver {
     }
 
     /// An execution has ended: whoever started it may want to hear.
-    pub(super) fn tell_parent(&mut self, id: ExecutionId) {
+    pub(super) fn tell_parent(&mut self, id: ExecutionId, now: Timestamp) {
         let Some(hot) = self.hot.get(&id) else {
             return;
         };
@@ -224,6 +237,16 @@ impl Driver {
             at: hot.ended.unwrap_or(hot.last_at),
             wants: link.wants,
         });
+        if link.express {
+            let ended = items::Ended {
+                link: link.clone(),
+                child: id,
+                result,
+            };
+            // At once: its own record, where one is kept, and its parent's are durable together.
+            self.item_ended(ended, now);
+            return;
+        }
         let parcel = Parcel::Ended {
             link: link.clone(),
             child: id,
@@ -263,9 +286,13 @@ impl Driver {
     }
 
     /// Whether a child may begin now. Its start waits here, not at its parent, when not.
+    ///
+    /// Executions that wait for their own items stay in memory and are not counted: they
+    /// would fill it for ever, since only their children empty it.
     pub(super) fn has_room(&self) -> bool {
-        self.hot.len() < self.options.hot_max
-            && self.hot_bytes < self.options.hot_bytes_max
+        let others = self.hot.len().saturating_sub(self.parents);
+        others < self.options.hot_max
+            && (others == 0 || self.hot_bytes < self.options.hot_bytes_max)
             && self.undurable_bytes() < self.options.open_bytes_max
             && self.disk_full.is_none()
             && !self.stopping
@@ -279,6 +306,10 @@ impl Driver {
         let Some((sender, number, start)) = self.held.pop_front() else {
             return false;
         };
+        if start.link.express {
+            self.begin_express_child(start, now);
+            return true;
+        }
         // A store that cannot be read shows in every other place too; the row stays.
         let _ = self.child_start(sender, number, start, now);
         true
@@ -449,7 +480,7 @@ impl Driver {
     }
 
     /// The batch after which all that is known of an execution is durable.
-    fn batch_of(&self, id: ExecutionId) -> u64 {
+    pub(super) fn batch_of(&self, id: ExecutionId) -> u64 {
         match self.hot.get(&id) {
             Some(hot) => hot.batch,
             None if self.tombstones.contains_key(&id) => self.batch,
@@ -469,6 +500,14 @@ impl Driver {
         now: Timestamp,
     ) -> Result<(), Error> {
         let parent = link.execution;
+        if link.item.is_some() {
+            let ended = items::Ended {
+                link: link.clone(),
+                child,
+                result,
+            };
+            return self.item_came(sender, number, ended, started, now);
+        }
         match self.wake(parent, now) {
             Ok(()) => {}
             Err(Error::Ended(_) | Error::NoExecution(_)) => {
@@ -510,7 +549,7 @@ impl Driver {
 
     /// What came for a parked execution comes again when it has ended; until then, and
     /// over a restart, its row stays.
-    fn keep_for(&mut self, id: ExecutionId, post: Post) {
+    pub(super) fn keep_for(&mut self, id: ExecutionId, post: Post) {
         let kept = self.blocked.entry(id).or_default();
         if !kept.contains(&post) {
             kept.push(post);
@@ -525,7 +564,7 @@ impl Driver {
     }
 
     /// Parked executions take nothing in: what is for them stays where it is.
-    fn is_blocked(&self, id: ExecutionId) -> bool {
+    pub(super) fn is_blocked(&self, id: ExecutionId) -> bool {
         self.hot
             .get(&id)
             .is_some_and(|h| h.parked.is_some() && h.ended.is_none())
@@ -555,6 +594,8 @@ impl Driver {
     ) -> Result<(), Error> {
         let news = match &answer {
             Answer::Taken => None,
+            // Of an item only the end is awaited.
+            Answer::Started { link, .. } if link.item.is_some() => None,
             Answer::Started { link, child, at } => {
                 Some((link.clone(), Ok(child::started(*child, *at))))
             }
@@ -563,7 +604,12 @@ impl Driver {
         if let Some((link, result)) = news {
             match self.wake(sender, now) {
                 Ok(()) => {
-                    self.start_answered(&link, result, now);
+                    match (link.item, &answer) {
+                        (Some(_), Answer::Refused { link, failure }) => {
+                            self.item_refused(link, failure, now);
+                        }
+                        _ => self.start_answered(&link, result, now),
+                    }
                     if self.is_blocked(sender) {
                         let answer = Box::new(answer);
                         let post = Post::Receipt {

@@ -176,9 +176,13 @@ impl Driver {
                         self.events.push(queue, Work::Event(id, Event::Continued));
                     }
                 }
+                Command::StartChild(start) if start.link.express => {
+                    self.command_child(id, Command::StartChild(start), now);
+                }
                 // What goes to other executions is in the outbox.
                 Command::StartChild(_)
                 | Command::CancelChild { .. }
+                | Command::ForgetResults { .. }
                 | Command::Abort { .. }
                 | Command::Finish(_) => {}
             }

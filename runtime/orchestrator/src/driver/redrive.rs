@@ -71,6 +71,10 @@ impl Driver {
         if hot.ended.is_none() {
             return Err(refused(id, &Refusal::Running));
         }
+        // Which items succeeded is looked up: what is not durable cannot be seen yet.
+        if hot.batch > self.durable && hot.state.has_halted_fleet() {
+            return Err(refused(id, &Refusal::Running));
+        }
         if let Some(why) = &hot.parked {
             return Err(Error::NotRedrivable {
                 id,

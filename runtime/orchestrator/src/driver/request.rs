@@ -501,6 +501,7 @@ impl Driver {
             fuel: 0,
             counted_transitions: 0,
             weight: 0,
+            is_parent: false,
         }
     }
 }

@@ -83,6 +83,7 @@ impl Driver {
                 self.out.push_back(effect);
             }
         }
+        self.gather_durable();
         let later = self.uncounted.split_off(&(number + 1));
         for m in std::mem::replace(&mut self.uncounted, later).into_values() {
             add(&mut self.metrics, &m);
@@ -135,6 +136,7 @@ impl Driver {
             self.names.remove(&(hot.flow.name.clone(), name.clone()));
         }
         self.hot_bytes = self.hot_bytes.saturating_sub(hot.weight);
+        self.parents -= usize::from(hot.is_parent);
         self.hot.remove(&id);
         if let (Some(at), Some(shard)) = (row, self.shards.get_mut(&id.shard())) {
             shard.written(at);
@@ -209,7 +211,9 @@ fn write_execution(hot: &mut Hot, id: ExecutionId, floor: usize, batch: &mut Bat
     }
     let over = hot.ended.is_some() || hot.parked.is_some();
     if !hot.summary_saved || over || std::mem::take(&mut hot.summary_stale) {
-        if !hot.summary_saved {
+        // Items are found by their parent: there may be a million.
+        let of_map = hot.state.parent().is_some_and(|link| link.item.is_some());
+        if !hot.summary_saved && !of_map {
             let flow = hot.flow.name.clone();
             batch.put(
                 Key::FlowExecution {

@@ -82,6 +82,13 @@ fn layout() {
     };
     check(&key, "010f 61 00ff 62 0000 ID 0000000000000002 00000003");
     check(&Key::Meta { name }, "010e 61 00ff 62 0000");
+    let key = Key::MapResult {
+        execution,
+        entry: EntryId(2),
+        run: 3,
+        slot: 4,
+    };
+    check(&key, "0111 ID 0000000000000002 00000003 00000004");
 }
 
 #[test]

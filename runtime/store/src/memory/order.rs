@@ -23,7 +23,7 @@ struct Sort<'a> {
     second_id: &'a [u8],
     id: &'a [u8],
     number: u64,
-    last: u32,
+    last: u64,
 }
 
 impl Row {
@@ -112,13 +112,24 @@ impl Row {
                 text: name,
                 id: &execution.0,
                 number: entry.0,
-                last: *attempt,
+                last: u64::from(*attempt),
                 ..of(15)
             },
             Key::Child { parent, execution } => Sort {
                 second_id: &parent.0,
                 id: &execution.0,
                 ..of(16)
+            },
+            Key::MapResult {
+                execution,
+                entry,
+                run,
+                slot,
+            } => Sort {
+                id: &execution.0,
+                number: entry.0,
+                last: (u64::from(*run) << 32) | u64::from(*slot),
+                ..of(17)
             },
         }
     }
@@ -243,6 +254,17 @@ pub(super) fn edge(range: &Range) -> Edge {
             execution: *execution,
             entry: *entry,
             attempt: *attempt,
+        }),
+        Range::MapResults {
+            execution,
+            entry,
+            run,
+            from: slot,
+        } => from(Key::MapResult {
+            execution: *execution,
+            entry: *entry,
+            run: *run,
+            slot: *slot,
         }),
     }
 }

@@ -96,7 +96,7 @@ impl Random {
 
     fn key(&mut self) -> Key {
         let execution = self.execution();
-        match self.below(16) {
+        match self.below(17) {
             0 => Key::Log {
                 execution,
                 seq: self.number(),
@@ -145,6 +145,12 @@ impl Random {
                 parent: self.execution(),
                 execution,
             },
+            15 => Key::MapResult {
+                execution,
+                entry: EntryId(self.number()),
+                run: self.version(),
+                slot: self.version(),
+            },
             _ => Key::Meta { name: self.text() },
         }
     }
@@ -153,6 +159,9 @@ impl Random {
         let mut batch = Batch::default();
         for _ in 0..self.below(60) {
             let key = self.key();
+            if self.below(40) == 0 {
+                batch.clear(self.range());
+            }
             if self.below(4) == 0 {
                 batch.delete(key);
             } else {
@@ -163,7 +172,7 @@ impl Random {
     }
 
     fn range(&mut self) -> Range {
-        match self.below(12) {
+        match self.below(13) {
             0 => Range::Log {
                 execution: self.execution(),
                 from_seq: self.number(),
@@ -204,6 +213,12 @@ impl Random {
             10 => Range::Children {
                 parent: self.execution(),
                 before: self.maybe(Random::execution),
+            },
+            11 => Range::MapResults {
+                execution: self.execution(),
+                entry: EntryId(self.number()),
+                run: self.version(),
+                from: self.version(),
             },
             _ => Range::Triggers,
         }
