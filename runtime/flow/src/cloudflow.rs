@@ -5,6 +5,7 @@
 //! Source: alibabacloud.com, help of CloudFlow: "Flow definition".
 
 mod action;
+mod distributed;
 mod failure;
 mod graph;
 mod http;

@@ -1,4 +1,6 @@
-//! Map: a graph for each item of an array.
+//! Map: a graph for each item of an array, or of what a bucket holds.
+
+use serde_json::Value;
 
 use super::{BEFORE, Compiler, ITEM};
 use crate::check;
@@ -14,32 +16,14 @@ pub(super) const FIELDS: &[&str] = &[
     "ItemsPath",
     "ItemConstructor",
     "Processor",
-    "ProcessorConfig",
     "MaxConcurrency",
     "MaxConcuccency",
-    "ItemReader",
-    "ItemBatcher",
-    "ResultWriter",
-    "MaxItems",
-    "ToleratedFailurePercentage",
-    "ToleratedFailedPercentage",
-    "ToleratedFailedCount",
-];
-
-/// Those of the distributed mode.
-const DISTRIBUTED: &[&str] = &[
-    "ProcessorConfig",
-    "ItemReader",
-    "ItemBatcher",
-    "ResultWriter",
-    "MaxItems",
-    "ToleratedFailurePercentage",
-    "ToleratedFailedPercentage",
-    "ToleratedFailedCount",
 ];
 
 /// Iterations under way at once in CloudFlow's inline mode.
 const CONCURRENCY_THERE: u64 = 40;
+/// And in its distributed mode, unless more are asked for.
+const CHILDREN_THERE: u64 = 100;
 /// Most iterations under way at once.
 const CONCURRENCY_MAX: u64 = 1_000_000;
 
@@ -50,20 +34,30 @@ impl<'t> Compiler<'_> {
         own: StateIdx,
         data: &mut Constructors,
     ) -> Option<MapState> {
-        for name in DISTRIBUTED {
-            if let Some(member) = at.members().iter().find(|m| *m.name == **name) {
-                self.report.error_hint(
-                    &at.member_name(member),
-                    code::NOT_SUPPORTED,
-                    format!("the field {name} (distributed Map) is not supported yet"),
-                    Some("a Map without it runs inline, whatever the number of items".to_owned()),
-                );
+        let distributed = self.distributed(at);
+        let reader = at.get("ItemReader");
+        let items = match (&reader, at.get("ItemsPath")) {
+            (None, _) => {
+                let items = check::required(self.report, at, "a Map state", "ItemsPath");
+                let items = items.and_then(|i| self.expression(&i, BEFORE));
+                items.map(Template::Expression)
             }
-        }
-        let items = check::required(self.report, at, "a Map state", "ItemsPath");
-        let items = items.and_then(|i| self.expression(&i, BEFORE));
+            (Some(_), None) => Some(Template::Literal(Value::Array(Vec::new()))),
+            (Some(_), Some(items)) => {
+                self.report.error(
+                    &items,
+                    code::EXCLUSIVE_FIELDS,
+                    "ItemsPath and ItemReader exclude each other".to_owned(),
+                );
+                None
+            }
+        };
         let item_selector = self.constructor(at, "ItemConstructor", ITEM);
-        let max_concurrency = self.concurrency(at);
+        let there = match &distributed {
+            Some(_) => CHILDREN_THERE,
+            None => CONCURRENCY_THERE,
+        };
+        let max_concurrency = self.concurrency(at, there);
         let processor = check::required(self.report, at, "a Map state", "Processor")?;
         if !check::is_object(self.report, &processor) {
             return None;
@@ -75,18 +69,21 @@ impl<'t> Compiler<'_> {
             &[&["StartAt", "States"]],
         );
         let processor = self.graph(&processor, "a Processor", own.0.saturating_add(1));
-        data.result = Some(fdl::rearranged([("Items".into(), "$".to_owned())]));
+        // What is written to a bucket is not the output: that says where it is.
+        if distributed.as_ref().is_none_or(|d| d.writer.is_none()) {
+            data.result = Some(fdl::rearranged([("Items".into(), "$".to_owned())]));
+        }
         Some(MapState {
-            items: Items::Template(Template::Expression(items?)),
+            items: Items::Template(items?),
             item_selector,
             processor,
             max_concurrency: Some(max_concurrency),
             label: None,
-            distributed: None,
+            distributed: distributed.map(Box::new),
         })
     }
 
-    fn concurrency(&mut self, at: &At<'_, 't>) -> Expression {
+    fn concurrency(&mut self, at: &At<'_, 't>, there: u64) -> Expression {
         let field = at.get("MaxConcurrency").or_else(|| {
             let other = at.get("MaxConcuccency");
             other.filter(|_| at.get("MaxConcurrency").is_none())
@@ -101,16 +98,16 @@ impl<'t> Compiler<'_> {
         }
         let wanted = field.and_then(|f| {
             let n = check::integer(self.report, &f, 1, CONCURRENCY_MAX)?;
-            if n > CONCURRENCY_THERE {
+            if n > there {
                 self.report.warning(
                     &f,
                     code::BEYOND_CLOUDFLOW,
-                    format!("CloudFlow runs at most {CONCURRENCY_THERE} iterations of an inline Map at once"),
+                    format!("CloudFlow runs at most {there} iterations of such a Map at once"),
                     None,
                 );
             }
             Some(n)
         });
-        Expression::Literal(wanted.unwrap_or(CONCURRENCY_THERE).into())
+        Expression::Literal(wanted.unwrap_or(there).into())
     }
 }

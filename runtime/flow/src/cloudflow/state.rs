@@ -100,7 +100,15 @@ impl<'t> Compiler<'_> {
             "Wait" => &[ALL, INPUT, OUTPUT, ONWARD, &["Seconds", "Seconds.$"]],
             "Choice" => &[ALL, INPUT, &["Branches", "Default"]],
             "Parallel" => &[ALL, INPUT, OUTPUT, ONWARD, FAILURE, &["Branches"]],
-            "Map" => &[ALL, INPUT, OUTPUT, ONWARD, FAILURE, super::map::FIELDS],
+            "Map" => &[
+                ALL,
+                INPUT,
+                OUTPUT,
+                ONWARD,
+                FAILURE,
+                super::map::FIELDS,
+                super::distributed::FIELDS,
+            ],
             "Succeed" => &[ALL, INPUT, OUTPUT, &["End"]],
             _ => &[ALL, INPUT, &["Code", "Detail", "End"]],
         };
