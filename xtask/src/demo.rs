@@ -26,6 +26,7 @@ const EXAMPLES: &[&str] = &[
     "approval",
     "approval-cloudflow",
     "fan-out",
+    "bucket-map",
 ];
 const PORT: u16 = 7420;
 

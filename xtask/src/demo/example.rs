@@ -31,9 +31,22 @@ pub struct Example {
     pub steps_of: Option<String>,
     /// Module name to guest package.
     pub modules: BTreeMap<String, String>,
+    /// What to put into buckets first.
+    #[serde(rename = "object", default)]
+    pub objects: Vec<Object>,
     /// What to send, in order.
     #[serde(rename = "case")]
     pub cases: Vec<Case>,
+}
+
+/// A file that goes into a bucket.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Object {
+    /// `BUCKET/KEY`.
+    pub name: String,
+    /// The file, relative to the folder.
+    pub file: PathBuf,
 }
 
 /// One request and its expected end.
@@ -122,6 +135,9 @@ mod tests {
             let steps = place::root().join("examples").join(example.steps_of());
             assert!(steps.join("steps/Cargo.toml").exists(), "{name}");
             assert!(example.endpoint().expect("an endpoint").1.starts_with('/'));
+            for object in &example.objects {
+                assert!(example.folder.join(&object.file).exists(), "{name}");
+            }
             for case in &example.cases {
                 assert!(
                     example.folder.join(&case.input).exists(),

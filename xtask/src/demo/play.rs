@@ -33,6 +33,11 @@ pub fn publish(
             .with_context(|| format!("no guest `{guest}` was built"))?;
         server.client(&["module", "push", module, &file.display().to_string()])?;
     }
+    for object in &example.objects {
+        let file = example.folder.join(&object.file).display().to_string();
+        server.client(&["object", "put", &object.name, &file])?;
+        println!("  put {}", object.name);
+    }
     let flow = example.folder.join(&example.flow).display().to_string();
     let name = example.name.as_str();
     server.client(&[

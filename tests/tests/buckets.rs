@@ -1,0 +1,126 @@
+//! Large data on the real server: a table goes into a bucket, a distributed Map reads it by the
+//! page, and its results are counted in the files that the manifest names.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use serde_json::{Value, json};
+use stepwell_tests::api::Api;
+use stepwell_tests::server::Server;
+
+const ROWS: u64 = 5_000;
+const BATCH: u64 = 50;
+
+/// The sum of a batch's numbers, by the flow itself: no module is needed for it.
+const FLOW: &str = r#"
+QueryLanguage: JSONata
+StartAt: Rows
+States:
+  Rows:
+    Type: Map
+    ItemReader:
+      Resource: arn:aws:states:::s3:getObject
+      ReaderConfig: {InputType: CSV, CSVHeaderLocation: FIRST_ROW, CSVDelimiter: SEMICOLON}
+      Arguments: {Bucket: tables, Key: "{% $states.input.key %}"}
+    ItemBatcher: {MaxItemsPerBatch: 50, BatchInput: {of: batch}}
+    ItemProcessor:
+      ProcessorConfig: {Mode: DISTRIBUTED, ExecutionType: "KIND"}
+      StartAt: Sum
+      States:
+        Sum:
+          Type: Pass
+          Output:
+            of: "{% $states.input.BatchInput.of %}"
+            rows: "{% $count($states.input.Items) %}"
+            first: "{% $states.input.Items[0].name %}"
+            sum: "{% $sum($states.input.Items.$number(n)) %}"
+          End: true
+    ResultWriter:
+      Resource: arn:aws:states:::s3:putObject
+      Arguments: {Bucket: results, Prefix: sums/}
+      WriterConfig: {Transformation: COMPACT, OutputType: JSON}
+    End: true
+"#;
+
+fn table(rows: u64) -> String {
+    let mut csv = String::from("n;name;text\r\n");
+    for n in 0..rows {
+        let _ = write!(csv, "{n};row {n};\"some \"\"text\"\";\nof row {n}\"\r\n");
+    }
+    csv
+}
+
+/// The execution's output, once it has ended well.
+fn output(api: &Api, flow: &str, input: &str) -> Result<Value> {
+    let ended = api.run(flow, input)?;
+    assert_eq!(ended["status"], "SUCCEEDED", "{ended}");
+    Ok(ended["output"].clone())
+}
+
+fn object(api: &Api, bucket: &str, key: &str) -> Result<Value> {
+    let answer = api.get(&format!("/v1/buckets/{bucket}/objects/{key}"))?;
+    anyhow::ensure!(answer.status == 200, "{key}: {}", answer.body);
+    Ok(answer.body)
+}
+
+/// Reads the manifest and every file of it: all batches, each once.
+fn check_results(api: &Api, output: &Value) -> Result<()> {
+    let details = &output["ResultWriterDetails"];
+    let manifest = details["Key"].as_str().context("a key")?;
+    assert!(manifest.starts_with("sums/"), "{output}");
+    let manifest = object(api, "results", manifest)?;
+    assert_eq!(manifest["DestinationBucket"], "results");
+    assert_eq!(manifest["MapRunArn"], output["MapRunArn"]);
+    assert_eq!(manifest["ResultFiles"]["FAILED"], json!([]));
+    let (mut rows, mut sum, mut firsts) = (0, 0, BTreeSet::new());
+    let files = manifest["ResultFiles"]["SUCCEEDED"].as_array();
+    for file in files.context("files")? {
+        let contents = object(api, "results", file["Key"].as_str().context("a key")?)?;
+        for batch in contents.as_array().context("an array")? {
+            assert_eq!(batch["of"], "batch");
+            rows += batch["rows"].as_u64().context("rows")?;
+            sum += batch["sum"].as_u64().context("a sum")?;
+            firsts.insert(batch["first"].to_string());
+        }
+    }
+    assert_eq!((rows, sum), (ROWS, ROWS * (ROWS - 1) / 2));
+    assert_eq!(firsts.len() as u64, ROWS / BATCH, "each batch once");
+    Ok(())
+}
+
+#[test]
+fn a_table_in_a_bucket_is_mapped_over_and_its_results_are_written() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let results = dir.path().join("results");
+    std::fs::create_dir(&results)?;
+    let config = format!("[buckets]\nresults = {{ path = {results:?}, write = true }}\n");
+    let mut server = Server::new(dir.path(), &config)?;
+    server.spawn()?;
+    server.ready()?;
+    let api = Api::new(&server.url())?;
+    let put = "/v1/buckets/tables/objects/in/rows.csv";
+    let answer = api.send("PUT", put, table(ROWS))?;
+    assert_eq!(answer.status, 201, "{}", answer.body);
+    for kind in ["STANDARD", "EXPRESS"] {
+        api.publish(kind, &FLOW.replace("KIND", kind))?;
+        let output = output(&api, kind, r#"{"key": "in/rows.csv"}"#)?;
+        check_results(&api, &output)?;
+    }
+    let ended = api.run("EXPRESS", r#"{"key": "in/none.csv"}"#)?;
+    assert_eq!(ended["error"], "States.ItemReaderFailed", "{ended}");
+    let cause = ended["cause"].as_str().context("a cause")?;
+    assert!(cause.contains("BUCKET0002"), "{cause}");
+
+    // What lies in the buckets is there after a restart, and what is being read is read on.
+    server.stop(Duration::from_secs(20))?;
+    server.spawn()?;
+    server.ready()?;
+    assert_eq!(
+        api.get("/v1/buckets/tables/objects")?.body["objects"][0]["key"],
+        "in/rows.csv"
+    );
+    let output = output(&api, "STANDARD", r#"{"key": "in/rows.csv"}"#)?;
+    check_results(&api, &output)
+}
