@@ -110,6 +110,29 @@ pub(crate) fn word<'t>(report: &mut Report, at: &At<'_, 't>, words: &[&str]) -> 
     None
 }
 
+/// The kind that a state (or step: `owner`) says it is, in the field `name`.
+pub(crate) fn kind<'t>(
+    report: &mut Report,
+    at: &At<'_, 't>,
+    (owner, name): (&str, &str),
+    kinds: &[&str],
+) -> Option<&'t str> {
+    let field = required(report, at, &format!("a {owner}"), name)?;
+    let kind = text(report, &field)?;
+    if kinds.contains(&kind) {
+        return Some(kind);
+    }
+    let hint = suggest::hint(kind, kinds.iter().copied())
+        .or_else(|| Some(format!("the {owner} types are {}", kinds.join(", "))));
+    report.error_hint(
+        &field,
+        code::UNKNOWN_TYPE,
+        format!("there is no {owner} type {:?}", crate::path::clip(kind)),
+        hint,
+    );
+    None
+}
+
 /// The field of this name; its absence is reported.
 pub(crate) fn required<'c, 't>(
     report: &mut Report,

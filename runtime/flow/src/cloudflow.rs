@@ -126,21 +126,12 @@ impl<'t> Compiler<'_> {
                 check::word(self.report, &field, &[only]);
             }
         }
-        if let Some(field) = at.get("Type") {
-            self.report.note(
-                &field,
-                code::BEYOND_CLOUDFLOW,
-                "CloudFlow refuses an input or output of more than 64 KiB; here each may have 32 MiB".to_owned(),
-            );
-        }
-        if let Some(name) = at.get("Name")
-            && let Some(text) = check::text(self.report, &name)
-        {
-            crate::fdl::check_name(self.report, &name, text);
-        }
-        let comment = at
-            .get("Description")
-            .and_then(|d| check::text(self.report, &d));
+        let comment = crate::fdl::head(
+            self.report,
+            at,
+            ["Type", "Name", "Description"],
+            "CloudFlow refuses an input or output of more than 64 KiB; here each may have 32 MiB",
+        );
         self.graph(at, "the flow", 0);
         comment.map(str::to_owned)
     }

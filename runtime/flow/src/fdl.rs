@@ -11,6 +11,7 @@ mod function;
 mod notes;
 mod parse;
 mod resource;
+mod rules;
 mod template;
 
 use std::sync::Arc;
@@ -20,12 +21,13 @@ use serde_json::Value;
 use crate::expression::{Query, Template};
 
 pub(crate) use binding::{Binding, binding};
-pub(crate) use errors::{check_name, check_state_name, errors, rate};
+pub(crate) use errors::{check_state_name, errors, head, rate};
 pub(crate) use flow::{answer, flow};
 pub use function::Function;
 pub(crate) use notes::Notes;
 pub(crate) use parse::{Roots, parse};
 pub(crate) use resource::function;
+pub(crate) use rules::{catcher, errors_of, retrier, rules};
 pub(crate) use template::{expression, fields, part, rearranged, template};
 
 /// Most seconds of any field, as in ASL.

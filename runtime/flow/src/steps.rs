@@ -120,21 +120,12 @@ impl<'t> Compiler<'_> {
                 check::word(self.report, &field, words);
             }
         }
-        if let Some(field) = at.get("type") {
-            self.report.note(
-                &field,
-                code::BEYOND_CLOUDFLOW,
-                "CloudFlow refuses a step whose input, output and $local exceed 32 KiB together; here each may have 32 MiB".to_owned(),
-            );
-        }
-        if let Some(name) = at.get("name")
-            && let Some(text) = check::text(self.report, &name)
-        {
-            crate::fdl::check_name(self.report, &name, text);
-        }
-        let comment = at
-            .get("description")
-            .and_then(|d| check::text(self.report, &d));
+        let comment = crate::fdl::head(
+            self.report,
+            at,
+            ["type", "name", "description"],
+            "CloudFlow refuses a step whose input, output and $local exceed 32 KiB together; here each may have 32 MiB",
+        );
         let timeout = at
             .get("timeoutSeconds")
             .and_then(|t| check::integer(self.report, &t, 1, crate::fdl::SECONDS_MAX));

@@ -8,7 +8,7 @@ use crate::diagnostic::code;
 use crate::document::{At, Tree};
 use crate::expression::{DataPath, QueryLanguage, Template, WritePath};
 use crate::program::{DataFlow, JsonPathFlow, JsonataFlow, Kind, Next, State, StateIdx};
-use crate::{suggest, template};
+use crate::{check, template};
 
 const KINDS: [&str; 8] = [
     "Task", "Pass", "Choice", "Parallel", "Map", "Wait", "Succeed", "Fail",
@@ -34,7 +34,7 @@ impl<'t> Compiler<'t, '_> {
             scope.broken = true;
             return None;
         }
-        let Some(kind) = self.kind_name(at) else {
+        let Some(kind) = check::kind(self.report, at, ("state", "Type"), &KINDS) else {
             // What is unknown may well end the graph.
             scope.end();
             self.follow(at, scope);
@@ -74,23 +74,6 @@ impl<'t> Compiler<'t, '_> {
             retry,
             catch,
         })
-    }
-
-    fn kind_name(&mut self, at: &At<'_, 't>) -> Option<&'t str> {
-        let field = self.required(at, "a state", "Type")?;
-        let kind = self.text(&field)?;
-        if KINDS.contains(&kind) {
-            return Some(kind);
-        }
-        let hint = suggest::hint(kind, KINDS)
-            .or_else(|| Some(format!("the state types are {}", KINDS.join(", "))));
-        self.report.error_hint(
-            &field,
-            code::UNKNOWN_TYPE,
-            format!("there is no state type {:?}", crate::path::clip(kind)),
-            hint,
-        );
-        None
     }
 
     /// Counts the ways out of a state that is not checked further.

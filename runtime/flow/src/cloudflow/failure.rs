@@ -5,8 +5,7 @@ use std::sync::Arc;
 use super::{BEFORE, Compiler};
 use crate::check;
 use crate::diagnostic::code;
-use crate::document::{At, Tree};
-use crate::expression::WritePath;
+use crate::document::At;
 use crate::fdl;
 use crate::program::{Catcher, Retrier};
 use crate::scope::Scope;
@@ -54,48 +53,34 @@ impl<'t> Compiler<'_> {
     fn retry(&mut self, at: &At<'_, 't>) -> Vec<Retrier> {
         let owner = "a rule of Retry";
         let mut all = Vec::new();
-        let Some(list) = self.rules(at, "Retry") else {
+        let Some(list) = at.get("Retry") else {
             return all;
         };
         let mut wildcard = false;
-        for (i, rule) in list.elements().iter().enumerate() {
-            let rule = list.element(i, rule);
-            if !check::is_object(self.report, &rule) {
-                continue;
-            }
-            check::known_fields(self.report, &rule, owner, &[RETRY]);
+        for rule in fdl::rules(self.report, &list, owner, RETRY) {
             let attempts = self.number(&rule, owner, "MaxAttempts", 0, u64::from(u32::MAX));
             let interval = self.number(&rule, owner, "IntervalSeconds", 0, fdl::RETRY_SECONDS_MAX);
             let most = rule
                 .get("MaxBackoffSeconds")
                 .and_then(|f| check::integer(self.report, &f, 1, fdl::RETRY_SECONDS_MAX));
             let rate = rule.get("BackoffRate");
-            all.push(Retrier {
-                errors: self.errors(&rule, owner, &mut wildcard),
-                interval_seconds: interval,
-                max_attempts: u32::try_from(attempts).unwrap_or(u32::MAX),
-                backoff_rate: rate.map_or(1.0, |r| fdl::rate(&r, self.report)),
-                max_delay_seconds: most,
-                full_jitter: false,
-            });
+            let rate = rate.map_or(1.0, |r| fdl::rate(&r, self.report));
+            let errors = self.errors(&rule, owner, &mut wildcard);
+            all.push(fdl::retrier(errors, interval, attempts, rate, most));
         }
         all
     }
 
     fn catch(&mut self, at: &At<'_, 't>, scope: &mut Scope<'t>) -> Vec<Catcher> {
+        let owner = "a rule of Catch";
         let mut all = Vec::new();
-        let Some(list) = self.rules(at, "Catch") else {
+        let Some(list) = at.get("Catch") else {
             return all;
         };
         let mut wildcard = false;
-        for (i, rule) in list.elements().iter().enumerate() {
-            let rule = list.element(i, rule);
-            if !check::is_object(self.report, &rule) {
-                continue;
-            }
-            check::known_fields(self.report, &rule, "a rule of Catch", &[CATCH]);
-            let errors = self.errors(&rule, "a rule of Catch", &mut wildcard);
-            all.push(self.catcher(&rule, "a rule of Catch", errors, scope));
+        for rule in fdl::rules(self.report, &list, owner, CATCH) {
+            let errors = self.errors(&rule, owner, &mut wildcard);
+            all.push(self.catcher(&rule, owner, errors, scope));
         }
         all
     }
@@ -118,13 +103,7 @@ impl<'t> Compiler<'_> {
                 "CloudFlow's documents don't say what the next state gets from a failed one without OutputConstructor; here it is {}",
             );
         }
-        Catcher {
-            errors,
-            next,
-            result_path: WritePath::Replace,
-            assign: None,
-            output,
-        }
+        fdl::catcher(errors, next, output)
     }
 
     /// The first rule that names an error is the only one: a rule that catches also
@@ -136,20 +115,11 @@ impl<'t> Compiler<'_> {
     ) -> (Vec<Retrier>, Vec<Catcher>) {
         let owner = "a rule of OnErrors";
         let (mut retry, mut catch) = (Vec::new(), Vec::new());
-        if !matches!(list.node.tree, Tree::List(_)) {
-            check::wrong_type(self.report, list, "an array");
-            return (retry, catch);
-        }
         let mut wildcard = false;
-        for (i, rule) in list.elements().iter().enumerate() {
-            let rule = list.element(i, rule);
-            if !check::is_object(self.report, &rule) {
-                continue;
-            }
-            check::known_fields(self.report, &rule, owner, &[ON_ERROR]);
+        for rule in fdl::rules(self.report, list, owner, ON_ERROR) {
             let errors = self.errors(&rule, owner, &mut wildcard);
             if rule.get("Next").is_some() {
-                retry.push(no_retry(errors.clone()));
+                retry.push(fdl::retrier(errors.clone(), 0, 0, 1.0, None));
                 catch.push(self.catcher(&rule, owner, errors, scope));
                 continue;
             }
@@ -163,14 +133,8 @@ impl<'t> Compiler<'_> {
             let attempts = self.number(&again, "Retry", "MaxAttempts", 0, u64::from(u32::MAX));
             let interval = self.number(&again, "Retry", "FixedBackoff", 0, fdl::RETRY_SECONDS_MAX);
             let rate = again.get("Multiplier");
-            retry.push(Retrier {
-                errors,
-                interval_seconds: interval,
-                max_attempts: u32::try_from(attempts).unwrap_or(u32::MAX),
-                backoff_rate: rate.map_or(1.0, |r| fdl::rate(&r, self.report)),
-                max_delay_seconds: None,
-                full_jitter: false,
-            });
+            let rate = rate.map_or(1.0, |r| fdl::rate(&r, self.report));
+            retry.push(fdl::retrier(errors, interval, attempts, rate, None));
         }
         if !retry.iter().all(|r| r.max_attempts == 0) && !catch.is_empty() {
             self.report.warning(
@@ -183,15 +147,6 @@ impl<'t> Compiler<'_> {
         (retry, catch)
     }
 
-    fn rules<'c>(&mut self, at: &'c At<'_, 't>, name: &str) -> Option<At<'c, 't>> {
-        let list = at.get(name)?;
-        if matches!(list.node.tree, Tree::List(_)) {
-            return Some(list);
-        }
-        check::wrong_type(self.report, &list, "an array");
-        None
-    }
-
     /// A required whole number.
     fn number(&mut self, at: &At<'_, 't>, owner: &str, name: &str, least: u64, most: u64) -> u64 {
         let field = check::required(self.report, at, owner, name);
@@ -201,20 +156,6 @@ impl<'t> Compiler<'_> {
     }
 
     fn errors(&mut self, rule: &At<'_, 't>, owner: &str, wildcard: &mut bool) -> Vec<Arc<str>> {
-        match check::required(self.report, rule, owner, "Errors") {
-            Some(list) => fdl::errors(&list, self.report, wildcard),
-            None => Vec::new(),
-        }
-    }
-}
-
-fn no_retry(errors: Vec<Arc<str>>) -> Retrier {
-    Retrier {
-        errors,
-        interval_seconds: 0,
-        max_attempts: 0,
-        backoff_rate: 1.0,
-        max_delay_seconds: None,
-        full_jitter: false,
+        fdl::errors_of(self.report, rule, owner, "Errors", wildcard)
     }
 }

@@ -13,7 +13,6 @@ use crate::expression::{Expression, Template};
 use crate::fdl::{self, Constructors, Roots};
 use crate::program::{ChoiceRule, DataFlow, Kind, Next, State, StateIdx, Test, WaitUntil};
 use crate::scope::Scope;
-use crate::suggest;
 
 const KINDS: [&str; 8] = [
     "Task", "Pass", "Wait", "Succeed", "Fail", "Choice", "Parallel", "Map",
@@ -40,7 +39,7 @@ impl<'t> Compiler<'_> {
         }
         let name = check::required(self.report, at, "a state", "Name");
         let name = name.and_then(|n| self.name(&n));
-        let Some(kind) = self.kind_name(at) else {
+        let Some(kind) = check::kind(self.report, at, ("state", "Type"), &KINDS) else {
             // What is unknown may well end the graph, or lead on.
             scope.end();
             scope.broken = true;
@@ -74,23 +73,6 @@ impl<'t> Compiler<'_> {
             retry,
             catch,
         })
-    }
-
-    fn kind_name(&mut self, at: &At<'_, 't>) -> Option<&'t str> {
-        let field = check::required(self.report, at, "a state", "Type")?;
-        let kind = check::text(self.report, &field)?;
-        if KINDS.contains(&kind) {
-            return Some(kind);
-        }
-        let hint = suggest::hint(kind, KINDS)
-            .or_else(|| Some(format!("the state types are {}", KINDS.join(", "))));
-        self.report.error_hint(
-            &field,
-            code::UNKNOWN_TYPE,
-            format!("there is no state type {:?}", crate::path::clip(kind)),
-            hint,
-        );
-        None
     }
 
     fn state_fields(&mut self, at: &At<'_, 't>, kind: &str) {

@@ -22,8 +22,27 @@ pub(crate) fn check_state_name(report: &mut Report, at: &At<'_, '_>, name: &str)
     }
 }
 
+/// What a flow says of itself: its name, and the comment that is kept. `limit` is what
+/// CloudFlow bounds and we don't, said at the flow's type.
+pub(crate) fn head<'t>(
+    report: &mut Report,
+    at: &At<'_, 't>,
+    [kind, name, comment]: [&str; 3],
+    limit: &str,
+) -> Option<&'t str> {
+    if let Some(field) = at.get(kind) {
+        report.note(&field, code::BEYOND_CLOUDFLOW, limit.to_owned());
+    }
+    if let Some(field) = at.get(name)
+        && let Some(text) = check::text(report, &field)
+    {
+        check_name(report, &field, text);
+    }
+    at.get(comment).and_then(|c| check::text(report, &c))
+}
+
 /// Checks a flow's name by CloudFlow's rule.
-pub(crate) fn check_name(report: &mut Report, at: &At<'_, '_>, name: &str) {
+fn check_name(report: &mut Report, at: &At<'_, '_>, name: &str) {
     let fine = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
         && name
             .chars()

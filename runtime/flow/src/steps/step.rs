@@ -12,7 +12,7 @@ use crate::document::{At, Tree};
 use crate::expression::{Expression, Template};
 use crate::fdl::{self, Constructors, Fdl, Function, Place, Root};
 use crate::program::{DataFlow, Items, Kind, MapState, Next, State, WaitUntil};
-use crate::{suggest, timestamp};
+use crate::timestamp;
 
 const KINDS: [&str; 8] = [
     "task", "pass", "wait", "choice", "parallel", "foreach", "succeed", "fail",
@@ -49,7 +49,7 @@ impl<'t> Compiler<'_> {
             fdl::check_state_name(self.report, &n, text);
             Some(text)
         });
-        let Some(kind) = self.kind_name(at) else {
+        let Some(kind) = check::kind(self.report, at, ("step", "type"), &KINDS) else {
             steps.scope.broken = true;
             return None;
         };
@@ -92,23 +92,6 @@ impl<'t> Compiler<'_> {
             retry,
             catch,
         })
-    }
-
-    fn kind_name(&mut self, at: &At<'_, 't>) -> Option<&'t str> {
-        let field = check::required(self.report, at, "a step", "type")?;
-        let kind = check::text(self.report, &field)?;
-        if KINDS.contains(&kind) {
-            return Some(kind);
-        }
-        let hint = suggest::hint(kind, KINDS)
-            .or_else(|| Some(format!("the step types are {}", KINDS.join(", "))));
-        self.report.error_hint(
-            &field,
-            code::UNKNOWN_TYPE,
-            format!("there is no step type {:?}", crate::path::clip(kind)),
-            hint,
-        );
-        None
     }
 
     /// Where the step leads; succeed and fail end their list.
