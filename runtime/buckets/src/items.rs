@@ -9,14 +9,14 @@ mod lines;
 mod scan;
 
 use std::fmt::Write as _;
-use std::io::{Seek as _, SeekFrom};
+use std::io::{Cursor, Read, Seek, SeekFrom};
 
 use stepwell_types::items::{
-    CURSOR_BYTES_MAX, ItemCursor, ItemFormat, ItemPlace, ItemRead, PAGE_ITEMS_MAX,
+    CURSOR_BYTES_MAX, ItemCursor, ItemFormat, ItemPlace, ItemRead, PAGE_BYTES_MAX, PAGE_ITEMS_MAX,
 };
 use stepwell_types::{Data, Failure};
 
-use crate::{Buckets, Object};
+use crate::Buckets;
 use scan::Scan;
 
 /// Largest item, in bytes of text.
@@ -26,20 +26,36 @@ pub const ITEM_BYTES_MAX: usize = 16 << 20;
 /// # Errors
 /// `States.ItemReaderFailed`, with the place (line and byte) and the reason.
 pub fn read(buckets: &Buckets, read: &ItemRead) -> Result<Data, Failure> {
-    let mut page = Page {
-        items: String::from("["),
-        count: 0,
-        count_max: read.items_max.clamp(1, PAGE_ITEMS_MAX) as usize,
-        bytes_max: read.bytes_max as usize,
-    };
+    let mut page = Page::new(read.items_max, read.bytes_max);
+    let cursor = read.cursor.as_ref();
     let bucket = &*read.source.bucket;
     let next = match &read.source.place {
-        ItemPlace::Listing { prefix } => list(buckets, bucket, prefix, read, &mut page)
+        ItemPlace::Listing { prefix } => list(buckets, bucket, prefix, cursor, &mut page)
             .map_err(|reason| format!("the objects of bucket {bucket} cannot be listed: {reason}")),
-        ItemPlace::Object { key, format } => object(buckets, bucket, key, format, read, &mut page)
-            .map_err(|reason| format!("object {key} of bucket {bucket} cannot be read: {reason}")),
+        ItemPlace::Object { key, format } => {
+            let open = buckets.bucket(bucket).and_then(|b| b.get(key));
+            open.map_err(|e| e.to_string())
+                .and_then(|object| contents(object.file, &object.etag, format, cursor, &mut page))
+                .map_err(|reason| {
+                    format!("object {key} of bucket {bucket} cannot be read: {reason}")
+                })
+        }
     };
     let next = next.map_err(|cause| Failure::new("States.ItemReaderFailed", cause))?;
+    Ok(page.answer(next.as_deref()))
+}
+
+/// The items of some bytes, a page of them: what [`read`] does with an object's.
+/// # Errors
+/// The place and the reason.
+pub fn of_bytes(
+    bytes: &[u8],
+    format: &ItemFormat,
+    cursor: Option<&ItemCursor>,
+    items_max: u32,
+) -> Result<Data, String> {
+    let mut page = Page::new(items_max, PAGE_BYTES_MAX);
+    let next = contents(Cursor::new(bytes), "", format, cursor, &mut page)?;
     Ok(page.answer(next.as_deref()))
 }
 
@@ -53,6 +69,15 @@ struct Page {
 }
 
 impl Page {
+    fn new(items_max: u32, bytes_max: u32) -> Page {
+        Page {
+            items: String::from("["),
+            count: 0,
+            count_max: items_max.clamp(1, PAGE_ITEMS_MAX) as usize,
+            bytes_max: bytes_max as usize,
+        }
+    }
+
     fn is_full(&self) -> bool {
         self.count >= self.count_max || self.items.len() > self.bytes_max
     }
@@ -110,17 +135,14 @@ impl Place {
     }
 }
 
-fn object(
-    buckets: &Buckets,
-    bucket: &str,
-    key: &str,
+fn contents<R: Read + Seek>(
+    mut bytes: R,
+    etag: &str,
     format: &ItemFormat,
-    read: &ItemRead,
+    cursor: Option<&ItemCursor>,
     page: &mut Page,
 ) -> Result<Option<String>, String> {
-    let open = buckets.bucket(bucket).and_then(|b| b.get(key));
-    let Object { mut file, etag, .. } = open.map_err(|e| e.to_string())?;
-    let place = match &read.cursor {
+    let place = match cursor {
         None => None,
         Some(ItemCursor(cursor)) => {
             let (place, of) = Place::parse(cursor).ok_or("the cursor is none of ours")?;
@@ -136,7 +158,7 @@ fn object(
             header: None,
             delimiter,
         } => {
-            let mut scan = Scan::new(&file, 0, 1);
+            let mut scan = Scan::new(&mut bytes, 0, 1);
             let header = csv::header(&mut scan, *delimiter)?;
             Some((header, scan.offset(), scan.line()))
         }
@@ -147,9 +169,10 @@ fn object(
         (None, Some((_, offset, line))) => (*offset, *line),
         (None, None) => (0, 1),
     };
-    file.seek(SeekFrom::Start(offset))
+    bytes
+        .seek(SeekFrom::Start(offset))
         .map_err(|e| e.to_string())?;
-    let mut scan = Scan::new(&file, offset, line);
+    let mut scan = Scan::new(&mut bytes, offset, line);
     if offset == 0 {
         scan.skip_mark()?;
     }
@@ -168,18 +191,18 @@ fn object(
             csv::page(&mut scan, &columns, *delimiter, place, page)?
         }
     };
-    Ok(next.map(|place| place.cursor(&etag)))
+    Ok(next.map(|place| place.cursor(etag)))
 }
 
 fn list(
     buckets: &Buckets,
     bucket: &str,
     prefix: &str,
-    read: &ItemRead,
+    cursor: Option<&ItemCursor>,
     page: &mut Page,
 ) -> Result<Option<String>, String> {
     let bucket = buckets.bucket(bucket).map_err(|e| e.to_string())?;
-    let after = read.cursor.as_ref().map(|cursor| &*cursor.0);
+    let after = cursor.map(|cursor| &*cursor.0);
     let listed = bucket.list(prefix, after, page.count_max);
     let listed = listed.map_err(|e| e.to_string())?;
     let mut item = String::new();

@@ -5,6 +5,7 @@
 mod codec;
 mod expression;
 mod format;
+mod items;
 mod language;
 mod trigger;
 
@@ -86,5 +87,11 @@ pub const ALL: &[Target] = &[
         run: trigger::run,
         seeds: trigger::seeds,
         words: trigger::WORDS,
+    },
+    Target {
+        name: "items",
+        run: items::run,
+        seeds: items::seeds,
+        words: items::WORDS,
     },
 ];
