@@ -12,6 +12,7 @@ use cap_std::fs::Dir;
 use parking_lot::Mutex;
 
 use crate::bucket::Bucket;
+use crate::items::Ahead;
 use crate::name::{UNFINISHED, check_bucket};
 use crate::{Error, listing};
 
@@ -76,6 +77,8 @@ pub(crate) struct Inner {
     pub(crate) object_bytes_max: u64,
     /// Held while an object gets or loses its name: what is counted is what there is.
     pub(crate) naming: Mutex<BTreeMap<String, u64>>,
+    /// What Maps will ask for next.
+    pub(crate) ahead: Mutex<Ahead>,
     unfinished: AtomicU64,
 }
 
@@ -88,6 +91,7 @@ impl Buckets {
             granted: BTreeMap::new(),
             object_bytes_max: OBJECT_BYTES_MAX,
             naming: Mutex::default(),
+            ahead: Mutex::default(),
             unfinished: AtomicU64::new(0),
         }))
     }
@@ -133,6 +137,7 @@ impl Buckets {
             granted,
             object_bytes_max: options.object_bytes_max,
             naming: Mutex::default(),
+            ahead: Mutex::default(),
             unfinished: AtomicU64::new(0),
         })))
     }

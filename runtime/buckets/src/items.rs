@@ -3,6 +3,7 @@
 //! Refuses to hold a file in memory: a page begins where the one before ended, and reads as far
 //! as it goes. Refuses to go on in an object that was changed between two pages.
 
+mod ahead;
 mod csv;
 mod json;
 mod lines;
@@ -17,6 +18,7 @@ use stepwell_types::items::{
 use stepwell_types::{Data, Failure};
 
 use crate::Buckets;
+pub(crate) use ahead::Ahead;
 use scan::Scan;
 
 /// Largest item, in bytes of text.
@@ -201,10 +203,10 @@ fn list(
     cursor: Option<&ItemCursor>,
     page: &mut Page,
 ) -> Result<Option<String>, String> {
-    let bucket = buckets.bucket(bucket).map_err(|e| e.to_string())?;
     let after = cursor.map(|cursor| &*cursor.0);
-    let listed = bucket.list(prefix, after, page.count_max);
-    let listed = listed.map_err(|e| e.to_string())?;
+    let mut listed = ahead::take(buckets, bucket, prefix, after).map_err(|e| e.to_string())?;
+    let wanted = page.count_max.min(listed.objects.len());
+    let rest = listed.objects.split_off(wanted);
     let mut item = String::new();
     for object in &listed.objects {
         item.clear();
@@ -219,12 +221,13 @@ fn list(
         );
         page.push(&item);
     }
-    let last = listed
-        .objects
-        .into_iter()
-        .next_back()
-        .filter(|_| listed.more);
-    Ok(last.map(|object| object.key))
+    let last = listed.objects.into_iter().next_back();
+    let last = last.filter(|_| listed.more || !rest.is_empty());
+    let last = last.map(|object| object.key);
+    if let Some(last) = &last {
+        ahead::keep(buckets, bucket, prefix, last, rest, listed.more);
+    }
+    Ok(last)
 }
 
 /// A JSON string.

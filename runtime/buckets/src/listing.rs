@@ -13,7 +13,7 @@ use crate::bucket::{etag, modified};
 use crate::name::{KEY_BYTES_MAX, check_key};
 
 /// Names of one folder that are held at a time. A larger folder is read as often as it has batches.
-const BATCH: usize = 8_192;
+pub(crate) const BATCH: usize = 8_192;
 
 /// What a listing says of an object.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -107,21 +107,23 @@ fn batch(dir: &Dir, base: &str, query: &Query<'_>, floor: Option<&str>) -> io::R
             continue;
         };
         let is_folder = entry.file_type()?.is_dir();
-        if check_key(&name).is_err() || base.len() + name.len() > KEY_BYTES_MAX {
-            continue;
-        }
         if is_folder {
             name.push('/');
         }
-        if floor.is_some_and(|floor| name.as_str() <= floor)
-            || !query.reaches(&format!("{base}{name}"), is_folder)
+        // What is cheap comes first: a large folder is read often.
+        let full = first.len() == BATCH;
+        let late = |(largest, _): &Named| full && *largest <= name;
+        if floor.is_some_and(|floor| name.as_str() <= floor) || first.peek().is_some_and(late) {
+            continue;
+        }
+        let key = format!("{base}{name}");
+        if key.len() > KEY_BYTES_MAX
+            || check_key(name.trim_end_matches('/')).is_err()
+            || !query.reaches(&key, is_folder)
         {
             continue;
         }
-        if first.len() == BATCH {
-            if first.peek().is_some_and(|(largest, _)| *largest <= name) {
-                continue;
-            }
+        if full {
             first.pop();
         }
         first.push((name, is_folder));

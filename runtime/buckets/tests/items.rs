@@ -442,3 +442,29 @@ fn write_rows(file: &Path, rows: usize) {
         writeln!(out, "{row},name {row},\"some text, with a comma\"").unwrap();
     }
 }
+
+/// A folder is not read again for each page, and a Map that begins later sees it as it is then.
+#[test]
+fn a_listing_is_read_ahead_and_begun_anew() {
+    let house = house();
+    let dir = house.dir.path();
+    for i in 0..30 {
+        std::fs::write(dir.join(format!("f{i:02}")), "").unwrap();
+    }
+    let listing = ItemPlace::Listing { prefix: "f".into() };
+    let (first, next) = house.page(&listing, None, 10, 1).unwrap();
+    assert_eq!(first.len(), 10);
+    std::fs::write(dir.join("f091"), "").unwrap();
+    std::fs::remove_file(dir.join("f29")).unwrap();
+    // The Map that is under way, and the same page again, as after a crash.
+    let (_, third) = house.page(&listing, next.as_deref(), 10, 1).unwrap();
+    let (again, _) = house.page(&listing, next.as_deref(), 10, 1).unwrap();
+    assert_eq!(again[0]["Key"], "f091");
+    std::fs::remove_file(dir.join("f28")).unwrap();
+    let (rest, end) = house.page(&listing, third.as_deref(), 100, 1).unwrap();
+    assert_eq!((rest.len(), end), (10, None), "as it was when it was read");
+    let (rest, _) = house.page(&listing, third.as_deref(), 100, 1).unwrap();
+    assert_eq!(rest.len(), 8, "as it is now");
+    assert_eq!(house.all(&listing, 7, 1).unwrap().len(), 29);
+    std::fs::remove_dir_all(dir).unwrap();
+}
