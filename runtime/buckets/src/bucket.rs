@@ -33,6 +33,18 @@ pub struct Object {
     pub etag: String,
 }
 
+impl Object {
+    /// Whether nobody has written into the file since it was opened, as may happen in a granted
+    /// directory. That it was replaced does not count: what is open is the old one.
+    #[must_use]
+    pub fn is_unchanged(&self) -> bool {
+        use std::os::unix::fs::MetadataExt as _;
+        self.file.metadata().is_ok_and(|about| {
+            tag(about.ino(), about.len(), about.mtime(), about.mtime_nsec()) == self.etag
+        })
+    }
+}
+
 impl Bucket {
     pub(crate) fn new(all: Arc<Inner>, name: &str) -> Bucket {
         Bucket {
@@ -209,10 +221,10 @@ pub(crate) fn modified(about: &Metadata) -> Timestamp {
 /// a new one has another inode; and a file that somebody changes in place has another moment.
 pub(crate) fn etag(about: &Metadata) -> String {
     use cap_std::fs::MetadataExt as _;
-    format!(
-        "\"{:x}-{:x}-{:x}\"",
-        about.ino(),
-        about.len(),
-        i128::from(about.mtime()) * 1_000_000_000 + i128::from(about.mtime_nsec())
-    )
+    tag(about.ino(), about.len(), about.mtime(), about.mtime_nsec())
+}
+
+fn tag(inode: u64, size: u64, seconds: i64, nanoseconds: i64) -> String {
+    let written = i128::from(seconds) * 1_000_000_000 + i128::from(nanoseconds);
+    format!("\"{inode:x}-{size:x}-{written:x}\"")
 }

@@ -24,6 +24,8 @@ use scan::Scan;
 /// Largest item, in bytes of text.
 pub const ITEM_BYTES_MAX: usize = 16 << 20;
 
+const CHANGED: &str = "it was changed while its items were read";
+
 /// Reads one page: a [`stepwell_types::items::ItemPage`] as JSON. Blocks as long as the disk takes.
 /// # Errors
 /// `States.ItemReaderFailed`, with the place (line and byte) and the reason.
@@ -37,7 +39,11 @@ pub fn read(buckets: &Buckets, read: &ItemRead) -> Result<Data, Failure> {
         ItemPlace::Object { key, format } => {
             let open = buckets.bucket(bucket).and_then(|b| b.get(key));
             open.map_err(|e| e.to_string())
-                .and_then(|object| contents(object.file, &object.etag, format, cursor, &mut page))
+                .and_then(|object| {
+                    let next = contents(&object.file, &object.etag, format, cursor, &mut page)?;
+                    let sound = object.is_unchanged();
+                    sound.then_some(next).ok_or_else(|| CHANGED.to_owned())
+                })
                 .map_err(|reason| {
                     format!("object {key} of bucket {bucket} cannot be read: {reason}")
                 })
@@ -149,7 +155,7 @@ fn contents<R: Read + Seek>(
         Some(ItemCursor(cursor)) => {
             let (place, of) = Place::parse(cursor).ok_or("the cursor is none of ours")?;
             if of != etag {
-                return Err("it was changed while its items were read".to_owned());
+                return Err(CHANGED.to_owned());
             }
             Some(place)
         }
