@@ -240,7 +240,7 @@ fn same(name: &str, script: &str, other: &str) {
 
 #[test]
 fn cloudflow() {
-    check_folder("cloudflow", 7);
+    check_folder("cloudflow", 8);
 }
 #[test]
 fn steps() {
