@@ -441,6 +441,34 @@ fn the_command_line_tells_by_its_exit_status() -> Result<()> {
     check(&["start", "fail", "--wait"], 1, "FAILED: E: c")?;
     check(&["start", "none"], 4, "RUN0002")?;
     check(&["list", "--flow", "pass", "--json"], 0, "SUCCEEDED")?;
+    let lent = format!("b={}", dir.path().display());
+    for (args, status, part) in [
+        (
+            &["object", "put", "b/in/p.yaml", &pass][..],
+            0,
+            "b/in/p.yaml is there (47 B)",
+        ),
+        (&["object", "get", "b/in/p.yaml"], 0, "StartAt: P"),
+        (&["object", "ls"], 0, "kept"),
+        (&["object", "ls", "b/in/"], 0, "in/p.yaml"),
+        (&["object", "ls", "c"], 4, "BUCKET0001"),
+        (&["object", "put", "b/../p", &pass], 2, "no part of a key"),
+        (&["object", "put", "b", &pass], 2, "BUCKET/KEY"),
+        (&["object", "rm", "b/in/p.yaml"], 0, "is gone"),
+        (&["object", "get", "b/in/p.yaml"], 4, "BUCKET0001"),
+        (
+            &["run", &pass, "--bucket", &lent, "--bucket-write", &lent],
+            2,
+            "given twice",
+        ),
+        (
+            &["run", &pass, "--bucket", "b=/nonexistent/x"],
+            5,
+            "BUCKET0009",
+        ),
+    ] {
+        check(args, status, part)?;
+    }
     check(&["describe", "01m83d5n7q1a0yxsket02cfw4d"], 4, "RUN0001")?;
     check(&["list", "--url", "http://127.0.0.1:1"], 3, "cannot reach")?;
     check(

@@ -56,6 +56,8 @@ pub(super) fn keep(
         return;
     }
     let Ahead(rests) = &mut *buckets.0.ahead.lock();
+    // The same page read twice, as after a crash, has one rest: what was seen last.
+    rests.retain(|r| r.bucket != bucket || r.prefix != prefix || r.after != after);
     if rests.len() == LISTINGS_MAX {
         rests.pop_front();
     }
