@@ -145,6 +145,15 @@ pub mod meter {
     pub const PAD: &str = "bounded pad";
     /// `$replace` that knows a bound of its answer beforehand.
     pub const REPLACE: &str = "bounded replace";
+    /// Functions that take a picture, and their forms that are given `$` before their
+    /// own arguments.
+    pub const PICTURES: [(&str, &str); 5] = [
+        ("formatInteger", "bounded formatInteger"),
+        ("formatNumber", "bounded formatNumber"),
+        ("fromMillis", "bounded fromMillis"),
+        ("parseInteger", "bounded parseInteger"),
+        ("toMillis", "bounded toMillis"),
+    ];
 }
 
 /// Without the tree: its nodes are numbered anew in each process.

@@ -5,10 +5,11 @@
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::HashMap;
+use std::fmt::Write as _;
 use std::rc::Rc;
 
 use jsonata_core::value::JValue;
-use serde_json::Value;
+use serde_json::{Number, Value};
 use stepwell_flow::expression::Measure;
 use stepwell_types::limits::{JSON_DEPTH_MAX, PAYLOAD_BYTES_MAX};
 use stepwell_types::{Data, EntryId, Failure, Timestamp};
@@ -244,19 +245,54 @@ impl<'a> Env<'a> {
     }
 }
 
-/// Roughly the bytes of a value's JSON text.
+/// The bytes of a value's JSON text, or a few more.
 pub(crate) fn size(value: &Value) -> usize {
     match value {
-        Value::Null | Value::Bool(_) => 4,
-        Value::Number(_) => 3,
-        Value::String(s) => s.len() + 2,
+        Value::Null | Value::Bool(_) => 5,
+        Value::Number(n) => number_size(n),
+        Value::String(s) => text_size(s),
         Value::Array(items) => 2 + items.iter().map(|v| size(v) + 1).sum::<usize>(),
         Value::Object(map) => {
             2 + map
                 .iter()
-                .map(|(k, v)| k.len() + 4 + size(v))
+                .map(|(k, v)| text_size(k) + 2 + size(v))
                 .sum::<usize>()
         }
+    }
+}
+
+/// The bytes of a text in quotes, what must be escaped counted as it is written.
+pub(crate) fn text_size(text: &str) -> usize {
+    let escapes = text.bytes().map(|byte| match byte {
+        b'"' | b'\\' | b'\n' | b'\r' | b'\t' | 8 | 12 => 1,
+        0..32 => 5,
+        _ => 0,
+    });
+    2 + text.len() + escapes.sum::<usize>()
+}
+
+/// The digits of a number as it is printed.
+fn number_size(n: &Number) -> usize {
+    let digits = |n: u64| n.checked_ilog10().map_or(1, |log| log as usize + 1);
+    match (n.as_u64(), n.as_i64()) {
+        (Some(n), _) => digits(n),
+        (_, Some(n)) => 1 + digits(n.unsigned_abs()),
+        _ => {
+            let mut length = Length(0);
+            // Counting cannot fail.
+            let _ = write!(length, "{n}");
+            length.0
+        }
+    }
+}
+
+/// Counts the bytes that are written to it.
+struct Length(usize);
+
+impl std::fmt::Write for Length {
+    fn write_str(&mut self, text: &str) -> std::fmt::Result {
+        self.0 += text.len();
+        Ok(())
     }
 }
 

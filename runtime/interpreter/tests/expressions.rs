@@ -226,6 +226,84 @@ fn jsonata_that_grows() {
 }
 
 #[test]
+fn jsonata_pictures_that_ask_for_much() {
+    let wide = "[f,99999999999999]";
+    let input = json!({"wide": wide, "year": "[Y,99999]", "long": "0".repeat(2_000), "n": 1e15});
+    for expression in [
+        "$fromMillis(0, '[f,99999999999999]')",
+        "$now('[f,99999999999999]')",
+        "$now('[f,1-99999999999999]')",
+        "$now('[f,+99999999999999]')",
+        "$states.input.n.$fromMillis('[f,999999999]')",
+        "0 ~> $fromMillis($states.input.wide)",
+        "$each({'[f,99999999999999]': 0}, $fromMillis)",
+        "($f := $fromMillis(0, ?); $f($states.input.wide))",
+        "($f := $now; $f($states.input.wide))",
+        "$fromMillis(0, $states.input.year)",
+        "$fromMillis(0, '[Y0000000000000000000000000000000000000000000000000000000000000000000]')",
+        "$fromMillis(0, '[é]')",
+        "$fromMillis(0, '[,1]')",
+        "$toMillis('1', '[Y,1-99999]')",
+        "$toMillis($states.input.long, '[Y]')",
+        "$formatInteger(1e15, 'I')",
+        "$states.input.n.$formatInteger('i')",
+        "$formatInteger(1e15, 'i;o')",
+        "$formatInteger(1, $states.input.long)",
+        "$formatNumber(1, $states.input.long)",
+        "$formatNumber(1, '0.0', {'decimal-separator': '·'})",
+    ] {
+        jsonata(expression, &input, "States.QueryEvaluationError");
+    }
+    for (expression, expected) in [
+        ("$fromMillis(0, '[Y,4-4]-[M01] [f,3]')", "1970-01 000"),
+        ("$states.input.n.$fromMillis('[Y]')", "33658"),
+        ("$formatInteger(1994, 'I')", "MCMXCIV"),
+        ("$formatInteger(12, 'w')", "twelve"),
+        (
+            "$states.input.n.$formatNumber('#,##0.00')",
+            "1,000,000,000,000,000.00",
+        ),
+        // What a text leaves out is the event's, not the clock's.
+        (
+            "$fromMillis($toMillis('13:45', '[H]:[m]'))",
+            "2023-11-14T13:45:00.000Z",
+        ),
+        (
+            "$fromMillis($toMillis('05-06', '[M]-[D]'))",
+            "2023-05-06T00:00:00.000Z",
+        ),
+    ] {
+        let definition = json!({"QueryLanguage": "JSONata", "StartAt": "A", "States": {
+            "A": {"Type": "Pass", "Output": format!("{{% {expression} %}}"), "End": true}}});
+        let wanted = Outcome::Succeeded(Data::from_value(json!(expected)));
+        assert_eq!(run(&definition, &input), wanted, "{expression}");
+    }
+}
+
+#[test]
+fn outputs_are_as_small_as_they_are_printed() {
+    // Each control character is six bytes of JSON, each of these numbers 23.
+    let fields: serde_json::Map<String, Value> = (0..6)
+        .map(|i| (format!("f{i}.$"), json!("$.data")))
+        .collect();
+    for data in [
+        json!("\u{1}".repeat(1_000_000)),
+        json!(vec![-1.234_567_890_123_456_7e-300; 250_000]),
+    ] {
+        check(
+            &json!({"Parameters": fields}),
+            &json!({ "data": data }),
+            "States.DataLimitExceeded",
+        );
+        jsonata(
+            "[$states.input.data, [$states.input.data, $states.input.data], [$states.input.data, $states.input.data, $states.input.data]]",
+            &json!({ "data": data }),
+            "States.DataLimitExceeded",
+        );
+    }
+}
+
+#[test]
 fn jsonata_walks_that_repeat() {
     let deep = (0..90).fold(json!(1), |inner, _| json!({ "a": inner }));
     let chains = vec![deep; 100];

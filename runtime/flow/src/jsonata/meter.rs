@@ -9,8 +9,8 @@ use jsonata_core::ast::{AstNode, BinaryOp, PathStep, Stage};
 
 use super::walk;
 use crate::expression::meter::{
-    DISTINCT, JOIN, PAD, RANGE_FROM, RANGE_TO, REPLACE, TICK, WEIGH, WEIGH_DEEP, WEIGH_EACH,
-    WEIGH_TREE,
+    DISTINCT, JOIN, PAD, PICTURES, RANGE_FROM, RANGE_TO, REPLACE, TICK, WEIGH, WEIGH_DEEP,
+    WEIGH_EACH, WEIGH_TREE,
 };
 use crate::path::cost::regex_cost;
 
@@ -237,6 +237,15 @@ fn function(name: &mut String, args: &mut Vec<AstNode>, piped: bool) {
     };
     if args.len() + usize::from(piped) + 1 == takes {
         args.insert(0, AstNode::Variable(String::new()));
+    }
+    let picture = PICTURES.iter().find(|(plain, _)| plain == name);
+    if let Some((_, bounded)) = picture
+        && !piped
+        && !args.iter().any(|arg| matches!(arg, AstNode::Placeholder))
+    {
+        args.insert(0, AstNode::Variable(String::new()));
+        (*bounded).clone_into(name);
+        return;
     }
     let costly = match name.as_str() {
         "distinct" | "string" | "hash" | "parse" | "base64encode" | "base64decode" | "merge"

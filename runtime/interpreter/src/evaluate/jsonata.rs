@@ -5,6 +5,7 @@
 //! values are `Rc`: they are made, used and turned into JSON within one call.
 //! Source: docs.jsonata.org; states-language.net, "JSONata".
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 
 use jsonata_core::evaluator::{Context, Evaluator, EvaluatorError, EvaluatorOptions};
@@ -15,10 +16,11 @@ use stepwell_types::limits::{JSON_DEPTH_MAX, PAYLOAD_BYTES_MAX};
 
 use stepwell_types::{Data, Timestamp};
 
-use super::{Env, Fault, excerpt, kind_name, size};
+use super::{Env, Fault, excerpt, kind_name, size, text_size};
 
 mod functions;
 mod meter;
+mod pictures;
 
 use functions::Draws;
 use meter::Meter;
@@ -84,9 +86,12 @@ fn run(
         ..EvaluatorOptions::default()
     };
     let mut evaluator = Evaluator::with_options(context, options);
-    functions::register(&mut evaluator, now, draws);
+    functions::register(&mut evaluator, now, draws, meter);
+    pictures::register(&mut evaluator, meter, now);
     meter::register(&mut evaluator, meter);
-    evaluator.evaluate(&query.tree, root)
+    // A bug of the library on some data must cost that state, not the execution.
+    catch_unwind(AssertUnwindSafe(|| evaluator.evaluate(&query.tree, root)))
+        .unwrap_or_else(|_| Err(functions::error("the JSONata library failed on this data")))
 }
 
 /// Evaluates an expression on its own, with `root` as `$` and the members of `bindings` as
@@ -214,12 +219,12 @@ fn from_json(env: &Env<'_>, data: &Data) -> Result<JValue, Fault> {
     Ok(value)
 }
 
-/// The library's value as JSON; `bytes` counts roughly what it takes.
+/// The library's value as JSON; `bytes` counts what it takes, or a little more.
 fn to_json(value: &JValue, levels: usize, bytes: &mut usize) -> Result<Value, &'static str> {
     if levels == 0 {
         return Err("returned a value that is nested too deep.");
     }
-    *bytes += 4;
+    *bytes += 5;
     // What is shared in there is written out each time.
     if *bytes > PAYLOAD_BYTES_MAX {
         return Err("returned a value that is too large.");
@@ -227,9 +232,13 @@ fn to_json(value: &JValue, levels: usize, bytes: &mut usize) -> Result<Value, &'
     Ok(match value {
         JValue::Null => Value::Null,
         JValue::Bool(b) => Value::Bool(*b),
-        JValue::Number(n) => number(*n)?,
+        JValue::Number(n) => {
+            let value = number(*n)?;
+            *bytes += size(&value);
+            value
+        }
         JValue::String(text) => {
-            *bytes += text.len() + 2;
+            *bytes += text_size(text);
             Value::String(text.to_string())
         }
         JValue::Array(items) => {
@@ -247,7 +256,7 @@ fn to_json(value: &JValue, levels: usize, bytes: &mut usize) -> Result<Value, &'
         JValue::Object(map) => {
             let mut fields = Map::with_capacity(map.len());
             for (name, item) in map.iter() {
-                *bytes += name.len() + 4;
+                *bytes += text_size(name) + 2;
                 if !matches!(item, JValue::Undefined) {
                     fields.insert(name.clone(), to_json(item, levels - 1, bytes)?);
                 }

@@ -6,12 +6,13 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
-use jsonata_core::evaluator::{Context, Evaluator, EvaluatorError};
-use jsonata_core::parser;
+use jsonata_core::evaluator::{Evaluator, EvaluatorError};
 use jsonata_core::value::JValue;
 use stepwell_types::Timestamp;
 
 use super::super::hash;
+use super::meter::Meter;
+use super::pictures;
 use crate::{random, time};
 
 /// Most elements that `$range` makes: as many as its JSONPath twin.
@@ -48,7 +49,7 @@ impl Draws {
     }
 }
 
-pub(super) fn register(evaluator: &mut Evaluator, at: Timestamp, draws: &Draws) {
+pub(super) fn register(evaluator: &mut Evaluator, at: Timestamp, draws: &Draws, meter: &Rc<Meter>) {
     let draws = draws.clone();
     set(evaluator, "eval", |_| {
         Err(error("the function $eval does not exist here"))
@@ -56,7 +57,8 @@ pub(super) fn register(evaluator: &mut Evaluator, at: Timestamp, draws: &Draws) 
     set(evaluator, "millis", move |_| {
         Ok(JValue::Number(at.0 as f64))
     });
-    set(evaluator, "now", move |args| now(at, args));
+    let own = Rc::clone(meter);
+    set(evaluator, "now", move |args| now(&own, at, args));
     let own = draws.clone();
     set(evaluator, "random", move |args| match args.first() {
         None | Some(JValue::Undefined) => Ok(JValue::Number(own.unit())),
@@ -92,18 +94,13 @@ pub(super) fn error(message: impl Into<String>) -> EvaluatorError {
 }
 
 /// As `$fromMillis` formats the event's time; without a picture ISO 8601.
-fn now(at: Timestamp, args: &[JValue]) -> Result<JValue, EvaluatorError> {
+fn now(meter: &Meter, at: Timestamp, args: &[JValue]) -> Result<JValue, EvaluatorError> {
     if args.iter().all(|a| matches!(a, JValue::Undefined)) {
         return Ok(JValue::from(time::print(at)));
     }
-    let tree = parser::parse("$fromMillis($millis, $picture, $zone)")
-        .map_err(|e| error(e.display_message()))?;
-    let mut context = Context::new();
-    context.bind("millis".to_owned(), JValue::Number(at.0 as f64));
-    for (name, arg) in ["picture", "zone"].iter().zip(args) {
-        context.bind((*name).to_owned(), arg.clone());
-    }
-    Evaluator::with_context(context).evaluate(&tree, &JValue::Undefined)
+    let mut given = vec![JValue::Number(at.0 as f64)];
+    given.extend_from_slice(args);
+    pictures::call(meter, at, "fromMillis", &JValue::Undefined, &given)
 }
 
 /// An even permutation by Fisher and Yates.

@@ -50,7 +50,7 @@ impl Meter {
         self.exceeded.get()
     }
 
-    fn count(&self, operations: u64) -> Result<(), EvaluatorError> {
+    pub fn count(&self, operations: u64) -> Result<(), EvaluatorError> {
         match self.left.get().checked_sub(operations) {
             Some(left) => {
                 self.left.set(left);
