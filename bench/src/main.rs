@@ -14,6 +14,7 @@ mod asleep;
 mod bare;
 mod durable;
 mod evaluate;
+mod express;
 mod fair;
 mod growth;
 mod linear;
@@ -38,6 +39,8 @@ enum Name {
     Step,
     /// A flow of ten steps over HTTP, and its commits.
     Durable,
+    /// Express executions beside standard ones.
+    Express,
     /// Memory and restart with many executions asleep.
     Asleep,
     /// A small flow beside a large Map.
@@ -119,6 +122,9 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
     }
     if wanted(Name::Durable) {
         durable::measure(&scale, &mut report)?;
+    }
+    if wanted(Name::Express) {
+        express::measure(&scale, &mut report)?;
     }
     if wanted(Name::Asleep) {
         asleep::measure(&scale, &mut report)?;

@@ -9,6 +9,7 @@
 
 pub mod calls;
 pub mod checker;
+pub mod children;
 pub mod client;
 pub mod collect;
 pub mod history;

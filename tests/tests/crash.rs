@@ -57,6 +57,7 @@ fn check(death: Death, deaths: u32) {
         "tokens handed out",
         "answers acknowledged",
         "calls",
+        "children",
     ] {
         assert!(load.report.figure(figure) > 0, "no {figure} in this run");
     }

@@ -214,3 +214,46 @@ fn an_activity_that_nobody_takes_times_out() -> Result<()> {
     assert_eq!(poll.status, 204, "{poll:?}");
     Ok(())
 }
+
+#[test]
+fn a_child_whose_name_is_taken_fails_its_task() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let (_server, api) = started(dir.path(), "")?;
+    api.publish("child", "StartAt: P\nStates: {P: {Type: Pass, End: true}}")?;
+    let ask = "StartAt: W\nStates: {W: {Type: Task, Resource: callback, End: true}}";
+    api.publish("waits", ask)?;
+    let names = |resource: &str| {
+        one_task(&json!({"Resource": resource,
+            "Parameters": {"StateMachineArn.$": "$.flow", "Name.$": "$.name", "Input": {"n": 1}}}))
+    };
+    api.publish("forgets", &names("flow:start"))?;
+    let sync = "arn:aws:states:::states:startExecution.sync:2";
+    api.publish("asks", &names(sync))?;
+    // By a client, and by another execution; ended, and still running.
+    let taken = api.send("POST", "/v1/flows/child/executions?name=one&wait=60", "{}")?;
+    assert_eq!(taken.status, 200, "{taken:?}");
+    let two = api.run("asks", r#"{"flow": "child", "name": "two"}"#)?;
+    assert_eq!(two["output"]["Output"], json!({"n": 1}), "{two}");
+    let three = api.send("POST", "/v1/flows/waits/executions?name=three", "{}")?;
+    assert_eq!(three.status, 202, "{three:?}");
+    let other = two["output"]["ExecutionArn"].as_str().context("no id")?;
+    for (flow, name, id) in [
+        ("child", "one", taken.body["id"].as_str()),
+        ("child", "two", Some(other)),
+        ("waits", "three", three.body["id"].as_str()),
+    ] {
+        let id = id.context("no id")?;
+        for parent in ["forgets", "asks"] {
+            let input = json!({"flow": flow, "name": name}).to_string();
+            let ended = api.run(parent, &input)?;
+            let seen = (&ended["status"], &ended["error"], &ended["cause"]);
+            let cause = format!("Execution Already Exists: '{name}' of the flow {flow} is {id}");
+            let error = "StepFunctions.ExecutionAlreadyExistsException";
+            assert_eq!(seen, (&json!("FAILED"), &json!(error), &json!(cause)));
+        }
+    }
+    // The same name in another flow is another one.
+    let ended = api.run("asks", r#"{"flow": "child", "name": "three"}"#)?;
+    assert_eq!(ended["status"], "SUCCEEDED", "{ended}");
+    Ok(())
+}

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
+use super::children;
 use super::collect::{Everything, Known, Used};
 use super::history;
 use super::plan::{Case, Expected};
@@ -16,6 +17,9 @@ use super::seen::Notes;
 pub fn check(seed: u64, all: &Everything, notes: &Notes, report: &Report) {
     let mut by_case: BTreeMap<u64, Vec<&str>> = BTreeMap::new();
     for (id, known) in &all.executions {
+        if children::is_child(known) {
+            continue;
+        }
         let Some(case) = case_of(seed, known) else {
             report.breach(
                 Rule::Accepted,
@@ -27,6 +31,7 @@ pub fn check(seed: u64, all: &Everything, notes: &Notes, report: &Report) {
         outcome(&case, id, known, report);
         history::check(&case, id, known, report);
     }
+    children::check(&by_case, seed, all, report);
     accepted(&by_case, all, notes, report);
     seen(all, notes, report);
     tokens(all, notes, report);

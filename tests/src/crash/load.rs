@@ -87,7 +87,7 @@ impl Load {
     async fn start(&self, case: &Case) -> Result<Option<String>> {
         let input = case.input(&soon(case.delay_ms)?, &self.receiver.url());
         let mut path = format!("/v1/flows/{}/executions", case.flow());
-        let wait = if case.manner == Manner::Wait && !case.asks() && case.kind != Kind::Cancelled {
+        let wait = if case.manner == Manner::Wait && !case.asks() && !case.is_cancelled() {
             "wait=5"
         } else {
             ""
@@ -177,7 +177,7 @@ impl Load {
     /// Attends an execution until it has ended.
     async fn drive(&self, case: &Case, id: &str) -> Result<()> {
         let begun = Instant::now();
-        let mut told = !case.asks() && case.kind != Kind::Cancelled;
+        let mut told = !case.asks() && !case.is_cancelled();
         loop {
             let wait = if case.manner == Manner::Wait && told {
                 "?wait=5"
@@ -200,9 +200,9 @@ impl Load {
                 return Ok(());
             }
             if !told {
-                told = match case.kind {
-                    Kind::Cancelled => self.cancel(case, id).await?,
-                    _ => self.answer(case, id).await?,
+                told = match case.is_cancelled() {
+                    true => self.cancel(case, id).await?,
+                    false => self.answer(case, id).await?,
                 };
             }
             if case.manner == Manner::Poll {

@@ -34,10 +34,18 @@ pub enum Kind {
     Expires,
     /// Several of these at once.
     Mixed,
+    /// Starts other flows, and waits for all but one of them.
+    Parent,
+    /// Is cancelled while it waits for a flow that it started.
+    Leaves,
+    /// JSONata with variables.
+    Variables,
+    /// CloudFlow's language.
+    CloudFlow,
 }
 
 /// A kind, how often it is drawn, its flow's name and definition.
-const KINDS: [(Kind, u64, &str, &str); 12] = [
+const KINDS: [(Kind, u64, &str, &str); 16] = [
     (
         Kind::Sequence,
         14,
@@ -75,13 +83,42 @@ const KINDS: [(Kind, u64, &str, &str); 12] = [
         include_str!("flows/expires.json"),
     ),
     (Kind::Mixed, 7, "mixed", include_str!("flows/mixed.json")),
+    (
+        Kind::Parent,
+        12,
+        "parent",
+        include_str!("flows/parent.json"),
+    ),
+    (Kind::Leaves, 4, "leaves", include_str!("flows/leaves.json")),
+    (
+        Kind::Variables,
+        6,
+        "variables",
+        include_str!("flows/variables.json"),
+    ),
+    (
+        Kind::CloudFlow,
+        6,
+        "cloudflow",
+        include_str!("flows/cloudflow.yaml"),
+    ),
 ];
+/// Flows that the load's flows start.
+const STARTED: [(&str, &str); 2] = [
+    (CHILD, include_str!("flows/child.json")),
+    (SLEEPER, include_str!("flows/sleeper.json")),
+];
+/// What [`Kind::Parent`] starts.
+pub const CHILD: &str = "child";
+/// What [`Kind::Leaves`] starts.
+pub const SLEEPER: &str = "sleeper";
 
-/// Name and definition of every flow.
+/// Name and definition of every flow; those that others start come first.
 pub fn flows() -> impl Iterator<Item = (&'static str, &'static str)> {
-    KINDS
+    let drawn = KINDS
         .iter()
-        .map(|(_, _, name, definition)| (*name, *definition))
+        .map(|(_, _, name, definition)| (*name, *definition));
+    STARTED.into_iter().chain(drawn)
 }
 
 /// How the client attends an execution.
@@ -160,7 +197,15 @@ impl Case {
         // Only what needs no answer may be lost sight of by the client.
         let unattended = matches!(
             kind,
-            Kind::Sequence | Kind::Parallel | Kind::Map | Kind::Retry | Kind::Wait | Kind::Call
+            Kind::Sequence
+                | Kind::Parallel
+                | Kind::Map
+                | Kind::Retry
+                | Kind::Wait
+                | Kind::Call
+                | Kind::Parent
+                | Kind::Variables
+                | Kind::CloudFlow
         );
         let manner = match random.below(10) {
             0..=2 => Manner::Wait,
@@ -267,8 +312,17 @@ impl Case {
                     .collect();
                 json!({ "case": case, "calls": calls, "answer": n + 7 })
             }
+            Kind::Parent => {
+                let values: Value = self.items.iter().map(|n| json!(n + 1)).collect();
+                json!({ "case": case, "values": values })
+            }
+            Kind::Variables => {
+                let sums: Value = self.items.iter().map(|item| json!(item + n + 1)).collect();
+                json!({ "case": case, "total": n + 1, "sums": sums })
+            }
+            Kind::CloudFlow => json!({ "case": case, "total": n + 110 }),
             Kind::Fails => return failure("FAILED", "Refused", Some(format!("case {case}"))),
-            Kind::Cancelled => {
+            Kind::Cancelled | Kind::Leaves => {
                 return failure("ABORTED", "Crash.Cancelled", Some(format!("case {case}")));
             }
             Kind::Expires => return failure("TIMED_OUT", "States.Timeout", None),
@@ -287,8 +341,10 @@ impl Case {
                 2 + u64::from(self.kind == Kind::Retry && self.times > 2)
             }
             Kind::Wait | Kind::Callback | Kind::Call => 3,
-            Kind::Cancelled | Kind::Expires => 1,
-            Kind::Mixed => 5 + items,
+            Kind::Cancelled | Kind::Expires | Kind::Leaves => 1,
+            Kind::Mixed | Kind::Variables => 5 + items,
+            Kind::Parent => 3 + items,
+            Kind::CloudFlow => 6,
         }
     }
 
@@ -303,8 +359,9 @@ impl Case {
             Kind::Parallel => (3, 3),
             Kind::Map => (items, items),
             Kind::Retry => (self.times.min(2) + 1, self.times.min(2) + 1),
-            Kind::Wait | Kind::Notify | Kind::Expires => (1, 1),
-            Kind::Callback => (2, 2),
+            Kind::Wait | Kind::Notify | Kind::Expires | Kind::Leaves | Kind::Variables => (1, 1),
+            Kind::Callback | Kind::CloudFlow => (2, 2),
+            Kind::Parent => (items + 1, items + 1),
             Kind::Call => (2, 2 + self.times),
             Kind::Cancelled => (0, 0),
             Kind::Mixed => (items + 2 + self.times, items + 2 + self.times),
@@ -321,6 +378,23 @@ impl Case {
             Kind::Mixed => (0..self.items.len()).map(|i| format!("item-{i}")).collect(),
             _ => Vec::new(),
         }
+    }
+
+    /// The executions that this one starts, by their role: each with its input's number.
+    #[must_use]
+    pub fn children(&self) -> Vec<(String, i64)> {
+        if self.kind != Kind::Parent {
+            return Vec::new();
+        }
+        let asked = self.items.iter().enumerate();
+        let asked = asked.map(|(index, n)| (index.to_string(), *n));
+        asked.chain([("told".to_owned(), self.n)]).collect()
+    }
+
+    /// Whether the client cancels it.
+    #[must_use]
+    pub fn is_cancelled(&self) -> bool {
+        matches!(self.kind, Kind::Cancelled | Kind::Leaves)
     }
 
     /// Whether the client has a token to answer.
@@ -358,7 +432,7 @@ mod tests {
     #[test]
     fn every_kind_is_drawn_and_knows_its_own_input() {
         let kinds: BTreeSet<Kind> = (0..400).map(|n| Case::draw(7, n).kind).collect();
-        assert_eq!(kinds.len(), flows().count());
+        assert_eq!(kinds.len() + super::STARTED.len(), flows().count());
         let case = Case::draw(7, 3);
         let input = case.input("2026-01-01T00:00:00Z", "http://a/");
         assert!(case.has_input(&input));

@@ -24,6 +24,8 @@ pub enum Rule {
     Token,
     /// Calls happen for a reason, under one key, and not again once answered.
     Call,
+    /// A wished child ran once and told its parent once; none outlives a parent that was cancelled.
+    Child,
     /// Usage is the sum of the histories.
     Usage,
     /// Answers are as the API says.

@@ -59,6 +59,11 @@ pub fn is_there(world: &World, id: ExecutionId) -> Result<bool, String> {
     Ok(row.map_err(|e| e.to_string())?.is_some())
 }
 
+/// Whether an execution is durable and, by what is durable, has not ended.
+pub fn is_open(world: &World, id: ExecutionId) -> Result<bool, String> {
+    Ok(is_there(world, id)? && state(world, id)?.is_some_and(|s| s.outcome().is_none()))
+}
+
 /// An acknowledged redrive is in the log.
 pub fn redrive_is_recorded(world: &World, id: ExecutionId, count: u32) -> Result<(), String> {
     let redrives = log(world, id)?

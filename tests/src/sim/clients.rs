@@ -114,6 +114,7 @@ impl World {
         if let Some(k) = self.known.get_mut(&id) {
             k.redrive_sent = true;
         }
+        self.redriven.insert(id, self.life);
         let wish = Redrive {
             // Here every version of a flow is the same program.
             version: self

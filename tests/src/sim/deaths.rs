@@ -14,6 +14,15 @@ use super::world::World;
 /// Deaths on a processor after which a step must not run again.
 const DEATHS_MAX: u32 = 3;
 
+/// Deaths of one step.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Deaths {
+    /// How many since the execution's last end.
+    count: u32,
+    /// Durable ends of the execution at the last of them: an end clears its steps.
+    ends: usize,
+}
+
 /// Names an attempt.
 pub(super) fn key(request: &StepRequest) -> StepKey {
     (request.execution, request.entry, request.attempt)
@@ -54,11 +63,17 @@ impl World {
         self.now = self.now.plus_ms(self.random.below(40_000) as u64);
         self.memory = Memory::from_snapshot(self.memory.snapshot());
         for step in &steps {
-            // Before it is durable there is nothing to count for; a child that its parent
-            // wishes again has the same id, and begins anew.
-            if checks::is_there(self, step.0)? {
-                *self.deaths.entry(*step).or_default() += 1;
+            // Before it is durable there is nothing to count for, and that is once at most: from
+            // the second life on no step runs before then. An end clears all.
+            if !checks::is_open(self, step.0)? {
+                continue;
             }
+            let ends = checks::durable_ends(self, step.0)?.len();
+            let deaths = self.deaths.entry(*step).or_default();
+            if deaths.ends != ends {
+                *deaths = Deaths { count: 0, ends };
+            }
+            deaths.count += 1;
         }
         let last = LastLife {
             life: self.life,
@@ -83,32 +98,44 @@ impl World {
         committed.map_err(|e| e.to_string())
     }
 
+    /// Deaths for which a step is suspected.
+    fn counted(&self, step: &StepKey) -> Result<u32, String> {
+        match self.deaths.get(step) {
+            None => Ok(0),
+            Some(deaths) if checks::durable_ends(self, step.0)?.len() > deaths.ends => Ok(0),
+            Some(deaths) => Ok(deaths.count),
+        }
+    }
+
     /// A step that was on a processor when the process died runs alone from then on, and
-    /// after three deaths never again.
+    /// after three deaths never again; and after an unclean stop none runs whose death
+    /// nobody could count.
     pub(super) fn may_run(&self, request: &StepRequest, alone: bool) -> Result<(), String> {
         if request.target.leaves() {
             return Ok(());
         }
-        let deaths = self.deaths.get(&key(request)).copied().unwrap_or(0);
-        // An execution that ended is suspected no more: whoever redrives it begins anew.
-        let known = self.known.get(&request.execution);
-        let redriven = known.is_some_and(|k| k.redrive_sent);
+        let deaths = self.counted(&key(request))?;
         let what = format!("{} {}", request.execution, request.state);
-        if deaths >= DEATHS_MAX && !redriven {
+        // It may have ended and gone on since the last commit: then it is suspected no more,
+        // and the log does not say so yet.
+        let unclear = self.redriven.get(&request.execution) == Some(&self.life);
+        if deaths >= DEATHS_MAX && !unclear {
             return Err(format!("{what}: it runs again after {deaths} deaths"));
         }
-        if (deaths > 0) != alone && (alone || !redriven) {
+        if (deaths > 0) != alone && (alone || !unclear) {
             return Err(format!("{what}: {deaths} deaths, and alone is {alone}"));
         }
-        if alone && !checks::is_there(self, request.execution)? {
-            return Err(format!("{what}: a suspect runs before it is durable"));
+        if (alone || self.life > 0) && !checks::is_there(self, request.execution)? {
+            return Err(format!(
+                "{what}: it runs before it is durable, alone is {alone}"
+            ));
         }
         Ok(())
     }
 
     /// Only who really kills is parked.
     pub(super) fn may_be_parked(&self, id: ExecutionId) -> Result<(), String> {
-        let died = |(step, n): (&StepKey, &u32)| step.0 == id && *n >= DEATHS_MAX;
+        let died = |(step, n): (&StepKey, &Deaths)| step.0 == id && n.count >= DEATHS_MAX;
         let flow = self.known.get(&id).map(|k| k.flow.clone());
         let program = flow.and_then(|f| self.flows.0.get(&f).cloned());
         let poisonous = program.is_some_and(|p| {

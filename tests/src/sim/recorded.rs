@@ -3,7 +3,8 @@
 //! the recorded end and the recorded history.
 //!
 //! The client hears nothing of a start that a death swallowed, and asks again under
-//! the same name. Refuses luck: no choice is drawn.
+//! the same name. Where a case may be express, it also runs so, in both ways. Refuses luck:
+//! no choice is drawn.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -12,14 +13,17 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::Value;
 use stepwell_cases::{Case, Ended, Functions};
+use stepwell_flow::program::Keep;
+use stepwell_flow::{Program, Resolve, Unresolved};
 use stepwell_interpreter::codec::Logged;
 use stepwell_interpreter::{HistoryEvent, Outcome, State, step};
 use stepwell_orchestrator::api::Status;
 use stepwell_orchestrator::driver::{Driver, Output, Post, Reply, Request, Ticket, read_log};
 use stepwell_store::memory::Memory;
 use stepwell_store::{Batch, Key, Range, Reader as _, Writer as _};
+use stepwell_types::limits::EXPRESS_SECONDS_MAX;
 use stepwell_types::{
-    Data, EntryId, ExecutionId, Failure, FlowRef, ShardId, Spent, StepOutcome, StepRequest,
+    Data, Digest, EntryId, ExecutionId, Failure, FlowRef, ShardId, Spent, StepOutcome, StepRequest,
     StepTarget, Timestamp,
 };
 
@@ -38,35 +42,101 @@ const FLOW: &str = "flow-under-test";
 pub struct Tally {
     /// Cases whose every run ended as recorded.
     pub cases: u64,
+    /// Of these, so many also as express executions.
+    pub express: u64,
     /// Runs that a death struck.
     pub deaths: u64,
 }
 
-/// Runs a case in peace and with a death at each commit. The answer is the number of deaths.
+/// How a case is started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    Standard,
+    /// Express, and the client waits for the end: nothing is stored before it.
+    Waited,
+    /// Express, and the client is told that it began: that is durable.
+    Accepted,
+}
+
+/// Runs a case in peace and with a death at each commit, and an express one also whenever it
+/// rests.
 ///
 /// # Errors
 /// The first run that ended otherwise, or never.
-pub fn run(case: &Case) -> Result<u64, String> {
-    let commits = Room::new(case, None)?.until_end()?;
+pub fn run(case: &Case) -> Result<Tally, String> {
+    let (mut deaths, lasted_ms) = one_way(case, Way::Standard)?;
+    let express = lasted_ms < EXPRESS_SECONDS_MAX * 1000 && program(case, Way::Waited).is_ok();
+    if express {
+        deaths += one_way(case, Way::Waited)?.0 + one_way(case, Way::Accepted)?.0;
+    }
+    Ok(Tally {
+        cases: 1,
+        express: express.into(),
+        deaths,
+    })
+}
+
+/// The number of deaths, and how long the run in peace lasted, in milliseconds.
+fn one_way(case: &Case, way: Way) -> Result<(u64, u64), String> {
+    let peace = Room::new(case, way, None)?.until_end();
+    let (moments, lasted_ms) = peace.map_err(|why| format!("{way:?}: {why}"))?;
     let mut deaths = 0;
-    for at in 0..commits {
+    for at in 0..moments {
         for durable in [false, true] {
             let death = Death { at, durable };
-            Room::new(case, Some(death))?
+            Room::new(case, way, Some(death))?
                 .until_end()
-                .map_err(|why| format!("{death:?}: {why}"))?;
+                .map_err(|why| format!("{way:?}, {death:?}: {why}"))?;
             deaths += 1;
         }
     }
-    Ok(deaths)
+    Ok((deaths, lasted_ms))
+}
+
+fn program(case: &Case, way: Way) -> Result<Program, String> {
+    let functions = Functions::of(case);
+    let express = Express(&functions);
+    let resolve: &dyn Resolve = match way {
+        Way::Standard => &functions,
+        Way::Waited | Way::Accepted => &express,
+    };
+    let checked = stepwell_flow::compile(&case.definition(), resolve);
+    let program = checked.program;
+    let mut program = program.ok_or_else(|| format!("{:?}", checked.diagnostics))?;
+    if way != Way::Standard {
+        program.make_express(Keep::All);
+    }
+    Ok(program)
+}
+
+/// The functions of a case, for a flow whose executions are express ones.
+struct Express<'a>(&'a Functions<'a>);
+
+impl Resolve for Express<'_> {
+    fn module(
+        &self,
+        name: &str,
+        version: Option<&str>,
+        function: Option<&str>,
+    ) -> Result<Digest, Unresolved> {
+        self.0.module(name, version, function)
+    }
+
+    fn modules(&self) -> Vec<(Arc<str>, Digest)> {
+        self.0.modules()
+    }
+
+    fn express(&self) -> bool {
+        true
+    }
 }
 
 /// When the process dies.
 #[derive(Debug, Clone, Copy)]
 struct Death {
-    /// At this commit, from 0.
+    /// At this moment, from 0: a commit, or a rest of an express execution.
     at: u64,
-    /// Whether the commit had reached the disk.
+    /// Whether a commit had reached the disk.
     durable: bool,
 }
 
@@ -83,17 +153,18 @@ struct Room<'a> {
     now: Timestamp,
     /// What runs, by when it ends.
     running: BTreeMap<Step, StepRequest>,
-    commits: u64,
+    way: Way,
+    begun: Timestamp,
+    moments: u64,
     death: Option<Death>,
     asks: u64,
+    /// What the client knows by its id: it asks for that one's end.
+    accepted: Option<ExecutionId>,
 }
 
 impl<'a> Room<'a> {
-    fn new(case: &'a Case, death: Option<Death>) -> Result<Room<'a>, String> {
-        let checked = stepwell_flow::compile(&case.definition(), &Functions::of(case));
-        let program = checked
-            .program
-            .ok_or_else(|| format!("{:?}", checked.diagnostics))?;
+    fn new(case: &'a Case, way: Way, death: Option<Death>) -> Result<Room<'a>, String> {
+        let program = program(case, way)?;
         let flows = BTreeMap::from([(Arc::from(FLOW), Arc::new(program))]);
         let flows = Arc::new(Flows(flows));
         let memory = Memory::default();
@@ -107,42 +178,60 @@ impl<'a> Room<'a> {
             posts: VecDeque::new(),
             now,
             running: BTreeMap::new(),
-            commits: 0,
+            way,
+            begun: now,
+            moments: 0,
             death,
             asks: 0,
+            accepted: None,
         })
     }
 
-    /// To the end, which must be the recorded one. The answer is the number of commits.
-    fn until_end(mut self) -> Result<u64, String> {
+    /// To the end, which must be the recorded one: the number of moments to die at, and how
+    /// long it lasted, in milliseconds.
+    fn until_end(mut self) -> Result<(u64, u64), String> {
         self.ask();
         for _ in 0..ROUNDS_MAX {
-            let now = self.now;
-            // Only the same choice every time makes the commits of two runs the same.
-            let worked = self.drivers.iter_mut().any(|driver| driver.work(now));
-            if let Some(told) = self.outputs()? {
-                self.compare(told)?;
-                return Ok(self.commits);
-            }
-            if worked {
+            let Some(told) = self.round()? else {
                 continue;
+            };
+            let (moments, lasted_ms) = (self.moments, self.now.since_ms(self.begun));
+            while !self.is_idle() {
+                self.round()?;
             }
-            if let Some(post) = self.posts.pop_front() {
-                self.driver_of(post.to())
-                    .post(post, now)
-                    .map_err(|e| e.to_string())?;
-                continue;
-            }
-            let sealed = self.drivers.iter_mut().enumerate();
-            let sealed = sealed.filter_map(|(at, driver)| Some((at, driver.seal()?)));
-            let sealed: Vec<_> = sealed.collect();
-            if sealed.is_empty() {
-                self.time_passes()?;
-                continue;
-            }
-            self.commit(sealed)?;
+            self.compare(told)?;
+            return Ok((moments, lasted_ms));
         }
         Err("it does not end".into())
+    }
+
+    fn is_idle(&self) -> bool {
+        let quiet = |d: &Driver| !d.has_work() && !d.has_unsealed() && d.next_tick().is_none();
+        self.posts.is_empty() && self.running.is_empty() && self.drivers.iter().all(quiet)
+    }
+
+    /// One piece of work, or a commit, or a rest. Some: what the client is told of the end.
+    fn round(&mut self) -> Result<Option<Option<Status>>, String> {
+        let now = self.now;
+        let worked = self.drivers.iter_mut().any(|driver| driver.work(now));
+        let told = self.outputs()?;
+        if worked || told.is_some() {
+            return Ok(told);
+        }
+        if let Some(post) = self.posts.pop_front() {
+            let driver = self.driver_of(post.to());
+            driver.post(post, now).map_err(|e| e.to_string())?;
+            return Ok(None);
+        }
+        let sealed = self.drivers.iter_mut().enumerate();
+        let sealed = sealed.filter_map(|(at, driver)| Some((at, driver.seal()?)));
+        let sealed: Vec<_> = sealed.collect();
+        if !sealed.is_empty() {
+            self.commit(sealed)?;
+        } else if self.way == Way::Standard || !self.dies(None)? {
+            self.time_passes()?;
+        }
+        Ok(None)
     }
 
     fn driver_of(&mut self, id: ExecutionId) -> &mut Driver {
@@ -153,17 +242,23 @@ impl<'a> Room<'a> {
     fn ask(&mut self) {
         self.asks += 1;
         let shard = ShardId::of_name(FLOW, NAME);
-        let id = ExecutionId::new(self.now, shard, u128::from(self.asks));
-        let request = Request::Start {
-            flow: FlowRef {
-                name: FLOW.into(),
-                version: 1,
-            },
-            name: Some(NAME.into()),
-            input: Data::from_value(self.case.json["input"].clone()),
-            id,
-            seed: [3; 16],
-            wait: true,
+        let new = ExecutionId::new(self.now, shard, u128::from(self.asks));
+        let (id, request) = match self.accepted {
+            Some(id) => (id, Request::Wait(id)),
+            None => {
+                let start = Request::Start {
+                    flow: FlowRef {
+                        name: FLOW.into(),
+                        version: 1,
+                    },
+                    name: Some(NAME.into()),
+                    input: Data::from_value(self.case.json["input"].clone()),
+                    id: new,
+                    seed: [3; 16],
+                    wait: self.way != Way::Accepted,
+                };
+                (new, start)
+            }
         };
         let (ticket, now) = (Ticket(self.asks), self.now);
         self.driver_of(id).request(ticket, request, now);
@@ -171,22 +266,34 @@ impl<'a> Room<'a> {
 
     /// One group commit of what the loops have sealed.
     fn commit(&mut self, sealed: Vec<(usize, (u64, Batch))>) -> Result<(), String> {
-        let at = self.commits;
-        self.commits += 1;
-        let death = self.death.filter(|death| death.at == at);
         let (numbers, batches): (Vec<_>, Vec<_>) = sealed
             .into_iter()
             .map(|(at, (number, batch))| ((at, number), batch))
             .unzip();
-        if death.is_none_or(|death| death.durable) {
-            let mut writer = self.memory.writer();
-            writer.commit(&batches).map_err(|e| e.to_string())?;
-        }
-        if death.is_none() {
-            for (at, number) in numbers {
-                self.drivers[at].committed(number, self.now);
-            }
+        if self.dies(Some(&batches))? {
             return Ok(());
+        }
+        self.write(&batches)?;
+        for (at, number) in numbers {
+            self.drivers[at].committed(number, self.now);
+        }
+        Ok(())
+    }
+
+    fn write(&self, batches: &[Batch]) -> Result<(), String> {
+        let mut writer = self.memory.writer();
+        writer.commit(batches).map_err(|e| e.to_string())
+    }
+
+    /// A moment to die at, with a commit or without. `true`: it died, and another lives.
+    fn dies(&mut self, commit: Option<&[Batch]>) -> Result<bool, String> {
+        let at = self.moments;
+        self.moments += 1;
+        let Some(death) = self.death.filter(|death| death.at == at) else {
+            return Ok(false);
+        };
+        if let Some(batches) = commit.filter(|_| death.durable) {
+            self.write(batches)?;
         }
         // The process is gone, with what ran in it and what was under way.
         self.running.clear();
@@ -194,7 +301,7 @@ impl<'a> Room<'a> {
         self.memory = Memory::from_snapshot(self.memory.snapshot());
         self.drivers = new_drivers(&self.memory, &self.flows, self.now, false)?;
         self.ask();
-        Ok(())
+        Ok(true)
     }
 
     /// What the client is told at the end: the status, or `None` to read it from the store.
@@ -214,6 +321,10 @@ impl<'a> Room<'a> {
                 Output::Reply(_, Reply::Ended(told)) => {
                     return Ok(Some(told.map(|execution| execution.status)));
                 }
+                Output::Reply(_, Reply::Started(started)) => {
+                    self.accepted = Some(started.id);
+                    self.ask();
+                }
                 Output::Reply(_, Reply::Refused(why)) => return Err(why.to_string()),
                 Output::Reply(..) | Output::TaskWaits(_) => {}
             }
@@ -221,7 +332,8 @@ impl<'a> Room<'a> {
         Ok(None)
     }
 
-    /// What the durable log says of the only execution that nobody but the client started.
+    /// What the durable log says of what the client started: one execution, or where names
+    /// need not be unique and it had to ask again, some that all ended the same.
     fn compare(&self, told: Option<Status>) -> Result<(), String> {
         let rows = self
             .memory
@@ -236,9 +348,21 @@ impl<'a> Room<'a> {
                 roots.push((history, state));
             }
         }
-        let [(history, state)] = roots.as_slice() else {
+        if roots.is_empty() || (self.way == Way::Standard && roots.len() > 1) {
             return Err(format!("{} executions of one name", roots.len()));
-        };
+        }
+        for (history, state) in &roots {
+            self.compare_one(told, history, state)?;
+        }
+        Ok(())
+    }
+
+    fn compare_one(
+        &self,
+        told: Option<Status>,
+        history: &[Value],
+        state: &State,
+    ) -> Result<(), String> {
         let outcome = state
             .outcome()
             .ok_or("told of an end that is not durable")?;
@@ -358,9 +482,10 @@ pub fn run_all(cases: &[Case], jobs: usize) -> (Tally, Vec<(String, String)>) {
     let (mut tally, mut failed) = (Tally::default(), Vec::new());
     for (name, result) in done.into_inner().expect("no thread panics with it") {
         match result {
-            Ok(deaths) => {
-                tally.cases += 1;
-                tally.deaths += deaths;
+            Ok(one) => {
+                tally.cases += one.cases;
+                tally.express += one.express;
+                tally.deaths += one.deaths;
             }
             Err(why) => failed.push((name, why)),
         }

@@ -17,7 +17,7 @@ use stepwell_types::{
     StepRequest, StepTarget, TaskToken, Timestamp,
 };
 
-use super::deaths::key;
+use super::deaths::{Deaths, key};
 use super::flows::{self, Behaviour};
 use super::posts::new_drivers;
 use super::random::Random;
@@ -130,7 +130,9 @@ pub struct World {
     /// Which process life this is, from 0.
     pub life: u64,
     /// How often each step was on a processor when the process died.
-    pub deaths: BTreeMap<StepKey, u32>,
+    pub deaths: BTreeMap<StepKey, Deaths>,
+    /// In which life an execution was last asked to go on after its end.
+    pub redriven: BTreeMap<ExecutionId, u64>,
     /// Executions whose parked child an operator cancelled: they may end otherwise.
     pub disturbed: std::collections::BTreeSet<ExecutionId>,
     pub(super) drivers: Vec<Driver>,
@@ -185,6 +187,7 @@ impl World {
             trace: 0,
             life: 0,
             deaths: BTreeMap::new(),
+            redriven: BTreeMap::new(),
             disturbed: std::collections::BTreeSet::new(),
             drivers,
             pending: VecDeque::new(),

@@ -353,8 +353,18 @@ impl Driver {
             },
             Err(failure) => Answer::Refused { link, failure },
         };
-        self.answer(self.batch, sender, number, answer);
+        // A refusal writes nothing: it waits for what it was decided on, and no more.
+        self.answer(self.last_batch(), sender, number, answer);
         Ok(())
+    }
+
+    /// The batch after which all that was decided so far is durable. With nothing in the open
+    /// one that is the one before it: nobody knows when the open one will be sealed.
+    fn last_batch(&self) -> u64 {
+        match self.has_unsealed() {
+            true => self.batch,
+            false => self.batch.saturating_sub(1),
+        }
     }
 
     /// Starts a child that is not there yet, or says why there will be none.
@@ -483,7 +493,7 @@ impl Driver {
     pub(super) fn batch_of(&self, id: ExecutionId) -> u64 {
         match self.hot.get(&id) {
             Some(hot) => hot.batch,
-            None if self.tombstones.contains_key(&id) => self.batch,
+            None if self.tombstones.contains_key(&id) => self.last_batch(),
             None => 0,
         }
     }
