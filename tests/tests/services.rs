@@ -257,3 +257,38 @@ fn a_child_whose_name_is_taken_fails_its_task() -> Result<()> {
     assert_eq!(ended["status"], "SUCCEEDED", "{ended}");
     Ok(())
 }
+
+/// What a flow was bound to when it was published holds over a restart, whatever the server's
+/// own map says then; a lambda:invoke by ARN is bound too.
+#[test]
+fn a_resource_map_is_kept_with_the_version() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let map = |to: &str| format!("[resources]\n\"arn:aws:states:::sqs:*\" = \"wasm:{to}\"\n");
+    let (mut server, api) = started(dir.path(), &map("echo"))?;
+    api.upload("echo", &guests::program("echo")?)?;
+    api.upload("fail", &guests::program("fail")?)?;
+    let task =
+        json!({"Resource": "arn:aws:states:::sqs:sendMessage", "Parameters": {"n.$": "$.n"}});
+    api.publish("sqs", &one_task(&task))?;
+    assert_eq!(api.run("sqs", r#"{"n": 1}"#)?["output"], json!({"n": 1}));
+    let arn = "arn:aws:lambda:eu-west-1:1:function:elsewhere";
+    let invoke = json!({"Resource": "arn:aws:states:::lambda:invoke",
+        "Parameters": {"FunctionName": arn, "Payload.$": "$"}});
+    let given = json!({"definition": one_task(&invoke), "resources": {arn: "wasm:echo"}});
+    let kind = ("content-type", "application/vnd.stepwell.publish+json");
+    let published = api.send_with("PUT", "/v1/flows/invoke", &[kind], given.to_string())?;
+    assert_eq!(published.status, 201, "{published:?}");
+
+    server.stop(Duration::from_secs(20))?;
+    server.configure(&map("fail"))?;
+    server.spawn()?;
+    server.ready()?;
+    assert_eq!(api.run("sqs", r#"{"n": 2}"#)?["output"], json!({"n": 2}));
+    let ended = api.run("invoke", r#"{"n": 3}"#)?;
+    assert_eq!(ended["output"]["Payload"], json!({"n": 3}), "{ended}");
+    // A new version means what the map says now.
+    api.publish("sqs", &one_task(&task))?;
+    assert_eq!(api.get("/v1/flows/sqs")?.body["version"], 2);
+    assert_eq!(api.run("sqs", r#"{"n": 4}"#)?["status"], "FAILED");
+    Ok(())
+}

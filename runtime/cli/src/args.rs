@@ -278,6 +278,9 @@ pub struct Filling {
     /// Fill in ${NAME} (CloudFormation's DefinitionSubstitutions); may be repeated
     #[arg(long = "set", value_name = "NAME=VALUE")]
     pub set: Vec<String>,
+    /// A JSON or YAML file of such names and values; --set wins
+    #[arg(long, value_name = "FILE")]
+    pub set_file: Option<PathBuf>,
     /// A TOML or JSON file that binds resources: "ARN, or a pattern with *" = "wasm:NAME", …
     #[arg(long, value_name = "FILE")]
     pub resources: Option<PathBuf>,
@@ -287,8 +290,8 @@ pub struct Filling {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Looks at .json, .yaml and .yml files, also in folders below. Each runs as it is, needs a binding
-(--resources) or a substitution (--set), or is not possible, with the reasons.
-Exit status 0 when all run, 1 otherwise.
+or a substitution (then the line for --resources, or the option, is shown), is impossible, with
+the reasons, or is no flow. Exit status 0 when all flows run, 1 otherwise.
 
 Examples:
   stepwell assess ./state-machines
@@ -304,12 +307,19 @@ pub struct Assess {
 /// `graph`
 #[derive(Debug, Args)]
 #[command(after_help = "\
+A name that is no file here is that of a published flow: the server draws it.
+
 Examples:
   stepwell graph flow.yaml > flow.svg
-  stepwell graph flow.json --format mermaid")]
+  stepwell graph flow.json --format mermaid
+  stepwell graph orders --flow-version 3 --format dot")]
 pub struct Graph {
-    /// The definition, JSON or YAML; - for standard input
+    /// The definition, JSON or YAML; - for standard input; or the name of a published flow
+    #[arg(value_name = "FILE|FLOW")]
     pub file: PathBuf,
+    /// The published flow's version; the newest when absent
+    #[arg(long, value_name = "N")]
+    pub flow_version: Option<u32>,
     /// What to print
     #[arg(long, value_enum, default_value = "svg")]
     pub format: Format,
@@ -327,6 +337,17 @@ pub enum Format {
     Dot,
     /// For browsers.
     Svg,
+}
+
+impl Format {
+    /// As the API spells it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Format::Mermaid => "mermaid",
+            Format::Dot => "dot",
+            Format::Svg => "svg",
+        }
+    }
 }
 
 /// `module`
@@ -365,6 +386,7 @@ Examples:
   stepwell flow publish orders flow.yaml
   stepwell flow publish orders flow.yaml --trigger 'POST /orders' --trigger 'GET /orders/{id}'
   stepwell flow publish orders flow.yaml --trigger 'async POST /orders'
+  stepwell flow publish orders flow.yaml --set Table=orders --resources bindings.toml
 
 Endpoints are below /t, e.g. POST /t/orders. Without --trigger the flow keeps those it has;
 --trigger '' removes them.")]
@@ -373,9 +395,9 @@ Endpoints are below /t, e.g. POST /t/orders. Without --trigger the flow keeps th
         name: String,
         /// The definition, JSON or YAML; - for standard input
         file: PathBuf,
-        /// Fill in ${NAME} (CloudFormation's DefinitionSubstitutions); may be repeated
-        #[arg(long = "set", value_name = "NAME=VALUE")]
-        set: Vec<String>,
+        /// Fills in and binds; both are kept with the version.
+        #[command(flatten)]
+        filling: Filling,
         /// An endpoint: 'METHOD /path', or 'async METHOD /path' to answer 202 at once
         #[arg(long, value_name = "ENDPOINT")]
         trigger: Vec<String>,

@@ -20,7 +20,7 @@ use crate::{output, system};
 pub use object::object;
 
 pub use commands::{
-    cancel, describe, flow, history, list, module, poll, redrive, start, tasks, token, usage,
+    cancel, describe, flow, graph, history, list, module, poll, redrive, start, tasks, token, usage,
 };
 
 /// A server, and how to show its answers.

@@ -6,7 +6,9 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use serde::Deserialize;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
+use stepwell_flow::resource::ResourceMap;
 use stepwell_server::Token;
 
 use crate::args;
@@ -39,6 +41,9 @@ pub struct Config {
     pub http: Http,
     /// Headers with secrets that calls borrow by name.
     pub connections: BTreeMap<String, Connection>,
+    /// What resources mean in flows that are published here, unless they say otherwise.
+    #[serde(deserialize_with = "resources")]
+    pub resources: ResourceMap,
     /// Bounds of one attempt of a step.
     pub steps: Steps,
     /// Bounds of a module's compilation.
@@ -51,6 +56,10 @@ pub struct Config {
     pub buckets: BTreeMap<String, Bucket>,
     /// May change or go with any release.
     pub experimental: Experimental,
+}
+
+fn resources<'de, D: Deserializer<'de>>(from: D) -> Result<ResourceMap, D::Error> {
+    ResourceMap::new(BTreeMap::deserialize(from)?).map_err(D::Error::custom)
 }
 
 /// `[http]`

@@ -1,45 +1,59 @@
-//! `--set` and `--resources`: what a definition lacks, from the command line and a file.
+//! `--set`, `--set-file` and `--resources`: what a definition lacks, from the command line and files.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use stepwell_flow::resource::ResourceMap;
-use stepwell_types::limits::DEFINITION_BYTES_MAX;
+use stepwell_flow::{Checked, Resolve, substitute};
 
+use crate::args::Filling;
 use crate::exit::Trouble;
 use crate::input;
 
-/// Largest file of bindings, in bytes.
-const BINDINGS_BYTES_MAX: usize = 4 << 20;
+/// Largest file of bindings or values, in bytes: a definition's own bound.
+const FILE_BYTES_MAX: usize = stepwell_types::limits::DEFINITION_BYTES_MAX;
 
-/// A definition's text with its substitutions filled in.
-pub fn text(file: &Path, set: &[String]) -> Result<String, Trouble> {
-    fill(&input::text(file, DEFINITION_BYTES_MAX)?, set)
-}
-
-/// The same for a text that was read.
-pub fn fill(text: &str, set: &[String]) -> Result<String, Trouble> {
-    let mut values = BTreeMap::new();
-    for given in set {
+/// The values of `${NAME}`: those of the file, then those of the command line over them.
+pub fn values(filling: &Filling) -> Result<BTreeMap<String, String>, Trouble> {
+    let mut values = match &filling.set_file {
+        None => BTreeMap::new(),
+        Some(file) => substitute::read(&input::text(file, FILE_BYTES_MAX)?)
+            .map_err(|e| Trouble::usage(format!("{}: {e}", file.display())))?,
+    };
+    for given in &filling.set {
         let (name, value) = given
             .split_once('=')
             .ok_or_else(|| Trouble::usage(format!("--set takes NAME=VALUE, not {given:?}")))?;
         values.insert(name.to_owned(), value.to_owned());
     }
-    stepwell_flow::substitute::substitute(text, &values).map_err(Trouble::usage)
+    Ok(values)
 }
 
-/// The resource map of a TOML or JSON file.
-pub fn resources(file: Option<&Path>) -> Result<ResourceMap, Trouble> {
+/// Compiles a text with its substitutions filled in; places are those of the text.
+pub fn compile(
+    text: &str,
+    values: &BTreeMap<String, String>,
+    resolve: &dyn Resolve,
+) -> Result<Checked, Trouble> {
+    stepwell_flow::compile_filled(text, values, resolve).map_err(Trouble::usage)
+}
+
+/// The bindings of a TOML or JSON file.
+pub fn bindings(file: Option<&Path>) -> Result<BTreeMap<String, String>, Trouble> {
     let Some(file) = file else {
-        return Ok(ResourceMap::default());
+        return Ok(BTreeMap::new());
     };
-    let text = input::text(file, BINDINGS_BYTES_MAX)?;
+    let text = input::text(file, FILE_BYTES_MAX)?;
     let wrong = |e: &dyn std::fmt::Display| Trouble::usage(format!("{}: {e}", file.display()));
-    let bindings: BTreeMap<String, String> = if text.trim_start().starts_with('{') {
-        serde_json::from_str(&text).map_err(|e| wrong(&e))?
+    if text.trim_start().starts_with('{') {
+        serde_json::from_str(&text).map_err(|e| wrong(&e))
     } else {
-        toml::from_str(&text).map_err(|e| wrong(&e))?
-    };
-    ResourceMap::new(bindings).map_err(|e| wrong(&e))
+        toml::from_str(&text).map_err(|e| wrong(&e))
+    }
+}
+
+/// The resource map of such a file.
+pub fn resources(file: Option<&Path>) -> Result<ResourceMap, Trouble> {
+    let map = ResourceMap::new(bindings(file)?);
+    map.map_err(|e| Trouble::usage(format!("{}: {e}", file.unwrap_or(Path::new("")).display())))
 }

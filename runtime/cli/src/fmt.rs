@@ -17,7 +17,17 @@ use crate::{folder, input, output, validate};
 pub fn fmt(args: &args::Fmt, as_json: bool) -> Result<Exit, Trouble> {
     let mut well = true;
     let mut found = Vec::new();
-    for (file, named) in files(&args.files)? {
+    let (files, closed) = files(&args.files)?;
+    for (dir, why) in closed {
+        well = false;
+        let message = format!("{} is not looked into: {why}", dir.display());
+        if as_json {
+            found.push(json!({"file": dir, "error": message}));
+        } else {
+            output::remark(&message);
+        }
+    }
+    for (file, named) in files {
         let text = match input::text(&file, DEFINITION_BYTES_MAX) {
             Ok(text) => text,
             Err(trouble) if named => return Err(trouble),
@@ -72,18 +82,23 @@ fn entry(file: &str, changed: bool, problems: &[Diagnostic]) -> serde_json::Valu
     json!({"file": file, "changed": changed, "diagnostics": problems})
 }
 
-/// The files that the arguments mean, and whether each was named itself.
-fn files(given: &[PathBuf]) -> Result<Vec<(PathBuf, bool)>, Trouble> {
+/// A file, and whether it was named itself.
+type Named = (PathBuf, bool);
+
+/// The files that the arguments mean, and folders that cannot be looked into.
+fn files(given: &[PathBuf]) -> Result<(Vec<Named>, Vec<(PathBuf, String)>), Trouble> {
     let mut all = Vec::new();
+    let mut closed = Vec::new();
     for path in given {
         if path.is_dir() {
             let inside = folder::definitions(path)?;
-            all.extend(inside.into_iter().map(|file| (file, false)));
+            all.extend(inside.files.into_iter().map(|file| (file, false)));
+            closed.extend(inside.closed);
         } else {
             all.push((path.clone(), true));
         }
     }
-    Ok(all)
+    Ok((all, closed))
 }
 
 /// Puts a new file with this text, and the old one's permissions, in the old one's place.

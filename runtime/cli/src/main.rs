@@ -51,7 +51,10 @@ fn dispatch(cli: Cli) -> Result<Exit, exit::Trouble> {
         Command::Validate(args) => validate::validate(&args, cli.json),
         Command::Fmt(args) => fmt::fmt(&args, cli.json),
         Command::Assess(args) => assess::assess(&args, cli.json),
-        Command::Graph(args) => graph::graph(&args),
+        Command::Graph(args) => match graph::published(&args) {
+            Some(name) => client::graph(&remote?, name, args.flow_version, args.format),
+            None => graph::graph(&args),
+        },
         Command::CompileModule { arguments } => {
             Ok(Exit::Other(stepwell_sandbox::compile_main(arguments)))
         }

@@ -13,6 +13,7 @@ use stepwell_orchestrator::gate::GateHandle;
 use stepwell_orchestrator::oneshot::{self, OneShot};
 use stepwell_orchestrator::ports::{StepFuture, StepRunner};
 use stepwell_sandbox::{Modules, Sandbox};
+use stepwell_types::limits::DEFINITION_BYTES_MAX;
 use stepwell_types::{Digest, LogLevel, StepRequest};
 
 use crate::config::{Bucket, Config};
@@ -25,7 +26,8 @@ pub fn run(args: &args::Run) -> Result<Exit, Trouble> {
     let mut config = Config::default();
     config.http.allow.clone_from(&args.http_allow);
     let input = input::json(&args.input)?;
-    let definition = filling::text(&args.flow, &args.filling.set)?;
+    let definition = input::text(&args.flow, DEFINITION_BYTES_MAX)?;
+    let values = filling::values(&args.filling)?;
     let map = filling::resources(args.filling.resources.as_deref())?;
     let modules = named_files("--module", &args.modules)?;
     let flows = named_files("--flow", &args.flows)?;
@@ -57,7 +59,7 @@ pub fn run(args: &args::Run) -> Result<Exit, Trouble> {
         inner: &known,
         map: &map,
     };
-    let mut program = compile(&args.flow, &definition, &resolve)?;
+    let mut program = compile(&args.flow, &definition, &values, &resolve)?;
     if args.express {
         program.make_express(match args.history {
             Some(_) => Keep::All,
@@ -66,8 +68,8 @@ pub fn run(args: &args::Run) -> Result<Exit, Trouble> {
     }
     let mut others = HashMap::new();
     for (name, file) in &flows {
-        let text = filling::text(file, &args.filling.set)?;
-        let program = compile(file, &text, &resolve)?;
+        let text = input::text(file, DEFINITION_BYTES_MAX)?;
+        let program = compile(file, &text, &values, &resolve)?;
         others.insert(Arc::from(name.as_str()), Arc::new(program));
     }
     let runner = wiring::Runner {
@@ -103,9 +105,14 @@ pub fn run(args: &args::Run) -> Result<Exit, Trouble> {
 }
 
 /// Checks a flow and shows its problems.
-fn compile(file: &Path, definition: &str, known: &dyn Resolve) -> Result<Program, Trouble> {
+fn compile(
+    file: &Path,
+    definition: &str,
+    values: &BTreeMap<String, String>,
+    known: &dyn Resolve,
+) -> Result<Program, Trouble> {
     let shown = file.display().to_string();
-    let checked = stepwell_flow::compile(definition, known);
+    let checked = filling::compile(definition, values, known)?;
     validate::show(&shown, definition, &checked.diagnostics);
     let invalid = || Trouble::usage(format!("{shown} is not a valid flow"));
     checked.program.ok_or_else(invalid)

@@ -89,6 +89,7 @@ fn engine_options(config: &Config, loops: usize) -> shell::Options {
             cautious_ms: 60_000,
         },
         disk_floor_bytes: config.disk_floor_mib.unwrap_or(256) << 20,
+        resources: config.resources.clone(),
     }
 }
 

@@ -3,20 +3,22 @@
 use serde_json::json;
 use stepwell_flow::resource::Bound;
 use stepwell_flow::{AnyModule, Diagnostic, Severity};
+use stepwell_types::limits::DEFINITION_BYTES_MAX;
 
 use crate::args;
 use crate::exit::{Exit, Trouble};
-use crate::{filling, output};
+use crate::{filling, input, output};
 
 /// 0 when it could be published, 1 when not.
 pub fn validate(args: &args::Validate, as_json: bool) -> Result<Exit, Trouble> {
-    let text = filling::text(&args.file, &args.filling.set)?;
+    let text = input::text(&args.file, DEFINITION_BYTES_MAX)?;
+    let values = filling::values(&args.filling)?;
     let map = filling::resources(args.filling.resources.as_deref())?;
     let resolve = Bound {
         inner: &AnyModule,
         map: &map,
     };
-    let checked = stepwell_flow::compile(&text, &resolve);
+    let checked = filling::compile(&text, &values, &resolve)?;
     let valid = checked.program.is_some();
     if as_json {
         let verdict = json!({"valid": valid, "diagnostics": checked.diagnostics});

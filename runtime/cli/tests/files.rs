@@ -149,3 +149,135 @@ fn validate_ends_with_its_verdict() {
     assert_eq!(run(at, &["validate", "absent.yaml"], "").0, 2);
     assert_eq!(run(at, &["validate", "--set", "x", "good.yaml"], "").0, 2);
 }
+
+#[test]
+fn validate_fills_in_and_points_into_the_file_as_it_is() {
+    let dir = folder(&[
+        (
+            "a.yaml",
+            "StartAt: A\nStates:\n  A: {Type: Task, Resource: \"${Fn}\", End: true, Retri: 1}\n",
+        ),
+        (
+            "values.yaml",
+            "Fn: arn:aws:lambda:eu-west-1:1:function:a # from the template\n",
+        ),
+        ("values.json", r#"{"Fn": ["a"]}"#),
+    ]);
+    let at = dir.path();
+    let (status, _, err) = run(at, &["validate", "a.yaml", "--set-file", "values.yaml"], "");
+    assert_eq!(status, 1);
+    let caret = "  3 |   A: {Type: Task, Resource: \"${Fn}\", End: true, Retri: 1}";
+    assert!(err.contains(caret), "{err}");
+    assert!(err.contains(&format!("    | {:>48}^", "")), "{err}");
+    assert!(!err.contains("FLOW0024"), "{err}");
+    let (_, _, err) = run(at, &["validate", "a.yaml"], "");
+    assert!(
+        err.contains("FLOW0024") && err.contains("--set Fn=VALUE"),
+        "{err}"
+    );
+    let (status, _, err) = run(at, &["validate", "a.yaml", "--set-file", "values.json"], "");
+    assert_eq!(status, 2);
+    assert!(
+        err.contains("values.json: 1:8: the value of Fn is an array"),
+        "{err}"
+    );
+}
+
+const SQS: &str = r#"{"StartAt": "A", "States": {"A": {"Type": "Task", "Resource": "arn:aws:states:::sqs:sendMessage",
+    "Parameters": {"QueueUrl": "q"}, "Next": "B"}, "B": {"Type": "Task", "Resource": "${Fn}", "End": true}}}"#;
+
+#[test]
+fn assess_says_what_each_lacks() {
+    let dir = folder(&[
+        ("runs.yaml", TIDY),
+        (
+            "deep/er/lambda.json",
+            r#"{"StartAt": "A", "States": {"A": {"Type": "Task", "Resource": "arn:aws:lambda:r:1:function:charge", "End": true}}}"#,
+        ),
+        ("needs.json", SQS),
+        ("broken.json", "{\"StartAt\": \"A\",}"),
+        (
+            "typo.yaml",
+            "StartAt: B\nStates:\n  A: {Type: Pass, End: true}\n",
+        ),
+        ("package.json", r#"{"name": "no flow"}"#),
+        ("notes.txt", "no definition"),
+    ]);
+    let at = dir.path();
+    std::fs::write(at.join("junk.json"), [0xff, 0xfe, 0, 1]).unwrap();
+    #[cfg(unix)]
+    {
+        std::os::unix::fs::symlink("..", at.join("deep/circle")).unwrap();
+        std::os::unix::fs::symlink("itself.json", at.join("itself.json")).unwrap();
+        std::os::unix::fs::symlink(".", at.join("folder.json")).unwrap();
+    }
+    let (status, out, err) = run(at, &["assess", "."], "");
+    assert_eq!(status, 1, "{err}");
+    let has = |text: &str| assert!(out.contains(text), "{text}\n{out}");
+    has("runs           runs.yaml\n");
+    has("runs           deep/er/lambda.json\n                 uses wasm:charge\n");
+    has(
+        "needs binding  needs.json\n                 \"arn:aws:states:::sqs:sendMessage\" = \"wasm:NAME\"\n                 --set Fn=VALUE\n",
+    );
+    has("impossible     broken.json\n                 1:17 FLOW0001");
+    has("impossible     junk.json\n                 ./junk.json is not UTF-8 text\n");
+    has("impossible     typo.yaml\n                 1:10 FLOW0011");
+    has("no flow        package.json\n");
+    assert_eq!(out.matches("runs.yaml").count(), 1, "no circle\n{out}");
+    assert!(
+        !out.contains("notes.txt") && !out.contains("folder.json"),
+        "{out}"
+    );
+    #[cfg(unix)]
+    has("impossible     itself.json\n                 cannot read ./itself.json");
+    assert!(err.contains("2 run, 1 need a binding"), "{err}");
+
+    std::fs::write(
+        at.join("map.toml"),
+        "\"arn:aws:states:::sqs:*\" = \"wasm:queue\"\n",
+    )
+    .unwrap();
+    let (_, out, _) = run(
+        at,
+        &[
+            "--json",
+            "assess",
+            ".",
+            "--resources",
+            "map.toml",
+            "--set",
+            "Fn=wasm:f",
+        ],
+        "",
+    );
+    let said: serde_json::Value = serde_json::from_str(&out).unwrap();
+    let rows = said["definitions"].as_array().unwrap();
+    let needs = rows.iter().find(|r| r["file"] == "needs.json").unwrap();
+    assert_eq!(needs["verdict"], "runs", "{needs}");
+    assert_eq!(needs["uses"], serde_json::json!(["wasm:f", "wasm:queue"]));
+    let only = folder(&[("runs.yaml", TIDY)]);
+    assert_eq!(run(only.path(), &["assess", "."], "").0, 0);
+    assert_eq!(run(only.path(), &["assess", "absent"], "").0, 2);
+}
+
+#[test]
+fn graph_of_a_file() {
+    let dir = folder(&[("a.yaml", TIDY), ("bad.yaml", "StartAt: B\nStates: {}\n")]);
+    for (format, begins) in [
+        ("svg", "<svg "),
+        ("mermaid", "flowchart"),
+        ("dot", "digraph"),
+    ] {
+        let (status, out, _) = run(dir.path(), &["graph", "a.yaml", "--format", format], "");
+        assert_eq!(status, 0);
+        assert!(out.starts_with(begins), "{out}");
+    }
+    assert_eq!(run(dir.path(), &["graph", "bad.yaml"], "").0, 2);
+    // A name that is no file is a published flow's: here nobody listens.
+    let (status, _, _) = run(
+        dir.path(),
+        &["--url", "http://127.0.0.1:9", "graph", "orders"],
+        "",
+    );
+    assert_eq!(status, 3);
+}

@@ -29,6 +29,7 @@ pub use error::Error;
 pub use format::{format, is_definition};
 pub use program::Program;
 pub use resource::{AnyModule, Resolve, Unresolved};
+pub use substitute::compile_filled;
 
 /// What became of a definition.
 #[derive(Debug)]
@@ -72,6 +73,14 @@ pub fn compile(text: &str, resolve: &dyn Resolve) -> Checked {
         program: if failed { None } else { program },
         diagnostics,
     }
+}
+
+/// The string at a JSON pointer of a definition, as a [`Diagnostic`] names its place.
+#[must_use]
+pub fn text_at(definition: &str, pointer: &str) -> Option<String> {
+    let root = document::parse(definition, &mut diagnostic::Report::default())?;
+    let value = root.value();
+    value.pointer(pointer)?.as_str().map(str::to_owned)
 }
 
 type FrontEnd = fn(&document::Node, &dyn Resolve, &mut diagnostic::Report) -> Option<Program>;

@@ -45,9 +45,63 @@ pub trait Resolve {
         Ok(())
     }
 
+    /// How somebody binds what has no meaning here, and gives a substitution its value.
+    fn advice(&self) -> Advice {
+        Advice::CommandLine
+    }
+
     /// The resource that stands here for one that a flow names; `None`: it means itself.
     fn binding(&self, _resource: &str) -> Option<String> {
         None
+    }
+}
+
+/// `; the modules here: a, b and 3 more`, or nothing where there is none.
+pub(crate) fn listed(names: &[&str]) -> String {
+    const SHOWN: usize = 8;
+    if names.is_empty() {
+        return String::new();
+    }
+    let first = names.get(..SHOWN.min(names.len())).unwrap_or(names);
+    let more = match names.len() - first.len() {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    format!("; the modules here: {}{more}", first.join(", "))
+}
+
+/// Where a definition is checked, and so what its author can do there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Advice {
+    /// By `stepwell` on a file.
+    CommandLine,
+    /// By a server, which keeps what it is given with the version.
+    Server,
+}
+
+impl Advice {
+    /// How to bind a resource.
+    #[must_use]
+    pub fn bind(self) -> &'static str {
+        match self {
+            Advice::CommandLine => "bind another with --resources",
+            Advice::Server => {
+                "bind another when you publish (`stepwell flow publish --resources FILE`, or `resources` beside the definition) or in the server's [resources]"
+            }
+        }
+    }
+
+    /// How to give a substitution its value.
+    #[must_use]
+    pub fn set(self, name: &str) -> String {
+        match self {
+            Advice::CommandLine => {
+                format!("give the substitution a value: --set {name}=VALUE")
+            }
+            Advice::Server => format!(
+                "give the substitution a value when you publish: --set {name}=VALUE, or `substitutions` beside the definition"
+            ),
+        }
     }
 }
 

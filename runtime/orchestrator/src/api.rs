@@ -2,6 +2,7 @@
 //!
 //! Refuses wire formats: `server` and `cli` have their own.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use stepwell_flow::Diagnostic;
@@ -182,8 +183,32 @@ pub struct FlowInfo {
     pub modules: Vec<(Arc<str>, Digest)>,
     /// How its executions are kept.
     pub mode: Mode,
+    /// What its `${NAME}` were filled in with.
+    pub substitutions: Vec<(Arc<str>, Arc<str>)>,
+    /// Resources of its text that were bound to others when it was published, and to which.
+    pub resources: Vec<(Arc<str>, Arc<str>)>,
     /// Its HTTP endpoints (of the newest version).
     pub triggers: Vec<HttpTrigger>,
+}
+
+/// What fills in a definition that is published, and what its resources mean.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Filling {
+    /// Values of `${NAME}`.
+    pub substitutions: BTreeMap<String, String>,
+    /// Resources, or patterns with `*`, and the resources that they mean: before the server's own map.
+    pub resources: BTreeMap<String, String>,
+}
+
+/// The forms in which a flow is drawn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Picture {
+    /// For Markdown that renders Mermaid.
+    Mermaid,
+    /// For Graphviz.
+    Dot,
+    /// For browsers.
+    Svg,
 }
 
 /// The answer to a publish.

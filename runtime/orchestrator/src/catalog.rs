@@ -13,6 +13,7 @@ use std::sync::Arc;
 use parking_lot::{Mutex, RwLock};
 use stepwell_flow::Program;
 use stepwell_flow::program::Mode;
+use stepwell_flow::resource::ResourceMap;
 use stepwell_store::{Batch, Key, Range, Reader};
 use stepwell_types::limits::NAME_BYTES_MAX;
 use stepwell_types::{Digest, FlowRef, Timestamp};
@@ -37,6 +38,8 @@ struct FlowMeta {
     digest: Digest,
     modules: Vec<(Arc<str>, Digest)>,
     mode: Mode,
+    substitutions: Vec<(Arc<str>, Arc<str>)>,
+    resources: Vec<(Arc<str>, Arc<str>)>,
 }
 
 #[derive(Default)]
@@ -59,6 +62,8 @@ struct Inner {
     store: Arc<dyn ModuleStore>,
     committer: Arc<Committer>,
     clock: Arc<dyn Clock>,
+    /// The server's own bindings.
+    resources: ResourceMap,
 }
 
 impl Catalog {
@@ -68,6 +73,7 @@ impl Catalog {
         store: Arc<dyn ModuleStore>,
         committer: Arc<Committer>,
         clock: Arc<dyn Clock>,
+        resources: ResourceMap,
     ) -> Result<Catalog, Error> {
         let mut index = Index::default();
         let mut after: Option<(Arc<str>, u32)> = None;
@@ -89,6 +95,8 @@ impl Catalog {
                     digest: Digest::of(row.definition.as_bytes()),
                     modules: row.modules,
                     mode: row.mode,
+                    substitutions: row.substitutions,
+                    resources: row.resources,
                 };
                 let versions = index.flows.entry(name.clone()).or_default();
                 versions.insert(*version, meta);
@@ -127,6 +135,7 @@ impl Catalog {
             store,
             committer,
             clock,
+            resources,
         })))
     }
 

@@ -51,6 +51,9 @@ pub enum Error {
     /// The definition has errors.
     #[error("RUN0008: the flow is not valid: {} problem(s)", .0.len())]
     BadFlow(Vec<Diagnostic>),
+    /// A substitution or a binding beside a definition cannot be used.
+    #[error("RUN0021: {0}")]
+    BadFilling(String),
     /// The token was never handed out, or belongs to an older attempt.
     #[error("RUN0009: the task token is not valid")]
     BadToken,
@@ -152,6 +155,7 @@ impl Error {
             Error::DiskFull { .. } => "RUN0006",
             Error::Stopping => "RUN0007",
             Error::BadFlow(_) => "RUN0008",
+            Error::BadFilling(_) => "RUN0021",
             Error::BadToken => "RUN0009",
             Error::TaskOver => "RUN0010",
             Error::Ended(_) => "RUN0011",

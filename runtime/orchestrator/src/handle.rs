@@ -12,8 +12,8 @@ use stepwell_types::{Data, ExecutionId, Failure, FlowRef, StartRequest, TaskToke
 
 use crate::Error;
 use crate::api::{
-    Execution, FlowInfo, HttpTrigger, ListFilter, Metrics, ModuleInfo, Page, Published, Redriven,
-    Started, Status, Usage, UsageRow,
+    Execution, Filling, FlowInfo, HttpTrigger, ListFilter, Metrics, ModuleInfo, Page, Picture,
+    Published, Redriven, Started, Status, Usage, UsageRow,
 };
 use crate::catalog::{Matched, Upload, check_name};
 use crate::driver::{Redrive, Reply, Request, Ticket, TokenAnswer};
@@ -342,25 +342,48 @@ impl Orchestrator {
 
     /// Publishes a flow; `triggers` `None`: its endpoints stay as they are.
     /// # Errors
-    /// `RUN0008`, `RUN0014` to `RUN0016`.
+    /// `RUN0008`, `RUN0014` to `RUN0016`, `RUN0021`.
     pub async fn publish(
         &self,
         name: &str,
         definition: &str,
+        filling: Filling,
         triggers: Option<Vec<HttpTrigger>>,
         mode: Mode,
     ) -> Result<Published, Error> {
         self.room()?;
         self.shared
             .catalog
-            .publish(name, definition, triggers, mode)
+            .publish(name, definition, filling, triggers, mode)
             .await
     }
 
     /// All problems of a definition; nothing is published.
-    #[must_use]
-    pub fn validate(&self, definition: &str) -> Vec<Diagnostic> {
-        self.shared.catalog.validate(definition)
+    /// # Errors
+    /// `RUN0021`.
+    pub fn validate(&self, definition: &str, filling: Filling) -> Result<Vec<Diagnostic>, Error> {
+        self.shared.catalog.validate(definition, filling)
+    }
+
+    /// Draws a published version; `None`: the newest. Takes milliseconds for thousands of states.
+    /// # Errors
+    /// `RUN0002`.
+    pub fn graph(&self, name: &str, version: Option<u32>, form: Picture) -> Result<String, Error> {
+        let catalog = &self.shared.catalog;
+        let version = match version {
+            Some(version) => version,
+            None => catalog.newest(name)?,
+        };
+        let flow = FlowRef {
+            name: name.into(),
+            version,
+        };
+        let program = catalog.programs().program(&flow)?;
+        Ok(match form {
+            Picture::Mermaid => stepwell_flow::graph::mermaid(&program),
+            Picture::Dot => stepwell_flow::graph::dot(&program),
+            Picture::Svg => stepwell_flow::graph::svg(&program),
+        })
     }
 
     /// The newest version of each flow, by name.

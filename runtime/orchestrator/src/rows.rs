@@ -124,6 +124,10 @@ pub struct FlowRow {
     pub modules: Vec<(Arc<str>, Digest)>,
     /// How its executions are kept.
     pub mode: Mode,
+    /// What its `${NAME}` were filled in with.
+    pub substitutions: Vec<(Arc<str>, Arc<str>)>,
+    /// Resources that mean others here, and which.
+    pub resources: Vec<(Arc<str>, Arc<str>)>,
 }
 
 /// A module's versions, oldest first.

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use stepwell_flow::resource::ResourceMap;
 use stepwell_store::{Batch, Key, Reader};
 use stepwell_types::id::SHARDS;
 use stepwell_types::{ExecutionId, ShardId};
@@ -42,6 +43,8 @@ pub struct Options {
     pub driver: driver::Options,
     /// Free bytes below which new work is refused.
     pub disk_floor_bytes: u64,
+    /// What resources mean in every flow that is published, unless it is published with another meaning.
+    pub resources: ResourceMap,
 }
 
 /// How long what runs beside a driver may outlive it.
@@ -132,6 +135,7 @@ impl Shell {
             ports.modules.clone(),
             committer.clone(),
             ports.clock.clone(),
+            options.resources.clone(),
         )?;
         let count = options.loops.clamp(1, usize::from(SHARDS));
         let (inboxes, receivers): (Vec<_>, Vec<_>) = (0..count).map(|_| Inbox::new()).unzip();

@@ -199,6 +199,7 @@ fn status_of(e: &orchestrator::Error) -> StatusCode {
             StatusCode::UNPROCESSABLE_ENTITY
         }
         Run::BadName { .. } => StatusCode::BAD_REQUEST,
+        Run::BadFilling(_) => StatusCode::UNPROCESSABLE_ENTITY,
         Run::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
         Run::BadModule { code, .. } => box_status(code),
         Run::Store(_) => StatusCode::INTERNAL_SERVER_ERROR,

@@ -36,6 +36,7 @@ pub(crate) fn all() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(flows::publish, flows::describe))
         .routes(routes!(flows::list))
         .routes(routes!(flows::versions))
+        .routes(routes!(flows::graph))
         .routes(routes!(flows::validate))
         .routes(routes!(start::start))
         .routes(routes!(executions::by_name))

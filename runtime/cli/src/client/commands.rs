@@ -4,11 +4,12 @@ use std::path::Path;
 
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
+use stepwell_types::limits::DEFINITION_BYTES_MAX;
 
 use super::{Remote, follow, parse, show};
 use crate::args::{Flow, List, Module, Redrive, Start, Token};
 use crate::exit::{Exit, Trouble};
-use crate::{input, output};
+use crate::{args, input, output};
 
 /// Rows asked for at a time.
 const PAGE: &str = "1000";
@@ -77,16 +78,25 @@ pub fn flow(remote: &Remote, command: Flow) -> Result<Exit, Trouble> {
         Flow::Publish {
             name,
             file,
-            set,
+            filling,
             trigger,
             r#type,
             history,
         } => {
-            let text = crate::filling::text(&file, &set)?;
+            let text = input::text(&file, DEFINITION_BYTES_MAX)?;
+            let substitutions = crate::filling::values(&filling)?;
+            let resources = crate::filling::bindings(filling.resources.as_deref())?;
             let mut query: Vec<_> = trigger.iter().map(|t| ("trigger", t)).collect();
             query.extend(r#type.iter().map(|t| ("type", t)));
             query.extend(history.iter().map(|h| ("history", h)));
-            publish(remote, &name, &file, text, &query)
+            let body = if substitutions.is_empty() && resources.is_empty() {
+                ("text/plain; charset=utf-8", text)
+            } else {
+                let given = serde_json::json!({"definition": text,
+                    "substitutions": substitutions, "resources": resources});
+                ("application/vnd.stepwell.publish+json", given.to_string())
+            };
+            publish(remote, &name, &file, body, &query)
         }
         Flow::List => {
             let list = all(remote, "flows")?;
@@ -106,18 +116,32 @@ pub fn flow(remote: &Remote, command: Flow) -> Result<Exit, Trouble> {
     }
 }
 
+/// The picture of a published flow.
+pub fn graph(
+    remote: &Remote,
+    name: &str,
+    version: Option<u32>,
+    format: args::Format,
+) -> Result<Exit, Trouble> {
+    let request = remote.get(&["flows", name, "graph"]);
+    let request = request.query(&version_of(version));
+    let text = remote.text(request.query(&[("format", format.name())]))?;
+    output::print_raw(text.as_bytes());
+    Ok(Exit::Ok)
+}
+
 fn publish(
     remote: &Remote,
     name: &str,
     file: &Path,
-    text: String,
+    (kind, body): (&str, String),
     query: &[(&str, &String)],
 ) -> Result<Exit, Trouble> {
     let request = remote
         .request(Method::PUT, &["flows", name])
         .query(query)
-        .header("content-type", "text/plain; charset=utf-8")
-        .body(text);
+        .header("content-type", kind)
+        .body(body);
     let text = remote.text(request)?;
     if remote.json {
         output::print_json(&text);

@@ -166,12 +166,21 @@ pub fn flow(f: &Value) {
         .collect::<Vec<_>>()
         .join(", ");
     let endpoints = endpoints(f).join(", ");
+    let pairs = |name: &str| {
+        let members = f.get(name).and_then(Value::as_object)?;
+        let pair = |(name, value): (&String, &Value)| {
+            format!("{name} = {}", value.as_str().unwrap_or_default())
+        };
+        Some(members.iter().map(pair).collect::<Vec<_>>().join(", "))
+    };
     card(&[
         ("name", field(f, "name")),
         ("version", field(f, "version")),
         ("published", field(f, "published")),
         ("digest", field(f, "digest")),
         ("modules", Some(modules).filter(|m| !m.is_empty())),
+        ("set", pairs("substitutions")),
+        ("bound", pairs("resources")),
         ("endpoints", Some(endpoints).filter(|e| !e.is_empty())),
     ]);
     if let Some(definition) = field(f, "definition") {

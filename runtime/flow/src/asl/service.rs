@@ -106,10 +106,11 @@ impl<'t> Compiler<'t, '_> {
                 self.required(&given, "a lambda:invoke Task's parameters", "FunctionName");
                 None
             }
-            Given::Literal(place, text) => match resource::function(text) {
+            Given::Literal(place, text) => match self.function_named(text) {
                 Ok((name, version)) => {
+                    let version = version.as_deref();
                     let version = version.or(qualifier);
-                    let target = self.module(&place, name, version, None)?;
+                    let target = self.module(&place, &name, version, None)?;
                     let service = Service::Invoke {
                         functions: Vec::new(),
                         version: Arc::from(version.unwrap_or(LATEST)),
@@ -121,6 +122,33 @@ impl<'t> Compiler<'t, '_> {
                     None
                 }
             },
+        }
+    }
+
+    /// The module, and its version, that a function's name or ARN means: what it is bound to,
+    /// or the module of that name.
+    fn function_named(
+        &self,
+        text: &str,
+    ) -> Result<(String, Option<String>), resource::BadResource> {
+        let owned =
+            |(name, version): (&str, Option<&str>)| (name.to_owned(), version.map(str::to_owned));
+        let Some(bound) = self.resolve.binding(text) else {
+            return resource::function(text).map(owned);
+        };
+        match resource::parse(&bound)?.kind {
+            resource::ResourceKind::Module {
+                name,
+                version,
+                function: None,
+            } => Ok(owned((name, version))),
+            _ => Err(resource::BadResource {
+                message: format!(
+                    "{:?} is bound to {bound:?}, but lambda:invoke runs modules: wasm:NAME[@VERSION]",
+                    crate::path::clip(text)
+                ),
+                not_yet: false,
+            }),
         }
     }
 

@@ -98,8 +98,16 @@ impl<'t> Compiler<'t, '_> {
                     code::BAD_RESOURCE
                 };
                 let hint = match crate::substitute::placeholder(text) {
-                    Some(name) => format!("give the substitution a value: --set {name}=VALUE"),
-                    None => "a resource is wasm:NAME[@VERSION][#FUNCTION], http:request, flow:start, callback, activity:NAME, or one of AWS's names that docs/flows.md lists; bind another with --resources".to_owned(),
+                    Some(name) => self.resolve.advice().set(name),
+                    None => {
+                        let modules = self.resolve.modules();
+                        let names: Vec<&str> = modules.iter().map(|(name, _)| &**name).collect();
+                        format!(
+                            "a resource is wasm:NAME[@VERSION][#FUNCTION], http:request, flow:start, callback, activity:NAME, or one of AWS's names that docs/flows.md lists; {}{}",
+                            self.resolve.advice().bind(),
+                            resource::listed(&names)
+                        )
+                    }
                 };
                 self.report.error_hint(field, code, bad.message, Some(hint));
                 return None;

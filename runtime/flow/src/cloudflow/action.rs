@@ -96,8 +96,9 @@ impl<'t> Compiler<'_> {
     fn unbound(&mut self, at: &At<'_, 't>, action: &str) {
         let hint = suggest::hint(action, ACTIONS).unwrap_or_else(|| {
             format!(
-                "the Actions are {}; bind another with --resources, or replace it by an HTTP request or a function that makes the call",
-                ACTIONS.join(", ")
+                "the Actions are {}; {}, or replace it by an HTTP request or a function that makes the call",
+                ACTIONS.join(", "),
+                self.resolve.advice().bind()
             )
         });
         self.report.error_hint(

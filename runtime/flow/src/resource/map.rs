@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use stepwell_types::Digest;
 
-use super::{Resolve, Unresolved};
+use super::{Advice, Resolve, Unresolved};
 
 /// Most entries of one map.
 pub const BINDINGS_MAX: usize = 10_000;
@@ -93,6 +93,10 @@ impl Resolve for Bound<'_> {
 
     fn flow(&self, name: &str, version: Option<u32>) -> Result<(), Unresolved> {
         self.inner.flow(name, version)
+    }
+
+    fn advice(&self) -> Advice {
+        self.inner.advice()
     }
 
     fn binding(&self, resource: &str) -> Option<String> {

@@ -151,10 +151,10 @@ impl<'t> Compiler<'_> {
             at,
             code::BAD_RESOURCE,
             what,
-            Some(
-                "a task runs a function, acs:fc:REGION:ACCOUNT:functions/NAME[/QUALIFIER], or a flow, acs:fnf:REGION:ACCOUNT:flow/NAME; bind another with --resources"
-                    .to_owned(),
-            ),
+            Some(format!(
+                "a task runs a function, acs:fc:REGION:ACCOUNT:functions/NAME[/QUALIFIER], or a flow, acs:fnf:REGION:ACCOUNT:flow/NAME; {}",
+                self.resolve.advice().bind()
+            )),
         );
     }
 }

@@ -1,17 +1,20 @@
 //! Publishing and reading flows.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use stepwell_flow::program::Mode;
-use stepwell_flow::{Diagnostic, Program, Resolve, Severity, Unresolved};
+use stepwell_flow::resource::{Advice, ResourceMap};
+use stepwell_flow::substitute::BadSubstitution;
+use stepwell_flow::{Diagnostic, Program, Resolve, Severity, Unresolved, compile_filled};
 use stepwell_store::{Batch, Key};
 use stepwell_types::limits::DEFINITION_BYTES_MAX;
 use stepwell_types::{Digest, FlowRef};
 
 use super::{Catalog, FlowMeta, Index, check_name, shown};
 use crate::Error;
-use crate::api::{FlowInfo, HttpTrigger, Page, Published};
+use crate::api::{Filling, FlowInfo, HttpTrigger, Page, Published};
 use crate::ports::ModuleStore;
 use crate::rows::{self, FlowRow, TriggerRow};
 
@@ -19,15 +22,28 @@ use crate::rows::{self, FlowRow, TriggerRow};
 pub(super) struct Compiled {
     pub program: Arc<Program>,
     pub modules: Vec<(Arc<str>, Digest)>,
+    /// Resources that meant others, and which.
+    pub resources: Pairs,
     pub warnings: Vec<Diagnostic>,
 }
 
+/// Names and what they stand for, sorted.
+type Pairs = Vec<(Arc<str>, Arc<str>)>;
+
 impl Catalog {
     /// All problems of a definition, against the modules that are there now.
-    pub fn validate(&self, definition: &str) -> Vec<Diagnostic> {
+    pub fn validate(&self, definition: &str, filling: Filling) -> Result<Vec<Diagnostic>, Error> {
+        let maps = self.maps(filling.resources)?;
         let index = self.0.index.read();
-        let names = Names::new(&index, &*self.0.store, None);
-        stepwell_flow::compile(definition, &names).diagnostics
+        let names = Names::new(&index, &*self.0.store, None, maps.each_ref());
+        let checked = compile_filled(definition, &filling.substitutions, &names);
+        Ok(checked.map_err(bad_filling)?.diagnostics)
+    }
+
+    /// What is asked for what a resource means: what was given, then the server's own map.
+    fn maps(&self, given: BTreeMap<String, String>) -> Result<[ResourceMap; 2], Error> {
+        let given = ResourceMap::new(given).map_err(Error::BadFilling)?;
+        Ok([given, self.0.resources.clone()])
     }
 
     /// Publishes a definition under a name. The same text with the same modules as
@@ -36,6 +52,7 @@ impl Catalog {
         &self,
         name: &str,
         definition: &str,
+        filling: Filling,
         triggers: Option<Vec<HttpTrigger>>,
         mode: Mode,
     ) -> Result<Published, Error> {
@@ -49,12 +66,18 @@ impl Catalog {
         }
         let _one_at_a_time = self.0.changing.lock().await;
         let name: Arc<str> = name.into();
+        let maps = self.maps(filling.resources)?;
         let compiled = {
             let index = self.0.index.read();
-            let mut names = Names::new(&index, &*self.0.store, Some(&name));
+            let mut names = Names::new(&index, &*self.0.store, Some(&name), maps.each_ref());
             names.express = mode != Mode::Standard;
-            compile(definition, &names, mode)?
+            compile(definition, &filling.substitutions, &names, mode)?
         };
+        let substitutions: Pairs = filling
+            .substitutions
+            .iter()
+            .map(|(name, value)| (name.as_str().into(), value.as_str().into()))
+            .collect();
         let digest = Digest::of(definition.as_bytes());
         let mut batch = Batch::default();
         let endpoints = match triggers {
@@ -62,9 +85,12 @@ impl Catalog {
             Some(list) => Some(self.check_triggers(&name, &list)?),
         };
         let newest = self.newest_meta(&name);
-        let same = newest
-            .as_ref()
-            .filter(|(_, m)| (m.digest, m.mode) == (digest, mode) && m.modules == compiled.modules);
+        let same = newest.as_ref().filter(|(_, m)| {
+            (m.digest, m.mode) == (digest, mode)
+                && m.modules == compiled.modules
+                && m.substitutions == substitutions
+                && m.resources == compiled.resources
+        });
         let new = same.is_none();
         let version = match (&same, &newest) {
             (Some((v, _)), _) => *v,
@@ -76,6 +102,8 @@ impl Catalog {
             digest,
             modules: compiled.modules,
             mode,
+            substitutions,
+            resources: compiled.resources,
         };
         if new {
             let row = FlowRow {
@@ -83,6 +111,8 @@ impl Catalog {
                 definition: definition.into(),
                 modules: meta.modules.clone(),
                 mode,
+                substitutions: meta.substitutions.clone(),
+                resources: meta.resources.clone(),
             };
             let key = Key::Flow {
                 name: name.clone(),
@@ -187,6 +217,8 @@ fn info(index: &Index, name: &Arc<str>, version: u32, meta: &FlowMeta) -> FlowIn
         definition: None,
         modules: meta.modules.clone(),
         mode: meta.mode,
+        substitutions: meta.substitutions.clone(),
+        resources: meta.resources.clone(),
         triggers: index
             .triggers
             .get(name)
@@ -203,17 +235,27 @@ struct Names<'a> {
     index: &'a Index,
     store: &'a dyn ModuleStore,
     asked: RefCell<Vec<(Arc<str>, Digest)>>,
+    /// What resources mean: the first map that says something.
+    maps: [&'a ResourceMap; 2],
+    bound: RefCell<BTreeMap<Arc<str>, Arc<str>>>,
     /// What is being published: it may start itself.
     own: Option<&'a str>,
     express: bool,
 }
 
 impl<'a> Names<'a> {
-    fn new(index: &'a Index, store: &'a dyn ModuleStore, own: Option<&'a str>) -> Names<'a> {
+    fn new(
+        index: &'a Index,
+        store: &'a dyn ModuleStore,
+        own: Option<&'a str>,
+        maps: [&'a ResourceMap; 2],
+    ) -> Names<'a> {
         Names {
             index,
             store,
             asked: RefCell::new(Vec::new()),
+            maps,
+            bound: RefCell::new(BTreeMap::new()),
             own,
             express: false,
         }
@@ -307,10 +349,24 @@ impl Resolve for Names<'_> {
     fn express(&self) -> bool {
         self.express
     }
+
+    fn advice(&self) -> Advice {
+        Advice::Server
+    }
+
+    fn binding(&self, resource: &str) -> Option<String> {
+        let target = self.maps.iter().find_map(|map| map.get(resource))?;
+        let mut bound = self.bound.borrow_mut();
+        bound.insert(resource.into(), target.into());
+        Some(target.to_owned())
+    }
 }
 
-/// What module names meant when a version was published.
-struct Pinned<'a>(&'a [(Arc<str>, Digest)]);
+/// What names meant when a version was published.
+struct Pinned<'a> {
+    modules: &'a [(Arc<str>, Digest)],
+    resources: &'a [(Arc<str>, Arc<str>)],
+}
 
 impl Resolve for Pinned<'_> {
     fn module(
@@ -320,7 +376,7 @@ impl Resolve for Pinned<'_> {
         _function: Option<&str>,
     ) -> Result<Digest, Unresolved> {
         let spelled = spelled(name, version);
-        let found = self.0.iter().find(|(n, _)| *n == spelled);
+        let found = self.modules.iter().find(|(n, _)| *n == spelled);
         found.map(|(_, d)| *d).ok_or_else(|| Unresolved {
             message: format!("module {name:?} was not there when the flow was published"),
             available: Vec::new(),
@@ -328,14 +384,26 @@ impl Resolve for Pinned<'_> {
     }
 
     fn modules(&self) -> Vec<(Arc<str>, Digest)> {
-        let newest = self.0.iter().filter(|(name, _)| !name.contains('@'));
+        let newest = self.modules.iter().filter(|(name, _)| !name.contains('@'));
         newest.cloned().collect()
+    }
+
+    fn binding(&self, resource: &str) -> Option<String> {
+        let found = self.resources.iter().find(|(name, _)| **name == *resource);
+        found.map(|(_, target)| target.to_string())
     }
 }
 
 /// Compiles a definition that was checked when it was published.
 pub(super) fn compile_pinned(row: &FlowRow) -> Result<Compiled, Error> {
-    let checked = stepwell_flow::compile(&row.definition, &Pinned(&row.modules));
+    let pinned = Pinned {
+        modules: &row.modules,
+        resources: &row.resources,
+    };
+    let values = row.substitutions.iter();
+    let values = values.map(|(name, value)| (name.to_string(), value.to_string()));
+    let checked = compile_filled(&row.definition, &values.collect(), &pinned);
+    let checked = checked.map_err(bad_filling)?;
     let mut program = checked.program.ok_or(Error::BadFlow(checked.diagnostics))?;
     if let Mode::Express(keep) = row.mode {
         program.make_express(keep);
@@ -343,12 +411,22 @@ pub(super) fn compile_pinned(row: &FlowRow) -> Result<Compiled, Error> {
     Ok(Compiled {
         program: Arc::new(program),
         modules: row.modules.clone(),
+        resources: row.resources.clone(),
         warnings: Vec::new(),
     })
 }
 
-fn compile(definition: &str, names: &Names<'_>, mode: Mode) -> Result<Compiled, Error> {
-    let checked = stepwell_flow::compile(definition, names);
+fn bad_filling(bad: BadSubstitution) -> Error {
+    Error::BadFilling(bad.to_string())
+}
+
+fn compile(
+    definition: &str,
+    values: &BTreeMap<String, String>,
+    names: &Names<'_>,
+    mode: Mode,
+) -> Result<Compiled, Error> {
+    let checked = compile_filled(definition, values, names).map_err(bad_filling)?;
     let Some(mut program) = checked.program else {
         return Err(Error::BadFlow(checked.diagnostics));
     };
@@ -362,6 +440,7 @@ fn compile(definition: &str, names: &Names<'_>, mode: Mode) -> Result<Compiled, 
     Ok(Compiled {
         program: Arc::new(program),
         modules,
+        resources: names.bound.take().into_iter().collect(),
         warnings,
     })
 }

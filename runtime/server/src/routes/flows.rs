@@ -6,7 +6,7 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderValue, StatusCode, Uri, header};
 use axum::response::Response;
 use serde_json::Value;
-use stepwell_orchestrator::api::{HttpTrigger, Keep, Mode};
+use stepwell_orchestrator::api::{Filling, HttpTrigger, Keep, Mode, Picture};
 use stepwell_trigger::Endpoint;
 use stepwell_types::limits::DEFINITION_BYTES_MAX;
 
@@ -19,9 +19,16 @@ use crate::wire::{self, flow, value_of};
 /// Definitions above this many bytes are checked off the loop's thread.
 const QUICK_BYTES: usize = 16 << 10;
 
+/// A body that is a definition with what fills it in.
+const PUBLISH_TYPE: &str = "application/vnd.stepwell.publish+json";
+/// Largest such body: escaped, a definition is longer, and bindings come with it.
+const PUBLISH_BYTES_MAX: usize = 8 << 20;
+
 /// Publishes a version of a flow.
 ///
-/// The body is the definition, Amazon States Language as JSON or YAML. Each `trigger`
+/// The body is the definition, Amazon States Language as JSON or YAML; or, as
+/// `application/vnd.stepwell.publish+json`, the definition with values for its `${NAME}` and
+/// with what its resources mean. Both are kept with the version. Each `trigger`
 /// gives the flow an endpoint of its own below `/t`; without any the endpoints stay,
 /// and one empty `trigger=` removes them all.
 #[utoipa::path(
@@ -34,13 +41,13 @@ const QUICK_BYTES: usize = 16 << 10;
         ("type" = Option<String>, Query, description = "`standard`, or `express`: short executions kept in memory"),
         ("history" = Option<String>, Query, description = "Which histories of express executions are kept: `none`, `errors` or `all`")
     ),
-    request_body(content = String, description = "The definition, at most 1 MiB", content_type = "text/plain"),
+    request_body(description = "The definition, at most 1 MiB; alone, or with what fills it in", content((String = "text/plain"), (flow::Publish = "application/vnd.stepwell.publish+json"))),
     responses(
         (status = 200, description = "The newest version already was this text with these modules", body = flow::PublishedFlow),
         (status = 201, description = "A new version", body = flow::PublishedFlow),
-        (status = 400, description = "`API0004`, `API0010`, `API0103`, `RUN0014`", body = wire::problem::Problem, content_type = "application/problem+json"),
+        (status = 400, description = "`API0004`, `API0005`, `API0010`, `API0103`, `RUN0014`", body = wire::problem::Problem, content_type = "application/problem+json"),
         (status = 413, description = "`API0006`", body = wire::problem::Problem, content_type = "application/problem+json"),
-        (status = 422, description = "`RUN0008`: `diagnostics` has every problem; `RUN0015`: an endpoint is taken", body = wire::problem::Problem, content_type = "application/problem+json"),
+        (status = 422, description = "`RUN0008`: `diagnostics` has every problem; `RUN0015`: an endpoint is taken; `RUN0021`: a substitution or binding cannot be used", body = wire::problem::Problem, content_type = "application/problem+json"),
         (status = 503, description = "`RUN0006`, `RUN0007`", body = wire::problem::Problem, content_type = "application/problem+json")
     )
 )]
@@ -52,11 +59,10 @@ pub(crate) async fn publish(
     let params = Params::read(request.uri(), &["trigger", "type", "history"])?;
     let mode = mode(&params)?;
     let triggers = triggers(&params)?;
-    let body = super::sized(&api, request, DEFINITION_BYTES_MAX).await?;
-    let text = crate::body::text(&body)?;
+    let (text, filling) = definition(&api, request).await?;
     let published = api
         .orchestrator
-        .publish(&name, text, triggers, mode)
+        .publish(&name, &text, filling, triggers, mode)
         .await?;
     let status = if published.new {
         StatusCode::CREATED
@@ -75,6 +81,25 @@ pub(crate) async fn publish(
         response.headers_mut().insert(header::LOCATION, location);
     }
     Ok(response)
+}
+
+/// The text of a request's body, and what fills it in.
+async fn definition(api: &Api, request: Request) -> Result<(String, Filling), Problem> {
+    let kind = request.headers().get(header::CONTENT_TYPE);
+    let kind = kind.and_then(|k| k.to_str().ok()).unwrap_or_default();
+    let kind = kind.split(';').next().unwrap_or_default().trim();
+    if !kind.eq_ignore_ascii_case(PUBLISH_TYPE) {
+        let body = super::sized(api, request, DEFINITION_BYTES_MAX).await?;
+        return Ok((crate::body::text(&body)?.to_owned(), Filling::default()));
+    }
+    let body = super::sized(api, request, PUBLISH_BYTES_MAX).await?;
+    let given: flow::Publish =
+        serde_json::from_slice(&body).map_err(|e| Error::BadJson(e.to_string()))?;
+    let filling = Filling {
+        substitutions: given.substitutions,
+        resources: given.resources,
+    };
+    Ok((given.definition, filling))
 }
 
 /// `type` and `history`.
@@ -125,11 +150,12 @@ fn triggers(params: &Params) -> Result<Option<Vec<HttpTrigger>>, Problem> {
     post,
     path = "/v1/flows:validate",
     tag = "flows",
-    request_body(content = String, description = "The definition, at most 1 MiB", content_type = "text/plain"),
+    request_body(description = "The definition, at most 1 MiB; alone, or with what fills it in", content((String = "text/plain"), (flow::Publish = "application/vnd.stepwell.publish+json"))),
     responses(
         (status = 200, description = "The verdict, good or bad", body = flow::Verdict),
-        (status = 400, description = "`API0010`", body = wire::problem::Problem, content_type = "application/problem+json"),
-        (status = 413, description = "`API0006`", body = wire::problem::Problem, content_type = "application/problem+json")
+        (status = 400, description = "`API0005`, `API0010`", body = wire::problem::Problem, content_type = "application/problem+json"),
+        (status = 413, description = "`API0006`", body = wire::problem::Problem, content_type = "application/problem+json"),
+        (status = 422, description = "`RUN0021`: a substitution or binding cannot be used", body = wire::problem::Problem, content_type = "application/problem+json")
     )
 )]
 pub(crate) async fn validate(
@@ -137,20 +163,16 @@ pub(crate) async fn validate(
     request: Request,
 ) -> Result<Response, Problem> {
     Params::read(request.uri(), &[])?;
-    let body = super::sized(&api, request, DEFINITION_BYTES_MAX).await?;
-    let text = crate::body::text(&body)?;
-    let found: Vec<Value> = if text.len() <= QUICK_BYTES {
-        let found = api.orchestrator.validate(text);
-        found.iter().map(value_of).collect()
+    let (text, filling) = definition(&api, request).await?;
+    let found = if text.len() <= QUICK_BYTES {
+        api.orchestrator.validate(&text, filling)?
     } else {
-        let (orchestrator, text) = (api.orchestrator.clone(), text.to_owned());
-        let check = move || {
-            let found = orchestrator.validate(&text);
-            found.iter().map(value_of).collect::<Vec<_>>()
-        };
+        let orchestrator = api.orchestrator.clone();
+        let check = move || orchestrator.validate(&text, filling);
         let checked = tokio::task::spawn_blocking(check).await;
-        checked.map_err(|_| Problem::from(Error::Internal))?
+        checked.map_err(|_| Problem::from(Error::Internal))??
     };
+    let found: Vec<Value> = found.iter().map(value_of).collect();
     let valid = found
         .iter()
         .all(|d| d.get("severity").and_then(Value::as_str) != Some("error"));
@@ -206,6 +228,48 @@ pub(crate) async fn describe(
     let params = Params::read(&uri, &["version"])?;
     let info = api.orchestrator.flow(&name, params.version()?)?;
     Ok(wire::json(StatusCode::OK, &flow::Flow::from(&info)))
+}
+
+/// Draws a flow version: its states and the ways between them.
+#[utoipa::path(
+    get,
+    path = "/v1/flows/{name}/graph",
+    tag = "flows",
+    params(
+        ("name" = String, Path, description = "The flow's name"),
+        ("version" = Option<u32>, Query, description = "The newest when absent"),
+        ("format" = Option<String>, Query, description = "`svg` (when absent), `mermaid` or `dot`")
+    ),
+    responses(
+        (status = 200, description = "The picture", content((String = "image/svg+xml"), (String = "text/vnd.mermaid"), (String = "text/vnd.graphviz"))),
+        (status = 400, description = "`API0004`", body = wire::problem::Problem, content_type = "application/problem+json"),
+        (status = 404, description = "`RUN0002`", body = wire::problem::Problem, content_type = "application/problem+json")
+    )
+)]
+pub(crate) async fn graph(
+    State(api): State<Arc<Api>>,
+    Names(name): Names<String>,
+    uri: Uri,
+) -> Result<Response, Problem> {
+    let params = Params::read(&uri, &["version", "format"])?;
+    let version = params.version()?;
+    let (form, kind) = match params.get("format")? {
+        None | Some("svg") => (Picture::Svg, "image/svg+xml"),
+        Some("mermaid") => (Picture::Mermaid, "text/vnd.mermaid; charset=utf-8"),
+        Some("dot") => (Picture::Dot, "text/vnd.graphviz; charset=utf-8"),
+        Some(_) => return Err(Error::BadQuery("format is svg, mermaid or dot".into()).into()),
+    };
+    // A large flow takes longer than a loop may.
+    let orchestrator = api.orchestrator.clone();
+    let drawn = tokio::task::spawn_blocking(move || orchestrator.graph(&name, version, form)).await;
+    let text = drawn.map_err(|_| Problem::from(Error::Internal))??;
+    let mut response = Response::new(text.into());
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    // A browser shows it as a page of this server's: let nothing in it load or run.
+    let policy = HeaderValue::from_static("default-src 'none'; style-src 'unsafe-inline'");
+    headers.insert(header::CONTENT_SECURITY_POLICY, policy);
+    Ok(response)
 }
 
 /// Lists all versions of a flow, without definitions.

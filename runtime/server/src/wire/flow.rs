@@ -1,5 +1,8 @@
 //! Flows, their versions and endpoints.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 use stepwell_orchestrator::api;
 use utoipa::ToSchema;
@@ -29,8 +32,30 @@ pub struct Flow {
     pub history: Option<String>,
     /// Modules that it uses, as they were resolved when it was published.
     pub modules: Vec<UsedModule>,
+    /// What its `${NAME}` were filled in with; absent when there were none.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub substitutions: BTreeMap<String, String>,
+    /// Resources of the text that were bound to others when it was published; absent when none were.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub resources: BTreeMap<String, String>,
     /// Endpoints of its newest version, below `/t`.
     pub triggers: Vec<Trigger>,
+}
+
+/// A definition with what fills it in: the body of type `application/vnd.stepwell.publish+json`.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Publish {
+    /// The text, JSON or YAML.
+    pub definition: String,
+    /// Values of its `${NAME}`, at most 1,000: letters, digits and `_` as names, values
+    /// without quotes, backslashes and line breaks.
+    #[serde(default)]
+    pub substitutions: BTreeMap<String, String>,
+    /// What its resources mean, at most 10,000: an ARN, an Action or a pattern with `*`, and a resource such as `wasm:NAME`.
+    #[serde(default)]
+    #[schema(example = json!({"arn:aws:states:::sqs:sendMessage": "wasm:queue"}))]
+    pub resources: BTreeMap<String, String>,
 }
 
 /// A module that a flow version is bound to.
@@ -118,9 +143,16 @@ impl From<&api::FlowInfo> for Flow {
                     digest: digest.to_string(),
                 })
                 .collect(),
+            substitutions: pairs(&f.substitutions),
+            resources: pairs(&f.resources),
             triggers: f.triggers.iter().map(Trigger::from).collect(),
         }
     }
+}
+
+fn pairs(list: &[(Arc<str>, Arc<str>)]) -> BTreeMap<String, String> {
+    let owned = |(name, value): &(Arc<str>, Arc<str>)| (name.to_string(), value.to_string());
+    list.iter().map(owned).collect()
 }
 
 impl From<&api::HttpTrigger> for Trigger {
