@@ -84,9 +84,11 @@ fn entry(file: &str, changed: bool, problems: &[Diagnostic]) -> serde_json::Valu
 
 /// A file, and whether it was named itself.
 type Named = (PathBuf, bool);
+/// A folder that cannot be looked into, and why.
+type Closed = (PathBuf, String);
 
 /// The files that the arguments mean, and folders that cannot be looked into.
-fn files(given: &[PathBuf]) -> Result<(Vec<Named>, Vec<(PathBuf, String)>), Trouble> {
+fn files(given: &[PathBuf]) -> Result<(Vec<Named>, Vec<Closed>), Trouble> {
     let mut all = Vec::new();
     let mut closed = Vec::new();
     for path in given {
