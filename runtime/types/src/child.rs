@@ -49,6 +49,8 @@ pub struct ParentLink {
     pub wants: Wants,
     /// Which item, or batch of items, of a distributed Map; `None`: a Task asked.
     pub item: Option<u32>,
+    /// Which of the entry's runs of a distributed Map: names the row of the item's result.
+    pub run: u32,
     /// Index of the graph of the flow's program that runs; 0: the flow itself.
     pub graph: u32,
     /// Kept in memory beside its parent: after a crash it runs again from its start.

@@ -78,6 +78,7 @@ pub(crate) fn start(
             attempt,
             depth,
             item: None,
+            run: 0,
             graph: 0,
             express: false,
             wants: match mode {

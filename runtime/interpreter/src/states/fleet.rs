@@ -229,6 +229,7 @@ fn child_start(
             depth: super::child::depth_below(state).ok()?,
             wants: fleet.wants(),
             item: Some(slot),
+            run: fleet.run,
             graph: map.processor.0,
             express: fleet.express,
         },

@@ -5,7 +5,7 @@
 //! read many at once.
 
 use stepwell_flow::program::Keep;
-use stepwell_interpreter::{Event, RunStep};
+use stepwell_interpreter::{Event, Outcome, RunStep};
 use stepwell_store::{Key, Range};
 use stepwell_types::items::{RESULT_FILE_BYTES, ResultChunk, ResultKind};
 use stepwell_types::limits::{INLINE_BYTES_MAX, PAYLOAD_BYTES_MAX};
@@ -18,6 +18,7 @@ use super::express::Express;
 use super::outbox::{Answer, Delivery, Parcel, Post, parent_ended};
 use super::{Driver, Work};
 use crate::Error;
+use crate::api::Status;
 use crate::rows::{self, Kept, MapResultRow};
 
 /// Rows of results that are read before others get their turn.
@@ -152,16 +153,24 @@ impl Driver {
         let (Some(hot), Some(slot)) = (self.hot.get(&link.execution), link.item) else {
             return;
         };
-        let results = hot.state.map_results(link.entry, link.attempt);
         let awaited = hot.state.awaits_item(link.entry, link.attempt, slot, child);
-        let (Some(results), true) = (results, awaited) else {
-            return;
-        };
-        if hot.parked.is_some() {
+        if !awaited || hot.parked.is_some() {
             return;
         }
         let failed = result.is_err();
-        let record = match &result {
+        self.put_result(&link, slot, &result);
+        let event = Event::ItemEnded {
+            entry: link.entry,
+            attempt: link.attempt,
+            slot,
+            failed,
+        };
+        self.apply(link.execution, event, now);
+    }
+
+    /// Writes what a child ended with into the open batch.
+    fn put_result(&mut self, link: &ParentLink, slot: u32, result: &Result<Data, Failure>) {
+        let record = match result {
             Ok(data) => data.clone(),
             Err(failure) if link.wants == Wants::Item => told(failure),
             // The whole child, as text.
@@ -171,26 +180,40 @@ impl Driver {
             Kept::Inline(record)
         } else {
             let digest = Digest::of(record.text().as_bytes());
-            self.extra
-                .put(Key::Blob { digest }, record.text().as_bytes());
+            self.extra.put(Key::Blob { digest }, record.text().as_bytes());
             Kept::Blob(digest)
         };
+        let failed = result.is_err();
         let row = rows::encode(&MapResultRow { failed, record });
         self.open_bytes += row.len();
         let key = Key::MapResult {
             execution: link.execution,
             entry: link.entry,
-            run: results.run,
+            run: link.run,
             slot,
         };
         self.extra.put(key, row);
-        let event = Event::ItemEnded {
-            entry: link.entry,
-            attempt: link.attempt,
-            slot,
-            failed,
+    }
+
+    /// A child succeeded when its parent had ended: a redrive need not repeat it. Gives the
+    /// batch after which that is durable.
+    fn came_late(&mut self, ended: &Ended) -> Result<u64, Error> {
+        let (link, Some(slot), Ok(_)) = (&ended.link, ended.link.item, &ended.result) else {
+            return Ok(0);
         };
-        self.apply(link.execution, event, now);
+        let may_redrive = match self.hot.get(&link.execution) {
+            Some(hot) => !matches!(hot.state.outcome(), None | Some(Outcome::Succeeded(_))),
+            None => match self.read_summary(link.execution) {
+                Ok(summary) => summary.status > Status::Succeeded.number(),
+                Err(Error::NoExecution(_)) => false,
+                Err(e) => return Err(e),
+            },
+        };
+        if !may_redrive {
+            return Ok(0);
+        }
+        self.put_result(link, slot, &ended.result);
+        Ok(self.batch)
     }
 
     /// As [`Driver::item_ended`], from a child that may be another loop's.
@@ -206,10 +229,17 @@ impl Driver {
         match self.wake(parent, now) {
             Ok(()) => {}
             Err(Error::Ended(_) | Error::NoExecution(_)) => {
-                self.answer(0, sender, number, Answer::Taken);
+                let batch = self.came_late(&ended)?;
+                self.answer(batch, sender, number, Answer::Taken);
                 return Ok(());
             }
             Err(e) => return Err(e),
+        }
+        let over = self.hot.get(&parent).is_some_and(|hot| hot.ended.is_some());
+        if over {
+            let batch = self.came_late(&ended)?.max(self.batch_of(parent));
+            self.answer(batch, sender, number, Answer::Taken);
+            return Ok(());
         }
         if self.is_blocked(parent) {
             let parcel = Parcel::Ended {
