@@ -19,7 +19,8 @@ fn started(dir: &Path) -> Result<(Server, Api)> {
     std::fs::create_dir_all(&write)?;
     let lines: Vec<String> = (0..ITEMS).map(|n| format!("{{\"n\":{n}}}\n")).collect();
     std::fs::write(read.join("numbers.jsonl"), lines.concat())?;
-    let config = format!("[buckets.in]\npath = {read:?}\n[buckets.out]\npath = {write:?}\nwrite = true\n");
+    let config =
+        format!("[buckets.in]\npath = {read:?}\n[buckets.out]\npath = {write:?}\nwrite = true\n");
     let mut server = Server::new(dir, &config)?;
     server.spawn()?;
     server.ready()?;
@@ -72,7 +73,9 @@ fn children(api: &Api, id: &str) -> Result<Vec<(u64, String)>> {
     let mut all = Vec::new();
     let mut after = String::new();
     loop {
-        let page = api.get(&format!("/v1/executions?parent={id}&limit=100{after}"))?.body;
+        let page = api
+            .get(&format!("/v1/executions?parent={id}&limit=100{after}"))?
+            .body;
         for child in page["executions"].as_array().context("no list")? {
             let child_id = child["id"].as_str().context("no id")?;
             let about = api.get(&format!("/v1/executions/{child_id}"))?.body;
@@ -90,17 +93,24 @@ fn children(api: &Api, id: &str) -> Result<Vec<(u64, String)>> {
 /// How often each number is in the files of a kind that the manifest names.
 fn written(dir: &Path, output: &Value, kind: &str) -> Result<BTreeMap<u64, usize>> {
     let out = dir.join("out");
-    let key = output["ResultWriterDetails"]["Key"].as_str().context("no manifest")?;
+    let key = output["ResultWriterDetails"]["Key"]
+        .as_str()
+        .context("no manifest")?;
     let manifest: Value = serde_json::from_slice(&std::fs::read(out.join(key))?)?;
     let mut numbers = BTreeMap::new();
-    for file in manifest["ResultFiles"][kind].as_array().context("no files")? {
+    for file in manifest["ResultFiles"][kind]
+        .as_array()
+        .context("no files")?
+    {
         let path = out.join(file["Key"].as_str().context("no key")?);
         let bytes = std::fs::read(path)?;
         ensure!(file["Size"] == bytes.len(), "{file}");
         let records: Vec<Value> = serde_json::from_slice(&bytes)?;
         for record in records {
             let input: Value = serde_json::from_str(record["Input"].as_str().context("no input")?)?;
-            *numbers.entry(input["n"].as_u64().context("no number")?).or_default() += 1;
+            *numbers
+                .entry(input["n"].as_u64().context("no number")?)
+                .or_default() += 1;
         }
     }
     Ok(numbers)
@@ -134,10 +144,17 @@ fn a_kill_in_the_middle_loses_no_item_and_counts_none_twice() -> Result<()> {
             "EXPRESS" => ensure!(known.len() == 10, "{known:?}"),
             _ => ensure!(known.len() as u64 == ITEMS, "{} children", known.len()),
         }
-        let events = api.get(&format!("/v1/executions/{id}/history?limit=100"))?.body;
+        let events = api
+            .get(&format!("/v1/executions/{id}/history?limit=100"))?
+            .body;
         let events = events["events"].as_array().context("no events")?.clone();
         let kinds: Vec<&str> = events.iter().filter_map(|e| e["type"].as_str()).collect();
-        let run = ["MapStateStarted", "MapRunStarted", "MapRunSucceeded", "MapStateSucceeded"];
+        let run = [
+            "MapStateStarted",
+            "MapRunStarted",
+            "MapRunSucceeded",
+            "MapStateSucceeded",
+        ];
         ensure!(kinds.get(2..6) == Some(&run), "{kinds:?}");
     }
     Ok(())
@@ -151,7 +168,10 @@ fn a_redrive_after_a_kill_does_not_repeat_what_succeeded() -> Result<()> {
     api.publish("strict", &flow("STANDARD", bad, ""))?;
     let id = start(&api, "strict")?;
     let failed = until_end(&api, &id)?;
-    ensure!(failed["error"] == "States.ExceedToleratedFailureThreshold", "{failed}");
+    ensure!(
+        failed["error"] == "States.ExceedToleratedFailureThreshold",
+        "{failed}"
+    );
     kill_and_return(&mut server)?;
     let before: Vec<u64> = children(&api, &id)?
         .into_iter()

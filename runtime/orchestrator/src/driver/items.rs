@@ -180,7 +180,8 @@ impl Driver {
             Kept::Inline(record)
         } else {
             let digest = Digest::of(record.text().as_bytes());
-            self.extra.put(Key::Blob { digest }, record.text().as_bytes());
+            self.extra
+                .put(Key::Blob { digest }, record.text().as_bytes());
             Kept::Blob(digest)
         };
         let failed = result.is_err();
