@@ -1,5 +1,6 @@
 //! How simulated processes die, and who may be blamed for it.
 
+use stepwell_flow::program::{ChildKind, Kind};
 use stepwell_orchestrator::ports::{LastLife, StepKey};
 use stepwell_orchestrator::suspects;
 use stepwell_store::memory::Memory;
@@ -125,12 +126,29 @@ impl World {
         if (deaths > 0) != alone && (alone || !unclear) {
             return Err(format!("{what}: {deaths} deaths, and alone is {alone}"));
         }
-        if (alone || self.life > 0) && !checks::is_there(self, request.execution)? {
+        // An item that is kept in memory is never durable, and never alone.
+        let durable = alone || self.life > 0 && !self.is_express_item(request);
+        if durable && !checks::is_there(self, request.execution)? {
             return Err(format!(
                 "{what}: it runs before it is durable, alone is {alone}"
             ));
         }
         Ok(())
+    }
+
+    /// Whether a step belongs to a distributed Map whose children are express ones.
+    fn is_express_item(&self, request: &StepRequest) -> bool {
+        let Some(program) = self.flows.0.get(&request.flow) else {
+            return false;
+        };
+        program.states.iter().any(|state| match &state.kind {
+            Kind::Map(map) => map.distributed.as_ref().is_some_and(|how| {
+                let graph = program.graphs.get(map.processor.0 as usize);
+                how.execution == ChildKind::Express
+                    && graph.is_some_and(|graph| graph.by_name.contains_key(&request.state))
+            }),
+            _ => false,
+        })
     }
 
     /// Only who really kills is parked.
