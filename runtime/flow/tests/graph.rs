@@ -92,3 +92,38 @@ fn every_recorded_definition_is_drawn() {
     }
     println!("{drawn} definitions drawn");
 }
+
+/// The labels of ways that leave one state together stand apart.
+#[test]
+fn labels_do_not_cover_each_other() {
+    let text = r#"{"StartAt":"A","States":{"A":{"Type":"Choice","Choices":[
+        {"Variable":"$.total","NumericGreaterThan":1000,"Next":"B"},
+        {"Variable":"$.kind","StringEquals":"gift","Next":"C"}],"Default":"D"},
+        "B":{"Type":"Pass","Next":"C"},"C":{"Type":"Pass","Next":"D"},"D":{"Type":"Succeed"}}}"#;
+    let program = stepwell_flow::compile(text, &stepwell_flow::AnyModule);
+    let svg = stepwell_flow::graph::svg(&program.program.unwrap());
+    let number = |line: &str, name: &str| -> f64 {
+        let rest = line.split_once(&format!(" {name}=\"")).unwrap().1;
+        rest.split('"').next().unwrap().parse().unwrap()
+    };
+    let labels: Vec<_> = svg
+        .lines()
+        .filter(|line| line.starts_with("<text class=\"l\""))
+        .map(|line| {
+            let text = line.split(['>', '<']).nth(2).unwrap();
+            (
+                number(line, "x"),
+                number(line, "y"),
+                text.len() as f64 * 6.0,
+                text,
+            )
+        })
+        .collect();
+    assert_eq!(labels.len(), 3, "{svg}");
+    for (i, a) in labels.iter().enumerate() {
+        for b in labels.iter().skip(i + 1) {
+            let apart = (a.0 - b.0).abs() >= (a.2 + b.2) / 2.0 || (a.1 - b.1).abs() >= 12.0;
+            assert!(apart, "{a:?} {b:?}");
+        }
+    }
+}

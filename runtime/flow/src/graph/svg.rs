@@ -61,8 +61,9 @@ fn graph(program: &Program, placed: &Placed, x: f64, y: f64, out: &mut String) {
         draw(way, x, y, out);
     }
     // Labels last: no line runs over them.
+    let mut taken = Vec::new();
     for way in &placed.ways {
-        write_label(way, x, y, out);
+        write_label(way, x, y, &mut taken, out);
     }
 }
 
@@ -168,26 +169,63 @@ fn draw(way: &Way, x: f64, y: f64, out: &mut String) {
     let _ = writeln!(out, "<path class=\"{class}\" d=\"{d}\"/>");
 }
 
-fn write_label(way: &Way, x: f64, y: f64, out: &mut String) {
+/// Labels before this one that it keeps clear of: those of one state follow each other.
+const CLEAR_OF: usize = 64;
+
+/// Writes a label where none written before it stands, if its way has such a place.
+fn write_label(way: &Way, x: f64, y: f64, taken: &mut Vec<Rect>, out: &mut String) {
     if way.edge.label.is_empty() {
         return;
     }
-    let at = match (way.lane, way.points.as_slice()) {
-        (Some(lane), [from, to, ..]) => (lane - 4.0, f64::midpoint(from.1, to.1)),
-        // Near the arrow's end, where edges of one state stand apart.
-        (_, [from, to, ..]) => (
-            from.0 + (to.0 - from.0) * 0.62,
-            from.1 + (to.1 - from.1) * 0.58,
-        ),
-        _ => return,
+    let text = label::cut(&way.edge.label);
+    // As wide as the font's letters are at most on average.
+    let (w, h) = (text.chars().count() as f64 * 6.4, 14.0);
+    let centred = |(cx, cy): (f64, f64)| Rect {
+        x: cx - w / 2.0,
+        y: cy - h / 2.0,
+        w,
+        h,
     };
+    let places = places(way);
+    let free = |at: &&(f64, f64)| {
+        let rect = centred(**at);
+        let near = taken.iter().rev().take(CLEAR_OF);
+        near.into_iter().all(|other| !meet(&rect, other))
+    };
+    let Some(at) = places.iter().find(free).or(places.first()).copied() else {
+        return;
+    };
+    taken.push(centred(at));
     let _ = writeln!(
         out,
         "<text class=\"l\" x=\"{:.1}\" y=\"{:.1}\">{}</text>",
         at.0 + x,
         at.1 + y + 4.0,
-        escape(&label::cut(&way.edge.label))
+        escape(&text)
     );
+}
+
+fn meet(a: &Rect, b: &Rect) -> bool {
+    a.x < b.x + b.w && b.x < a.x + a.w && a.y < b.y + b.h && b.y < a.y + a.h
+}
+
+/// Where a way's label may stand, the best place first.
+fn places(way: &Way) -> Vec<(f64, f64)> {
+    if let (Some(lane), [from, to, ..]) = (way.lane, way.points.as_slice()) {
+        let middle = f64::midpoint(from.1, to.1);
+        return [0.0, 15.0, -15.0, 30.0, -30.0]
+            .map(|dy| (lane - 4.0, middle + dy))
+            .to_vec();
+    }
+    let mut all = Vec::new();
+    for pair in way.points.windows(2) {
+        let [from, to] = pair else { continue };
+        // Near the arrow's end, where edges of one state stand apart.
+        let on = |fx: f64, fy: f64| (from.0 + (to.0 - from.0) * fx, from.1 + (to.1 - from.1) * fy);
+        let (px, py) = on(0.62, 0.58);
+        all.extend([(px, py), (px, py + 15.0), (px, py - 15.0)]);
+    }
+    all
 }
 
 fn escape(text: &str) -> String {
