@@ -91,7 +91,7 @@ fn runs_again(api: &Api, killer: &str, deaths: u32) -> Result<bool> {
             anyhow::ensure!(error == "Stepwell.StepKillsServer", "{shown}");
             return Ok(false);
         }
-        // Others work beside it, suspected or not; gauges are of the last commit.
+        // Others work beside it, suspected or not.
         let input = format!("[{deaths}]");
         let output = api.run("healthy", &input)?["output"].clone();
         anyhow::ensure!(output == json!([deaths]), "{output}");

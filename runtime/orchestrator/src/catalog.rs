@@ -159,6 +159,7 @@ impl Catalog {
         let (durable, done) = oneshot::channel();
         self.0.committer.submit(
             batch,
+            1,
             Box::new(move || {
                 let _ = durable.send(());
             }),

@@ -1,10 +1,13 @@
 //! The commit thread: the one holder of the `Writer`, and the pace of group commits.
 //!
-//! A waiting batch is committed at once when every loop sleeps (nobody could add to
-//! it), else a moment after its first record: never back to back, which would eat the
-//! cores, and never after a fixed wait, which would slow a lone client.
+//! Nothing is gained by committing what nobody waits for, nor by committing back to
+//! back, which would eat the cores. So loops ask [`Committer::is_due`] before they hand
+//! over a batch that somebody waits for, and a commit begins a moment after the first
+//! such batch, so that the other loops can add theirs: at once when they all sleep.
+//! The more waited for a commit, the later the next: few who wait are served quickly,
+//! and under load commits stay few and large.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -16,8 +19,14 @@ use crate::ports::Clock;
 /// Told when a batch is durable.
 pub(crate) type Durable = Box<dyn FnOnce() + Send>;
 
-/// Longest wait for more to commit while some loop is awake, in microseconds.
-const GATHER_US: u64 = 1_500;
+/// Wait for the other loops' batches while one of them is awake, in microseconds: the
+/// length of a loop's turn.
+const GATHER_US: u64 = 300;
+/// From the beginning of a commit to that of the next while some loop is awake, for each
+/// effect that waited for it. Up to two effects a millisecond, the pace stays at this.
+const PACE_US: u64 = 500;
+/// At most.
+const PACE_US_MAX: u64 = 2_500;
 /// A gathered commit of this size waits no longer.
 const GATHER_BYTES: usize = 1 << 20;
 
@@ -25,6 +34,8 @@ const GATHER_BYTES: usize = 1 << 20;
 struct Queue {
     batches: Vec<(Batch, Durable)>,
     bytes: usize,
+    /// Effects that wait for them.
+    effects: u64,
     /// When the first waiting batch came.
     since_us: u64,
     closed: bool,
@@ -35,6 +46,12 @@ pub(crate) struct Committer {
     queue: Mutex<Queue>,
     changed: Condvar,
     awake: AtomicUsize,
+    /// A batch waits in the queue.
+    gathers: AtomicBool,
+    /// A commit is under way.
+    commits: AtomicBool,
+    /// When the pace allows the next commit.
+    next_us: AtomicU64,
     clock: Arc<dyn Clock>,
     pub counts: Counts,
 }
@@ -58,6 +75,9 @@ impl Committer {
             queue: Mutex::new(Queue::default()),
             changed: Condvar::new(),
             awake: AtomicUsize::new(0),
+            gathers: AtomicBool::new(false),
+            commits: AtomicBool::new(false),
+            next_us: AtomicU64::new(0),
             clock,
             counts: Counts::default(),
         });
@@ -69,15 +89,18 @@ impl Committer {
     }
 
     /// Hands a batch over. Batches are committed in the order handed over.
-    pub fn submit(&self, batch: Batch, durable: Durable) {
+    /// `effects`: how many wait for it.
+    pub fn submit(&self, batch: Batch, effects: usize, durable: Durable) {
         let mut queue = self.lock();
         let first = queue.batches.is_empty();
         if first {
             queue.since_us = self.clock.monotonic_us();
+            self.gathers.store(true, Ordering::Release);
         }
         let before = queue.bytes;
         queue.bytes += batch.len_bytes();
         queue.batches.push((batch, durable));
+        queue.effects += effects as u64;
         let large = before < GATHER_BYTES && queue.bytes >= GATHER_BYTES;
         drop(queue);
         // In between the thread sleeps until the batch is old: waking it for each
@@ -85,6 +108,14 @@ impl Committer {
         if first || large {
             self.changed.notify_one();
         }
+    }
+
+    /// Whether a batch handed over now would be committed soon: it joins one that waits,
+    /// or the pace allows a commit. Otherwise it is better kept open for more.
+    pub fn is_due(&self) -> bool {
+        self.gathers.load(Ordering::Acquire)
+            || (!self.commits.load(Ordering::Acquire)
+                && self.clock.monotonic_us() >= self.next_us.load(Ordering::Acquire))
     }
 
     /// A loop has something to do.
@@ -127,6 +158,7 @@ impl Committer {
             self.counts.commits.fetch_add(1, Ordering::Relaxed);
             self.counts.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
             self.counts.us.fetch_add(us, Ordering::Relaxed);
+            self.commits.store(false, Ordering::Release);
             for ack in acks {
                 ack();
             }
@@ -147,15 +179,22 @@ impl Committer {
                     .unwrap_or_else(PoisonError::into_inner);
                 continue;
             }
-            let age = self.clock.monotonic_us().saturating_sub(queue.since_us);
+            let now = self.clock.monotonic_us();
+            let paced = self.next_us.load(Ordering::Acquire);
+            let wait = (queue.since_us + GATHER_US).max(paced).saturating_sub(now);
             let asleep = self.awake.load(Ordering::Acquire) == 0;
-            if asleep || queue.closed || age >= GATHER_US || queue.bytes >= GATHER_BYTES {
+            if asleep || queue.closed || wait == 0 || queue.bytes >= GATHER_BYTES {
                 queue.bytes = 0;
+                let pace = PACE_US * std::mem::take(&mut queue.effects).max(1);
+                let next = now + pace.min(PACE_US_MAX);
+                self.next_us.store(next, Ordering::Release);
+                self.commits.store(true, Ordering::Release);
+                self.gathers.store(false, Ordering::Release);
                 return Some(std::mem::take(&mut queue.batches).into_iter().unzip());
             }
             queue = self
                 .changed
-                .wait_timeout(queue, Duration::from_micros(GATHER_US - age))
+                .wait_timeout(queue, Duration::from_micros(wait))
                 .unwrap_or_else(PoisonError::into_inner)
                 .0;
         }

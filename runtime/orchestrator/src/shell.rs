@@ -208,7 +208,7 @@ impl Shell {
         self.disk.stop();
         let mut clean = Batch::default();
         clean.put(clean_key(), rows::encode(&true));
-        self.committer.submit(clean, Box::new(|| {}));
+        self.committer.submit(clean, 1, Box::new(|| {}));
         self.committer.close();
         let _ = self.commit_thread.join();
         self.pool.shutdown_background();

@@ -21,6 +21,7 @@ use stepwell_orchestrator::shell::{self, Shell};
 use stepwell_orchestrator::{Error, driver};
 use stepwell_server::{Options, Router, Token, app};
 use stepwell_store::memory::Memory;
+use stepwell_store::{Batch, Key, Writer as _};
 use stepwell_types::{Digest, Failure, Spent, StepOutcome, StepRequest, Timestamp};
 use tower::ServiceExt as _;
 
@@ -49,11 +50,15 @@ impl Entropy for Counter {
     }
 }
 
-/// No flow of these tests runs a step; one that does sees it fail.
+/// No flow of these tests runs a step; one that does sees it fail, or hang if its state is
+/// named so.
 struct NoSteps;
 
 impl StepRunner for NoSteps {
-    fn run(&self, _request: StepRequest, _gate: GateHandle) -> StepFuture {
+    fn run(&self, request: StepRequest, _gate: GateHandle) -> StepFuture {
+        if &*request.state == "Hangs" {
+            return Box::pin(std::future::pending());
+        }
         Box::pin(std::future::ready(StepOutcome {
             result: Err(Failure::new("Test.NoSteps", "")),
             spent: Spent::default(),
@@ -119,7 +124,10 @@ struct House {
 }
 
 fn house(change: impl FnOnce(&mut Options)) -> House {
-    let memory = Memory::new();
+    house_over(Memory::new(), change)
+}
+
+fn house_over(memory: Memory, change: impl FnOnce(&mut Options)) -> House {
     let clock = Arc::new(Ticks(AtomicU64::new(0)));
     let ports = Ports {
         reader: Arc::new(memory.clone()),
@@ -141,7 +149,7 @@ fn house(change: impl FnOnce(&mut Options)) -> House {
             open_bytes_max: 64 << 20,
             steps_running_max: 8,
             checkpoint_bytes_min: 4 << 10,
-            cautious_ms: 0,
+            cautious_ms: 600_000,
         },
         disk_floor_bytes: 0,
         resources: Default::default(),
@@ -657,4 +665,32 @@ fn objects_are_put_got_listed_and_deleted() {
     );
     house.check("DELETE", one, "", 204, "");
     house.check("GET", one, "", 404, "BUCKET0002");
+
+/// After an unclean stop a step runs when its execution is durable; then nothing more is
+/// committed until it ends, and the gauge must not wait for that.
+#[test]
+fn a_step_that_runs_is_counted_while_nothing_is_committed() {
+    let memory = Memory::new();
+    let mut used = Batch::default();
+    let name = "used".into();
+    used.put(Key::Meta { name }, vec![1]);
+    memory.writer().commit(&[used]).unwrap();
+    let h = house_over(memory, |_| {});
+    let flow = r#"{"StartAt": "Hangs", "States": {"Hangs": {
+        "Type": "Task", "End": true, "Resource": "wasm:any"}}}"#;
+    h.check("PUT", "/v1/modules/any", "\0asm", 201, "");
+    h.check("PUT", "/v1/flows/hangs", flow, 201, r#""new":true"#);
+    h.check("POST", "/v1/flows/hangs/executions", "{}", 202, "");
+    let counted = block(async {
+        for _ in 0..100 {
+            let (_, text) = h.ask("GET", "/metrics", "").await;
+            let text = text.as_str().unwrap_or_default().to_owned();
+            if text.contains("\nstepwell_steps_running 1\n") {
+                return true;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        false
+    });
+    assert!(counted, "stepwell_steps_running stays 0 while a step runs");
 }

@@ -21,6 +21,18 @@ impl Driver {
             || self.suspects.is_changed()
     }
 
+    /// How many effects wait for the open batch.
+    #[must_use]
+    pub fn effects(&self) -> usize {
+        self.waiting.get(&self.batch).map_or(0, Vec::len)
+    }
+
+    /// Bytes of records in the open batch.
+    #[must_use]
+    pub fn open_bytes(&self) -> usize {
+        self.open_bytes
+    }
+
     /// Bytes of records that are not durable yet.
     #[must_use]
     pub fn undurable_bytes(&self) -> usize {

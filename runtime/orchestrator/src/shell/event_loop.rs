@@ -21,10 +21,14 @@ use crate::ports::StepRunner;
 
 /// Messages taken in one go, before work.
 const INBOX_TURN: usize = 256;
-/// Microseconds of work before connections get a turn.
-const WORK_US: u64 = 1_000;
-/// Age in microseconds at which an open batch is handed over although work goes on.
-const SEAL_US: u64 = 1_000;
+/// Microseconds of work before connections get a turn. Who uses a busy loop waits for
+/// some turns: until it is read, until its commit is seen, until its answer is sent.
+const TURN_US: u64 = 250;
+/// Age in microseconds at which an open batch that nobody waits for is handed over
+/// although work goes on.
+const BULK_US: u64 = 5_000;
+/// Bytes at which it is.
+const BULK_BYTES: usize = 256 << 10;
 /// Longest sleep: a wall clock that stepped is noticed after this.
 const SLEEP_MAX: Duration = Duration::from_millis(500);
 
@@ -88,10 +92,14 @@ impl EventLoop {
         // What recovery found shows before the first commit.
         self.shared.put_metrics(self.index, self.driver.metrics());
         loop {
+            let begun = self.shared.clock.monotonic_us();
             for _ in 0..INBOX_TURN {
                 match self.inbox.try_recv() {
                     Ok(message) => self.take(message),
                     Err(_) => break,
+                }
+                if self.shared.clock.monotonic_us() - begun >= TURN_US {
+                    break;
                 }
             }
             let now = self.shared.clock.now();
@@ -110,6 +118,8 @@ impl EventLoop {
                 tokio::task::yield_now().await;
                 continue;
             }
+            // Gauges change without a commit too: what they say while nothing moves must be true.
+            self.shared.put_metrics(self.index, self.driver.metrics());
             let wait = self.sleep_for();
             tokio::select! {
                 biased;
@@ -130,14 +140,15 @@ impl EventLoop {
         self.drain();
         while self.driver.work(self.shared.clock.now()) {
             self.drain();
-            if self.shared.clock.monotonic_us() - begun >= WORK_US {
+            if self.shared.clock.monotonic_us() - begun >= TURN_US {
                 break;
             }
         }
         self.drain();
     }
 
-    /// Hands the open batch over when there is nothing more to add, or it is old.
+    /// Hands the open batch over when there is nothing more to add, or somebody waits for
+    /// it and a commit is due, or it is old or large.
     fn seal(&mut self) {
         if !self.driver.has_unsealed() {
             self.unsealed_since = None;
@@ -145,7 +156,10 @@ impl EventLoop {
         }
         let now = self.shared.clock.monotonic_us();
         let since = *self.unsealed_since.get_or_insert(now);
-        if self.driver.has_work() && now - since < SEAL_US {
+        let effects = self.driver.effects();
+        let due = effects > 0 && self.shared.committer.is_due();
+        let old = now - since >= BULK_US || self.driver.open_bytes() >= BULK_BYTES;
+        if self.driver.has_work() && !due && !old {
             return;
         }
         self.unsealed_since = None;
@@ -153,6 +167,7 @@ impl EventLoop {
             let inbox = self.shared.inboxes.get(self.index).cloned();
             self.shared.committer.submit(
                 batch,
+                effects,
                 Box::new(move || {
                     if let Some(inbox) = inbox {
                         inbox.send(Message::Committed(number));
