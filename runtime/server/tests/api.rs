@@ -665,6 +665,7 @@ fn objects_are_put_got_listed_and_deleted() {
     );
     house.check("DELETE", one, "", 204, "");
     house.check("GET", one, "", 404, "BUCKET0002");
+}
 
 /// After an unclean stop a step runs when its execution is durable; then nothing more is
 /// committed until it ends, and the gauge must not wait for that.
