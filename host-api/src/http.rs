@@ -25,7 +25,7 @@ pub use policy::{Place, Policy};
 
 use crate::gate::{Gate, Verdict};
 use crate::{Error, answer};
-use connection::Connections;
+use connection::{Connections, Lent};
 use request::{Ceilings, Checked};
 use send::Sender;
 
@@ -128,10 +128,9 @@ impl HttpBridge {
             request: checked.digest(),
         };
         let connection = checked.connection.take();
-        self.connections
-            .lend(connection.as_deref(), &checked.url, &mut checked.headers)?;
+        let lent = self.connections.lend(connection.as_deref(), &checked.url)?;
         match gate.admit(call).await {
-            Verdict::Go => self.send(request, checked).await,
+            Verdict::Go => self.send(request, checked, lent).await,
             Verdict::Recorded(bytes) => answer::decode(&bytes).unwrap_or_else(|| {
                 Err(Failure::new(
                     "Stepwell.ReplayDiverged",
@@ -149,14 +148,19 @@ impl HttpBridge {
         }
     }
 
-    async fn send(&self, request: &StepRequest, checked: Checked) -> Result<Data, Failure> {
+    async fn send(
+        &self,
+        request: &StepRequest,
+        checked: Checked,
+        lent: Option<&Lent>,
+    ) -> Result<Data, Failure> {
         let mut timeout_ms = checked.timeout_ms;
         if let Some(deadline) = request.deadline {
             timeout_ms = timeout_ms.min(deadline.since_ms((self.clock)()));
         }
         let work = async {
             let _permit = self.calls.acquire().await;
-            self.sender()?.send(checked).await?.outcome()
+            self.sender()?.send(checked, lent).await?.outcome()
         };
         tokio::time::timeout(Duration::from_millis(timeout_ms), work)
             .await

@@ -1,10 +1,12 @@
 //! The HTTP bridge against real loopback servers: what leaves, what doesn't, what comes back.
 
+use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 
 use stepwell_host_api::gate::Boxed;
+use stepwell_host_api::http::ConnectionOptions;
 use stepwell_host_api::{Gate, HttpBridge, HttpOptions, OpenGate, Verdict, answer};
 use stepwell_types::{
     BridgeCall, Data, EntryId, ExecutionId, Failure, ShardId, StepOutcome, StepRequest, StepTarget,
@@ -502,6 +504,32 @@ fn a_redirect_carries_no_secret_away() {
         fails(get(path), "Stepwell.HttpBadRedirect", cause);
         assert_eq!(server.count(), before + 1, "the next hop was not made");
     }
+}
+
+#[test]
+fn a_redirect_out_of_a_connections_place_goes_without_its_headers() {
+    let server = Server::start("127.0.0.1:0");
+    let connection = ConnectionOptions {
+        url: server.url("/keep"),
+        headers: BTreeMap::from([("Authorization".into(), "lent".into())]),
+    };
+    let options = HttpOptions {
+        allow: vec![server.address.to_string()],
+        connections: BTreeMap::from([("billing".into(), connection)]),
+        ..HttpOptions::default()
+    };
+    let bridge = HttpBridge::new(options, Arc::new(|| Timestamp(1_000_000))).expect("bridge");
+    let url = server.url("/keep");
+    call(
+        &bridge,
+        &format!("{{\"url\": \"{url}\", \"connection\": \"billing\"}}"),
+    )
+    .expect("followed on the same origin");
+    let seen = server.seen.lock().expect("seen").clone();
+    assert!(
+        seen.len() == 2 && seen[0].contains("lent") && !seen[1].contains("lent"),
+        "{seen:?}"
+    );
 }
 
 /// A gate with one answer for all, that counts who asks.

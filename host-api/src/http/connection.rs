@@ -27,8 +27,43 @@ impl std::fmt::Debug for ConnectionOptions {
     }
 }
 
+/// What one connection lends, and where.
+#[derive(Clone)]
+pub(crate) struct Lent {
+    place: Url,
+    headers: HeaderMap,
+}
+
+impl Lent {
+    /// Whether a URL lies in the place. One that spells `/`, `\` or `.` by code does not:
+    /// the far side may read a way out of it.
+    fn covers(&self, url: &Url) -> bool {
+        let Some(rest) = url
+            .path()
+            .strip_prefix(self.place.path().trim_end_matches('/'))
+        else {
+            return false;
+        };
+        let coded = rest.to_ascii_lowercase();
+        url.origin() == self.place.origin()
+            && (rest.is_empty() || rest.starts_with('/'))
+            && !["%2f", "%5c", "%2e"].iter().any(|c| coded.contains(c))
+    }
+
+    /// A hop's headers: with the lent ones while it stays in the place.
+    pub(crate) fn over(&self, url: &Url, own: &HeaderMap) -> HeaderMap {
+        let mut headers = own.clone();
+        if self.covers(url) {
+            for (name, value) in &self.headers {
+                headers.insert(name.clone(), value.clone());
+            }
+        }
+        headers
+    }
+}
+
 /// All connections, checked.
-pub(crate) struct Connections(BTreeMap<String, (Url, HeaderMap)>);
+pub(crate) struct Connections(BTreeMap<String, Lent>);
 
 impl Connections {
     /// # Errors
@@ -39,7 +74,7 @@ impl Connections {
                 name: name.clone(),
                 detail,
             };
-            let url = super::request::url(&options.url).map_err(|f| bad(f.cause.to_string()))?;
+            let place = super::request::url(&options.url).map_err(|f| bad(f.cause.to_string()))?;
             let mut headers = HeaderMap::new();
             for (header, value) in &options.headers {
                 let parsed = HeaderName::from_bytes(header.as_bytes());
@@ -49,7 +84,7 @@ impl Connections {
                 value.set_sensitive(true);
                 headers.insert(parsed, value);
             }
-            Ok((name.clone(), (url, headers)))
+            Ok((name.clone(), Lent { place, headers }))
         };
         all.iter()
             .map(one)
@@ -57,35 +92,24 @@ impl Connections {
             .map(Connections)
     }
 
-    /// Adds a connection's headers to those of a call.
+    /// What the call's connection lends to it.
     /// # Errors
     /// `Stepwell.HttpDenied`: there is no such connection, or the call goes elsewhere.
-    pub(crate) fn lend(
-        &self,
-        name: Option<&str>,
-        url: &Url,
-        headers: &mut HeaderMap,
-    ) -> Result<(), Failure> {
-        let Some(name) = name else { return Ok(()) };
+    pub(crate) fn lend(&self, name: Option<&str>, url: &Url) -> Result<Option<&Lent>, Failure> {
+        let Some(name) = name else { return Ok(None) };
         let denied = |cause: String| Failure::new("Stepwell.HttpDenied", cause);
-        let Some((place, lent)) = self.0.get(name) else {
+        let Some(lent) = self.0.get(name) else {
             return Err(denied(format!(
                 "the server has no connection {name:?}; name it in [connections] of its configuration"
             )));
         };
-        let within = url
-            .path()
-            .strip_prefix(place.path().trim_end_matches('/'))
-            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
-        if url.origin() != place.origin() || !within {
+        if !lent.covers(url) {
             return Err(denied(format!(
-                "the connection {name:?} is for {place} alone"
+                "the connection {name:?} is for {} alone",
+                lent.place
             )));
         }
-        for (name, value) in lent {
-            headers.insert(name.clone(), value.clone());
-        }
-        Ok(())
+        Ok(Some(lent))
     }
 }
 
@@ -102,20 +126,19 @@ mod tests {
         let all = BTreeMap::from([("billing".to_owned(), options)]);
         let connections = Connections::new(&all).expect("a connection");
         let check = |name: Option<&str>, url: &str, expected: Result<usize, ()>| {
-            let mut headers = HeaderMap::new();
             let url = Url::parse(url).expect("a URL");
-            let got = connections.lend(name, &url, &mut headers);
-            assert_eq!(
-                got.map(|()| headers.len()).map_err(|_| ()),
-                expected,
-                "{url}"
-            );
+            let got = connections.lend(name, &url).map(|lent| {
+                lent.map_or(0, |lent| lent.over(&url, &HeaderMap::new()).len())
+            });
+            assert_eq!(got.map_err(|_| ()), expected, "{url}");
         };
         check(None, "https://b.example/", Ok(0));
         check(Some("billing"), "https://a.example/v1/x", Ok(1));
         check(Some("billing"), "https://a.example/v1", Ok(1));
         check(Some("billing"), "https://a.example/v10", Err(()));
         check(Some("billing"), "https://a.example/v1/../v2", Err(()));
+        check(Some("billing"), "https://a.example/v1/..%2fv2", Err(()));
+        check(Some("billing"), "https://a.example/v1/%2e%2e%5Cv2", Err(()));
         check(Some("billing"), "http://a.example/v1/x", Err(()));
         check(Some("billing"), "https://b.example/v1/x", Err(()));
         check(Some("other"), "https://a.example/v1/x", Err(()));

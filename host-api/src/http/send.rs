@@ -12,6 +12,7 @@ use http::header::{
 use reqwest::{Client, Method, StatusCode, Url};
 use stepwell_types::Failure;
 
+use super::connection::Lent;
 use super::policy::{Place, Policy};
 use super::request::{self, Checked};
 use super::resolver::{Denied, Resolver};
@@ -56,9 +57,13 @@ impl Sender {
     }
 
     /// Sends the request and reads the answer of the last hop.
-    pub(crate) async fn send(&self, mut request: Checked) -> Result<Received, Failure> {
+    pub(crate) async fn send(
+        &self,
+        mut request: Checked,
+        lent: Option<&Lent>,
+    ) -> Result<Received, Failure> {
         for _ in 0..=REDIRECTS_MAX {
-            let response = self.hop(&request).await?;
+            let response = self.hop(&request, lent).await?;
             match next_hop(&request, &response)? {
                 None => return response::read(response, request.response_bytes_max).await,
                 Some(next) => request = next,
@@ -70,7 +75,11 @@ impl Sender {
         ))
     }
 
-    async fn hop(&self, request: &Checked) -> Result<reqwest::Response, Failure> {
+    async fn hop(
+        &self,
+        request: &Checked,
+        lent: Option<&Lent>,
+    ) -> Result<reqwest::Response, Failure> {
         let client = match self.policy.judge(&request.url) {
             Place::Named => &self.named,
             Place::Name | Place::Address => &self.checked,
@@ -79,9 +88,14 @@ impl Sender {
                 return Err(denied(host, reason));
             }
         };
+        // Lent hop by hop: a redirect may leave the place.
+        let headers = match lent {
+            Some(lent) => lent.over(&request.url, &request.headers),
+            None => request.headers.clone(),
+        };
         client
             .request(request.method.clone(), request.url.clone())
-            .headers(request.headers.clone())
+            .headers(headers)
             .body(request.body.clone())
             .send()
             .await

@@ -2,7 +2,7 @@
 
 use std::io::IsTerminal as _;
 use std::net::{SocketAddr, TcpListener};
-use std::os::unix::fs::DirBuilderExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
@@ -259,18 +259,28 @@ fn die(reason: &str) -> ! {
     std::process::abort()
 }
 
-/// The data directory holds payloads: only its owner may look.
+/// The data directory holds payloads: only its owner may look. One that exists keeps the
+/// rights that somebody gave it; that others may look is said.
 fn make_private(dir: &Path) -> Result<(), Trouble> {
     let made = std::fs::DirBuilder::new()
         .recursive(true)
         .mode(0o700)
-        .create(dir);
-    made.map_err(|e| {
+        .create(dir)
+        .and_then(|()| std::fs::metadata(dir));
+    let mode = made.map_err(|e| {
         Trouble::system(format!(
             "cannot make the data directory {}: {e}",
             dir.display()
         ))
-    })
+    })?;
+    let mode = mode.permissions().mode() & 0o777;
+    if mode & 0o077 != 0 {
+        tracing::warn!(
+            "other users may look into {0} (mode {mode:o}): it holds payloads and the seeds of task tokens; `chmod 700 {0}` keeps them out",
+            dir.display()
+        );
+    }
+    Ok(())
 }
 
 /// Sockets and tables need more files than the usual soft limit.

@@ -50,8 +50,8 @@ fn accept(output: String, limits: &Limits) -> Result<Data, Failure> {
     if output.len() > limits.output_bytes {
         return Err(too_large(limits));
     }
-    match serde_json::from_str::<serde::de::IgnoredAny>(&output) {
-        Ok(_) => Ok(Data::from_valid_text(output)),
+    match Data::check(&output) {
+        Ok(()) => Ok(Data::from_valid_text(output)),
         Err(e) => {
             let start: String = output.chars().take(80).collect();
             Err(Failure::new(

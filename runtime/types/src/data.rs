@@ -4,6 +4,7 @@ mod check;
 
 use std::sync::{Arc, OnceLock};
 
+use serde::de::DeserializeSeed as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 
@@ -23,7 +24,8 @@ struct Inner {
 impl Data {
     /// Checks text that came from outside and keeps it.
     ///
-    /// Nesting is bounded by [`crate::limits::JSON_DEPTH_MAX`].
+    /// Nesting is bounded by [`crate::limits::JSON_DEPTH_MAX`], the number of values and
+    /// keys by [`crate::limits::JSON_VALUES_MAX`].
     /// # Errors
     /// The parser's message, with line and column.
     pub fn parse(text: &str) -> Result<Data, serde_json::Error> {
@@ -35,7 +37,9 @@ impl Data {
     /// # Errors
     /// As [`Data::parse`].
     pub fn check(text: &str) -> Result<(), serde_json::Error> {
-        serde_json::from_str::<check::Sound>(text).map(|_| ())
+        let mut reader = serde_json::Deserializer::from_str(text);
+        check::Sound(&mut 0).deserialize(&mut reader)?;
+        reader.end()
     }
 
     /// Keeps text that is known to be valid JSON, as our own writers print it.

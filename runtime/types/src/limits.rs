@@ -2,6 +2,9 @@
 
 /// Deepest nesting of JSON that any edge accepts (`serde_json`'s own limit).
 pub const JSON_DEPTH_MAX: usize = 128;
+/// Most values and keys in one JSON document: one that is read into memory takes some
+/// hundred bytes for each.
+pub const JSON_VALUES_MAX: usize = 2_000_000;
 /// Largest input or output of an execution or step, in bytes of JSON text.
 pub const PAYLOAD_BYTES_MAX: usize = 32 << 20;
 /// Largest flow definition, in bytes of text.

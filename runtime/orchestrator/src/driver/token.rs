@@ -6,6 +6,7 @@
 use stepwell_interpreter::Event;
 use stepwell_interpreter::codec::Logged;
 use stepwell_types::{Data, Digest, Failure, TaskToken, Timestamp};
+use subtle::ConstantTimeEq as _;
 
 use super::{Driver, Output, Reply, Ticket, TokenAnswer};
 use crate::Error;
@@ -30,7 +31,8 @@ impl Driver {
         let Some(hot) = self.hot.get(&id) else {
             return Err(Error::BadToken);
         };
-        if hot.state.token(token.entry, token.attempt).proof != token.proof {
+        let expected = hot.state.token(token.entry, token.attempt).proof;
+        if !bool::from(expected.ct_eq(&token.proof)) {
             return Err(Error::BadToken);
         }
         if hot.parked.is_some() {

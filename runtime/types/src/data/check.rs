@@ -1,71 +1,94 @@
 //! Checks JSON text as strictly as reading it would, without building a tree.
 
-use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
-/// Any JSON document, read through and thrown away.
+use crate::limits::JSON_VALUES_MAX;
+
+/// Reads any JSON document through and throws it away.
 ///
 /// Unlike `serde::de::IgnoredAny` it decodes strings and numbers, so that a lone
 /// surrogate or a number beyond all ranges is an error here and not a surprise later.
-pub(super) struct Sound;
+/// Counts values and keys: in memory each takes far more than its text.
+pub(super) struct Sound<'c>(pub(super) &'c mut usize);
 
-impl<'de> Deserialize<'de> for Sound {
-    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Sound, D::Error> {
-        d.deserialize_any(Reader)
+impl Sound<'_> {
+    fn count<E: Error>(self) -> Result<(), E> {
+        *self.0 += 1;
+        if *self.0 > JSON_VALUES_MAX {
+            return Err(E::custom(format_args!(
+                "more than {JSON_VALUES_MAX} values and keys in one document"
+            )));
+        }
+        Ok(())
     }
 }
 
-struct Reader;
+impl<'de> DeserializeSeed<'de> for Sound<'_> {
+    type Value = ();
 
-impl<'de> Visitor<'de> for Reader {
-    type Value = Sound;
+    fn deserialize<D: Deserializer<'de>>(self, d: D) -> Result<(), D::Error> {
+        d.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Sound<'_> {
+    type Value = ();
 
     fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("JSON")
     }
 
-    fn visit_bool<E>(self, _: bool) -> Result<Sound, E> {
-        Ok(Sound)
+    fn visit_bool<E: Error>(self, _: bool) -> Result<(), E> {
+        self.count()
     }
 
-    fn visit_i64<E>(self, _: i64) -> Result<Sound, E> {
-        Ok(Sound)
+    fn visit_i64<E: Error>(self, _: i64) -> Result<(), E> {
+        self.count()
     }
 
-    fn visit_u64<E>(self, _: u64) -> Result<Sound, E> {
-        Ok(Sound)
+    fn visit_u64<E: Error>(self, _: u64) -> Result<(), E> {
+        self.count()
     }
 
-    fn visit_f64<E>(self, _: f64) -> Result<Sound, E> {
-        Ok(Sound)
+    fn visit_f64<E: Error>(self, _: f64) -> Result<(), E> {
+        self.count()
     }
 
-    fn visit_str<E>(self, _: &str) -> Result<Sound, E> {
-        Ok(Sound)
+    fn visit_str<E: Error>(self, _: &str) -> Result<(), E> {
+        self.count()
     }
 
-    fn visit_unit<E>(self) -> Result<Sound, E> {
-        Ok(Sound)
+    fn visit_unit<E: Error>(self) -> Result<(), E> {
+        self.count()
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Sound, A::Error> {
-        while seq.next_element::<Sound>()?.is_some() {}
-        Ok(Sound)
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
+        let values = self.0;
+        Sound(&mut *values).count()?;
+        while seq.next_element_seed(Sound(&mut *values))?.is_some() {}
+        Ok(())
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Sound, A::Error> {
-        while map.next_entry::<Sound, Sound>()?.is_some() {}
-        Ok(Sound)
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        let values = self.0;
+        Sound(&mut *values).count()?;
+        while map.next_key_seed(Sound(&mut *values))?.is_some() {
+            map.next_value_seed(Sound(&mut *values))?;
+        }
+        Ok(())
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::*;
     use crate::Data;
 
     #[test]
     fn what_cannot_be_read_later_is_refused_now() {
         let check = |text: &str, sound: bool| {
-            assert_eq!(Data::parse(text).is_ok(), sound, "{text}");
+            let start = &text[..text.len().min(80)];
+            assert_eq!(Data::parse(text).is_ok(), sound, "{start}");
         };
         check(
             r#"{"a":[1,-2,3.5,18446744073709551615,null,true,"x"]}"#,
@@ -79,5 +102,8 @@ mod tests {
         check(&"[".repeat(10_000), false);
         check(&format!("{}1{}", "[".repeat(127), "]".repeat(127)), true);
         check(&format!("{}1{}", "[".repeat(128), "]".repeat(128)), false);
+        let values = |n: usize| format!("[{}1]", "{\"\":1},".repeat(n));
+        check(&values(JSON_VALUES_MAX / 3 - 1), true);
+        check(&values(JSON_VALUES_MAX / 3), false);
     }
 }
