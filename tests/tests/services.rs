@@ -292,3 +292,26 @@ fn a_resource_map_is_kept_with_the_version() -> Result<()> {
     assert_eq!(api.run("sqs", r#"{"n": 4}"#)?["status"], "FAILED");
     Ok(())
 }
+
+/// On a server where nothing else happens: a refusal must not wait for somebody's record.
+#[test]
+fn a_childs_taken_name_fails_its_parent_at_once() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let (_server, api) = started(dir.path(), "")?;
+    let waits =
+        json!({"StartAt": "W", "States": {"W": {"Type": "Wait", "Seconds": 300, "End": true}}});
+    api.publish("child", &waits.to_string())?;
+    let start = json!({"Resource": "flow:start.sync",
+        "Parameters": {"StateMachineArn": "child", "Name": "run"}});
+    api.publish("parent", &one_task(&start))?;
+    api.send("POST", "/v1/flows/child/executions?name=run", "{}")?;
+    // Parent and child are on loops of their own in half of the cases.
+    for _ in 0..6 {
+        let ended = api.run("parent", "{}")?;
+        assert_eq!(
+            ended["error"], "StepFunctions.ExecutionAlreadyExistsException",
+            "{ended}"
+        );
+    }
+    Ok(())
+}

@@ -127,9 +127,9 @@ mod tests {
         let connections = Connections::new(&all).expect("a connection");
         let check = |name: Option<&str>, url: &str, expected: Result<usize, ()>| {
             let url = Url::parse(url).expect("a URL");
-            let got = connections.lend(name, &url).map(|lent| {
-                lent.map_or(0, |lent| lent.over(&url, &HeaderMap::new()).len())
-            });
+            let got = connections
+                .lend(name, &url)
+                .map(|lent| lent.map_or(0, |lent| lent.over(&url, &HeaderMap::new()).len()));
             assert_eq!(got.map_err(|_| ()), expected, "{url}");
         };
         check(None, "https://b.example/", Ok(0));

@@ -19,6 +19,8 @@ impl Driver {
             || !self.extra.is_empty()
             || self.usage_due
             || self.suspects.is_changed()
+            // A refusal leaves no record, and yet depends on all that was recorded before it.
+            || self.waiting.contains_key(&self.batch)
     }
 
     /// How many effects wait for the open batch.
