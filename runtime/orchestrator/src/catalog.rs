@@ -42,7 +42,7 @@ struct FlowMeta {
     resources: Vec<(Arc<str>, Arc<str>)>,
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Index {
     flows: BTreeMap<Arc<str>, BTreeMap<u32, FlowMeta>>,
     modules: BTreeMap<Arc<str>, ModuleRow>,
@@ -54,10 +54,14 @@ struct Index {
 pub(crate) struct Catalog(Arc<Inner>);
 
 struct Inner {
-    index: RwLock<Index>,
+    /// Shared, so that a definition is checked against it without holding the lock.
+    index: RwLock<Arc<Index>>,
     programs: Mutex<HashMap<FlowRef, Arc<Program>>>,
     /// Held while one change is decided and committed.
     changing: tokio::sync::Mutex<()>,
+    /// Held while one definition is checked, also when nobody waits for it any more:
+    /// a check may take seconds, and all others keep the rest of the processors.
+    checking: Arc<tokio::sync::Semaphore>,
     reader: Arc<dyn Reader>,
     store: Arc<dyn ModuleStore>,
     committer: Arc<Committer>,
@@ -128,9 +132,10 @@ impl Catalog {
             }
         }
         Ok(Catalog(Arc::new(Inner {
-            index: RwLock::new(index),
+            index: RwLock::new(Arc::new(index)),
             programs: Mutex::new(HashMap::new()),
             changing: tokio::sync::Mutex::new(()),
+            checking: Arc::new(tokio::sync::Semaphore::new(1)),
             reader,
             store,
             committer,

@@ -361,8 +361,12 @@ impl Orchestrator {
     /// All problems of a definition; nothing is published.
     /// # Errors
     /// `RUN0021`.
-    pub fn validate(&self, definition: &str, filling: Filling) -> Result<Vec<Diagnostic>, Error> {
-        self.shared.catalog.validate(definition, filling)
+    pub async fn validate(
+        &self,
+        definition: String,
+        filling: Filling,
+    ) -> Result<Vec<Diagnostic>, Error> {
+        self.shared.catalog.validate(definition, filling).await
     }
 
     /// Draws a published version; `None`: the newest. Takes milliseconds for thousands of states.

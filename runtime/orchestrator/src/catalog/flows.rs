@@ -32,12 +32,34 @@ type Pairs = Vec<(Arc<str>, Arc<str>)>;
 
 impl Catalog {
     /// All problems of a definition, against the modules that are there now.
-    pub fn validate(&self, definition: &str, filling: Filling) -> Result<Vec<Diagnostic>, Error> {
+    pub async fn validate(
+        &self,
+        definition: String,
+        filling: Filling,
+    ) -> Result<Vec<Diagnostic>, Error> {
         let maps = self.maps(filling.resources)?;
-        let index = self.0.index.read();
-        let names = Names::new(&index, &*self.0.store, None, maps.each_ref());
-        let checked = compile_filled(definition, &filling.substitutions, &names);
-        Ok(checked.map_err(bad_filling)?.diagnostics)
+        self.check(move |index, store| {
+            let names = Names::new(index, store, None, maps.each_ref());
+            let checked = compile_filled(&definition, &filling.substitutions, &names);
+            Ok(checked.map_err(bad_filling)?.diagnostics)
+        })
+        .await
+    }
+
+    /// Checks a definition off the loops, one at a time, against what is published now.
+    async fn check<T: Send + 'static>(
+        &self,
+        check: impl FnOnce(&Index, &dyn ModuleStore) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        let permit = self.0.checking.clone().acquire_owned().await;
+        let (index, store) = (self.0.index.read().clone(), self.0.store.clone());
+        let work = move || {
+            let _one_at_a_time = permit;
+            check(&index, &*store)
+        };
+        tokio::task::spawn_blocking(work)
+            .await
+            .map_err(|_| Error::Store("checking failed; see the server's log".into()))?
     }
 
     /// What is asked for what a resource means: what was given, then the server's own map.
@@ -67,12 +89,18 @@ impl Catalog {
         let _one_at_a_time = self.0.changing.lock().await;
         let name: Arc<str> = name.into();
         let maps = self.maps(filling.resources)?;
-        let compiled = {
-            let index = self.0.index.read();
-            let mut names = Names::new(&index, &*self.0.store, Some(&name), maps.each_ref());
-            names.express = mode != Mode::Standard;
-            compile(definition, &filling.substitutions, &names, mode)?
-        };
+        let (own, text, values) = (
+            name.clone(),
+            definition.to_owned(),
+            filling.substitutions.clone(),
+        );
+        let compiled = self
+            .check(move |index, store| {
+                let mut names = Names::new(index, store, Some(&own), maps.each_ref());
+                names.express = mode != Mode::Standard;
+                compile(&text, &values, &names, mode)
+            })
+            .await?;
         let substitutions: Pairs = filling
             .substitutions
             .iter()
@@ -129,6 +157,7 @@ impl Catalog {
         }
         {
             let mut index = self.0.index.write();
+            let index = Arc::make_mut(&mut index);
             let versions = index.flows.entry(name.clone()).or_default();
             versions.insert(version, meta);
             if let Some(row) = endpoints {

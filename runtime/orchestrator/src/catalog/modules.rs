@@ -76,7 +76,9 @@ impl Catalog {
             let mut batch = Batch::default();
             batch.put(Key::Module { name: name.clone() }, rows::encode(&row));
             self.commit(batch).await?;
-            self.0.index.write().modules.insert(name.clone(), row);
+            Arc::make_mut(&mut self.0.index.write())
+                .modules
+                .insert(name.clone(), row);
         }
         Ok((self.module(&name, None)?, !same))
     }
@@ -131,7 +133,9 @@ impl Catalog {
             name: found.name.clone(),
         });
         self.commit(batch).await?;
-        self.0.index.write().modules.remove(name);
+        Arc::make_mut(&mut self.0.index.write())
+            .modules
+            .remove(name);
         for version in row.unwrap_or_default().versions {
             let elsewhere = self
                 .0

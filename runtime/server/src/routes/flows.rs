@@ -16,9 +16,6 @@ use crate::params::Params;
 use crate::problem::Problem;
 use crate::wire::{self, flow, value_of};
 
-/// Definitions above this many bytes are checked off the loop's thread.
-const QUICK_BYTES: usize = 16 << 10;
-
 /// A body that is a definition with what fills it in.
 const PUBLISH_TYPE: &str = "application/vnd.stepwell.publish+json";
 /// Largest such body: escaped, a definition is longer, and bindings come with it.
@@ -164,14 +161,7 @@ pub(crate) async fn validate(
 ) -> Result<Response, Problem> {
     Params::read(request.uri(), &[])?;
     let (text, filling) = definition(&api, request).await?;
-    let found = if text.len() <= QUICK_BYTES {
-        api.orchestrator.validate(&text, filling)?
-    } else {
-        let orchestrator = api.orchestrator.clone();
-        let check = move || orchestrator.validate(&text, filling);
-        let checked = tokio::task::spawn_blocking(check).await;
-        checked.map_err(|_| Problem::from(Error::Internal))??
-    };
+    let found = api.orchestrator.validate(text, filling).await?;
     let found: Vec<Value> = found.iter().map(value_of).collect();
     let valid = found
         .iter()
