@@ -126,13 +126,27 @@ pub mod meter {
     pub const TICK: &str = "meter tick";
     /// Gives its argument back, and counts its length.
     pub const WEIGH: &str = "meter weigh";
-    /// As [`WEIGH`], for what is gone through: counts every element.
+    /// As [`WEIGH`], for what is gone through: counts every element, those of arrays in
+    /// arrays too, as often as its second argument says.
     pub const WEIGH_EACH: &str = "meter weigh each";
     /// As [`WEIGH`], counting all that is in it.
     pub const WEIGH_DEEP: &str = "meter weigh deep";
     /// As [`WEIGH`], for what becomes part of a larger value: counts it as a tree, in which
     /// what is there twice counts twice.
     pub const WEIGH_TREE: &str = "meter weigh tree";
+    /// Gives its last argument back, the value of a path; counts that, and the value that
+    /// the path begins with as often as the number before says.
+    pub const WEIGH_STEP: &str = "meter weigh step";
+    /// As [`WEIGH`], for what decides: counts what is looked at to find whether it is true.
+    pub const WEIGH_TRUTH: &str = "meter weigh truth";
+    /// As [`WEIGH`], for what is sorted.
+    pub const WEIGH_SORT: &str = "meter weigh sort";
+    /// As [`WEIGH`], for objects whose names are compared with one another.
+    pub const WEIGH_KEYS: &str = "meter weigh keys";
+    /// As [`WEIGH`], for a text that may be read anew from each of its characters.
+    pub const WEIGH_SQUARE: &str = "meter weigh square";
+    /// A variable that holds what the first steps of a path yield.
+    pub const PREFIX: &str = "meter prefix";
     /// Gives the first end of a range back, and remembers it.
     pub const RANGE_FROM: &str = "meter range from";
     /// Gives the last end of a range back, and counts the range.

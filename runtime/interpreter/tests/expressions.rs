@@ -185,7 +185,6 @@ fn jsonata_that_loops_without_a_function() {
         "$states.input.list.($states.input.list.(a))",
         "$states.input.list.{'x': $states.input.list.a}",
         "$states.input.list^($count($states.input.list[a > 5]))",
-        "$states.input{list.a & '': $states.input.list.a}.($states.input.list.a)",
         "$states.input.list[$states.input.list = $states.input.list]",
     ] {
         jsonata(expression, &input, LIMIT);

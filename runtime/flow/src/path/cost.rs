@@ -246,6 +246,57 @@ pub(crate) fn regex_cost(pattern: &str) -> Option<u64> {
         .map(|(_, cost)| cost)
 }
 
+/// Whether finding all matches may look at the same text again and again: a loop stands in
+/// an alternative, or in a group that may be left out, so that a short match is settled for
+/// only when a long one has been looked for to the end. It may say so needlessly.
+pub(crate) fn rescans(pattern: &str) -> bool {
+    // Of each open group: whether a loop, whether an alternative is in it.
+    let mut open = vec![(false, false)];
+    let mut chars = pattern.chars().peekable();
+    let mut class = false;
+    while let Some(c) = chars.next() {
+        match c {
+            '\\' => {
+                chars.next();
+            }
+            _ if class => class = c != ']',
+            '[' => {
+                class = true;
+                // A bracket that comes first is itself one of the class.
+                chars.next_if_eq(&'^');
+                chars.next_if_eq(&']');
+            }
+            '(' => {
+                open.push((false, false));
+                // What follows says of which kind the group is, and repeats nothing.
+                chars.next_if_eq(&'?');
+            }
+            '|' => {
+                if let Some((_, alternative)) = open.last_mut() {
+                    *alternative = true;
+                }
+            }
+            ')' if open.len() > 1 => {
+                let (loops, alternative) = open.pop().unwrap_or_default();
+                let repeats = matches!(chars.peek(), Some('*' | '+' | '?' | '{'));
+                if loops && (alternative || repeats) {
+                    return true;
+                }
+                if let Some((around, _)) = open.last_mut() {
+                    *around |= loops;
+                }
+            }
+            '*' | '+' | '{' => {
+                if let Some((loops, _)) = open.last_mut() {
+                    *loops = true;
+                }
+            }
+            _ => {}
+        }
+    }
+    matches!(open.first(), Some((true, true))) || class
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -287,6 +338,24 @@ mod tests {
             average: 3,
         };
         assert_eq!(Measure::of(&value), expected);
+    }
+
+    #[test]
+    fn patterns_that_read_a_text_again() {
+        for (pattern, expected) in [
+            (",", false),
+            (r"\s+", false),
+            ("(a|b)", false),
+            ("(ab)+", false),
+            (r"(\w+)\s*,\s*(\w+)", false),
+            ("[*|]x+", false),
+            (".*[^A-Z]|[A-Z]", true),
+            ("(a.*b)?a", true),
+            (r"(\w+\s)+", true),
+            ("(?:x|a+b)", true),
+        ] {
+            assert_eq!(rescans(pattern), expected, "{pattern}");
+        }
     }
 
     #[test]

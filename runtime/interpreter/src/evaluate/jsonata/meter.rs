@@ -91,6 +91,96 @@ impl Meter {
         Ok(())
     }
 
+    /// The elements of an array, and of arrays in it, `times` each.
+    fn each(&self, value: &JValue, times: u64) -> Result<(), EvaluatorError> {
+        let mut open = vec![value];
+        self.count(1)?;
+        while let Some(value) = open.pop() {
+            if let JValue::Array(items) = value {
+                self.count((items.len() as u64).saturating_mul(times))?;
+                open.extend(items.iter().filter(|item| item.is_array()));
+            }
+        }
+        Ok(())
+    }
+
+    /// What is looked at until something true is found.
+    fn truth(&self, value: &JValue) -> Result<(), EvaluatorError> {
+        self.count(1)?;
+        let mut open = vec![value];
+        let mut seen = 0u64;
+        while let Some(value) = open.pop() {
+            seen += 1;
+            if seen.is_multiple_of(PER_OPERATION) {
+                self.count(1)?;
+            }
+            let holds = match value {
+                JValue::Bool(holds) => *holds,
+                JValue::Number(n) => *n != 0.0,
+                JValue::String(text) => !text.is_empty(),
+                JValue::Object(map) => !map.is_empty(),
+                JValue::Array(items) => {
+                    // From the first on; the list of them is as long as the array.
+                    self.count(items.len() as u64 / PER_OPERATION)?;
+                    open.extend(items.iter().rev());
+                    false
+                }
+                _ => false,
+            };
+            if holds {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Each element is compared with as many others as the logarithm of their number says;
+    /// texts in it, or right in its elements, may be compared to their ends.
+    fn sort(&self, value: &JValue) -> Result<(), EvaluatorError> {
+        let Some(items) = value.as_array() else {
+            return self.count(1);
+        };
+        let rounds = u64::from(items.len().max(2).ilog2());
+        self.count(1 + items.len() as u64 * rounds / 4)?;
+        for item in items.iter() {
+            let bytes: usize = match item {
+                JValue::String(text) => text.len(),
+                JValue::Object(map) => {
+                    self.count(map.len() as u64 / PER_OPERATION)?;
+                    map.values().filter_map(JValue::as_str).map(str::len).sum()
+                }
+                _ => 0,
+            };
+            self.count(bytes as u64 * rounds / (4 * PER_OPERATION))?;
+        }
+        Ok(())
+    }
+
+    /// Names are looked for among all that were found before, one after the other.
+    fn keys(&self, value: &JValue) -> Result<(), EvaluatorError> {
+        let Some(items) = value.as_array() else {
+            return self.shallow(value);
+        };
+        self.count(1)?;
+        let mut found = HashSet::new();
+        for item in items.iter() {
+            if let JValue::Object(map) = item {
+                for name in map.keys() {
+                    found.insert(name.as_str());
+                    let compared = found.len() as u64 / PER_OPERATION;
+                    self.count(1 + compared)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A text that each of its matches may go through to the end.
+    fn square(&self, value: &JValue) -> Result<(), EvaluatorError> {
+        let length = value.as_str().map_or(0, str::len) as u64;
+        self.count(1 + length.saturating_mul(length) / (PER_OPERATION * PER_OPERATION))
+    }
+
     /// Its size as a tree. Each part is walked once, however often it occurs.
     fn tree(&self, value: &JValue) -> Result<(), EvaluatorError> {
         let mut trees = self.trees.borrow_mut();
@@ -154,12 +244,12 @@ pub(super) fn register(evaluator: &mut Evaluator, meter: &Rc<Meter>) {
         Ok(JValue::Undefined)
     });
     type Count = fn(&Meter, &JValue) -> Result<(), EvaluatorError>;
-    let weighing: [(&str, Count); 4] = [
+    let weighing: [(&str, Count); 7] = [
         (meter::WEIGH, Meter::shallow),
-        (meter::WEIGH_EACH, |meter, value| {
-            let length = value.as_array().map_or(1, Vec::len);
-            meter.count(1 + length as u64)
-        }),
+        (meter::WEIGH_TRUTH, Meter::truth),
+        (meter::WEIGH_SORT, Meter::sort),
+        (meter::WEIGH_KEYS, Meter::keys),
+        (meter::WEIGH_SQUARE, Meter::square),
         (meter::WEIGH_DEEP, Meter::deep),
         (meter::WEIGH_TREE, Meter::tree),
     ];
@@ -171,6 +261,22 @@ pub(super) fn register(evaluator: &mut Evaluator, meter: &Rc<Meter>) {
             Ok(value)
         });
     }
+    let own = Rc::clone(meter);
+    set(evaluator, meter::WEIGH_EACH, move |args| {
+        let value = args.first().cloned().unwrap_or(JValue::Undefined);
+        let times = args.get(1).and_then(JValue::as_f64).unwrap_or(1.0);
+        own.each(&value, times as u64)?;
+        Ok(value)
+    });
+    let own = Rc::clone(meter);
+    set(evaluator, meter::WEIGH_STEP, move |args| {
+        let [begins, rounds, value] = args else {
+            return Err(error("a path is weighed by its beginning and its value"));
+        };
+        own.each(begins, rounds.as_f64().unwrap_or(1.0) as u64)?;
+        own.each(value, 1)?;
+        Ok(value.clone())
+    });
     let own = Rc::clone(meter);
     set(evaluator, meter::RANGE_FROM, move |args| {
         let value = args.first().cloned().unwrap_or(JValue::Undefined);
