@@ -9,7 +9,7 @@ mod show;
 
 use std::time::Duration;
 
-use reqwest::{Method, RequestBuilder, Response, Url};
+use reqwest::{Method, RequestBuilder, Response, StatusCode, Url};
 use serde_json::Value;
 use tokio::runtime::Runtime;
 
@@ -38,7 +38,8 @@ impl Remote {
     pub fn new(url: Option<String>, json: bool) -> Result<Remote, Trouble> {
         let url = url.unwrap_or_else(|| format!("http://{LISTEN}"));
         let bad = |e: &dyn std::fmt::Display| Trouble::usage(format!("--url {url}: {e}"));
-        let base = Url::parse(&url).map_err(|e| bad(&e))?;
+        let base =
+            Url::parse(&url).map_err(|_| bad(&"this is no URL; begin with http:// or https://"))?;
         if !matches!(base.scheme(), "http" | "https") || base.cannot_be_a_base() {
             return Err(bad(&"begin with http:// or https://"));
         }
@@ -86,17 +87,57 @@ impl Remote {
         self.request(Method::POST, segments)
     }
 
-    /// The answer's text; a refusal is trouble.
-    fn text(&self, request: RequestBuilder) -> Result<String, Trouble> {
+    /// The answer's text: a JSON object with these members. A refusal is trouble, and so is
+    /// an answer that a Stepwell server would not give.
+    fn text(&self, request: RequestBuilder, members: &[&str]) -> Result<String, Trouble> {
+        let text = self.whole(request)?;
+        self.expect(&text, members)?;
+        Ok(text)
+    }
+
+    /// The answer as JSON, with these members.
+    fn value(&self, request: RequestBuilder, members: &[&str]) -> Result<Value, Trouble> {
+        self.expect(&self.whole(request)?, members)
+    }
+
+    /// The answer's text, empty for status 204; a refusal is trouble.
+    fn whole(&self, request: RequestBuilder) -> Result<String, Trouble> {
         self.runtime.block_on(async {
             let response = self.send(request).await?;
             response.text().await.map_err(|e| self.unreachable(&e))
         })
     }
 
-    /// The answer as JSON.
-    fn value(&self, request: RequestBuilder) -> Result<Value, Trouble> {
-        parse(&self.text(request)?)
+    /// Sends what is answered by nothing but status 204.
+    fn nothing(&self, request: RequestBuilder) -> Result<(), Trouble> {
+        let status = self.runtime.block_on(self.send(request))?.status();
+        if status == StatusCode::NO_CONTENT {
+            return Ok(());
+        }
+        let status = status.as_u16();
+        Err(self.stranger(&format!("it answered with status {status}, not 204")))
+    }
+
+    fn expect(&self, text: &str, members: &[&str]) -> Result<Value, Trouble> {
+        let value: Value = serde_json::from_str(text)
+            .map_err(|e| self.stranger(&format!("its answer is not JSON ({e})")))?;
+        for name in members {
+            if value.get(name).is_none() {
+                return Err(self.stranger(&format!("its answer has no `{name}`")));
+            }
+        }
+        Ok(value)
+    }
+
+    /// Whether something was done is not known, so this is never a success.
+    fn stranger(&self, why: &str) -> Trouble {
+        Trouble {
+            exit: Exit::Refused,
+            message: format!(
+                "what answers at {} is no Stepwell server: {why}\n  hint: --url or STEPWELL_URL says where the server is",
+                self.base
+            ),
+        }
     }
 
     async fn send(&self, request: RequestBuilder) -> Result<Response, Trouble> {

@@ -25,7 +25,7 @@ pub struct Found {
 pub fn definitions(dir: &Path) -> Result<Found, Trouble> {
     if let Err(e) = std::fs::read_dir(dir) {
         let message = format!("cannot read {}: {e}", dir.display());
-        return Err(Trouble::usage(message));
+        return Err(Trouble::system(message));
     }
     let mut found = Found::default();
     collect(dir, 0, &mut found)?;

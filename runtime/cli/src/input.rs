@@ -21,7 +21,7 @@ pub fn json(given: &str) -> Result<Data, Trouble> {
 /// A file's text, or standard input's for `-`; at most `max` bytes.
 pub fn text(file: &Path, max: usize) -> Result<String, Trouble> {
     let shown = file.display();
-    let failed = |e: std::io::Error| Trouble::usage(format!("cannot read {shown}: {e}"));
+    let failed = |e: std::io::Error| Trouble::system(format!("cannot read {shown}: {e}"));
     let limit = max as u64 + 1;
     let mut bytes = Vec::new();
     if file == Path::new("-") {

@@ -149,7 +149,7 @@ async fn load(
     };
     for (name, file) in files {
         let bytes = std::fs::read(file).map_err(|e| {
-            Trouble::usage(format!(
+            Trouble::system(format!(
                 "--module {name}: cannot read {}: {e}",
                 file.display()
             ))

@@ -95,7 +95,7 @@ fn fmt_leaves_what_it_refuses() {
     let said: serde_json::Value = serde_json::from_str(&out).unwrap();
     assert_eq!(status, 1);
     assert_eq!(said["files"][0]["diagnostics"][0]["code"], "FLOW0041");
-    assert_eq!(run(dir.path(), &["fmt", "absent.yaml"], "").0, 2);
+    assert_eq!(run(dir.path(), &["fmt", "absent.yaml"], "").0, 5);
 }
 
 #[cfg(unix)]
@@ -146,7 +146,7 @@ fn validate_ends_with_its_verdict() {
     let (status, out, _) = run(at, &["--json", "validate", "-"], "StartAt: [\n");
     let said: serde_json::Value = serde_json::from_str(&out).unwrap();
     assert_eq!((status, &said["valid"]), (1, &serde_json::json!(false)));
-    assert_eq!(run(at, &["validate", "absent.yaml"], "").0, 2);
+    assert_eq!(run(at, &["validate", "absent.yaml"], "").0, 5);
     assert_eq!(run(at, &["validate", "--set", "x", "good.yaml"], "").0, 2);
 }
 
@@ -257,7 +257,7 @@ fn assess_says_what_each_lacks() {
     assert_eq!(needs["uses"], serde_json::json!(["wasm:f", "wasm:queue"]));
     let only = folder(&[("runs.yaml", TIDY)]);
     assert_eq!(run(only.path(), &["assess", "."], "").0, 0);
-    assert_eq!(run(only.path(), &["assess", "absent"], "").0, 2);
+    assert_eq!(run(only.path(), &["assess", "absent"], "").0, 5);
 }
 
 #[test]
@@ -280,4 +280,23 @@ fn graph_of_a_file() {
         "",
     );
     assert_eq!(status, 3);
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_this_machines_failure() {
+    let dir = folder(&[("a.yaml", TIDY)]);
+    for arguments in [
+        &["validate", "absent.yaml"][..],
+        &["run", "absent.yaml"],
+        &["run", "a.yaml", "--module", "m=absent.wasm"],
+        &["start", "x", "-i", "@absent"],
+        &["module", "push", "m", "absent.wasm"],
+        &["assess", "absent"],
+        &["serve", "--config", "absent.toml"],
+        &["serve", "--token-file", "absent"],
+    ] {
+        let (status, _, err) = run(dir.path(), arguments, "");
+        assert_eq!(status, 5, "{arguments:?}: {err}");
+        assert!(err.contains("absent"), "{arguments:?}: {err}");
+    }
 }

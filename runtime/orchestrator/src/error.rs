@@ -17,7 +17,7 @@ pub enum Error {
     NoModule(String),
     /// The name is taken by an execution with another input.
     #[error(
-        "RUN0004: execution name {name} of flow {flow} is taken by {existing}, which had another input; choose another name"
+        "RUN0004: execution name {name} of flow {flow} is taken by {existing}, which had another input (of an endpoint: another query, body or header of your own); send the same again, or choose another name"
     )]
     NameTaken {
         /// The flow's name.

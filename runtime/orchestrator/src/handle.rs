@@ -454,6 +454,12 @@ impl Orchestrator {
         self.shared.catalog.trigger(method, path)
     }
 
+    /// The methods with which flows' endpoints answer at this path, sorted.
+    #[must_use]
+    pub fn trigger_methods(&self, path: &str) -> Vec<String> {
+        self.shared.catalog.trigger_methods(path)
+    }
+
     /// Usage by flow and day.
     /// # Errors
     /// `RUN0012`.

@@ -26,6 +26,8 @@ use crate::{Error, Options};
 
 /// Paths that tell only whether the server is up, and need no token.
 const OPEN: [&str; 2] = ["/healthz", "/readyz"];
+/// Pages that are the same in every server: whoever is refused may read why.
+const PAGES: &str = "/docs/errors/";
 /// Characters of a path that the log repeats.
 const LOGGED_CHARS: usize = 200;
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -128,7 +130,7 @@ impl Shared {
     }
 
     fn admit(&self, request: &Request, path: &str) -> Result<(), Error> {
-        if OPEN.contains(&path) {
+        if OPEN.contains(&path) || path.starts_with(PAGES) {
             return Ok(());
         }
         match &self.token {

@@ -1,6 +1,7 @@
 //! One file per resource; each handler says what it answers and refuses.
 
 mod activities;
+mod errors;
 mod executions;
 mod flows;
 mod history;
@@ -59,6 +60,7 @@ pub(crate) fn all() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(operations::ready))
         .routes(routes!(operations::metrics))
         .routes(routes!(operations::openapi))
+        .routes(routes!(errors::page))
         .route("/t/{*path}", axum::routing::any(triggers::fire))
 }
 

@@ -28,15 +28,25 @@ pub struct Request<'a> {
 }
 
 /// Headers that never reach an input. Credentials would be kept in the history;
-/// the others belong to the connection or to one try, so that a client that tries
-/// again with the same `Idempotency-Key` still sends the same input.
+/// the others tell of the client, the way here, the connection or one try, so that
+/// whoever tries again with the same `Idempotency-Key` still sends the same input.
 const LEFT_OUT: &[&str] = &[
+    "accept",
+    "accept-charset",
+    "accept-encoding",
+    "accept-language",
     "authorization",
+    "baggage",
+    "cache-control",
     "connection",
     "cookie",
     "date",
     "expect",
+    "forwarded",
     "keep-alive",
+    "max-forwards",
+    "pragma",
+    "priority",
     "proxy-authorization",
     "proxy-connection",
     "te",
@@ -45,7 +55,15 @@ const LEFT_OUT: &[&str] = &[
     "trailer",
     "transfer-encoding",
     "upgrade",
+    "user-agent",
+    "via",
     "x-api-key",
+    "x-correlation-id",
+    "x-forwarded-for",
+    "x-forwarded-host",
+    "x-forwarded-port",
+    "x-forwarded-proto",
+    "x-real-ip",
     "x-request-id",
 ];
 
@@ -259,6 +277,9 @@ mod tests {
                     ("cookie", b"sid=secret"),
                     ("x-api-key", b"secret"),
                     ("traceparent", b"00-1-2-3"),
+                    ("user-agent", b"curl/8"),
+                    ("accept", b"*/*"),
+                    ("x-forwarded-for", b"10.0.0.1"),
                     ("x-a", b"1"),
                     ("x-a", b"2"),
                 ],

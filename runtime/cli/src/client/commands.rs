@@ -26,10 +26,14 @@ pub fn module(remote: &Remote, command: Module) -> Result<Exit, Trouble> {
         }
         Module::Describe { name, version } => {
             let request = remote.get(&["modules", &name]).query(&version_of(version));
-            one(remote, &remote.text(request)?, show::module)
+            one(
+                remote,
+                &remote.text(request, &["name", "digest"])?,
+                show::module,
+            )
         }
         Module::Delete { name } => {
-            remote.text(remote.request(Method::DELETE, &["modules", &name]))?;
+            remote.nothing(remote.request(Method::DELETE, &["modules", &name]))?;
             done(remote, &format!("module {name} is gone"))
         }
     }
@@ -39,7 +43,10 @@ fn push(remote: &Remote, name: &str, file: &Path) -> Result<Exit, Trouble> {
     let request = remote
         .request(Method::PUT, &["modules", name])
         .header("content-type", "application/wasm");
-    let text = remote.text(with_file(request, file)?)?;
+    let text = remote.text(
+        with_file(request, file)?,
+        &["name", "version", "wasm_bytes"],
+    )?;
     if remote.json {
         output::print_json(&text);
         return Ok(Exit::Ok);
@@ -65,7 +72,8 @@ fn push(remote: &Remote, name: &str, file: &Path) -> Result<Exit, Trouble> {
 
 /// The file as the body, streamed.
 pub(super) fn with_file(request: RequestBuilder, file: &Path) -> Result<RequestBuilder, Trouble> {
-    let failed = |e: std::io::Error| Trouble::usage(format!("cannot read {}: {e}", file.display()));
+    let failed =
+        |e: std::io::Error| Trouble::system(format!("cannot read {}: {e}", file.display()));
     let open = std::fs::File::open(file).map_err(failed)?;
     let length = open.metadata().map_err(failed)?.len();
     let request = request.header("content-length", length);
@@ -104,10 +112,14 @@ pub fn flow(remote: &Remote, command: Flow) -> Result<Exit, Trouble> {
         }
         Flow::Describe { name, version } => {
             let request = remote.get(&["flows", &name]).query(&version_of(version));
-            one(remote, &remote.text(request)?, show::flow)
+            one(
+                remote,
+                &remote.text(request, &["name", "version"])?,
+                show::flow,
+            )
         }
         Flow::Versions { name } => {
-            let text = remote.text(remote.get(&["flows", &name, "versions"]))?;
+            let text = remote.text(remote.get(&["flows", &name, "versions"]), &["versions"])?;
             one(remote, &text, |v| {
                 let list: Vec<Value> = show::items(v, "versions").cloned().collect();
                 show::flows(&list);
@@ -125,7 +137,15 @@ pub fn graph(
 ) -> Result<Exit, Trouble> {
     let request = remote.get(&["flows", name, "graph"]);
     let request = request.query(&version_of(version));
-    let text = remote.text(request.query(&[("format", format.name())]))?;
+    let text = remote.whole(request.query(&[("format", format.name())]))?;
+    let begins = match format {
+        args::Format::Svg => "<svg ",
+        args::Format::Mermaid => "flowchart",
+        args::Format::Dot => "digraph",
+    };
+    if !text.starts_with(begins) {
+        return Err(remote.stranger("its answer is no picture"));
+    }
     output::print_raw(text.as_bytes());
     Ok(Exit::Ok)
 }
@@ -142,7 +162,7 @@ fn publish(
         .query(query)
         .header("content-type", kind)
         .body(body);
-    let text = remote.text(request)?;
+    let text = remote.text(request, &["name", "version"])?;
     if remote.json {
         output::print_json(&text);
         return Ok(Exit::Ok);
@@ -158,7 +178,11 @@ fn publish(
     } else {
         "was there already"
     };
-    output::print(&format!("{name}@{version} {what}"));
+    let kind = match output::field(&answer, "type").as_deref() {
+        Some("express") => " (express)",
+        _ => "",
+    };
+    output::print(&format!("{name}@{version} {what}{kind}"));
     for endpoint in show::endpoints(&answer) {
         output::print(&format!("  {endpoint}"));
     }
@@ -187,7 +211,7 @@ pub fn start(remote: &Remote, args: Start) -> Result<Exit, Trouble> {
         .query(&query)
         .header("content-type", "application/json")
         .body(body.text().to_owned());
-    let text = remote.text(request)?;
+    let text = remote.text(request, &["id"])?;
     until_end(remote, text, left)
 }
 
@@ -207,7 +231,7 @@ fn until_end(remote: &Remote, mut text: String, left: Option<u64>) -> Result<Exi
         let now = left.min(WAIT);
         left = left.saturating_sub(now);
         let request = remote.get(&["executions", &id]).query(&[("wait", now)]);
-        text = remote.text(request)?;
+        text = remote.text(request, &["id", "status"])?;
         answer = parse(&text)?;
     }
     Ok(ended(remote, &id, &text, &answer))
@@ -249,7 +273,11 @@ pub fn describe(remote: &Remote, id: &str, wait: Option<u64>) -> Result<Exit, Tr
     if let Some(seconds) = wait {
         request = request.query(&[("wait", seconds.min(900))]);
     }
-    one(remote, &remote.text(request)?, show::execution)
+    one(
+        remote,
+        &remote.text(request, &["id", "status"])?,
+        show::execution,
+    )
 }
 
 /// `history`
@@ -262,7 +290,7 @@ pub fn history(remote: &Remote, id: &str, live: bool, after: u64) -> Result<Exit
         let request = remote
             .get(&["executions", id, "history"])
             .query(&[("after", after.as_str()), ("limit", PAGE)]);
-        let page = remote.value(request)?;
+        let page = remote.value(request, &["events"])?;
         for event in show::items(&page, "events") {
             if remote.json {
                 output::print(&event.to_string());
@@ -287,7 +315,7 @@ pub fn cancel(
     let request = remote
         .post(&["executions", id, "cancel"])
         .json(&ending(error, cause));
-    let text = remote.text(request)?;
+    let text = remote.text(request, &["status"])?;
     if remote.json {
         output::print_json(&text);
         return Ok(Exit::Ok);
@@ -314,7 +342,7 @@ pub fn redrive(remote: &Remote, args: Redrive) -> Result<Exit, Trouble> {
             .header("content-type", "application/json")
             .body(body.text().to_owned());
     }
-    let text = remote.text(request)?;
+    let text = remote.text(request, &["id"])?;
     let left = args.wait.map(|s| if s == 0 { u64::MAX } else { s });
     until_end(remote, text, left)
 }
@@ -332,7 +360,7 @@ pub fn list(remote: &Remote, args: &List) -> Result<Exit, Trouble> {
             query.push((name, value.clone()));
         }
     }
-    let text = remote.text(remote.get(&["executions"]).query(&query))?;
+    let text = remote.text(remote.get(&["executions"]).query(&query), &["executions"])?;
     one(remote, &text, |page| {
         show::executions(page);
         if let Some(next) = output::field(page, "next") {
@@ -343,7 +371,7 @@ pub fn list(remote: &Remote, args: &List) -> Result<Exit, Trouble> {
 
 /// `tasks`
 pub fn tasks(remote: &Remote, id: &str) -> Result<Exit, Trouble> {
-    let text = remote.text(remote.get(&["executions", id, "tasks"]))?;
+    let text = remote.text(remote.get(&["executions", id, "tasks"]), &["tasks"])?;
     one(remote, &text, show::tasks)
 }
 
@@ -371,7 +399,7 @@ pub fn token(remote: &Remote, command: Token) -> Result<Exit, Trouble> {
             (request, "the task's heartbeat is noted")
         }
     };
-    remote.text(request)?;
+    remote.nothing(request)?;
     done(remote, said)
 }
 
@@ -389,8 +417,9 @@ pub fn poll(
         let mut query = vec![("wait", wait.to_string())];
         query.extend(worker.map(|w| ("worker", w.to_owned())));
         let request = remote.post(&["activities", activity, "poll"]).query(&query);
-        let text = remote.text(request)?;
+        let text = remote.whole(request)?;
         if !text.is_empty() {
+            remote.expect(&text, &["token", "input"])?;
             return one(remote, &text, show::activity_task);
         }
         if left == 0 {
@@ -403,7 +432,7 @@ pub fn poll(
 /// `usage`
 pub fn usage(remote: &Remote, flow: Option<&str>) -> Result<Exit, Trouble> {
     let query: Vec<(&str, &str)> = flow.map(|f| ("flow", f)).into_iter().collect();
-    let text = remote.text(remote.get(&["usage"]).query(&query))?;
+    let text = remote.text(remote.get(&["usage"]).query(&query), &["usage"])?;
     one(remote, &text, show::usage)
 }
 
@@ -439,7 +468,7 @@ pub(super) fn pages(
         if let Some(after) = &after {
             request = request.query(&[("after", after)]);
         }
-        let page = remote.value(request)?;
+        let page = remote.value(request, &[what])?;
         out.extend(show::items(&page, what).cloned());
         after = output::field(&page, "next");
         if after.is_none() {

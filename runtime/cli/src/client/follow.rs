@@ -54,6 +54,10 @@ async fn stream(
         .header("accept", "text/event-stream")
         .header("last-event-id", last.to_string());
     let mut response = remote.send(request).await?;
+    let kind = response.headers().get("content-type");
+    if !kind.is_some_and(|k| k.as_bytes().starts_with(b"text/event-stream")) {
+        return Err(remote.stranger("its answer is no stream of events"));
+    }
     let mut buffer = Vec::new();
     // A connection that breaks is taken up again by the caller.
     while let Ok(Some(bytes)) = response.chunk().await {

@@ -17,7 +17,7 @@ pub fn object(remote: &Remote, command: Object) -> Result<Exit, Trouble> {
         Object::Put { object, file } => put(remote, &object, &file),
         Object::Get { object, file } => get(remote, &object, file.as_deref()),
         Object::Ls { prefix: None } => {
-            let text = remote.text(remote.get(&["buckets"]))?;
+            let text = remote.text(remote.get(&["buckets"]), &["buckets"])?;
             one(remote, &text, show::buckets)
         }
         Object::Ls { prefix: Some(at) } => {
@@ -31,7 +31,7 @@ pub fn object(remote: &Remote, command: Object) -> Result<Exit, Trouble> {
         }
         Object::Rm { object } => {
             let path = path(&object)?;
-            remote.text(remote.request(Method::DELETE, &path))?;
+            remote.nothing(remote.request(Method::DELETE, &path))?;
             done(remote, &format!("object {object} is gone"))
         }
     }
@@ -57,7 +57,7 @@ fn path(object: &str) -> Result<Vec<&str>, Trouble> {
 fn put(remote: &Remote, object: &str, file: &Path) -> Result<Exit, Trouble> {
     let request = remote.request(Method::PUT, &path(object)?);
     let request = request.header("content-type", "application/octet-stream");
-    let text = remote.text(with_file(request, file)?)?;
+    let text = remote.text(with_file(request, file)?, &["size"])?;
     if remote.json {
         output::print_json(&text);
         return Ok(Exit::Ok);
@@ -79,6 +79,10 @@ fn get(remote: &Remote, object: &str, file: Option<&Path>) -> Result<Exit, Troub
     };
     remote.runtime.block_on(async {
         let mut response = remote.send(request).await?;
+        let kind = response.headers().get("content-type");
+        if kind.is_none_or(|k| k != "application/octet-stream") {
+            return Err(remote.stranger("its answer is no object"));
+        }
         let mut out: Box<dyn std::io::Write> = match file {
             Some(file) => Box::new(std::fs::File::create(file).map_err(failed)?),
             None => Box::new(std::io::stdout().lock()),

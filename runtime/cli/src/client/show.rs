@@ -19,6 +19,7 @@ pub fn execution(e: &Value) {
             field(e, "name").filter(|n| Some(n) != field(e, "id").as_ref()),
         ),
         ("flow", flow_version(e)),
+        ("type", field(e, "type")),
         ("status", field(e, "status")),
         ("started", field(e, "started")),
         ("parent", field(e, "parent")),
@@ -142,13 +143,14 @@ pub fn objects(list: &[Value]) {
 
 /// A list of flows or of versions.
 pub fn flows(list: &[Value]) {
-    let titles = ["NAME", "VERSION", "PUBLISHED", "ENDPOINTS"];
+    let titles = ["NAME", "VERSION", "TYPE", "PUBLISHED", "ENDPOINTS"];
     let mut rows = vec![titles.map(str::to_owned).to_vec()];
     for f in list {
         let cell = |name: &str| field(f, name).unwrap_or_default();
         rows.push(vec![
             cell("name"),
             cell("version"),
+            cell("type"),
             cell("published"),
             endpoints(f).join(", "),
         ]);
@@ -176,6 +178,8 @@ pub fn flow(f: &Value) {
     card(&[
         ("name", field(f, "name")),
         ("version", field(f, "version")),
+        ("type", field(f, "type")),
+        ("histories", field(f, "history")),
         ("published", field(f, "published")),
         ("digest", field(f, "digest")),
         ("modules", Some(modules).filter(|m| !m.is_empty())),

@@ -82,6 +82,19 @@ impl Catalog {
         }
         best.map(|(_, found)| found)
     }
+
+    /// The methods of all endpoints at this path, sorted.
+    pub fn trigger_methods(&self, path: &str) -> Vec<String> {
+        let index = self.0.index.read();
+        let endpoints = index.triggers.values().flat_map(TriggerRow::list);
+        let mut methods: Vec<String> = endpoints
+            .filter(|t| match_path(&t.path, path).is_some())
+            .map(|t| t.method.to_string())
+            .collect();
+        methods.sort_unstable();
+        methods.dedup();
+        methods
+    }
 }
 
 impl TriggerRow {

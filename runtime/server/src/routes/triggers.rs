@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
-use axum::http::{HeaderName, HeaderValue, StatusCode};
-use axum::response::Response;
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
 use stepwell_orchestrator::api::{Execution, Status};
 use stepwell_trigger::Pattern;
 use stepwell_types::ExecutionId;
@@ -30,8 +30,7 @@ pub(crate) async fn fire(
     let path = full.strip_prefix("/t").unwrap_or(full);
     let method = parts.method.as_str();
     let Some((flow, trigger, _)) = api.orchestrator.trigger(method, path) else {
-        let text: String = full.chars().take(200).collect();
-        return Err(Error::NoRoute(format!("{method} {text}")).into());
+        return Ok(refusal(&api, method, path));
     };
     // Decoded here, strictly; the orchestrator only chose.
     let parameters = Pattern::parse(&trigger.path)?
@@ -67,8 +66,21 @@ pub(crate) async fn fire(
     }
 }
 
+/// Nothing at the path, or only other methods.
+fn refusal(api: &Api, method: &str, path: &str) -> Response {
+    let methods = api.orchestrator.trigger_methods(path);
+    if methods.is_empty() {
+        let shown = super::cut(path, 200);
+        return Problem::from(Error::NoEndpoint(format!("{method} {shown}"))).into_response();
+    }
+    let mut response = Problem::from(Error::BadMethod(method.to_owned())).into_response();
+    if let Ok(allow) = HeaderValue::try_from(methods.join(",")) {
+        response.headers_mut().insert(header::ALLOW, allow);
+    }
+    response
+}
+
 fn result(ended: Execution) -> Result<Response, Problem> {
-    use axum::response::IntoResponse as _;
     if let (Status::Succeeded, Some(output)) = (ended.status, &ended.output) {
         let body = output.text().as_bytes().to_vec();
         return Ok(named(wire::ready(StatusCode::OK, body), ended.id));
