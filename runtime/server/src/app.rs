@@ -114,7 +114,8 @@ fn documented() -> (Router<Arc<Api>>, utoipa::openapi::OpenApi) {
 }
 
 async fn no_route(uri: Uri) -> Problem {
-    Error::NoRoute(uri.path().chars().take(200).collect()).into()
+    let path = uri.path().chars().take(200).collect();
+    Error::NoRoute(path, "/v1/openapi.json lists what there is").into()
 }
 
 async fn bad_method(method: Method) -> Problem {

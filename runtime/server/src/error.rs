@@ -4,13 +4,8 @@
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// Nothing lives at this path.
-    #[error("API0001: there is nothing at {0}; /v1/openapi.json lists what there is")]
-    NoRoute(String),
-    /// No flow has this endpoint.
-    #[error(
-        "API0001: no flow has the endpoint {0}; `stepwell flow list` shows those that there are"
-    )]
-    NoEndpoint(String),
+    #[error("API0001: there is nothing at {0}; {1}")]
+    NoRoute(String, &'static str),
     /// The path exists, with other methods.
     #[error("API0002: {0} is not possible here; the Allow header says what is")]
     BadMethod(String),
@@ -108,7 +103,7 @@ impl Error {
     #[must_use]
     pub fn code(&self) -> &'static str {
         match self {
-            Error::NoRoute(_) | Error::NoEndpoint(_) => "API0001",
+            Error::NoRoute(..) => "API0001",
             Error::BadMethod(_) => "API0002",
             Error::Unauthorized => "API0003",
             Error::BadQuery(_) => "API0004",

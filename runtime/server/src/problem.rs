@@ -84,7 +84,7 @@ impl IntoResponse for Problem {
 impl From<Error> for Problem {
     fn from(e: Error) -> Problem {
         let status = match &e {
-            Error::NoRoute(_) | Error::NoEndpoint(_) => StatusCode::NOT_FOUND,
+            Error::NoRoute(..) => StatusCode::NOT_FOUND,
             Error::BadMethod(_) => StatusCode::METHOD_NOT_ALLOWED,
             Error::Unauthorized => StatusCode::UNAUTHORIZED,
             Error::CrossSite => StatusCode::FORBIDDEN,

@@ -25,6 +25,8 @@ use stepwell_store::{Batch, Key, Writer as _};
 use stepwell_types::{Digest, Failure, Spent, StepOutcome, StepRequest, Timestamp};
 use tower::ServiceExt as _;
 
+#[path = "api/endpoints.rs"]
+mod endpoints;
 #[path = "api/publish.rs"]
 mod publish;
 
@@ -227,7 +229,7 @@ fn refusals_are_problems_with_a_status_and_a_code() {
     h.check("PUT", "/v1/flows/pass", PASS, 201, r#""new":true"#);
     for (method, uri, body, status, part) in [
         ("GET", "/nowhere", "", 404, "API0001"),
-        ("GET", "/t/nowhere", "", 404, "no flow has the endpoint"),
+        ("GET", "/t/nowhere", "", 404, "no flow has this endpoint"),
         ("GET", "/docs/errors/NOPE1", "", 404, "API0001"),
         ("PATCH", "/v1/flows", "", 405, "API0002"),
         (
@@ -546,62 +548,6 @@ fn the_token_guards_all_but_health() {
     for uri in ["/healthz", "/readyz", "/docs/errors/API0003"] {
         assert_eq!(with(uri, "").status(), StatusCode::OK, "{uri}");
     }
-}
-
-#[test]
-fn a_problem_leads_to_its_page() {
-    let h = house(|_| {});
-    let (_, problem) = block(async { read(h.send(request("GET", "/nowhere", "")).await).await });
-    let page = block(h.send(request("GET", problem["type"].as_str().unwrap(), "")));
-    assert_eq!(page.status(), StatusCode::OK);
-    assert_eq!(
-        page.headers()["content-type"],
-        "text/markdown; charset=utf-8"
-    );
-    let text = block(page.into_body().collect()).unwrap().to_bytes();
-    assert!(text.starts_with(b"# API0001: "), "{text:?}");
-}
-
-#[test]
-fn an_endpoint_with_another_method_says_which() {
-    let h = house(|_| {});
-    let publish = "/v1/flows/pass?trigger=POST%20/orders&trigger=DELETE%20/orders";
-    h.check("PUT", publish, PASS, 201, "new");
-    let wrong = block(h.send(request("GET", "/t/orders", "")));
-    assert_eq!(wrong.status(), StatusCode::METHOD_NOT_ALLOWED);
-    assert_eq!(wrong.headers()["allow"], "DELETE,POST");
-    let (_, problem) = block(read(wrong));
-    assert_eq!(problem["code"], "API0002");
-}
-
-#[test]
-fn a_request_sent_again_by_another_client_is_the_same() {
-    let h = house(|_| {});
-    h.check(
-        "PUT",
-        "/v1/flows/pass?trigger=POST%20/orders",
-        PASS,
-        201,
-        "new",
-    );
-    let send = |agent: &str, tenant: &str| {
-        let mut asked = request("POST", "/t/orders?x=1", "{}");
-        for (name, value) in [
-            ("idempotency-key", "order-7"),
-            ("user-agent", agent),
-            ("x-forwarded-for", agent),
-            ("x-tenant", tenant),
-        ] {
-            asked.headers_mut().insert(name, value.parse().unwrap());
-        }
-        let answer = block(h.send(asked));
-        let id = answer.headers().get("stepwell-execution-id").cloned();
-        (answer.status().as_u16(), id)
-    };
-    let first = send("one", "a");
-    assert_eq!(first.0, 200);
-    assert_eq!(send("two", "a"), first);
-    assert_eq!(send("one", "b").0, 409, "the sender's own header counts");
 }
 
 #[test]

@@ -29,7 +29,11 @@ const PAGES: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/pages.rs"));
 pub(crate) async fn page(Names(code): Names<String>) -> Result<Response, Problem> {
     let Ok(at) = PAGES.binary_search_by_key(&code.as_str(), |(code, _)| code) else {
         let shown = super::cut(&code, 100);
-        return Err(Error::NoRoute(format!("/docs/errors/{shown}")).into());
+        return Err(Error::NoRoute(
+            format!("/docs/errors/{shown}"),
+            "this release has no such code",
+        )
+        .into());
     };
     let text = PAGES.get(at).map_or("", |(_, text)| text);
     let mut response = Response::new(Body::from(text));

@@ -70,8 +70,9 @@ pub(crate) async fn fire(
 fn refusal(api: &Api, method: &str, path: &str) -> Response {
     let methods = api.orchestrator.trigger_methods(path);
     if methods.is_empty() {
-        let shown = super::cut(path, 200);
-        return Problem::from(Error::NoEndpoint(format!("{method} {shown}"))).into_response();
+        let shown = format!("{method} /t{}", super::cut(path, 200));
+        let hint = "no flow has this endpoint; `stepwell flow list` shows those that there are";
+        return Problem::from(Error::NoRoute(shown, hint)).into_response();
     }
     let mut response = Problem::from(Error::BadMethod(method.to_owned())).into_response();
     if let Ok(allow) = HeaderValue::try_from(methods.join(",")) {
