@@ -230,7 +230,6 @@ fn refusals_are_problems_with_a_status_and_a_code() {
     for (method, uri, body, status, part) in [
         ("GET", "/nowhere", "", 404, "API0001"),
         ("GET", "/t/nowhere", "", 404, "no flow has this endpoint"),
-        ("GET", "/docs/errors/NOPE1", "", 404, "API0001"),
         ("PATCH", "/v1/flows", "", 405, "API0002"),
         (
             "GET",

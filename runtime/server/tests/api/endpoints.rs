@@ -17,6 +17,7 @@ fn a_problem_leads_to_its_page() {
     );
     let text = block(page.into_body().collect()).unwrap().to_bytes();
     assert!(text.starts_with(b"# API0001: "), "{text:?}");
+    h.check("GET", "/docs/errors/NOPE1", "", 404, "API0001");
 }
 
 #[test]
