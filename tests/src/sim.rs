@@ -47,6 +47,8 @@ pub struct Tally {
     pub parcels: u64,
     /// Of these, and of their receipts, delivered more than once.
     pub twice: u64,
+    /// Turns that were walked away from their driver.
+    pub turns: u64,
 }
 
 impl Tally {
@@ -65,6 +67,7 @@ impl Tally {
         self.children += o.children;
         self.parcels += o.parcels;
         self.twice += o.twice;
+        self.turns += o.turns;
     }
 }
 

@@ -87,11 +87,19 @@ fn engine_options(config: &Config, loops: usize) -> shell::Options {
             steps_running_max: (pool.slots as usize).max(512),
             checkpoint_bytes_min: 16 << 10,
             cautious_ms: 60_000,
+            aside: driver::Aside {
+                at_once: system::cores().div_ceil(loops.max(1)),
+                ..driver::Aside::default()
+            },
         },
+        turn_max: TURN_MAX,
         disk_floor_bytes: config.disk_floor_mib.unwrap_or(256) << 20,
         resources: config.resources.clone(),
     }
 }
+
+/// All that may be counted for 32 MiB of data takes some 25 s of a free core.
+const TURN_MAX: Duration = Duration::from_secs(120);
 
 /// A state's text can grow some ten times when it is parsed: a sixteenth of what is free
 /// when the server starts is what payloads may take as text.

@@ -21,6 +21,7 @@ mod service;
 mod states;
 mod time;
 mod turn;
+mod weight;
 
 pub use command::{Command, Outcome, RunStep};
 pub use error::Error;
@@ -31,3 +32,4 @@ pub use history::{HistoryEvent, HistoryKind, NoHistory, Observer};
 pub use state::State;
 pub use states::child;
 pub use turn::{open_tasks, outstanding, step};
+pub use weight::weight;

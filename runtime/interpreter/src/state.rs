@@ -23,6 +23,8 @@ pub struct State {
     pub(crate) bytes: usize,
     pub(crate) active: usize,
     pub(crate) fleets: usize,
+    /// Operations of expressions in the last turn.
+    pub(crate) spent: u64,
 }
 
 /// Variables by name.
@@ -228,6 +230,7 @@ impl State {
             bytes: 256,
             active: 0,
             fleets: 0,
+            spent: 0,
         };
         if let Some(at) = state.core.deadline {
             state.timers.insert((at, EntryId(0), Timer::Timeout));
@@ -391,6 +394,12 @@ impl State {
     #[must_use]
     pub fn cut(&self) -> bool {
         self.core.cut
+    }
+
+    /// Counted operations of expressions in the last turn.
+    #[must_use]
+    pub fn operations(&self) -> u64 {
+        self.spent
     }
 
     /// Roughly the encoded size; maintained, costs nothing to ask.

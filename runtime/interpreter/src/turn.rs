@@ -23,7 +23,7 @@ use crate::{redrive, retry};
 /// Transitions after which a turn is cut, so that others get theirs.
 const TURN_TRANSITIONS_MAX: u32 = 1_000;
 /// Operations of expressions after which a turn is cut: some milliseconds.
-const TURN_OPERATIONS_MAX: u64 = 300_000;
+const TURN_OPERATIONS_MAX: u64 = 20_000;
 
 /// Feeds one event: the state moves on, and what it wants done is appended to `out`.
 ///
@@ -50,7 +50,10 @@ pub fn step(
         library: Library::default(),
     };
     turn.event(event)?;
-    turn.run()
+    turn.run()?;
+    let spent = turn.spent;
+    state.spent = spent;
+    Ok(())
 }
 
 /// What a resumed execution still wants: a `Run` for every attempt whose step's end is

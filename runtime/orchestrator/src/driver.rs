@@ -10,6 +10,7 @@
 
 mod activity;
 mod apply;
+mod away;
 mod express;
 mod hot;
 mod items;
@@ -27,10 +28,11 @@ use std::sync::Arc;
 use stepwell_interpreter::{Event, RunStep};
 use stepwell_store::{Batch, Reader};
 use stepwell_types::{
-    ChildStart, EntryId, ExecutionId, Failure, ShardId, StepOutcome, StepRequest, Timestamp,
+    ChildStart, EntryId, ExecutionId, Failure, FlowRef, ShardId, StepOutcome, StepRequest, Timestamp,
 };
 
 pub use activity::Claim;
+pub use away::{Aside, Turn, Walked};
 pub use outbox::{Answer, Delivery, Parcel, Post};
 pub use recover::{Recovered, is_parked, read_log, read_some, read_state, usage_transitions};
 pub(crate) use recover::{blob, moved};
@@ -43,6 +45,7 @@ use crate::ports::Programs;
 use crate::ready::Ready;
 use crate::rows::UsageRow;
 use crate::suspects::Suspects;
+use away::{Away, Input};
 use hot::Hot;
 use timers::ShardTimers;
 
@@ -62,6 +65,8 @@ pub struct Options {
     /// Milliseconds after an unclean stop in which an execution is durable before its
     /// first step runs.
     pub cautious_ms: u64,
+    /// Which turns are walked elsewhere.
+    pub aside: Aside,
 }
 
 /// What the driver wants done by its surroundings.
@@ -82,6 +87,8 @@ pub enum Output {
     },
     /// Answer a request.
     Reply(Ticket, Reply),
+    /// Walk this turn on another thread, and bring it back: [`Driver::walked`].
+    Turn(Box<Turn>),
     /// A task of this activity waits for a worker.
     TaskWaits(Arc<str>),
     /// Bring this to the loop of [`Post::to`], and there to [`Driver::post`].
@@ -125,6 +132,16 @@ pub struct Driver {
     blocked: HashMap<ExecutionId, Vec<Post>>,
     /// Who waits for an execution's end.
     waiters: HashMap<ExecutionId, Vec<Ticket>>,
+    /// Inputs whose turns are away, or wait to leave.
+    away: HashMap<ExecutionId, Away>,
+    /// Turns that wait to leave.
+    turns: Ready<Box<Turn>>,
+    /// Turns that are away.
+    turns_away: usize,
+    /// One that is back, while its input is taken in.
+    walked: Option<Walked>,
+    /// Flows whose turns cost much, and for how many more turns that is remembered.
+    costly: HashMap<FlowRef, u32>,
     events: Ready<Work>,
     steps: Ready<Work>,
     steps_running: usize,
@@ -194,6 +211,11 @@ impl Driver {
             gathering: BTreeMap::new(),
             blocked: HashMap::new(),
             waiters: HashMap::new(),
+            away: HashMap::new(),
+            turns: Ready::default(),
+            turns_away: 0,
+            walked: None,
+            costly: HashMap::new(),
             events: Ready::default(),
             steps: Ready::default(),
             steps_running: 0,
@@ -232,7 +254,8 @@ impl Driver {
     pub fn work(&mut self, now: Timestamp) -> bool {
         match self.events.pop() {
             Some(Work::Event(id, event)) => {
-                self.apply(id, event, now);
+                // An event of an execution in memory reads nothing from the store.
+                let _ = self.take(Input::Event(id, event), now);
                 return true;
             }
             Some(Work::Gather(gather)) => {
@@ -278,6 +301,18 @@ impl Driver {
 
     /// An attempt ended. Late ones are ignored.
     pub fn step_ended(
+        &mut self,
+        execution: ExecutionId,
+        entry: EntryId,
+        attempt: u32,
+        outcome: StepOutcome,
+        now: Timestamp,
+    ) {
+        // The end of a step reads nothing from the store.
+        let _ = self.take(Input::Step(execution, entry, attempt, outcome.into()), now);
+    }
+
+    fn take_step(
         &mut self,
         execution: ExecutionId,
         entry: EntryId,

@@ -130,6 +130,11 @@ pub enum Error {
         "RUN0020: execution {0} is an express one, and no history of it is kept; publish its flow with `--history all` for that of later ones"
     )]
     NoHistory(ExecutionId),
+    /// The first turn of an execution took too long.
+    #[error(
+        "RUN0022: the flow's expressions took too long on this input; execution {0} was not started"
+    )]
+    TurnStuck(ExecutionId),
     /// The payload is too large.
     #[error("RUN0016: {what} has {bytes} bytes, more than the {max} allowed")]
     TooLarge {
@@ -169,6 +174,7 @@ impl Error {
             Error::NotRedrivable { .. } => "RUN0018",
             Error::BadRedrive { .. } => "RUN0019",
             Error::NoHistory(_) => "RUN0020",
+            Error::TurnStuck(_) => "RUN0022",
         }
     }
 

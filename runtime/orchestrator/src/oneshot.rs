@@ -19,7 +19,7 @@ use tokio::sync::mpsc;
 
 use crate::Error;
 use crate::api::{Execution, HistoryLine};
-use crate::driver::{Driver, Options, Output, Reply, Request, Ticket};
+use crate::driver::{Aside, Driver, Options, Output, Reply, Request, Ticket};
 use crate::gate::{GateHandle, GateKeeper, Verdict, VerdictFuture};
 use crate::history::{Cursor, Walked};
 use crate::ports::{Clock, Entropy, Programs, StepRunner};
@@ -78,6 +78,8 @@ pub async fn run(shot: OneShot) -> Result<Finished, Error> {
         steps_running_max: 64,
         checkpoint_bytes_min: usize::MAX,
         cautious_ms: 0,
+        // Nobody else waits.
+        aside: Aside::never(),
     };
     let mut given = shot.flows.clone();
     given.insert(shot.name.clone(), shot.program.clone());
@@ -250,6 +252,10 @@ impl Room {
                     if let Some(task) = self.tasks.remove(&(execution, entry, attempt)) {
                         task.abort();
                     }
+                }
+                Output::Turn(turn) => {
+                    let now = self.now();
+                    self.driver.walked(turn.walk(), now)?;
                 }
                 Output::Send(post) => {
                     let now = self.now();

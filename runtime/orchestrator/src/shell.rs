@@ -41,6 +41,8 @@ pub struct Options {
     pub workers: usize,
     /// Each driver's bounds.
     pub driver: driver::Options,
+    /// How long a turn that was sent away from its loop may take.
+    pub turn_max: Duration,
     /// Free bytes below which new work is refused.
     pub disk_floor_bytes: u64,
     /// What resources mean in every flow that is published, unless it is published with another meaning.
@@ -76,6 +78,7 @@ pub(crate) struct Shared {
     pub entropy: Arc<dyn crate::ports::Entropy>,
     pub readers: Arc<tokio::sync::Semaphore>,
     pub stopping: AtomicBool,
+    pub turn_max: Duration,
     pub disk_full: parking_lot::Mutex<Option<(u64, u64)>>,
     pub metrics: Vec<parking_lot::Mutex<crate::api::Metrics>>,
 }
@@ -150,6 +153,7 @@ impl Shell {
             entropy: ports.entropy.clone(),
             readers: Arc::new(tokio::sync::Semaphore::new(crate::history::READERS_MAX)),
             stopping: AtomicBool::new(false),
+            turn_max: options.turn_max,
             disk_full: parking_lot::Mutex::new(None),
             metrics: (0..count).map(|_| parking_lot::Mutex::default()).collect(),
         });

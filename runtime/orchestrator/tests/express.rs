@@ -7,7 +7,7 @@ use stepwell_flow::program::Keep;
 use stepwell_flow::{AnyModule, Program, compile};
 use stepwell_orchestrator::Error;
 use stepwell_orchestrator::api::{Execution, Status};
-use stepwell_orchestrator::driver::{
+use stepwell_orchestrator::driver::{Aside, 
     Driver, Options, Output, Redrive, Reply, Request, Ticket, read_log, usage_transitions,
 };
 use stepwell_orchestrator::ports::Programs;
@@ -185,6 +185,7 @@ fn driver(memory: &Memory, flows: &Arc<Flows>, now: Timestamp) -> Driver {
         steps_running_max: 8,
         checkpoint_bytes_min: 64,
         cautious_ms: 60_000,
+        aside: Aside::never(),
     };
     let reader = Arc::new(memory.clone());
     let mut driver = Driver::new(0, &shards, options, reader, flows.clone());

@@ -164,8 +164,25 @@ pub(crate) fn text(body: &Bytes) -> Result<&str, Problem> {
     std::str::from_utf8(body).map_err(|_| Error::NotText.into())
 }
 
+/// Runs `work` over so many bytes: elsewhere if that would hold up the loop.
+pub(crate) async fn over<T: Send + 'static>(
+    bytes: usize,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Problem> {
+    if bytes <= FREE {
+        return Ok(work());
+    }
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|_| Error::Internal.into())
+}
+
 /// The body as JSON, checked and kept as it came; `{}` when it is empty.
-pub(crate) fn data(body: &Bytes) -> Result<Data, Problem> {
+pub(crate) async fn data(body: Bytes) -> Result<Data, Problem> {
+    over(body.len(), move || checked(&body)).await?
+}
+
+fn checked(body: &Bytes) -> Result<Data, Problem> {
     let text = text(body)?;
     if text.trim_ascii().is_empty() {
         return Ok(Data::empty_object());
@@ -194,7 +211,7 @@ mod tests {
 
     #[track_caller]
     fn check(body: &[u8], want: Result<&str, &str>) {
-        let got = data(&Bytes::copy_from_slice(body));
+        let got = checked(&Bytes::copy_from_slice(body));
         match (got, want) {
             (Ok(d), Ok(want)) => assert_eq!(d.text(), want),
             (Err(p), Err(want)) => assert_eq!(p.code, want),

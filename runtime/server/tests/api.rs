@@ -152,7 +152,9 @@ fn house_over(memory: Memory, change: impl FnOnce(&mut Options)) -> House {
             steps_running_max: 8,
             checkpoint_bytes_min: 4 << 10,
             cautious_ms: 600_000,
+            aside: driver::Aside::default(),
         },
+        turn_max: Duration::from_secs(60),
         disk_floor_bytes: 0,
         resources: Default::default(),
     };

@@ -94,7 +94,7 @@ fn many(from: u64, seeds: u64, jobs: usize, failures_max: usize) -> ExitCode {
     let tally = tally.into_inner().unwrap_or_default();
     let tried = next.into_inner().min(from + seeds) - from;
     println!(
-        "{} executions, {} commits, {} failed commits, {} crashes, {} outside calls, {} token answers, {} cancels, {} redrives, {} clock steps, {} steps that killed the process, {} children, {} parcels, {} delivered twice",
+        "{} executions, {} commits, {} failed commits, {} crashes, {} outside calls, {} token answers, {} cancels, {} redrives, {} clock steps, {} steps that killed the process, {} children, {} parcels, {} delivered twice, {} turns walked elsewhere",
         tally.executions,
         tally.commits,
         tally.failed_commits,
@@ -107,7 +107,8 @@ fn many(from: u64, seeds: u64, jobs: usize, failures_max: usize) -> ExitCode {
         tally.poisonings,
         tally.children,
         tally.parcels,
-        tally.twice
+        tally.twice,
+        tally.turns
     );
     let mut failures = failed.len();
     let mut passed = tried.saturating_sub(failures as u64);

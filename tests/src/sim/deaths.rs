@@ -56,6 +56,7 @@ impl World {
         self.commit(&batches)?;
         self.pending.clear();
         self.posts.clear();
+        self.turns.clear();
         self.running.clear();
         self.asked.clear();
         self.tally.crashes += 1;
@@ -86,7 +87,7 @@ impl World {
             suspects::count(&self.memory, &last, &mut batch).map_err(|e| e.to_string())?;
             self.commit(&[batch])?;
         }
-        self.drivers = new_drivers(&self.memory, &self.flows, self.now, false)?;
+        self.drivers = new_drivers(&self.memory, &self.flows, self.now, false, self.aside)?;
         self.note("crash");
         Ok(())
     }

@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
-use stepwell_orchestrator::driver::{Driver, Options, Parcel, Post};
+use stepwell_orchestrator::driver::{Aside, Driver, Options, Parcel, Post};
 use stepwell_store::Reader;
 use stepwell_store::memory::Memory;
 use stepwell_types::id::SHARDS;
 use stepwell_types::{ExecutionId, ShardId, Timestamp};
 
 use super::checks;
+use super::random::Random;
 use super::world::{Flows, World};
 
 /// Loops of the simulated process.
@@ -63,6 +64,19 @@ impl World {
         Ok(())
     }
 
+    /// One of the turns that are away comes back.
+    pub(super) fn turn_ends(&mut self) -> Result<(), String> {
+        let at = self.random.below(self.turns.len());
+        let turn = self.turns.swap_remove(at);
+        self.tally.turns += 1;
+        self.note("turn");
+        let (id, now) = (turn.execution(), self.now);
+        self.driver_of(id)
+            .walked(turn.walk(), now)
+            .map_err(|e| e.to_string())?;
+        self.outputs()
+    }
+
     /// Any of what is under way arrives, and perhaps will again.
     pub(super) fn post_arrives(&mut self) -> Result<(), String> {
         if self.posts.is_empty() {
@@ -89,6 +103,7 @@ pub(super) fn new_drivers(
     flows: &Arc<Flows>,
     now: Timestamp,
     clean: bool,
+    aside: Aside,
 ) -> Result<Vec<Driver>, String> {
     (0..LOOPS)
         .map(|index| {
@@ -103,6 +118,7 @@ pub(super) fn new_drivers(
                 steps_running_max: 8,
                 checkpoint_bytes_min: 64,
                 cautious_ms: i64::MAX as u64,
+                aside,
             };
             let reader: Arc<dyn Reader> = Arc::new(memory.clone());
             let mut driver = Driver::new(index as u8, &shards, options, reader, flows.clone());
@@ -110,4 +126,20 @@ pub(super) fn new_drivers(
             Ok(driver)
         })
         .collect()
+}
+
+/// Which turns are walked away from the drivers, in one world: none, all, or some.
+pub(super) fn aside(random: &mut Random) -> Aside {
+    let at_once = 1 + random.below(3);
+    let (bytes, operations) = match random.below(4) {
+        0 => return Aside::never(),
+        1 => (0, 0),
+        2 => (20, u64::MAX),
+        _ => (60, 1 + random.below(40) as u64),
+    };
+    Aside {
+        bytes,
+        operations,
+        at_once,
+    }
 }

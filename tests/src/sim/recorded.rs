@@ -18,7 +18,7 @@ use stepwell_flow::{Program, Resolve, Unresolved};
 use stepwell_interpreter::codec::Logged;
 use stepwell_interpreter::{HistoryEvent, Outcome, State, step};
 use stepwell_orchestrator::api::Status;
-use stepwell_orchestrator::driver::{Driver, Output, Post, Reply, Request, Ticket, read_log};
+use stepwell_orchestrator::driver::{Aside, Driver, Output, Post, Reply, Request, Ticket, read_log};
 use stepwell_store::memory::Memory;
 use stepwell_store::{Batch, Key, Range, Reader as _, Writer as _};
 use stepwell_types::limits::EXPRESS_SECONDS_MAX;
@@ -162,6 +162,13 @@ struct Room<'a> {
     accepted: Option<ExecutionId>,
 }
 
+/// Each turn is walked away from its driver.
+const EVERY_TURN: Aside = Aside {
+    bytes: 0,
+    operations: 0,
+    at_once: 1,
+};
+
 impl<'a> Room<'a> {
     fn new(case: &'a Case, way: Way, death: Option<Death>) -> Result<Room<'a>, String> {
         let program = program(case, way)?;
@@ -169,7 +176,7 @@ impl<'a> Room<'a> {
         let flows = Arc::new(Flows(flows));
         let memory = Memory::default();
         let now = Timestamp(1_700_000_000_000);
-        let drivers = new_drivers(&memory, &flows, now, true)?;
+        let drivers = new_drivers(&memory, &flows, now, true, EVERY_TURN)?;
         Ok(Room {
             case,
             flows,
@@ -299,7 +306,7 @@ impl<'a> Room<'a> {
         self.running.clear();
         self.posts.clear();
         self.memory = Memory::from_snapshot(self.memory.snapshot());
-        self.drivers = new_drivers(&self.memory, &self.flows, self.now, false)?;
+        self.drivers = new_drivers(&self.memory, &self.flows, self.now, false, EVERY_TURN)?;
         self.ask();
         Ok(true)
     }
@@ -326,6 +333,12 @@ impl<'a> Room<'a> {
                     self.ask();
                 }
                 Output::Reply(_, Reply::Refused(why)) => return Err(why.to_string()),
+                Output::Turn(turn) => {
+                    let (id, now) = (turn.execution(), self.now);
+                    self.driver_of(id)
+                        .walked(turn.walk(), now)
+                        .map_err(|e| e.to_string())?;
+                }
                 Output::Reply(..) | Output::TaskWaits(_) => {}
             }
         }

@@ -7,7 +7,7 @@ use stepwell_flow::{AnyModule, Program};
 use stepwell_interpreter::Outcome;
 use stepwell_orchestrator::Error;
 use stepwell_orchestrator::api::Execution;
-use stepwell_orchestrator::driver::{Driver, Output, Post, Reply, Request, Ticket};
+use stepwell_orchestrator::driver::{Aside, Driver, Output, Post, Reply, Request, Ticket, Turn};
 use stepwell_orchestrator::gate::Verdict;
 use stepwell_orchestrator::ports::{Programs, StepKey};
 use stepwell_store::memory::Memory;
@@ -19,7 +19,7 @@ use stepwell_types::{
 
 use super::deaths::{Deaths, key};
 use super::flows::{self, Behaviour};
-use super::posts::new_drivers;
+use super::posts::{aside, new_drivers};
 use super::random::Random;
 use super::{Tally, checks};
 
@@ -140,6 +140,10 @@ pub struct World {
     pub(super) pending: VecDeque<(usize, u64, Batch)>,
     /// What is under way between the drivers, in no order.
     pub(super) posts: Vec<Post>,
+    /// Turns that are walked elsewhere.
+    pub(super) turns: Vec<Turn>,
+    /// Which those are.
+    pub(super) aside: Aside,
     pub(super) running: Vec<Running>,
     pub(super) asked: HashMap<Ticket, Asked>,
     pub(super) next_ticket: u64,
@@ -174,7 +178,8 @@ impl World {
         let memory = Memory::default();
         let flows = Arc::new(Flows(programs));
         let now = Timestamp(1_800_000_000_000);
-        let drivers = new_drivers(&memory, &flows, now, true)?;
+        let aside = aside(&mut random);
+        let drivers = new_drivers(&memory, &flows, now, true, aside)?;
         Ok(World {
             random,
             now,
@@ -192,6 +197,8 @@ impl World {
             drivers,
             pending: VecDeque::new(),
             posts: Vec::new(),
+            turns: Vec::new(),
+            aside,
             running: Vec::new(),
             asked: HashMap::new(),
             next_ticket: 1,
@@ -205,6 +212,9 @@ impl World {
     /// What was violated.
     pub fn storm(&mut self) -> Result<(), String> {
         for _ in 0..ACTIONS {
+            if !self.turns.is_empty() && self.random.chance(25) {
+                self.turn_ends()?;
+            }
             match self.random.below(100) {
                 0..10 => self.client_starts(),
                 10..13 => self.client_cancels(),
@@ -242,6 +252,10 @@ impl World {
             self.seal_all();
             if !self.pending.is_empty() {
                 self.commit_one()?;
+                continue;
+            }
+            if !self.turns.is_empty() {
+                self.turn_ends()?;
                 continue;
             }
             if !self.posts.is_empty() {
@@ -426,7 +440,7 @@ impl World {
     }
 
     /// Carries out what the driver wants, as the shell would.
-    fn outputs(&mut self) -> Result<(), String> {
+    pub(super) fn outputs(&mut self) -> Result<(), String> {
         while let Some(output) = self.drivers.iter_mut().find_map(Driver::output) {
             match output {
                 Output::Send(post) => self.post_leaves(post)?,
@@ -442,6 +456,7 @@ impl World {
                 }),
                 Output::Reply(ticket, reply) => self.reply(ticket, reply)?,
                 // Its flows have no activities.
+                Output::Turn(turn) => self.turns.push(*turn),
                 Output::TaskWaits(_) => {}
             }
         }

@@ -1,16 +1,16 @@
 //! An event meets the interpreter; what it decided is recorded and carried out.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use stepwell_interpreter::codec::{self, Logged, Record};
-use stepwell_interpreter::{Command, Event, NoHistory, Outcome, RunStep};
+use stepwell_interpreter::{Command, Event, Outcome, RunStep};
 use stepwell_store::Range;
 use stepwell_types::limits::INLINE_BYTES_MAX;
 use stepwell_types::{
     Data, Digest, EntryId, ExecutionId, Failure, LogLine, Spent, StepRequest, StepTarget, Timestamp,
 };
 
+use super::away::walk;
 use super::{Driver, Hot, Output, Work};
 
 impl Driver {
@@ -31,21 +31,17 @@ impl Driver {
             return;
         }
         let at = now.max(hot.last_at);
-        // A bug in the walker must cost one execution, not the process.
-        let walked = catch_unwind(AssertUnwindSafe(|| {
-            stepwell_interpreter::step(
-                &hot.program,
-                &mut hot.state,
-                &event,
-                at,
-                &mut NoHistory,
-                &mut commands,
-            )
-        }));
-        let trouble = match walked {
-            Ok(Ok(())) => None,
-            Ok(Err(e)) => Some(e.to_string()),
-            Err(_) => Some("the interpreter panicked on this event; please report it".to_owned()),
+        let fits = |w: &mut super::Walked| w.fits(id, &event, at, &hot.state);
+        let trouble = match self.walked.take_if(fits) {
+            Some(walked) => {
+                let (result, decided) = walked.take();
+                commands = decided;
+                result.map(|state| hot.state = Arc::new(state)).err()
+            }
+            None => {
+                let state = Arc::make_mut(&mut hot.state);
+                walk(&hot.program, state, &event, at, &mut commands).err()
+            }
         };
         if let Some(cause) = trouble {
             self.park(id, Failure::new("Stepwell.EngineFault", cause), now);
@@ -53,6 +49,8 @@ impl Driver {
             return;
         }
         hot.last_at = at;
+        let (flow, operations) = (hot.flow.clone(), hot.state.operations());
+        self.learn(&flow, operations);
         let record = Record {
             at,
             commands: codec::digest(&commands),

@@ -32,7 +32,8 @@ pub(super) type Journal = HashMap<(EntryId, u32, u32), (Digest, Option<Vec<u8>>)
 /// One execution in memory: its state, and what of it is durable.
 pub(super) struct Hot {
     pub program: Arc<Program>,
-    pub state: State,
+    /// Shared with a turn that is away; nothing changes it meanwhile.
+    pub state: Arc<State>,
     pub flow: FlowRef,
     /// `None`: named by its id.
     pub given_name: Option<Arc<str>>,

@@ -14,6 +14,7 @@ use stepwell_types::{
     ChildStart, Data, ExecutionId, Failure, FlowRef, ParentLink, ShardId, Spent, Timestamp, Wants,
 };
 
+use super::away::Input;
 use super::{Driver, Output, items};
 use crate::Error;
 use crate::catalog::check_name;
@@ -145,11 +146,28 @@ pub(super) fn parent_ended(parent: ExecutionId) -> Failure {
     Failure::new("Stepwell.ParentEnded", cause)
 }
 
+/// What the task that asked for a child hears by this answer.
+pub(super) fn start_answer(answer: &Answer) -> Option<(ParentLink, Result<Data, Failure>)> {
+    match answer {
+        Answer::Taken => None,
+        // Of an item only the end is awaited.
+        Answer::Started { link, .. } if link.item.is_some() => None,
+        Answer::Started { link, child, at } => {
+            Some((link.clone(), Ok(child::started(*child, *at))))
+        }
+        Answer::Refused { link, failure } => Some((link.clone(), Err(failure.clone()))),
+    }
+}
+
 impl Driver {
     /// Takes in what another loop, or this one, has sent.
     /// # Errors
     /// `RUN0012` when the store cannot be read.
     pub fn post(&mut self, post: Post, now: Timestamp) -> Result<(), Error> {
+        self.take(Input::Post(post.into()), now)
+    }
+
+    pub(super) fn take_post(&mut self, post: Post, now: Timestamp) -> Result<(), Error> {
         match post {
             Post::Receipt {
                 sender,
@@ -311,7 +329,13 @@ impl Driver {
             return true;
         }
         // A store that cannot be read shows in every other place too; the row stays.
-        let _ = self.child_start(sender, number, start, now);
+        let parcel = Parcel::Start(start.into());
+        let delivery = Delivery {
+            sender,
+            number,
+            parcel,
+        };
+        let _ = self.take(Input::Post(Post::Delivery(delivery.into()).into()), now);
         true
     }
 
@@ -602,16 +626,7 @@ impl Driver {
         answer: Answer,
         now: Timestamp,
     ) -> Result<(), Error> {
-        let news = match &answer {
-            Answer::Taken => None,
-            // Of an item only the end is awaited.
-            Answer::Started { link, .. } if link.item.is_some() => None,
-            Answer::Started { link, child, at } => {
-                Some((link.clone(), Ok(child::started(*child, *at))))
-            }
-            Answer::Refused { link, failure } => Some((link.clone(), Err(failure.clone()))),
-        };
-        if let Some((link, result)) = news {
+        if let Some((link, result)) = start_answer(&answer) {
             match self.wake(sender, now) {
                 Ok(()) => {
                     match (link.item, &answer) {

@@ -3,6 +3,8 @@
 //! Refuses one that runs or succeeded: of two redrives at once the second meets a running
 //! execution. What it goes on from is in its log, read as for any sleeper that wakes.
 
+use std::sync::Arc;
+
 use stepwell_interpreter::redrive::Refusal;
 use stepwell_types::{Data, ExecutionId, FlowRef, Timestamp};
 
@@ -97,7 +99,7 @@ impl Driver {
             .redrive(&hot.program, version, wish.state.as_deref(), wish.input)
             .map_err(|e| refused(id, &e))?;
         if let Some((program, flow)) = other {
-            hot.state
+            Arc::make_mut(&mut hot.state)
                 .rebase(&hot.program, &program)
                 .map_err(|e| Error::Store(e.to_string()))?;
             hot.program = program;

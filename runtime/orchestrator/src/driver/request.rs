@@ -11,6 +11,7 @@ use stepwell_types::{
     BridgeCall, Data, Digest, ExecutionId, Failure, FlowRef, ParentLink, TaskToken, Timestamp,
 };
 
+use super::away::Input;
 use super::express::Express;
 use super::{Claim, Driver, Hot, Output, Redrive};
 use crate::Error;
@@ -101,6 +102,12 @@ impl Driver {
     /// Takes one request in. Its answer comes as [`Output::Reply`], when what it
     /// says is durable.
     pub fn request(&mut self, ticket: Ticket, request: Request, now: Timestamp) {
+        if let Err(e) = self.take(Input::Request(ticket, request.into()), now) {
+            self.out.push_back(Output::Reply(ticket, Reply::Refused(e)));
+        }
+    }
+
+    pub(super) fn take_request(&mut self, ticket: Ticket, request: Request, now: Timestamp) {
         let answer = match request {
             Request::Start {
                 flow,
@@ -467,7 +474,7 @@ impl Driver {
     ) -> Hot {
         Hot {
             program,
-            state,
+            state: Arc::new(state),
             events: self.events.number(&flow.name),
             steps_queue: self.steps.number(&flow.name),
             flow,

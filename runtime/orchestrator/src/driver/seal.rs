@@ -125,9 +125,11 @@ impl Driver {
                 .hot
                 .get(&r.execution)
                 .is_some_and(|hot| hot.steps.contains_key(&(r.entry, r.attempt))),
-            Output::Abort { .. } | Output::Reply(..) | Output::Send(_) | Output::TaskWaits(_) => {
-                true
-            }
+            Output::Abort { .. }
+            | Output::Reply(..)
+            | Output::Send(_)
+            | Output::TaskWaits(_)
+            | Output::Turn(_) => true,
         }
     }
 
@@ -137,6 +139,7 @@ impl Driver {
             return;
         };
         let at_rest = hot.ended.is_some() || hot.parked.is_some() || hot.is_idle();
+        let at_rest = at_rest && !self.away.contains_key(&id);
         if hot.is_dirty || hot.batch > self.durable || !at_rest {
             return;
         }

@@ -5,9 +5,10 @@
 
 use stepwell_interpreter::{Event, Timer};
 use stepwell_store::{Key, Range};
-use stepwell_types::{Failure, Timestamp};
+use stepwell_types::{ExecutionId, Failure, Timestamp};
 
 use super::Driver;
+use super::away::Input;
 use crate::Error;
 
 /// Rows of one shard read at a time.
@@ -73,33 +74,44 @@ impl Driver {
             if at > now {
                 break;
             }
-            self.timers.pop_first();
-            let Some(hot) = self.hot.get_mut(&id) else {
+            if self.hot.get(&id).is_none_or(|hot| hot.timer != Some(at)) {
+                self.timers.pop_first();
                 continue;
-            };
-            hot.timer = None;
-            let Some((_, entry, timer)) = hot.state.next_timer() else {
-                continue;
-            };
-            let before = hot.state.next_timer();
-            if timer == Timer::Heartbeat && at < self.up_since {
-                // Nobody could reach us while we were down: the limit starts afresh.
-                let attempt = hot.state.heartbeats().find(|(e, _)| *e == entry);
-                if let Some((entry, attempt)) = attempt {
-                    self.apply(id, Event::Heartbeat { entry, attempt }, now);
-                    continue;
-                }
             }
-            self.apply(id, Event::TimerFired { entry, timer }, now);
-            let stuck = self.hot.get(&id).is_some_and(|h| {
-                h.ended.is_none() && h.parked.is_none() && h.state.next_timer() == before
-            });
-            if stuck {
-                let cause = "a timer fired and stayed set; please report it";
-                self.park(id, Failure::new("Stepwell.EngineFault", cause), now);
-            }
+            self.take(Input::Timer(id), now)?;
         }
         Ok(())
+    }
+
+    /// An execution's earliest timer is due.
+    pub(super) fn fire(&mut self, id: ExecutionId, now: Timestamp) {
+        let Some(hot) = self.hot.get_mut(&id) else {
+            return;
+        };
+        let Some(at) = hot.timer.take_if(|at| *at <= now) else {
+            return;
+        };
+        self.timers.remove(&(at, id));
+        let before = hot.state.next_timer();
+        let Some((_, entry, timer)) = before else {
+            return;
+        };
+        if timer == Timer::Heartbeat && at < self.up_since {
+            // Nobody could reach us while we were down: the limit starts afresh.
+            let attempt = hot.state.heartbeats().find(|(e, _)| *e == entry);
+            if let Some((entry, attempt)) = attempt {
+                self.apply(id, Event::Heartbeat { entry, attempt }, now);
+                return;
+            }
+        }
+        self.apply(id, Event::TimerFired { entry, timer }, now);
+        let stuck = self.hot.get(&id).is_some_and(|h| {
+            h.ended.is_none() && h.parked.is_none() && h.state.next_timer() == before
+        });
+        if stuck {
+            let cause = "a timer fired and stayed set; please report it";
+            self.park(id, Failure::new("Stepwell.EngineFault", cause), now);
+        }
     }
 
     /// Brings executions whose rows are due into memory; `tick` then fires them.

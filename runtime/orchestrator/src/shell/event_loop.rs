@@ -15,7 +15,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::processors::{OnRecord, Processors};
 use super::{Message, ReplyTo, Shared};
 use crate::Error;
-use crate::driver::{Driver, Output, Reply, Request, Ticket};
+use crate::driver::{Driver, Output, Reply, Request, Ticket, Turn};
 use crate::gate::{GateHandle, GateKeeper, Verdict, VerdictFuture};
 use crate::ports::StepRunner;
 
@@ -203,6 +203,16 @@ impl EventLoop {
                     (self.fatal)(e);
                 }
             }
+            Message::Walked(walked) => {
+                if let Err(e) = self.driver.walked(*walked, now) {
+                    (self.fatal)(e);
+                }
+            }
+            Message::TurnStuck(id) => {
+                if let Err(e) = self.driver.turn_stuck(id, now) {
+                    (self.fatal)(e);
+                }
+            }
             Message::Disk(full) => self.driver.set_disk(full),
             Message::Stop { grace, done } => {
                 self.driver.stop();
@@ -228,6 +238,7 @@ impl EventLoop {
                         task.abort();
                     }
                 }
+                Output::Turn(turn) => self.send_turn(*turn),
                 Output::TaskWaits(activity) => self.shared.watchers.task_waits(&activity),
                 Output::Send(post) => {
                     // A loop that is gone has left the row: the next process sends again.
@@ -276,6 +287,36 @@ impl EventLoop {
         self.tasks.insert((id, entry, attempt), task.abort_handle());
     }
 
+    /// Walks a turn on a thread where it holds nobody up. It cannot be interrupted: one
+    /// that takes too long is reported, and its thread is its own until it is done.
+    fn send_turn(&self, turn: Turn) {
+        let Some(inbox) = self.shared.inboxes.get(self.index).cloned() else {
+            return;
+        };
+        let (id, flow) = (turn.execution(), turn.flow().clone());
+        let max = self.shared.turn_max;
+        self.pool.spawn(async move {
+            let mut walk = tokio::task::spawn_blocking(move || turn.walk());
+            let walked = match tokio::time::timeout(max, &mut walk).await {
+                Ok(walked) => walked,
+                Err(_) => {
+                    tracing::error!(
+                        execution = %id,
+                        flow = %flow.name,
+                        version = flow.version,
+                        "a turn takes longer than {max:?}: its execution is parked, or was not started"
+                    );
+                    inbox.send(Message::TurnStuck(id));
+                    walk.await
+                }
+            };
+            // A walk catches its own panics; only the end of the process cancels it.
+            if let Ok(walked) = walked {
+                inbox.send(Message::Walked(Box::new(walked)));
+            }
+        });
+    }
+
     /// How long nothing is due.
     fn sleep_for(&self) -> Duration {
         let now = self.shared.clock.now();
@@ -302,7 +343,8 @@ impl EventLoop {
                 task.abort();
             }
         }
-        let quiet = self.driver.steps_running() == 0 || late;
+        let still = self.driver.steps_running() == 0 && self.driver.turns_away() == 0;
+        let quiet = still || late;
         quiet && !self.driver.has_unsealed() && (self.driver.undurable_bytes() == 0)
     }
 }

@@ -6,7 +6,7 @@ use stepwell_types::{BridgeCall, EntryId, ExecutionId, StepOutcome};
 use tokio::sync::mpsc;
 
 use super::ReplyTo;
-use crate::driver::{Post, Request, Ticket};
+use crate::driver::{Post, Request, Ticket, Walked};
 
 /// One message to a loop.
 pub(crate) enum Message {
@@ -22,6 +22,10 @@ pub(crate) enum Message {
     Post(Box<Post>),
     /// Batches up to this one are durable.
     Committed(u64),
+    /// A turn is back.
+    Walked(Box<Walked>),
+    /// One takes too long.
+    TurnStuck(ExecutionId),
     /// Free and floor MiB when the disk is almost full.
     Disk(Option<(u64, u64)>),
     /// Stop in good order.

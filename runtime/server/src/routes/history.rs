@@ -42,7 +42,9 @@ pub(crate) async fn history(
     let id = id::<ExecutionId>("execution id", &text)?;
     let after = params.number("after", 0, u64::MAX)?.unwrap_or(0);
     let page = api.orchestrator.history(id, after, params.limit()?).await?;
-    Ok(wire::ready(StatusCode::OK, execution::history(&page)))
+    let bytes = page.items.iter().map(|l| l.json.len_bytes()).sum();
+    let text = crate::body::over(bytes, move || execution::history(&page)).await?;
+    Ok(wire::ready(StatusCode::OK, text))
 }
 
 /// Follows an execution's history live, by server-sent events.

@@ -49,7 +49,7 @@ pub(crate) async fn redrive(
     let input = if body.trim_ascii().is_empty() {
         None
     } else {
-        Some(crate::body::data(&body)?)
+        Some(crate::body::data(body).await?)
     };
     let wish = Redrive {
         version,

@@ -56,7 +56,7 @@ pub(crate) async fn start(
         flow: Arc::from(flow.as_str()),
         version,
         name,
-        input: crate::body::data(&body)?,
+        input: crate::body::data(body).await?,
     };
     let Some(limit) = wait else {
         let started = api.orchestrator.start(request).await?;

@@ -37,7 +37,7 @@ pub(crate) async fn succeed(
 ) -> Result<Response, Problem> {
     let token = read(&request, &text)?;
     let body = super::payload(&api, request).await?;
-    let output = crate::body::data(&body)?;
+    let output = crate::body::data(body).await?;
     api.orchestrator.token_succeed(token, output).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }

@@ -39,21 +39,26 @@ pub(crate) async fn fire(
     let headers = &parts.headers;
     let max = stepwell_types::limits::PAYLOAD_BYTES_MAX;
     let body = crate::body::whole(headers, body, max, &api.bodies).await?;
-    let headers: Vec<(&str, &[u8])> = headers
-        .iter()
-        .map(|(name, value)| (name.as_str(), value.as_bytes()))
-        .collect();
-    let start = stepwell_trigger::start(
-        Arc::clone(&flow),
-        &stepwell_trigger::Request {
-            method,
-            path,
-            parameters: &parameters,
-            query: parts.uri.query().unwrap_or_default(),
-            headers: &headers,
-            body: &body,
-        },
-    )?;
+    let (named_flow, path) = (Arc::clone(&flow), path.to_owned());
+    let start = crate::body::over(body.len(), move || {
+        let headers: Vec<(&str, &[u8])> = parts
+            .headers
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_bytes()))
+            .collect();
+        stepwell_trigger::start(
+            named_flow,
+            &stepwell_trigger::Request {
+                method: parts.method.as_str(),
+                path: &path,
+                parameters: &parameters,
+                query: parts.uri.query().unwrap_or_default(),
+                headers: &headers,
+                body: &body,
+            },
+        )
+    });
+    let start = start.await??;
     if !trigger.wait {
         let started = api.orchestrator.start(start).await?;
         let json = execution::started(&flow, &started);

@@ -1,0 +1,536 @@
+//! Turns away from the loop: what would hold it up is walked on another thread.
+//!
+//! A turn is a pure function of program, state, event and time. So an input whose turn
+//! reads much, or whose flow has lately cost much, waits here while the turn is walked
+//! elsewhere on a copy of the state; what else comes for that execution queues behind it.
+//! When the turn is back, the input is taken in as if it came only now, and finds its turn
+//! walked already. Should anything not fit any more, it is walked again, on the loop: where
+//! a turn is walked never changes what it decides, nor the order of the log.
+//! Refuses threads and clocks: the surroundings carry [`Output::Turn`] out.
+
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use stepwell_flow::Program;
+use stepwell_interpreter::{Command, Event, NoHistory, State, weight};
+use stepwell_types::{
+    EntryId, ExecutionId, Failure, FlowRef, ParentLink, StepOutcome, Timestamp,
+};
+
+use super::outbox::Parcel;
+use super::{Driver, Output, Post, Redrive, Reply, Request, Ticket, TokenAnswer};
+use crate::Error;
+
+/// Turns of a flow that go away after one that cost too much.
+const WARY_TURNS: u32 = 64;
+/// Flows that are remembered as costly; the rest are felt once more.
+const COSTLY_MAX: usize = 4_096;
+
+/// Which turns are walked away from the loop.
+#[derive(Debug, Clone, Copy)]
+pub struct Aside {
+    /// Bytes of JSON that a turn begins with, from which on it goes away.
+    pub bytes: usize,
+    /// Counted operations of one turn after which the next ones of its flow go away.
+    pub operations: u64,
+    /// How many turns of one driver may be away at once.
+    pub at_once: usize,
+}
+
+impl Default for Aside {
+    /// About a millisecond of work stays.
+    fn default() -> Aside {
+        Aside {
+            bytes: 64 << 10,
+            operations: 5_000,
+            at_once: 1,
+        }
+    }
+}
+
+impl Aside {
+    /// None: whoever drives has nothing else to do.
+    #[must_use]
+    pub fn never() -> Aside {
+        Aside {
+            bytes: usize::MAX,
+            operations: u64::MAX,
+            at_once: 0,
+        }
+    }
+}
+
+/// Anything that may lead to a turn.
+#[derive(Debug)]
+pub(super) enum Input {
+    Request(Ticket, Box<Request>),
+    Step(ExecutionId, EntryId, u32, Box<StepOutcome>),
+    Post(Box<Post>),
+    Event(ExecutionId, Event),
+    /// Its earliest timer is due.
+    Timer(ExecutionId),
+}
+
+impl Input {
+    /// Whose turn it may lead to; `None`: nobody's.
+    fn execution(&self) -> Option<ExecutionId> {
+        match self {
+            Input::Request(_, request) => match &**request {
+                Request::Start { id, .. } | Request::Cancel(id, _) | Request::Redrive(id, _) => {
+                    Some(*id)
+                }
+                Request::Token(token, _) => Some(token.execution),
+                Request::Claim(claim) => Some(claim.execution),
+                Request::Wait(_) | Request::Gate(_) => None,
+            },
+            Input::Step(id, ..) | Input::Event(id, _) | Input::Timer(id) => Some(*id),
+            Input::Post(post) => Some(post.to()),
+        }
+    }
+}
+
+/// An input whose turn is away, and what came after it.
+pub(super) struct Away {
+    input: Input,
+    /// When it came: the turn's time.
+    came: Timestamp,
+    queue: VecDeque<Input>,
+    /// What of `Driver::hot_bytes` is this input's.
+    weight: usize,
+}
+
+/// A turn to be walked.
+pub struct Turn {
+    id: ExecutionId,
+    program: Arc<Program>,
+    base: Arc<State>,
+    /// The execution moves to this version first.
+    rebase: Option<Arc<Program>>,
+    event: Event,
+    at: Timestamp,
+    flow: FlowRef,
+}
+
+impl std::fmt::Debug for Turn {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Turn of {} ({})", self.id, self.flow.name)
+    }
+}
+
+/// A turn that was walked.
+pub struct Walked {
+    id: ExecutionId,
+    /// The state that it began with.
+    base: Arc<State>,
+    rebased: bool,
+    event: Event,
+    at: Timestamp,
+    result: Result<State, String>,
+    commands: Vec<Command>,
+}
+
+impl Turn {
+    /// Whose.
+    #[must_use]
+    pub fn execution(&self) -> ExecutionId {
+        self.id
+    }
+
+    /// Of which flow.
+    #[must_use]
+    pub fn flow(&self) -> &FlowRef {
+        &self.flow
+    }
+
+    /// Walks it: as long as it takes.
+    #[must_use]
+    pub fn walk(self) -> Walked {
+        let mut state = State::clone(&self.base);
+        let mut commands = Vec::new();
+        let mut program = &self.program;
+        let mut trouble = None;
+        if let Some(other) = &self.rebase {
+            trouble = state.rebase(program, other).err().map(|e| e.to_string());
+            program = other;
+        }
+        let trouble = trouble
+            .or_else(|| walk(program, &mut state, &self.event, self.at, &mut commands).err());
+        Walked {
+            id: self.id,
+            base: self.base,
+            rebased: self.rebase.is_some(),
+            event: self.event,
+            at: self.at,
+            result: match trouble {
+                None => Ok(state),
+                Some(cause) => Err(cause),
+            },
+            commands,
+        }
+    }
+}
+
+/// One turn. A bug in the walker must cost one execution, not the process.
+pub(super) fn walk(
+    program: &Program,
+    state: &mut State,
+    event: &Event,
+    at: Timestamp,
+    commands: &mut Vec<Command>,
+) -> Result<(), String> {
+    let walked = catch_unwind(AssertUnwindSafe(|| {
+        stepwell_interpreter::step(program, state, event, at, &mut NoHistory, commands)
+    }));
+    match walked {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(e)) => Err(e.to_string()),
+        Err(_) => Err("the interpreter panicked on this event; please report it".to_owned()),
+    }
+}
+
+impl Walked {
+    /// Whether it is the turn that this event begins now.
+    pub(super) fn fits(&self, id: ExecutionId, event: &Event, at: Timestamp, now: &Arc<State>) -> bool {
+        let same = self.rebased
+            || matches!(event, Event::Started { .. })
+            || Arc::ptr_eq(&self.base, now);
+        self.id == id && self.at == at && same && self.event == *event
+    }
+
+    /// The state after it, and what it decided.
+    pub(super) fn take(self) -> (Result<State, String>, Vec<Command>) {
+        (self.result, self.commands)
+    }
+}
+
+impl Driver {
+    /// Takes an input in, unless its turn goes away or one of its execution's is away.
+    pub(super) fn take(&mut self, input: Input, now: Timestamp) -> Result<(), Error> {
+        let Some(id) = input.execution() else {
+            return self.take_here(input, now);
+        };
+        if let Some(away) = self.away.get_mut(&id) {
+            away.queue.push_back(input);
+            return Ok(());
+        }
+        let Some(turn) = self.costly_turn(&input, now) else {
+            return self.take_here(input, now);
+        };
+        let weight = weight(&turn.base, &turn.event);
+        self.hot_bytes += weight;
+        if let Some(at) = self.hot.get(&id).and_then(|hot| hot.timer) {
+            self.timers.remove(&(at, id));
+        }
+        let away = Away {
+            input,
+            came: now,
+            queue: VecDeque::new(),
+            weight,
+        };
+        self.away.insert(id, away);
+        let number = self.turns.number(&turn.flow.name);
+        self.turns.push(number, Box::new(turn));
+        self.send_turns();
+        Ok(())
+    }
+
+    /// As many as may be away at once leave, flow by flow.
+    fn send_turns(&mut self) {
+        while self.turns_away < self.options.aside.at_once {
+            let Some(turn) = self.turns.pop() else {
+                return;
+            };
+            self.turns_away += 1;
+            self.out.push_back(Output::Turn(turn));
+        }
+    }
+
+    /// Turns that are away or wait to leave.
+    #[must_use]
+    pub fn turns_away(&self) -> usize {
+        self.away.len()
+    }
+
+    /// A turn is back.
+    /// # Errors
+    /// `RUN0012` when the store cannot be read.
+    pub fn walked(&mut self, walked: Walked, now: Timestamp) -> Result<(), Error> {
+        let id = walked.id;
+        let Some(away) = self.back(id) else {
+            // It was given up.
+            return Ok(());
+        };
+        self.walked = Some(walked);
+        let taken = self.take_here(away.input, away.came);
+        self.walked = None;
+        taken?;
+        self.take_queue(id, away.queue, now)
+    }
+
+    /// A turn takes longer than anybody should wait, and nothing can stop it. Its execution
+    /// is parked, or refused if it was to begin, so that a person hears of it and other turns
+    /// may leave; what it decides in the end is thrown away. Nothing of it is in the log.
+    /// # Errors
+    /// `RUN0012` when the store cannot be read.
+    pub fn turn_stuck(&mut self, id: ExecutionId, now: Timestamp) -> Result<(), Error> {
+        let Some(away) = self.back(id) else {
+            return Ok(());
+        };
+        if let Input::Request(ticket, _) = &away.input {
+            let refused = Reply::Refused(Error::TurnStuck(id));
+            self.out.push_back(Output::Reply(*ticket, refused));
+        }
+        if self.hot.get(&id).is_some_and(|hot| hot.ended.is_none()) {
+            let cause = "its expressions took too long on this data; the execution is parked until it is cancelled";
+            self.park(id, Failure::new("Stepwell.TurnStuck", cause), now);
+        }
+        self.take_queue(id, away.queue, now)
+    }
+
+    fn back(&mut self, id: ExecutionId) -> Option<Away> {
+        let away = self.away.remove(&id)?;
+        self.turns_away = self.turns_away.saturating_sub(1);
+        self.send_turns();
+        self.hot_bytes = self.hot_bytes.saturating_sub(away.weight);
+        if let Some(at) = self.hot.get(&id).and_then(|hot| hot.timer) {
+            self.timers.insert((at, id));
+        }
+        Some(away)
+    }
+
+    fn take_queue(
+        &mut self,
+        id: ExecutionId,
+        queue: VecDeque<Input>,
+        now: Timestamp,
+    ) -> Result<(), Error> {
+        for input in queue {
+            self.take(input, now)?;
+        }
+        // It may have been durable and idle all the while.
+        self.settle(id, now);
+        Ok(())
+    }
+
+    /// Takes an input in, here and now.
+    fn take_here(&mut self, input: Input, now: Timestamp) -> Result<(), Error> {
+        match input {
+            Input::Request(ticket, request) => self.take_request(ticket, *request, now),
+            Input::Step(id, entry, attempt, outcome) => {
+                self.take_step(id, entry, attempt, *outcome, now);
+            }
+            Input::Post(post) => self.take_post(*post, now)?,
+            Input::Event(id, event) => self.apply(id, event, now),
+            Input::Timer(id) => self.fire(id, now),
+        }
+        Ok(())
+    }
+
+    /// The turn that an input leads to, if it is better walked elsewhere.
+    fn costly_turn(&mut self, input: &Input, now: Timestamp) -> Option<Turn> {
+        if self.options.aside.at_once == 0 {
+            return None;
+        }
+        let id = input.execution()?;
+        let (event, rebase) = match input {
+            Input::Request(_, request) => match &**request {
+                Request::Start {
+                    flow, name, input, seed, ..
+                } => {
+                    let shown = name.clone().unwrap_or_else(|| id.to_string().into());
+                    return self.costly_start(id, flow, shown, input, *seed, None, now);
+                }
+                Request::Token(token, TokenAnswer::Ended(result)) => {
+                    self.wake(id, now).ok()?;
+                    let state = &self.hot.get(&id)?.state;
+                    let (entry, attempt) = (token.entry, token.attempt);
+                    let genuine = state.token(entry, attempt).proof == token.proof;
+                    if !genuine || !state.awaits(entry, attempt) {
+                        return None;
+                    }
+                    let result = result.clone();
+                    (
+                        Event::TokenEnded {
+                            entry,
+                            attempt,
+                            result,
+                        },
+                        None,
+                    )
+                }
+                Request::Redrive(_, wish) => self.redriven(id, wish)?,
+                _ => return None,
+            },
+            Input::Step(_, entry, attempt, outcome) => {
+                let running = self.hot.get(&id)?.steps.get(&(*entry, *attempt))?;
+                if running.set_aside {
+                    return None;
+                }
+                (
+                    Event::StepEnded {
+                        entry: *entry,
+                        attempt: *attempt,
+                        result: outcome.result.clone(),
+                        spent: outcome.spent,
+                    },
+                    None,
+                )
+            }
+            Input::Post(post) => match &**post {
+                Post::Delivery(delivery) => match &delivery.parcel {
+                    Parcel::Start(start) => {
+                        if !self.has_room() {
+                            return None;
+                        }
+                        let version = match start.version {
+                            Some(version) => version,
+                            None => self.programs.newest(&start.flow).ok()?,
+                        };
+                        let flow = FlowRef {
+                            name: start.flow.clone(),
+                            version,
+                        };
+                        let shown = start.name.clone();
+                        let shown = shown.unwrap_or_else(|| id.to_string().into());
+                        let parent = Some(start.link.clone().into());
+                        return self.costly_start(
+                            id, &flow, shown, &start.input, start.seed, parent, now,
+                        );
+                    }
+                    Parcel::Ended { link, result, .. } => {
+                        self.wake(id, now).ok()?;
+                        let state = &self.hot.get(&id)?.state;
+                        let (entry, attempt) = (link.entry, link.attempt);
+                        // An item of a distributed Map is joined without expressions.
+                        let item = link.item.is_some();
+                        if item || state.awaits_start(entry, attempt) || !state.awaits_child(entry, attempt) {
+                            return None;
+                        }
+                        let result = result.clone();
+                        (
+                            Event::ChildEnded {
+                                entry,
+                                attempt,
+                                result,
+                            },
+                            None,
+                        )
+                    }
+                    Parcel::Cancel { .. } | Parcel::Tombstone { .. } => return None,
+                },
+                Post::Receipt { answer, .. } => {
+                    self.wake(id, now).ok()?;
+                    let (link, result) = super::outbox::start_answer(answer)?;
+                    let state = &self.hot.get(&id)?.state;
+                    if link.item.is_some() || !state.awaits_start(link.entry, link.attempt) {
+                        return None;
+                    }
+                    (
+                        Event::StepEnded {
+                            entry: link.entry,
+                            attempt: link.attempt,
+                            result,
+                            spent: stepwell_types::Spent::default(),
+                        },
+                        None,
+                    )
+                }
+            },
+            Input::Event(_, event) => (event.clone(), None),
+            Input::Timer(_) => {
+                let (_, entry, timer) = self.hot.get(&id)?.state.next_timer()?;
+                (Event::TimerFired { entry, timer }, None)
+            }
+        };
+        let hot = self.hot.get(&id)?;
+        if hot.parked.is_some() || (hot.ended.is_some() && rebase.is_none()) {
+            return None;
+        }
+        let rebase = rebase.flatten();
+        if !self.is_costly(&hot.flow, weight(&hot.state, &event)) {
+            return None;
+        }
+        Some(Turn {
+            id,
+            program: hot.program.clone(),
+            base: hot.state.clone(),
+            rebase,
+            event,
+            at: now.max(hot.last_at),
+            flow: hot.flow.clone(),
+        })
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "the fields of one start")]
+    fn costly_start(
+        &mut self,
+        id: ExecutionId,
+        flow: &FlowRef,
+        name: Arc<str>,
+        input: &stepwell_types::Data,
+        seed: [u8; 16],
+        parent: Option<Arc<ParentLink>>,
+        now: Timestamp,
+    ) -> Option<Turn> {
+        let known = self.hot.contains_key(&id) || !self.has_room();
+        if known || !self.is_costly(flow, input.len_bytes()) {
+            return None;
+        }
+        Some(Turn {
+            id,
+            program: self.programs.program(flow).ok()?,
+            base: Arc::new(State::new(id)),
+            rebase: None,
+            event: Event::Started {
+                flow: flow.clone(),
+                name,
+                input: input.clone(),
+                seed,
+                parent,
+            },
+            at: now,
+            flow: flow.clone(),
+        })
+    }
+
+    /// The event of a redrive of an execution in memory, and the program that it moves to.
+    #[allow(clippy::type_complexity, reason = "one caller, which takes it apart")]
+    fn redriven(&self, id: ExecutionId, wish: &Redrive) -> Option<(Event, Option<Option<Arc<Program>>>)> {
+        let hot = self.hot.get(&id)?;
+        let other = match wish.version.filter(|v| *v != hot.flow.version) {
+            None => None,
+            Some(version) => {
+                let name = hot.flow.name.clone();
+                let program = self.programs.program(&FlowRef { name, version }).ok()?;
+                Some((program, version))
+            }
+        };
+        let version = other.as_ref().map(|(program, version)| (&**program, *version));
+        let wanted = wish.state.as_deref();
+        let event = hot.state.redrive(&hot.program, version, wanted, wish.input.clone());
+        Some((event.ok()?, Some(other.map(|(program, _)| program))))
+    }
+
+    fn is_costly(&self, flow: &FlowRef, weight: usize) -> bool {
+        weight >= self.options.aside.bytes
+            || (!self.costly.is_empty() && self.costly.contains_key(flow))
+    }
+
+    /// Remembers what a turn of this flow has cost in counted operations.
+    pub(super) fn learn(&mut self, flow: &FlowRef, operations: u64) {
+        if operations >= self.options.aside.operations {
+            if self.costly.len() >= COSTLY_MAX {
+                self.costly.clear();
+            }
+            self.costly.insert(flow.clone(), WARY_TURNS);
+        } else if !self.costly.is_empty()
+            && let Some(left) = self.costly.get_mut(flow)
+        {
+            *left -= 1;
+            if *left == 0 {
+                self.costly.remove(flow);
+            }
+        }
+    }
+}
