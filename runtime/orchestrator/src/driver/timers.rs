@@ -74,7 +74,9 @@ impl Driver {
             if at > now {
                 break;
             }
-            if self.hot.get(&id).is_none_or(|hot| hot.timer != Some(at)) {
+            // One whose turn is away gets its timer back with it.
+            let stale = self.hot.get(&id).is_none_or(|hot| hot.timer != Some(at));
+            if stale || self.away.contains_key(&id) {
                 self.timers.pop_first();
                 continue;
             }
