@@ -48,7 +48,7 @@ fn of_work(core: &Core<Data>, work: &Work) -> usize {
     };
     match work {
         Work::Enter(_) | Work::Branch { .. } => entry.input.len_bytes() + entry.held,
-        Work::Fill { .. } => filled(entry, usize::MAX),
+        Work::Fill { .. } => filled(entry, 0),
     }
 }
 
@@ -73,14 +73,14 @@ fn of_entry(core: &Core<Data>, id: EntryId) -> usize {
     bytes
 }
 
-/// Roughly the items that a Map takes up next, at most so many.
-fn filled<V>(entry: &Entry<Data, V>, most: usize) -> usize {
+/// Roughly the items that a Map takes up next, when so many of its iterations end.
+fn filled<V>(entry: &Entry<Data, V>, ended: usize) -> usize {
     let Phase::Map(map) = &entry.phase else {
         return 0;
     };
     let slots = map.join.results.len();
-    let room = (map.window as usize).saturating_sub(map.join.children.len());
-    let count = room.min(slots.saturating_sub(map.next as usize)).min(most);
+    let room = (map.window as usize + ended).saturating_sub(map.join.children.len());
+    let count = room.min(slots.saturating_sub(map.next as usize));
     map.source.len_bytes() / slots.max(1) * count
 }
 
@@ -101,7 +101,15 @@ mod tests {
         let event = started(items);
         assert_eq!(weight(&state, &event), items.len());
         let mut out = Vec::new();
-        step(&program, &mut state, &event, Timestamp(1), &mut NoHistory, &mut out).expect("a turn");
+        step(
+            &program,
+            &mut state,
+            &event,
+            Timestamp(1),
+            &mut NoHistory,
+            &mut out,
+        )
+        .expect("a turn");
         (program, state)
     }
 
@@ -136,8 +144,15 @@ mod tests {
         for entry in 2..4 {
             let event = ended(entry, &long);
             assert!(weight(&state, &event) < 1_100, "{}", weight(&state, &event));
-            step(&program, &mut state, &event, Timestamp(now), &mut NoHistory, &mut out)
-                .expect("a turn");
+            step(
+                &program,
+                &mut state,
+                &event,
+                Timestamp(now),
+                &mut NoHistory,
+                &mut out,
+            )
+            .expect("a turn");
             now += 1;
         }
         let last = weight(&state, &ended(4, &long));

@@ -28,7 +28,8 @@ use std::sync::Arc;
 use stepwell_interpreter::{Event, RunStep};
 use stepwell_store::{Batch, Reader};
 use stepwell_types::{
-    ChildStart, EntryId, ExecutionId, Failure, FlowRef, ShardId, StepOutcome, StepRequest, Timestamp,
+    ChildStart, EntryId, ExecutionId, Failure, FlowRef, ShardId, StepOutcome, StepRequest,
+    Timestamp,
 };
 
 pub use activity::Claim;

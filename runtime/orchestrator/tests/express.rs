@@ -7,8 +7,8 @@ use stepwell_flow::program::Keep;
 use stepwell_flow::{AnyModule, Program, compile};
 use stepwell_orchestrator::Error;
 use stepwell_orchestrator::api::{Execution, Status};
-use stepwell_orchestrator::driver::{Aside, 
-    Driver, Options, Output, Redrive, Reply, Request, Ticket, read_log, usage_transitions,
+use stepwell_orchestrator::driver::{
+    Aside, Driver, Options, Output, Redrive, Reply, Request, Ticket, read_log, usage_transitions,
 };
 use stepwell_orchestrator::ports::Programs;
 use stepwell_store::memory::Memory;

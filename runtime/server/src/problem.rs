@@ -195,10 +195,7 @@ fn status_of(e: &orchestrator::Error) -> StatusCode {
         | Run::ModuleInUse { .. } => StatusCode::CONFLICT,
         Run::Busy { .. } => StatusCode::TOO_MANY_REQUESTS,
         Run::DiskFull { .. } | Run::Stopping => StatusCode::SERVICE_UNAVAILABLE,
-        Run::BadFlow(_)
-        | Run::BadTrigger { .. }
-        | Run::BadRedrive { .. }
-        | Run::TurnStuck(_) => {
+        Run::BadFlow(_) | Run::BadTrigger { .. } | Run::BadRedrive { .. } | Run::TurnStuck(_) => {
             StatusCode::UNPROCESSABLE_ENTITY
         }
         Run::BadName { .. } => StatusCode::BAD_REQUEST,

@@ -18,7 +18,9 @@ use stepwell_flow::{Program, Resolve, Unresolved};
 use stepwell_interpreter::codec::Logged;
 use stepwell_interpreter::{HistoryEvent, Outcome, State, step};
 use stepwell_orchestrator::api::Status;
-use stepwell_orchestrator::driver::{Aside, Driver, Output, Post, Reply, Request, Ticket, read_log};
+use stepwell_orchestrator::driver::{
+    Aside, Driver, Output, Post, Reply, Request, Ticket, read_log,
+};
 use stepwell_store::memory::Memory;
 use stepwell_store::{Batch, Key, Range, Reader as _, Writer as _};
 use stepwell_types::limits::EXPRESS_SECONDS_MAX;

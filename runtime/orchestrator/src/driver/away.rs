@@ -14,9 +14,7 @@ use std::sync::Arc;
 
 use stepwell_flow::Program;
 use stepwell_interpreter::{Command, Event, NoHistory, State, weight};
-use stepwell_types::{
-    EntryId, ExecutionId, Failure, FlowRef, ParentLink, StepOutcome, Timestamp,
-};
+use stepwell_types::{EntryId, ExecutionId, Failure, FlowRef, ParentLink, StepOutcome, Timestamp};
 
 use super::outbox::Parcel;
 use super::{Driver, Output, Post, Redrive, Reply, Request, Ticket, TokenAnswer};
@@ -191,10 +189,15 @@ pub(super) fn walk(
 
 impl Walked {
     /// Whether it is the turn that this event begins now.
-    pub(super) fn fits(&self, id: ExecutionId, event: &Event, at: Timestamp, now: &Arc<State>) -> bool {
-        let same = self.rebased
-            || matches!(event, Event::Started { .. })
-            || Arc::ptr_eq(&self.base, now);
+    pub(super) fn fits(
+        &self,
+        id: ExecutionId,
+        event: &Event,
+        at: Timestamp,
+        now: &Arc<State>,
+    ) -> bool {
+        let same =
+            self.rebased || matches!(event, Event::Started { .. }) || Arc::ptr_eq(&self.base, now);
         self.id == id && self.at == at && same && self.event == *event
     }
 
@@ -336,7 +339,11 @@ impl Driver {
         let (event, rebase) = match input {
             Input::Request(_, request) => match &**request {
                 Request::Start {
-                    flow, name, input, seed, ..
+                    flow,
+                    name,
+                    input,
+                    seed,
+                    ..
                 } => {
                     let shown = name.clone().unwrap_or_else(|| id.to_string().into());
                     return self.costly_start(id, flow, shown, input, *seed, None, now);
@@ -395,7 +402,13 @@ impl Driver {
                         let shown = shown.unwrap_or_else(|| id.to_string().into());
                         let parent = Some(start.link.clone().into());
                         return self.costly_start(
-                            id, &flow, shown, &start.input, start.seed, parent, now,
+                            id,
+                            &flow,
+                            shown,
+                            &start.input,
+                            start.seed,
+                            parent,
+                            now,
                         );
                     }
                     Parcel::Ended { link, result, .. } => {
@@ -404,7 +417,10 @@ impl Driver {
                         let (entry, attempt) = (link.entry, link.attempt);
                         // An item of a distributed Map is joined without expressions.
                         let item = link.item.is_some();
-                        if item || state.awaits_start(entry, attempt) || !state.awaits_child(entry, attempt) {
+                        if item
+                            || state.awaits_start(entry, attempt)
+                            || !state.awaits_child(entry, attempt)
+                        {
                             return None;
                         }
                         let result = result.clone();
@@ -496,7 +512,11 @@ impl Driver {
 
     /// The event of a redrive of an execution in memory, and the program that it moves to.
     #[allow(clippy::type_complexity, reason = "one caller, which takes it apart")]
-    fn redriven(&self, id: ExecutionId, wish: &Redrive) -> Option<(Event, Option<Option<Arc<Program>>>)> {
+    fn redriven(
+        &self,
+        id: ExecutionId,
+        wish: &Redrive,
+    ) -> Option<(Event, Option<Option<Arc<Program>>>)> {
         let hot = self.hot.get(&id)?;
         let other = match wish.version.filter(|v| *v != hot.flow.version) {
             None => None,
@@ -506,9 +526,13 @@ impl Driver {
                 Some((program, version))
             }
         };
-        let version = other.as_ref().map(|(program, version)| (&**program, *version));
+        let version = other
+            .as_ref()
+            .map(|(program, version)| (&**program, *version));
         let wanted = wish.state.as_deref();
-        let event = hot.state.redrive(&hot.program, version, wanted, wish.input.clone());
+        let event = hot
+            .state
+            .redrive(&hot.program, version, wanted, wish.input.clone());
         Some((event.ok()?, Some(other.map(|(program, _)| program))))
     }
 
