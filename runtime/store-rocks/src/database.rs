@@ -194,7 +194,10 @@ impl RocksWriter {
                 Change::Clear(range) => {
                     let bounds = keys::bounds(range);
                     let column = family(db, bounds.column)?;
-                    merged.delete_range_cf(column, &bounds.lower, &bounds.upper);
+                    // A range whose last row is behind its end holds nothing, and is an error here.
+                    if bounds.lower < bounds.upper {
+                        merged.delete_range_cf(column, &bounds.lower, &bounds.upper);
+                    }
                 }
             }
         }

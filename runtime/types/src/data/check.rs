@@ -104,6 +104,6 @@ mod tests {
         check(&format!("{}1{}", "[".repeat(128), "]".repeat(128)), false);
         let values = |n: usize| format!("[{}1]", "{\"\":1},".repeat(n));
         check(&values(JSON_VALUES_MAX / 3 - 1), true);
-        check(&values(JSON_VALUES_MAX / 3), false);
+        check(&values(JSON_VALUES_MAX / 3 + 1), false);
     }
 }
