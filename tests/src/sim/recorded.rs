@@ -224,6 +224,8 @@ impl<'a> Room<'a> {
         let now = self.now;
         let worked = self.drivers.iter_mut().any(|driver| driver.work(now));
         let told = self.outputs()?;
+        // A turn that came back may have left work.
+        let worked = worked || self.drivers.iter().any(Driver::has_work);
         if worked || told.is_some() {
             return Ok(told);
         }
