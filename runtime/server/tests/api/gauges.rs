@@ -1,0 +1,37 @@
+//! What `/metrics` says while nothing is committed.
+
+use std::time::Duration;
+
+use stepwell_store::memory::Memory;
+use stepwell_store::{Batch, Key, Writer as _};
+
+use super::{block, house_over};
+
+/// After an unclean stop a step runs when its execution is durable; then nothing more is
+/// committed until it ends, and the gauge must not wait for that.
+#[test]
+fn a_step_that_runs_is_counted_while_nothing_is_committed() {
+    let memory = Memory::new();
+    let mut used = Batch::default();
+    let name = "used".into();
+    used.put(Key::Meta { name }, vec![1]);
+    memory.writer().commit(&[used]).unwrap();
+    let h = house_over(memory, |_| {});
+    let flow = r#"{"StartAt": "Hangs", "States": {"Hangs": {
+        "Type": "Task", "End": true, "Resource": "wasm:any"}}}"#;
+    h.check("PUT", "/v1/modules/any", "\0asm", 201, "");
+    h.check("PUT", "/v1/flows/hangs", flow, 201, r#""new":true"#);
+    h.check("POST", "/v1/flows/hangs/executions", "{}", 202, "");
+    let counted = block(async {
+        for _ in 0..100 {
+            let (_, text) = h.ask("GET", "/metrics", "").await;
+            let text = text.as_str().unwrap_or_default().to_owned();
+            if text.contains("\nstepwell_steps_running 1\n") {
+                return true;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        false
+    });
+    assert!(counted, "stepwell_steps_running stays 0 while a step runs");
+}
