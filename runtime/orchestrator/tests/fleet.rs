@@ -6,7 +6,7 @@ use std::sync::Arc;
 use stepwell_flow::{AnyModule, Program, compile};
 use stepwell_orchestrator::Error;
 use stepwell_orchestrator::api::{Execution, Status};
-use stepwell_orchestrator::driver::{Driver, Options, Output, Reply, Request, Ticket};
+use stepwell_orchestrator::driver::{Aside, Driver, Options, Output, Reply, Request, Ticket};
 use stepwell_orchestrator::ports::Programs;
 use stepwell_store::memory::Memory;
 use stepwell_store::{Key, Writer as _};
@@ -138,6 +138,7 @@ fn driver(memory: &Memory, flow: &Arc<One>) -> Driver {
         steps_running_max: 8,
         checkpoint_bytes_min: 64,
         cautious_ms: 0,
+        aside: Aside::never(),
     };
     let mut driver = Driver::new(0, &shards, options, Arc::new(memory.clone()), flow.clone());
     driver.recover(true, NOW).expect("memory");
