@@ -140,7 +140,6 @@ mod tests {
         let long = format!("\"{}\"", "x".repeat(998));
         let (program, mut state) = begun("[1,2,3]");
         let mut out = Vec::new();
-        let mut now = 2;
         for entry in 2..4 {
             let event = ended(entry, &long);
             assert!(weight(&state, &event) < 1_100, "{}", weight(&state, &event));
@@ -148,12 +147,11 @@ mod tests {
                 &program,
                 &mut state,
                 &event,
-                Timestamp(now),
+                Timestamp(entry.cast_signed()),
                 &mut NoHistory,
                 &mut out,
             )
             .expect("a turn");
-            now += 1;
         }
         let last = weight(&state, &ended(4, &long));
         assert!(last >= 3_000, "{last}");
