@@ -295,7 +295,7 @@ fn endpoints_start_flows() -> Result<()> {
     expect(&api, "PUT", "/t/pass/7", "hello", 202, "\"new\":true");
     expect(&api, "GET", "/t/fail", "", 502, "My.Error");
     expect(&api, "GET", "/t/wait", "", 202, "RUNNING");
-    expect(&api, "GET", "/t/pass/7", "", 404, "API0001");
+    expect(&api, "GET", "/t/pass/7", "", 405, "API0002");
     // An endpoint moves with its flow, and goes with it.
     api.publish("pass?trigger=POST%20/moved", pass)?;
     expect(&api, "POST", "/t/pass/7", "", 404, "API0001");
