@@ -1,7 +1,7 @@
 //! The client commands against a server that is not Stepwell's: never a success.
 
 use std::io::{Read as _, Write as _};
-use std::net::TcpListener;
+use std::net::{Shutdown, TcpListener};
 use std::process::Command;
 
 /// Answers every request with 200 and this body, as long as the test runs.
@@ -11,13 +11,17 @@ fn stranger(body: &'static str) -> String {
     std::thread::spawn(move || {
         for stream in listener.incoming() {
             let mut stream = stream.unwrap();
-            // The requests of this test fit into one read; what is left does not matter.
-            let _ = stream.read(&mut [0; 65_536]);
+            // An answer before the question would be refused.
+            let _ = stream.read(&mut [0; 4_096]);
             let length = body.len();
             let _ = write!(
                 stream,
                 "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}"
             );
+            // Closing with bytes unread would reset the connection, and the
+            // client might not get to the answer.
+            let _ = stream.shutdown(Shutdown::Write);
+            let _ = std::io::copy(&mut stream, &mut std::io::sink());
         }
     });
     url
