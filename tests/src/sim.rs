@@ -1,6 +1,6 @@
 //! Simulation: the real driver and interpreter over the memory store, in virtual time,
 //! with crashes at every commit point, lost and uncertain commits, clocks that step,
-//! late, double and forged callbacks, children on another loop whose starts, cancels and
+//! late, double and forged callbacks, an interpreter that panics, children on another loop whose starts, cancels and
 //! answers come late, twice and in any order, and cancels that overtake starts.
 //!
 //! One seed decides everything; a failure prints its seed and replays.
@@ -8,6 +8,7 @@
 pub mod checks;
 mod clients;
 mod deaths;
+mod faults;
 pub mod flows;
 pub mod oracle;
 mod posts;
@@ -49,6 +50,8 @@ pub struct Tally {
     pub twice: u64,
     /// Turns that were walked away from their driver.
     pub turns: u64,
+    /// Executions on which the interpreter panicked.
+    pub panics: u64,
 }
 
 impl Tally {
@@ -68,6 +71,7 @@ impl Tally {
         self.parcels += o.parcels;
         self.twice += o.twice;
         self.turns += o.turns;
+        self.panics += o.panics;
     }
 }
 
@@ -79,6 +83,7 @@ pub fn run(seed: u64) -> Result<(Tally, u64), String> {
     world.storm()?;
     world.calm_down()?;
     checks::at_the_end(&world)?;
+    world.tally.panics = world.flows.1.count();
     world.tally.children = checks::children(&world)? as u64;
     world.tally.executions = world.known.values().filter(|k| k.accepted).count() as u64;
     Ok((world.tally, world.trace))

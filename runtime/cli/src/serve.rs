@@ -21,6 +21,12 @@ use crate::exit::{Exit, Trouble};
 use crate::system::{self, SystemClock, SystemEntropy};
 use crate::{output, wiring};
 
+/// What is in a data directory.
+const STORE: &str = "store";
+const BUCKETS: &str = "buckets";
+const MODULES: &str = "modules";
+const BLACK_BOX: &str = "black-box";
+
 /// Runs the server.
 pub fn serve(args: &args::Serve) -> Result<Exit, Trouble> {
     let settings = config::load(args)?;
@@ -37,6 +43,9 @@ pub fn serve(args: &args::Serve) -> Result<Exit, Trouble> {
         Signals::watch()?
     };
     raise_file_limit();
+    // Before anything is made in it.
+    stepwell_store_rocks::may_hold(&settings.data_dir, STORE, &[BUCKETS, MODULES, BLACK_BOX])
+        .map_err(Trouble::system)?;
     make_private(&settings.data_dir)?;
     let loops = settings
         .config
@@ -86,6 +95,7 @@ fn engine_options(config: &Config, loops: usize) -> shell::Options {
             // Calls to the outside wait without a slot of the sandbox.
             steps_running_max: (pool.slots as usize).max(512),
             checkpoint_bytes_min: 16 << 10,
+            descendants_max: stepwell_types::limits::DESCENDANTS_MAX,
             cautious_ms: 60_000,
             aside: driver::Aside {
                 at_once: system::cores().div_ceil(loops.max(1)),
@@ -117,11 +127,11 @@ fn ports(settings: &Settings, options: &mut server::Options) -> Result<Ports, Tr
         ..stepwell_store_rocks::Options::default()
     };
     let (reader, writer) =
-        stepwell_store_rocks::open(&dir.join("store"), store).map_err(Trouble::system)?;
+        stepwell_store_rocks::open(&dir.join(STORE), store).map_err(Trouble::system)?;
     // After the store: from here on no other process has this data directory.
-    let buckets = wiring::buckets(&settings.config, Some(dir.join("buckets")))?;
+    let buckets = wiring::buckets(&settings.config, Some(dir.join(BUCKETS)))?;
     options.buckets = buckets.clone();
-    let sandbox = wiring::sandbox(dir.join("modules"), &settings.config)?;
+    let sandbox = wiring::sandbox(dir.join(MODULES), &settings.config)?;
     let shelf = wiring::Shelf(sandbox.modules().clone());
     Ok(Ports {
         reader: Arc::new(reader),
@@ -134,7 +144,7 @@ fn ports(settings: &Settings, options: &mut server::Options) -> Result<Ports, Tr
         modules: Arc::new(shelf),
         clock: Arc::new(SystemClock),
         entropy: Arc::new(SystemEntropy),
-        black_box: Arc::new(wiring::Recorder::open(&dir.join("black-box"))),
+        black_box: Arc::new(wiring::Recorder::open(&dir.join(BLACK_BOX))),
         fatal: Arc::new(|e| {
             // Nobody knows whether the last batch is on the disk: recovery decides.
             tracing::error!(code = e.code(), reason = %e, "the store failed; the process ends");

@@ -18,7 +18,7 @@ mod checkpoint;
 pub use checkpoint::{decode_state, encode_state};
 
 /// Format of a log row.
-const ROW_VERSION: u8 = 2;
+const ROW_VERSION: u8 = 3;
 /// Payloads shorter than this are written again rather than named.
 const REPEAT_BYTES_MIN: usize = 64;
 /// Payloads of a row that a later one is compared with.
@@ -46,6 +46,14 @@ pub struct Record {
 pub enum Logged {
     /// The interpreter's.
     Event(Record),
+    /// One that the interpreter could not walk: readers call [`crate::troubled`] on it, and
+    /// the execution waits for somebody to end it.
+    Troubled {
+        /// When.
+        at: Timestamp,
+        /// What happened.
+        event: Event,
+    },
     /// A host call is about to be sent.
     CallIntent {
         /// When.
@@ -309,6 +317,7 @@ enum Wire<'a> {
     CallIntent(Timestamp, EntryId, u32, u32, Digest),
     CallAnswer(Timestamp, EntryId, u32, u32, &'a [u8]),
     Logs(Timestamp, EntryId, u32, Vec<LogLine>),
+    Troubled(Timestamp, #[serde(borrow)] WireEvent<'a>),
 }
 
 #[derive(Serialize, Deserialize)]
@@ -369,6 +378,7 @@ fn write<'d>(
             wire_event(&record.event, payload),
             record.commands,
         ),
+        Logged::Troubled { at, event } => Wire::Troubled(*at, wire_event(event, payload)),
         Logged::CallIntent {
             at,
             entry,
@@ -492,6 +502,10 @@ fn read(
             event: read_event(event, payload)?,
             commands,
         }),
+        Wire::Troubled(at, event) => Logged::Troubled {
+            at,
+            event: read_event(event, payload)?,
+        },
         Wire::CallIntent(at, entry, attempt, call, request) => Logged::CallIntent {
             at,
             entry,

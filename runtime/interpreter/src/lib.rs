@@ -20,6 +20,7 @@ mod retry;
 mod service;
 mod states;
 mod time;
+mod troubled;
 mod turn;
 mod weight;
 
@@ -31,5 +32,6 @@ pub use fleet::Results;
 pub use history::{HistoryEvent, HistoryKind, NoHistory, Observer};
 pub use state::State;
 pub use states::child;
+pub use troubled::troubled;
 pub use turn::{open_tasks, outstanding, step};
 pub use weight::weight;

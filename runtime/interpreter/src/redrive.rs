@@ -34,6 +34,9 @@ pub enum Refusal {
     /// There is nothing to redo.
     #[error("execution is SUCCEEDED and cannot be redriven")]
     Succeeded,
+    /// Its start, or its end, could not be walked.
+    #[error("it kept no state to go on from; start it again")]
+    Nothing,
     /// It used up its transitions.
     #[error(
         "it has made {TRANSITIONS_MAX} state transitions, the most that one execution may make"
@@ -81,6 +84,7 @@ impl State {
         match &self.outcome {
             None => Err(Refusal::Running),
             Some(Outcome::Succeeded(_)) => Err(Refusal::Succeeded),
+            Some(_) if self.core.halted.is_empty() => Err(Refusal::Nothing),
             Some(_) if self.core.transitions >= TRANSITIONS_MAX => Err(Refusal::Transitions),
             Some(_) if self.core.redrives >= REDRIVES_MAX => Err(Refusal::TooOften),
             Some(_) => Ok(()),

@@ -390,6 +390,12 @@ impl State {
         self.active
     }
 
+    /// Number of the last history event.
+    #[must_use]
+    pub fn history_events(&self) -> u64 {
+        self.core.events
+    }
+
     /// Whether a turn was cut short and [`crate::Event::Continued`] is awaited.
     #[must_use]
     pub fn cut(&self) -> bool {

@@ -11,6 +11,7 @@
 mod activity;
 mod apply;
 mod away;
+mod descendants;
 mod express;
 mod hot;
 mod items;
@@ -28,8 +29,7 @@ use std::sync::Arc;
 use stepwell_interpreter::{Event, RunStep};
 use stepwell_store::{Batch, Reader};
 use stepwell_types::{
-    ChildStart, EntryId, ExecutionId, Failure, FlowRef, ShardId, StepOutcome, StepRequest,
-    Timestamp,
+    EntryId, ExecutionId, Failure, FlowRef, ShardId, StepOutcome, StepRequest, Timestamp,
 };
 
 pub use activity::Claim;
@@ -63,6 +63,8 @@ pub struct Options {
     pub steps_running_max: usize,
     /// Bytes of log below which an execution gets no checkpoint: it is read from its start.
     pub checkpoint_bytes_min: usize,
+    /// Executions that one may bring about through those that it starts.
+    pub descendants_max: u32,
     /// Milliseconds after an unclean stop in which an execution is durable before its
     /// first step runs.
     pub cautious_ms: u64,
@@ -101,6 +103,8 @@ pub enum Output {
 enum Work {
     /// An event for the interpreter.
     Event(ExecutionId, Event),
+    /// What waited until a half walked execution had left memory.
+    Late(Box<Input>),
     /// A step to begin.
     Step(ExecutionId, Box<RunStep>),
     /// A page of a distributed Map's results to gather.
@@ -124,9 +128,10 @@ pub struct Driver {
     names: HashMap<(Arc<str>, Arc<str>), ExecutionId>,
     /// Cancels of children whose start has not come: those since this process began.
     tombstones: HashMap<ExecutionId, Failure>,
-    /// Starts of children that wait for room: sender, number, start. Those that are kept in
-    /// memory have no number: their parent's state names them.
-    held: VecDeque<(ExecutionId, u64, ChildStart)>,
+    /// Starts of children that wait for room, flow by flow.
+    held: Ready<outbox::Held>,
+    /// Of executions that nobody started, by shard: what lies two or more below them.
+    descendants: HashMap<(ExecutionId, ShardId), descendants::Count>,
     /// Results to gather, by the batch that makes them durable.
     gathering: BTreeMap<u64, Vec<items::Gather>>,
     /// What came for executions that are parked.
@@ -208,7 +213,8 @@ impl Driver {
             parents: 0,
             names: HashMap::new(),
             tombstones: HashMap::new(),
-            held: VecDeque::new(),
+            held: Ready::default(),
+            descendants: HashMap::new(),
             gathering: BTreeMap::new(),
             blocked: HashMap::new(),
             waiters: HashMap::new(),
@@ -257,6 +263,10 @@ impl Driver {
             Some(Work::Event(id, event)) => {
                 // An event of an execution in memory reads nothing from the store.
                 let _ = self.take(Input::Event(id, event), now);
+                return true;
+            }
+            Some(Work::Late(input)) => {
+                self.take_late(*input, now);
                 return true;
             }
             Some(Work::Gather(gather)) => {

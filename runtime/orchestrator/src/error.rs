@@ -1,7 +1,7 @@
 //! What the orchestrator refuses, and why.
 
 use stepwell_flow::Diagnostic;
-use stepwell_types::ExecutionId;
+use stepwell_types::{ExecutionId, Failure};
 
 /// A refusal or a failure of the runtime itself. A step's failure is data, not this.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -130,6 +130,26 @@ pub enum Error {
         "RUN0020: execution {0} is an express one, and no history of it is kept; publish its flow with `--history all` for that of later ones"
     )]
     NoHistory(ExecutionId),
+    /// An express execution that the engine cannot go on with; nothing of it is stored.
+    #[error("RUN0023: express execution {id} came to no end: {}", .why.cause)]
+    Broken {
+        /// Which.
+        id: ExecutionId,
+        /// What went wrong.
+        why: Failure,
+    },
+    /// This release cannot walk an execution's log to its end.
+    #[error(
+        "RUN0024: the history of execution {id} cannot be told past event {event}: {why}; try the release that ran it"
+    )]
+    HistoryEnds {
+        /// Which.
+        id: ExecutionId,
+        /// The last event that can be told.
+        event: u64,
+        /// What went wrong.
+        why: String,
+    },
     /// The first turn of an execution took too long.
     #[error(
         "RUN0022: the flow's expressions took too long on this input; execution {0} was not started"
@@ -175,6 +195,8 @@ impl Error {
             Error::BadRedrive { .. } => "RUN0019",
             Error::NoHistory(_) => "RUN0020",
             Error::TurnStuck(_) => "RUN0022",
+            Error::Broken { .. } => "RUN0023",
+            Error::HistoryEnds { .. } => "RUN0024",
         }
     }
 

@@ -9,9 +9,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures_util::Stream;
 use stepwell_flow::Program;
-use stepwell_interpreter::codec::Logged;
+use stepwell_interpreter::codec::{Logged, Record};
 use stepwell_interpreter::history::HistoryEvent;
-use stepwell_interpreter::{Command, Event, Observer, State};
+use stepwell_interpreter::{Command, Event, Observer, State, troubled};
 use stepwell_store::{Key, Reader};
 use stepwell_types::{Data, ExecutionId, Timestamp};
 
@@ -19,6 +19,7 @@ use crate::api::{Execution, HistoryLine, OpenTask, Page, Status};
 use crate::driver::{Recovered, moved, read_some, read_state};
 use crate::ports::Programs;
 use crate::rows::{self, SummaryRow};
+use crate::walk::walk;
 use crate::watch::Watch;
 use crate::{Error, Orchestrator};
 
@@ -41,6 +42,8 @@ pub(crate) struct Cursor {
     /// Records read so far, and those of them that are not walked yet.
     pub read: u64,
     pub pending: VecDeque<Logged>,
+    /// Why it cannot go on.
+    pub fault: Option<Error>,
 }
 
 impl Cursor {
@@ -54,6 +57,7 @@ impl Cursor {
             state: State::new(id),
             read: 0,
             pending: VecDeque::new(),
+            fault: None,
         }
     }
 }
@@ -114,6 +118,9 @@ impl Cursor {
     ) -> Result<Walked, Error> {
         let mut commands = Vec::new();
         let mut bytes_left = CHUNK_BYTES;
+        if let Some(fault) = &self.fault {
+            return Err(fault.clone());
+        }
         loop {
             if self.pending.is_empty() {
                 self.pending = read_some(&*self.reader, self.id, self.read, ROWS)?.into();
@@ -127,8 +134,10 @@ impl Cursor {
                     self.pending.push_front(logged);
                     return Ok(Walked::Paused);
                 }
-                let Logged::Event(record) = logged else {
-                    continue;
+                let (at, event, whole) = match &logged {
+                    Logged::Event(record) => (record.at, &record.event, true),
+                    Logged::Troubled { at, event } => (*at, event, false),
+                    _ => continue,
                 };
                 commands.clear();
                 let mut wanted = Wanted {
@@ -137,22 +146,27 @@ impl Cursor {
                     bytes_left,
                     cut: false,
                 };
-                let program = program_for(
-                    &*self.programs,
-                    &mut self.program,
-                    &mut self.state,
-                    &record.event,
-                )?;
-                stepwell_interpreter::step(
-                    program,
-                    &mut self.state,
-                    &record.event,
-                    record.at,
-                    &mut wanted,
-                    &mut commands,
-                )
-                .map_err(|e| Error::Store(e.to_string()))?;
+                let (programs, state) = (&*self.programs, &mut self.state);
+                let program = program_for(programs, &mut self.program, state, event)?;
+                let before = state.history_events();
+                let (input, seen) = ((event, at), &mut wanted);
+                let walked = match whole {
+                    true => walk(programs, program, state, input, seen, &mut commands),
+                    false => {
+                        troubled(state, event, at, seen, &mut commands);
+                        Ok(())
+                    }
+                };
                 bytes_left = wanted.bytes_left;
+                if let Err(why) = walked {
+                    self.fault = Some(Error::HistoryEnds {
+                        id: self.id,
+                        event: before,
+                        why,
+                    });
+                    lines.retain(|line| line.id <= before);
+                    return Ok(Walked::Paused);
+                }
                 if wanted.cut {
                     return Ok(Walked::Cut);
                 }
@@ -235,10 +249,14 @@ fn first_input(reader: &dyn Reader, id: ExecutionId) -> Result<Option<Data>, Err
     let records = stepwell_interpreter::codec::decode(&row, &|d| crate::driver::blob(reader, d))
         .map_err(|e| Error::Store(e.to_string()))?;
     Ok(records.into_iter().find_map(|logged| match logged {
-        Logged::Event(record) => match record.event {
-            Event::Started { input, .. } => Some(input),
-            _ => None,
-        },
+        Logged::Event(Record {
+            event: Event::Started { input, .. },
+            ..
+        })
+        | Logged::Troubled {
+            event: Event::Started { input, .. },
+            ..
+        } => Some(input),
         _ => None,
     }))
 }
@@ -285,6 +303,10 @@ impl Orchestrator {
         self.walking(move || {
             let mut lines = VecDeque::new();
             let walked = cursor.advance(after, limit, &gone, &mut lines)?;
+            // What can be told is told first.
+            if let Some(fault) = cursor.fault.filter(|_| lines.is_empty()) {
+                return Err(fault);
+            }
             let more = walked != Walked::Whole || lines.len() > limit;
             lines.truncate(limit);
             let next = lines.back().filter(|_| more).map(|l| l.id);

@@ -18,6 +18,7 @@ mod ready;
 mod rows;
 pub mod shell;
 pub mod suspects;
+mod walk;
 mod watch;
 
 pub use catalog::{Matched, Upload};

@@ -77,6 +77,7 @@ pub async fn run(shot: OneShot) -> Result<Finished, Error> {
         open_bytes_max: usize::MAX,
         steps_running_max: 64,
         checkpoint_bytes_min: usize::MAX,
+        descendants_max: stepwell_types::limits::DESCENDANTS_MAX,
         cautious_ms: 0,
         // Nobody else waits.
         aside: Aside::never(),

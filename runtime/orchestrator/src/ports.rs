@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use stepwell_flow::Program;
+use stepwell_interpreter::{Command, Event, Observer, State};
 use stepwell_store::{Reader, Writer};
 use stepwell_types::{Digest, EntryId, ExecutionId, FlowRef, StepOutcome, StepRequest, Timestamp};
 
@@ -37,7 +38,7 @@ pub trait Entropy: Send + Sync {
     fn draw(&self) -> [u8; 16];
 }
 
-/// Finds the compiled program of a published flow version.
+/// Finds the compiled program of a published flow version, and walks it.
 pub trait Programs: Send + Sync {
     /// The program of exactly this version.
     /// # Errors
@@ -47,6 +48,21 @@ pub trait Programs: Send + Sync {
     /// # Errors
     /// `RUN0002`.
     fn newest(&self, flow: &str) -> Result<u32, Error>;
+    /// One turn: the interpreter's. May panic, which costs the execution and nothing else; a
+    /// simulation lets it.
+    /// # Errors
+    /// `RUN0101` to `RUN0103`.
+    fn step(
+        &self,
+        program: &Program,
+        state: &mut State,
+        event: &Event,
+        at: Timestamp,
+        seen: &mut dyn Observer,
+        out: &mut Vec<Command>,
+    ) -> Result<(), stepwell_interpreter::Error> {
+        stepwell_interpreter::step(program, state, event, at, seen, out)
+    }
 }
 
 /// One attempt of one entry of one execution.

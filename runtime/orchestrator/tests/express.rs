@@ -184,6 +184,7 @@ fn driver(memory: &Memory, flows: &Arc<Flows>, now: Timestamp) -> Driver {
         open_bytes_max: 64 << 20,
         steps_running_max: 8,
         checkpoint_bytes_min: 64,
+        descendants_max: u32::MAX,
         cautious_ms: 60_000,
         aside: Aside::never(),
     };

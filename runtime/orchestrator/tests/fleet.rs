@@ -137,6 +137,7 @@ fn driver(memory: &Memory, flow: &Arc<One>) -> Driver {
         open_bytes_max: 1 << 30,
         steps_running_max: 8,
         checkpoint_bytes_min: 64,
+        descendants_max: u32::MAX,
         cautious_ms: 0,
         aside: Aside::never(),
     };

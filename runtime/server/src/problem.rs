@@ -202,7 +202,9 @@ fn status_of(e: &orchestrator::Error) -> StatusCode {
         Run::BadFilling(_) => StatusCode::UNPROCESSABLE_ENTITY,
         Run::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
         Run::BadModule { code, .. } => box_status(code),
-        Run::Store(_) => StatusCode::INTERNAL_SERVER_ERROR,
+        Run::Store(_) | Run::Broken { .. } | Run::HistoryEnds { .. } => {
+            StatusCode::INTERNAL_SERVER_ERROR
+        }
     }
 }
 

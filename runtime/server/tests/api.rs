@@ -152,6 +152,7 @@ fn house_over(memory: Memory, change: impl FnOnce(&mut Options)) -> House {
             open_bytes_max: 64 << 20,
             steps_running_max: 8,
             checkpoint_bytes_min: 4 << 10,
+            descendants_max: u32::MAX,
             cautious_ms: 600_000,
             aside: driver::Aside::default(),
         },

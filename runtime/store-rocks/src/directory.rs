@@ -140,7 +140,7 @@ fn read_format(path: &Path) -> Result<Option<u32>, Error> {
     let text = match File::open(&file) {
         Ok(from) => read_start(from).map_err(|e| error::file("read its format", &file, e))?,
         Err(e) if e.kind() == io::ErrorKind::NotFound => {
-            return refuse_foreign(path).map(|()| None);
+            return refuse_foreign(path, &OURS).map(|()| None);
         }
         Err(e) => return Err(error::file("read its format", &file, e)),
     };
@@ -160,6 +160,11 @@ fn read_format(path: &Path) -> Result<Option<u32>, Error> {
     }
 }
 
+/// Whether a store was finished there.
+pub(crate) fn has_format(path: &Path) -> bool {
+    path.join(FORMAT_FILE).exists()
+}
+
 /// The first bytes of a file: as many as a format could have.
 fn read_start(file: File) -> io::Result<Vec<u8>> {
     let mut text = Vec::new();
@@ -167,12 +172,17 @@ fn read_start(file: File) -> io::Result<Vec<u8>> {
     Ok(text)
 }
 
-fn refuse_foreign(path: &Path) -> Result<(), Error> {
-    let entries = fs::read_dir(path).map_err(|e| error::file("list its directory", path, e))?;
+/// Refuses a directory with anything in it but these names. One that is missing is fine.
+pub(crate) fn refuse_foreign(path: &Path, ours: &[&str]) -> Result<(), Error> {
+    let entries = match fs::read_dir(path) {
+        Ok(entries) => entries,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(e) => return Err(error::file("list its directory", path, e)),
+    };
     for entry in entries {
         let entry = entry.map_err(|e| error::file("list its directory", path, e))?;
         let name = entry.file_name();
-        if !OURS.iter().any(|ours| name == *ours) {
+        if !ours.iter().any(|ours| name == **ours) {
             return Err(Error::Foreign {
                 path: path.display().to_string(),
                 found: name.to_string_lossy().into_owned(),

@@ -57,6 +57,22 @@ impl Default for Options {
     }
 }
 
+/// Whether a store may be made in the folder `store` of `dir`, beside folders of these names:
+/// there is one already, or nothing else is in `dir`. Nothing is touched.
+/// # Errors
+/// `STORE0005`: `dir` holds something else; `STORE0001`: it cannot be read.
+pub fn may_hold(dir: &Path, store: &str, beside: &[&str]) -> Result<(), Error> {
+    if directory::has_format(&dir.join(store)) {
+        return Ok(());
+    }
+    let ours: Vec<&str> = beside
+        .iter()
+        .copied()
+        .chain([store, "lost+found"])
+        .collect();
+    directory::refuse_foreign(dir, &ours)
+}
+
 /// Opens the store in `dir`, which is made if missing (its parent must exist).
 ///
 /// `dir` must be empty or a store's own; other programs keep out of it. The lock is

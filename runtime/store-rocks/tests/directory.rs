@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use stepwell_store::{Batch, Key, Reader, Writer};
-use stepwell_store_rocks::{Error, FORMAT, Options, RocksReader, RocksWriter, open};
+use stepwell_store_rocks::{Error, FORMAT, Options, RocksReader, RocksWriter, may_hold, open};
 use tempfile::TempDir;
 
 fn small() -> Options {
@@ -220,4 +220,24 @@ fn the_ballast_follows_its_option() {
         let len = fs::metadata(&ballast).ok().map(|m| m.len());
         assert_eq!(len, expected, "asked for {bytes}");
     }
+}
+
+#[test]
+fn a_store_is_made_beside_its_own_files_only() {
+    let dir = TempDir::new().expect("a temporary directory");
+    let data = dir.path();
+    let may = || may_hold(data, "store", &["modules"]);
+    may().expect("an empty directory");
+    may_hold(&data.join("none"), "store", &[]).expect("none yet");
+    fs::create_dir(data.join("modules")).expect("make");
+    may().expect("what an interrupted first start left");
+    fs::write(data.join("photo.jpg"), "").expect("write");
+    match may() {
+        Err(Error::Foreign { found, .. }) => assert_eq!(found, "photo.jpg"),
+        other => panic!("{other:?}"),
+    }
+    fs::create_dir(data.join("store")).expect("make");
+    may().expect_err("a folder is no store");
+    let _store = open(&data.join("store"), small()).expect("a fresh store");
+    may().expect("a store's files may get company");
 }

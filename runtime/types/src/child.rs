@@ -55,6 +55,8 @@ pub struct ParentLink {
     pub graph: u32,
     /// Kept in memory beside its parent: after a crash it runs again from its start.
     pub express: bool,
+    /// The execution that nobody started, which all of this goes back to.
+    pub root: ExecutionId,
 }
 
 /// A wish of one execution to start another; of a distributed Map's, for one of its items.

@@ -23,6 +23,9 @@ pub const CAUSE_CHARS_MAX: usize = 32_768;
 pub const INLINE_BYTES_MAX: usize = 64 << 10;
 /// Executions above one another: a child of a child, and so on.
 pub const CHILD_DEPTH_MAX: u16 = 32;
+/// Executions that one brings about through those that it starts: children of children, and
+/// all below. About as many; they are counted in 64 parts.
+pub const DESCENDANTS_MAX: u32 = 1_000_000;
 /// State transitions that one execution may make in its life.
 pub const TRANSITIONS_MAX: u64 = 10_000_000;
 /// State transitions in a row without a step, a wait or a callback between them:

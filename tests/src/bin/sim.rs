@@ -94,7 +94,7 @@ fn many(from: u64, seeds: u64, jobs: usize, failures_max: usize) -> ExitCode {
     let tally = tally.into_inner().unwrap_or_default();
     let tried = next.into_inner().min(from + seeds) - from;
     println!(
-        "{} executions, {} commits, {} failed commits, {} crashes, {} outside calls, {} token answers, {} cancels, {} redrives, {} clock steps, {} steps that killed the process, {} children, {} parcels, {} delivered twice, {} turns walked elsewhere",
+        "{} executions, {} commits, {} failed commits, {} crashes, {} outside calls, {} token answers, {} cancels, {} redrives, {} clock steps, {} steps that killed the process, {} children, {} parcels, {} delivered twice, {} turns walked elsewhere, {} executions on which the interpreter panicked",
         tally.executions,
         tally.commits,
         tally.failed_commits,
@@ -108,7 +108,8 @@ fn many(from: u64, seeds: u64, jobs: usize, failures_max: usize) -> ExitCode {
         tally.children,
         tally.parcels,
         tally.twice,
-        tally.turns
+        tally.turns,
+        tally.panics
     );
     let mut failures = failed.len();
     let mut passed = tried.saturating_sub(failures as u64);

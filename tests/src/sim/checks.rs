@@ -5,13 +5,14 @@ use std::sync::Arc;
 
 use stepwell_flow::program::{ChildKind, Kind};
 use stepwell_interpreter::codec::Logged;
-use stepwell_interpreter::{Command, Event, NoHistory, Outcome, State, Timer};
+use stepwell_interpreter::{Command, Event, Outcome, State, Timer};
 use stepwell_orchestrator::api::Status;
 use stepwell_orchestrator::driver::{Answer, Parcel, Post, read_log, read_state};
 use stepwell_orchestrator::ports::Programs as _;
 use stepwell_store::{Key, Range, Reader as _};
 use stepwell_types::{BridgeCall, ChildStart, EntryId, ExecutionId, FlowRef, ShardId, TaskToken};
 
+use super::faults::{event_of, walk};
 use super::oracle;
 use super::world::World;
 
@@ -32,12 +33,10 @@ fn state(world: &World, id: ExecutionId) -> Result<Option<stepwell_interpreter::
 
 fn flow_of(world: &World, id: ExecutionId) -> Result<Option<FlowRef>, String> {
     let first = log(world, id)?.into_iter().next();
-    Ok(match first {
-        Some(Logged::Event(record)) => match record.event {
-            Event::Started { flow, .. } => Some(flow),
-            _ => return Err(format!("{id}: the log does not begin with Started")),
-        },
-        _ => None,
+    Ok(match first.as_ref().and_then(event_of) {
+        Some((Event::Started { flow, .. }, ..)) => Some(flow.clone()),
+        Some(_) => return Err(format!("{id}: the log does not begin with Started")),
+        None => None,
     })
 }
 
@@ -87,19 +86,8 @@ pub fn durable_ends(world: &World, id: ExecutionId) -> Result<Vec<Outcome>, Stri
     let mut state = State::new(id);
     let mut ends = Vec::new();
     for logged in log(world, id)? {
-        let Logged::Event(record) = logged else {
-            continue;
-        };
         let mut commands = Vec::new();
-        stepwell_interpreter::step(
-            &program,
-            &mut state,
-            &record.event,
-            record.at,
-            &mut NoHistory,
-            &mut commands,
-        )
-        .map_err(|e| e.to_string())?;
+        walk(&program, &mut state, &logged, &mut commands)?;
         ends.extend(commands.into_iter().filter_map(|c| match c {
             Command::Finish(outcome) => Some(outcome),
             _ => None,
@@ -156,8 +144,8 @@ pub fn token_of(
 /// An acknowledged token answer is in the log.
 pub fn token_is_recorded(world: &World, token: &TaskToken) -> Result<(), String> {
     let found = log(world, token.execution)?.into_iter().any(|l| {
-        matches!(l, Logged::Event(r) if matches!(&r.event, Event::TokenEnded { entry, attempt, .. }
-            if (*entry, *attempt) == (token.entry, token.attempt)))
+        matches!(event_of(&l), Some((Event::TokenEnded { entry, attempt, .. }, ..))
+            if (*entry, *attempt) == (token.entry, token.attempt))
     });
     if found {
         return Ok(());
@@ -181,9 +169,9 @@ pub fn call_may_be_made(world: &World, call: &BridgeCall) -> Result<(), String> 
             } if (entry, attempt, number) == (call.entry, call.attempt, call.call) => {
                 intended = true;
             }
-            Logged::Event(r) => {
-                if let Event::StepEnded { entry, attempt, .. } = r.event
-                    && (entry, attempt) == (call.entry, call.attempt)
+            other => {
+                if let Some((Event::StepEnded { entry, attempt, .. }, ..)) = event_of(&other)
+                    && (*entry, *attempt) == (call.entry, call.attempt)
                 {
                     return Err(format!(
                         "{}: a recorded call was made again",
@@ -191,7 +179,6 @@ pub fn call_may_be_made(world: &World, call: &BridgeCall) -> Result<(), String> 
                     ));
                 }
             }
-            _ => {}
         }
     }
     let again = world
@@ -258,17 +245,7 @@ fn wishes(world: &World, id: ExecutionId) -> Result<(Vec<ChildStart>, Vec<Execut
     let mut state = stepwell_interpreter::State::new(id);
     let mut commands = Vec::new();
     for logged in log(world, id)? {
-        if let Logged::Event(record) = logged {
-            stepwell_interpreter::step(
-                &program,
-                &mut state,
-                &record.event,
-                record.at,
-                &mut stepwell_interpreter::NoHistory,
-                &mut commands,
-            )
-            .map_err(|e| e.to_string())?;
-        }
+        walk(&program, &mut state, &logged, &mut commands)?;
     }
     let (mut starts, mut cancels) = (Vec::new(), Vec::new());
     for command in commands {
@@ -373,26 +350,26 @@ fn families_are_whole(world: &World) -> Result<(), String> {
                 return Err(format!("{child}: it outlives its parent's cancel"));
             }
             let begun = log(world, child)?;
-            let begun = begun.iter().filter(
-                |l| matches!(l, Logged::Event(r) if matches!(r.event, Event::Started { .. })),
-            );
+            let begun = begun
+                .iter()
+                .filter(|l| matches!(event_of(l), Some((Event::Started { .. }, ..))));
             if begun.count() != 1 || wished.insert(child, id).is_some() {
                 return Err(format!("{child}: it started more than once"));
             }
         }
         let mut answers = BTreeMap::new();
         for logged in log(world, id)? {
-            let Logged::Event(record) = logged else {
-                continue;
-            };
-            let key = match record.event {
-                Event::ChildEnded { entry, attempt, .. } => (entry, attempt, None),
-                Event::ItemEnded {
-                    entry,
-                    attempt,
-                    slot,
-                    ..
-                } => (entry, attempt, Some(slot)),
+            let key = match event_of(&logged) {
+                Some((Event::ChildEnded { entry, attempt, .. }, ..)) => (*entry, *attempt, None),
+                Some((
+                    Event::ItemEnded {
+                        entry,
+                        attempt,
+                        slot,
+                        ..
+                    },
+                    ..,
+                )) => (*entry, *attempt, Some(*slot)),
                 _ => continue,
             };
             *answers.entry(key).or_insert(0) += 1;
@@ -419,10 +396,10 @@ fn items_are_done_once(world: &World, id: ExecutionId) -> Result<(), String> {
     let mut walked = stepwell_interpreter::State::new(id);
     let mut done = std::collections::BTreeSet::new();
     for logged in log(world, id)? {
-        let Logged::Event(record) = logged else {
+        let Some((event, _, whole)) = event_of(&logged) else {
             continue;
         };
-        if let Event::Redriven { flow, .. } = &record.event {
+        if let Event::Redriven { flow, .. } = event {
             let new = world.flows.program(flow).map_err(|e| e.to_string())?;
             walked.rebase(&program, &new).map_err(|e| e.to_string())?;
             program = new;
@@ -432,15 +409,13 @@ fn items_are_done_once(world: &World, id: ExecutionId) -> Result<(), String> {
             slot,
             failed: false,
             ..
-        } = record.event
+        } = event
+            && whole
         {
-            done.insert((entry, slot));
+            done.insert((*entry, *slot));
         }
         let mut commands = Vec::new();
-        let mut nobody = stepwell_interpreter::NoHistory;
-        let (event, at) = (&record.event, record.at);
-        stepwell_interpreter::step(&program, &mut walked, event, at, &mut nobody, &mut commands)
-            .map_err(|e| e.to_string())?;
+        walk(&program, &mut walked, &logged, &mut commands)?;
         for command in commands {
             match command {
                 Command::ForgetResults { entry, .. } => done.retain(|(e, _)| *e != entry),
@@ -468,6 +443,19 @@ fn an_item_timed_out(world: &World, id: ExecutionId) -> Result<bool, String> {
         let express = state.parent().is_some_and(|link| link.express);
         let late = matches!(state.outcome(), Some(Outcome::TimedOut(_)));
         if express && late && ancestors(world, below)?.contains(&id) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Whether it, or what it waited for, did not go on by itself.
+fn is_disturbed(world: &World, id: ExecutionId) -> Result<bool, String> {
+    if world.disturbed.contains(&id) || world.flows.1.has(id) {
+        return Ok(true);
+    }
+    for below in executions(world)? {
+        if world.flows.1.has(below) && ancestors(world, below)?.contains(&id) {
             return Ok(true);
         }
     }
@@ -518,7 +506,7 @@ pub fn at_the_end(world: &World) -> Result<(), String> {
             if !known.cancel_sent {
                 return Err(format!("{id}: aborted, and nobody cancelled it"));
             }
-        } else if !world.disturbed.contains(id) && !an_item_timed_out(world, *id)? {
+        } else if !is_disturbed(world, *id)? && !an_item_timed_out(world, *id)? {
             let input = known.input.clone().ok_or("a start without an input")?;
             let right = oracle::outcome(world, &known.flow, &input)?;
             if right != *outcome {
@@ -550,22 +538,22 @@ fn timers_fired_once(world: &World, id: ExecutionId) -> Result<(), String> {
     let (mut ends, mut redrives) = (0, 0);
     let mut last = i64::MIN;
     for logged in log(world, id)? {
-        let Logged::Event(record) = logged else {
+        let Some((event, at, _)) = event_of(&logged) else {
             continue;
         };
-        if record.at.0 < last {
+        if at.0 < last {
             return Err(format!("{id}: its events go back in time"));
         }
-        last = record.at.0;
-        match record.event {
+        last = at.0;
+        match event {
             Event::TimerFired {
                 entry,
                 timer: Timer::Wait,
             } => {
-                if waits.iter().any(|(e, _)| *e == entry) {
+                if waits.iter().any(|(e, _)| e == entry) {
                     return Err(format!("{id}: the timer of a Wait fired twice"));
                 }
-                waits.push((entry, 0));
+                waits.push((*entry, 0));
             }
             Event::Cancelled { .. } => ends += 1,
             Event::Redriven { .. } => redrives += 1,

@@ -152,8 +152,11 @@ impl World {
         })
     }
 
-    /// Only who really kills is parked.
+    /// Only who really kills is parked, and whose turn panicked.
     pub(super) fn may_be_parked(&self, id: ExecutionId) -> Result<(), String> {
+        if self.flows.1.has(id) {
+            return Ok(());
+        }
         let died = |(step, n): (&StepKey, &Deaths)| step.0 == id && n.count >= DEATHS_MAX;
         let flow = self.known.get(&id).map(|k| k.flow.clone());
         let program = flow.and_then(|f| self.flows.0.get(&f).cloned());

@@ -117,6 +117,7 @@ pub(super) fn new_drivers(
                 open_bytes_max: 64 << 20,
                 steps_running_max: 8,
                 checkpoint_bytes_min: 64,
+                descendants_max: u32::MAX,
                 cautious_ms: i64::MAX as u64,
                 aside,
             };

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 
 use stepwell_flow::{AnyModule, Program};
-use stepwell_interpreter::Outcome;
+use stepwell_interpreter::{Command, Event, Observer, Outcome, State};
 use stepwell_orchestrator::Error;
 use stepwell_orchestrator::api::Execution;
 use stepwell_orchestrator::driver::{Aside, Driver, Output, Post, Reply, Request, Ticket, Turn};
@@ -18,6 +18,7 @@ use stepwell_types::{
 };
 
 use super::deaths::{Deaths, key};
+use super::faults::Faults;
 use super::flows::{self, Behaviour};
 use super::posts::{aside, new_drivers};
 use super::random::Random;
@@ -29,7 +30,7 @@ const ACTIONS: usize = 400;
 const CALM_ROUNDS: usize = 60_000;
 
 /// The published flows, by name and version 1.
-pub struct Flows(pub BTreeMap<Arc<str>, Arc<Program>>);
+pub struct Flows(pub BTreeMap<Arc<str>, Arc<Program>>, pub Faults);
 
 impl Programs for Flows {
     fn program(&self, flow: &FlowRef) -> Result<Arc<Program>, Error> {
@@ -44,6 +45,18 @@ impl Programs for Flows {
             true => Ok(1),
             false => Err(Error::NoFlow(flow.to_owned())),
         }
+    }
+
+    fn step(
+        &self,
+        program: &Program,
+        state: &mut State,
+        event: &Event,
+        at: Timestamp,
+        seen: &mut dyn Observer,
+        out: &mut Vec<Command>,
+    ) -> Result<(), stepwell_interpreter::Error> {
+        self.1.turn(program, state, (event, at), seen, out)
     }
 }
 
@@ -157,6 +170,7 @@ impl World {
     /// A flow that the compiler refuses.
     pub fn new(mut random: Random) -> Result<World, String> {
         let poisonous = random.chance(6);
+        let faults = Faults::new(random.chance(12));
         let mut programs = BTreeMap::new();
         let count = 2 + random.below(3);
         for i in 0..=count {
@@ -176,7 +190,7 @@ impl World {
             programs.insert(Arc::from(name), Arc::new(program));
         }
         let memory = Memory::default();
-        let flows = Arc::new(Flows(programs));
+        let flows = Arc::new(Flows(programs, faults));
         let now = Timestamp(1_800_000_000_000);
         let aside = aside(&mut random);
         let drivers = new_drivers(&memory, &flows, now, true, aside)?;

@@ -18,7 +18,7 @@ use crate::{Error, Outcome};
 
 const WHAT: &str = "checkpoint";
 /// Format of a checkpoint.
-const VERSION: u8 = 5;
+const VERSION: u8 = 6;
 /// Deepest nesting of Parallel and Map states: more than a definition can hold.
 const NESTING_MAX: usize = 256;
 

@@ -81,6 +81,7 @@ pub(crate) fn start(
             run: 0,
             graph: 0,
             express: false,
+            root: root_of(state),
             wants: match mode {
                 ChildMode::Start => Wants::Nothing,
                 ChildMode::Sync => Wants::Text,
@@ -89,6 +90,11 @@ pub(crate) fn start(
         },
         again: false,
     })
+}
+
+/// The execution that a child of this one goes back to.
+pub(crate) fn root_of(state: &State) -> ExecutionId {
+    state.parent().map_or(state.execution(), |link| link.root)
 }
 
 /// How deep a child of this execution lies.

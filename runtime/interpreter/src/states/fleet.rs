@@ -232,6 +232,7 @@ fn child_start(
             run: fleet.run,
             graph: map.processor.0,
             express: fleet.express,
+            root: super::child::root_of(state),
         },
         again: fleet.again,
     })

@@ -3,15 +3,15 @@
 use std::sync::Arc;
 
 use stepwell_interpreter::codec::{self, Logged, Record};
-use stepwell_interpreter::{Command, Event, Outcome, RunStep};
+use stepwell_interpreter::{Command, Event, NoHistory, Outcome, RunStep, State};
 use stepwell_store::Range;
 use stepwell_types::limits::INLINE_BYTES_MAX;
 use stepwell_types::{
     Data, Digest, EntryId, ExecutionId, Failure, LogLine, Spent, StepRequest, StepTarget, Timestamp,
 };
 
-use super::away::walk;
 use super::{Driver, Hot, Output, Work};
+use crate::walk::walk;
 
 impl Driver {
     /// Feeds one event, records it with the digest of what was decided, carries the commands out.
@@ -25,29 +25,39 @@ impl Driver {
         if matches!(event, Event::Continued) {
             hot.queued_events = hot.queued_events.saturating_sub(1);
         }
-        if hot.ended.is_some() || hot.parked.is_some() && !matches!(event, Event::Cancelled { .. })
-        {
+        let parked = hot.parked.is_some() && !matches!(event, Event::Cancelled { .. });
+        if hot.ended.is_some() || parked || hot.spoiled.is_some() {
             self.commands = commands;
             return;
         }
         let at = now.max(hot.last_at);
         let fits = |w: &mut super::Walked| w.fits(id, &event, at, &hot.state);
+        // A cancel must end it in any case: it is walked on a copy.
+        let mut whole = matches!(event, Event::Cancelled { .. }).then(|| hot.state.clone());
         let trouble = match self.walked.take_if(fits) {
             Some(walked) => {
                 let (result, decided) = walked.take();
                 commands = decided;
+                whole = Some(hot.state.clone());
                 result.map(|state| hot.state = Arc::new(state)).err()
             }
             None => {
                 let state = Arc::make_mut(&mut hot.state);
-                walk(&hot.program, state, &event, at, &mut commands).err()
+                let (programs, program) = (&*self.programs, &*hot.program);
+                let (input, seen) = ((&event, at), &mut NoHistory);
+                walk(programs, program, state, input, seen, &mut commands).err()
             }
         };
         if let Some(cause) = trouble {
-            self.park(id, Failure::new("Stepwell.EngineFault", cause), now);
+            if matches!(event, Event::Started { .. }) {
+                whole = Some(Arc::new(State::new(id)));
+            }
+            commands.clear();
             self.commands = commands;
+            self.troubled(id, event, at, whole, cause);
             return;
         }
+        drop(whole);
         hot.last_at = at;
         let (flow, operations) = (hot.flow.clone(), hot.state.operations());
         self.learn(&flow, operations);
@@ -62,6 +72,48 @@ impl Driver {
             self.carry_out(id, command, now);
         }
         self.commands = commands;
+    }
+
+    /// The interpreter could not walk an event: it is recorded with a mark, and the execution
+    /// waits for somebody to end it. `whole`: its state before, if that is still at hand; if
+    /// not, it leaves memory until it is wanted, and is read from its log then.
+    fn troubled(
+        &mut self,
+        id: ExecutionId,
+        event: Event,
+        at: Timestamp,
+        whole: Option<Arc<State>>,
+        cause: String,
+    ) {
+        let failure = Failure::new("Stepwell.EngineFault", cause);
+        tracing::error!(execution = %id, cause = %failure.cause, "an execution is parked");
+        if self.is_unrecorded(id) {
+            self.park(id, failure, at);
+            return;
+        }
+        let mut commands = Vec::new();
+        if let Some(hot) = self.hot.get_mut(&id) {
+            hot.last_at = at;
+            match whole {
+                Some(state) => {
+                    hot.state = state;
+                    let state = Arc::make_mut(&mut hot.state);
+                    stepwell_interpreter::troubled(
+                        state,
+                        &event,
+                        at,
+                        &mut NoHistory,
+                        &mut commands,
+                    );
+                }
+                None => hot.spoiled = Some(Box::default()),
+            }
+        }
+        self.log(id, &Logged::Troubled { at, event });
+        self.park(id, failure, at);
+        for command in commands {
+            self.carry_out(id, command, at);
+        }
     }
 
     /// Appends one record to the execution's open row.
@@ -281,7 +333,7 @@ impl Driver {
     /// Takes an execution out of the race until an operator looks at it.
     pub(super) fn park(&mut self, id: ExecutionId, failure: Failure, _now: Timestamp) {
         if self.is_unrecorded(id) {
-            self.break_express(id, &failure.cause);
+            self.break_express(id, &failure);
             return;
         }
         let Some(hot) = self.hot.get_mut(&id) else {

@@ -9,7 +9,6 @@
 //! Refuses threads and clocks: the surroundings carry [`Output::Turn`] out.
 
 use std::collections::VecDeque;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use stepwell_flow::Program;
@@ -19,6 +18,8 @@ use stepwell_types::{EntryId, ExecutionId, Failure, FlowRef, ParentLink, StepOut
 use super::outbox::Parcel;
 use super::{Driver, Output, Post, Redrive, Reply, Request, Ticket, TokenAnswer};
 use crate::Error;
+use crate::ports::Programs;
+use crate::walk::walk;
 
 /// Turns of a flow that go away after one that cost too much.
 const WARY_TURNS: u32 = 64;
@@ -100,14 +101,15 @@ pub(super) struct Away {
 
 /// A turn to be walked.
 pub struct Turn {
-    id: ExecutionId,
-    program: Arc<Program>,
-    base: Arc<State>,
+    pub(super) id: ExecutionId,
+    pub(super) programs: Arc<dyn Programs>,
+    pub(super) program: Arc<Program>,
+    pub(super) base: Arc<State>,
     /// The execution moves to this version first.
-    rebase: Option<Arc<Program>>,
-    event: Event,
-    at: Timestamp,
-    flow: FlowRef,
+    pub(super) rebase: Option<Arc<Program>>,
+    pub(super) event: Event,
+    pub(super) at: Timestamp,
+    pub(super) flow: FlowRef,
 }
 
 impl std::fmt::Debug for Turn {
@@ -152,8 +154,19 @@ impl Turn {
             trouble = state.rebase(program, other).err().map(|e| e.to_string());
             program = other;
         }
-        let trouble = trouble
-            .or_else(|| walk(program, &mut state, &self.event, self.at, &mut commands).err());
+        let input = (&self.event, self.at);
+        let trouble = trouble.or_else(|| {
+            let seen = &mut NoHistory;
+            walk(
+                &*self.programs,
+                program,
+                &mut state,
+                input,
+                seen,
+                &mut commands,
+            )
+            .err()
+        });
         Walked {
             id: self.id,
             base: self.base,
@@ -166,24 +179,6 @@ impl Turn {
             },
             commands,
         }
-    }
-}
-
-/// One turn. A bug in the walker must cost one execution, not the process.
-pub(super) fn walk(
-    program: &Program,
-    state: &mut State,
-    event: &Event,
-    at: Timestamp,
-    commands: &mut Vec<Command>,
-) -> Result<(), String> {
-    let walked = catch_unwind(AssertUnwindSafe(|| {
-        stepwell_interpreter::step(program, state, event, at, &mut NoHistory, commands)
-    }));
-    match walked {
-        Ok(Ok(())) => Ok(()),
-        Ok(Err(e)) => Err(e.to_string()),
-        Err(_) => Err("the interpreter panicked on this event; please report it".to_owned()),
     }
 }
 
@@ -201,6 +196,11 @@ impl Walked {
         self.id == id && self.at == at && same && self.event == *event
     }
 
+    /// Why there is no state after it.
+    pub(super) fn trouble(&self) -> Option<&str> {
+        self.result.as_ref().err().map(String::as_str)
+    }
+
     /// The state after it, and what it decided.
     pub(super) fn take(self) -> (Result<State, String>, Vec<Command>) {
         (self.result, self.commands)
@@ -215,6 +215,10 @@ impl Driver {
         };
         if let Some(away) = self.away.get_mut(&id) {
             away.queue.push_back(input);
+            return Ok(());
+        }
+        if let Some(queue) = self.hot.get_mut(&id).and_then(|hot| hot.spoiled.as_mut()) {
+            queue.push(input);
             return Ok(());
         }
         let Some(turn) = self.costly_turn(&input, now) else {
@@ -284,6 +288,10 @@ impl Driver {
             let refused = Reply::Refused(Error::TurnStuck(id));
             self.out.push_back(Output::Reply(*ticket, refused));
         }
+        if let Input::Post(post) = away.input {
+            // Its row stays where it is; it comes again when the execution has ended.
+            self.keep_for(id, *post);
+        }
         if self.hot.get(&id).is_some_and(|hot| hot.ended.is_none()) {
             let cause = "its expressions took too long on this data; the execution is parked until it is cancelled";
             self.park(id, Failure::new("Stepwell.TurnStuck", cause), now);
@@ -314,6 +322,18 @@ impl Driver {
         // It may have been durable and idle all the while.
         self.settle(id, now);
         Ok(())
+    }
+
+    /// Takes in what had to wait. A store that cannot be read shows in every other place too:
+    /// who asked is told, and the row of what was sent stays.
+    pub(super) fn take_late(&mut self, input: Input, now: Timestamp) {
+        let ticket = match &input {
+            Input::Request(ticket, _) => Some(*ticket),
+            _ => None,
+        };
+        if let (Err(e), Some(ticket)) = (self.take(input, now), ticket) {
+            self.out.push_back(Output::Reply(ticket, Reply::Refused(e)));
+        }
     }
 
     /// Takes an input in, here and now.
@@ -469,6 +489,7 @@ impl Driver {
         }
         Some(Turn {
             id,
+            programs: self.programs.clone(),
             program: hot.program.clone(),
             base: hot.state.clone(),
             rebase,
@@ -489,12 +510,14 @@ impl Driver {
         parent: Option<Arc<ParentLink>>,
         now: Timestamp,
     ) -> Option<Turn> {
-        let known = self.hot.contains_key(&id) || !self.has_room();
+        let room = self.has_room_below(self.options.hot_max);
+        let known = self.hot.contains_key(&id) || !room;
         if known || !self.is_costly(flow, input.len_bytes()) {
             return None;
         }
         Some(Turn {
             id,
+            programs: self.programs.clone(),
             program: self.programs.program(flow).ok()?,
             base: Arc::new(State::new(id)),
             rebase: None,

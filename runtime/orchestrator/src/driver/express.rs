@@ -10,9 +10,9 @@ use stepwell_interpreter::codec::{Logged, Row};
 use stepwell_interpreter::{Event, Outcome};
 use stepwell_store::Key;
 use stepwell_types::limits::{EXPRESS_HISTORY_BYTES_MAX, INLINE_BYTES_MAX};
-use stepwell_types::{Data, Digest, ExecutionId, Timestamp};
+use stepwell_types::{Data, Digest, ExecutionId, Failure, Timestamp};
 
-use super::{Driver, Output, Reply};
+use super::{Driver, Output, Reply, items};
 use crate::Error;
 
 /// Milliseconds for which usage that no other row carries may wait for its commit.
@@ -54,8 +54,11 @@ impl Driver {
         let Some(express) = &mut hot.express else {
             return false;
         };
-        let is_start =
-            matches!(logged, Logged::Event(r) if matches!(r.event, Event::Started { .. }));
+        let is_start = match logged {
+            Logged::Event(record) => matches!(record.event, Event::Started { .. }),
+            Logged::Troubled { event, .. } => matches!(event, Event::Started { .. }),
+            _ => false,
+        };
         if is_start && express.recorded {
             return false;
         }
@@ -118,10 +121,14 @@ impl Driver {
         self.remove_express(id);
     }
 
-    /// The engine cannot go on with an execution of which nothing is stored: whoever waits is told.
-    pub(super) fn break_express(&mut self, id: ExecutionId, cause: &str) {
+    /// The engine cannot go on with an execution of which nothing is stored: whoever waits is
+    /// told, and so is the Map whose item it is.
+    pub(super) fn break_express(&mut self, id: ExecutionId, failure: &Failure) {
         for ticket in self.waiters.remove(&id).unwrap_or_default() {
-            let error = Error::Store(format!("express execution {id}: {cause}"));
+            let error = Error::Broken {
+                id,
+                why: failure.clone(),
+            };
             self.out
                 .push_back(Output::Reply(ticket, Reply::Refused(error)));
         }
@@ -132,7 +139,18 @@ impl Driver {
         for (entry, attempt) in left {
             self.abort_step(id, entry, attempt);
         }
+        let hot = self.hot.get(&id);
+        let link = hot.and_then(|hot| hot.state.parent().cloned());
+        let at = hot.map_or(Timestamp(i64::MIN), |hot| hot.last_at);
         self.remove_express(id);
+        if let Some(link) = link {
+            let ended = items::Ended {
+                link,
+                child: id,
+                result: Err(failure.clone()),
+            };
+            self.item_ended(ended, at);
+        }
     }
 
     fn remove_express(&mut self, id: ExecutionId) {

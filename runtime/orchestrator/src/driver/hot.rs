@@ -10,6 +10,7 @@ use stepwell_types::{Digest, EntryId, Failure, FlowRef, Timestamp};
 
 use crate::ready::FlowNumber;
 
+use super::away::Input;
 use super::express::Express;
 
 /// An attempt that was begun or waits to begin.
@@ -77,6 +78,13 @@ pub(super) struct Hot {
     pub summary_stale: bool,
     pub ended: Option<Timestamp>,
     pub parked: Option<Failure>,
+    /// Its state is half walked: it is parked, leaves memory as soon as that is durable, and
+    /// what comes meanwhile waits here. Boxed, since it is never there.
+    #[allow(
+        clippy::box_collection,
+        reason = "a word instead of three in each execution"
+    )]
+    pub spoiled: Option<Box<Vec<Input>>>,
     pub fuel: u64,
     pub counted_transitions: u64,
     /// What of `Driver::hot_bytes` is this execution's.

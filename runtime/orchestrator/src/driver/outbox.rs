@@ -132,6 +132,15 @@ impl Post {
     }
 }
 
+/// The start of a child that waits for room.
+#[derive(Debug)]
+pub(super) enum Held {
+    /// Whose row of the outbox it is, and which: there may be a million of them.
+    Row(ExecutionId, u64),
+    /// An item that is kept in memory has no row: its parent's state names it.
+    InMemory(Box<ChildStart>),
+}
+
 fn key(sender: ExecutionId, number: u64) -> Key {
     Key::Outbox {
         shard: sender.shard(),
@@ -227,7 +236,8 @@ impl Driver {
         match command {
             Command::StartChild(start) if self.is_known(&start, now) => {}
             Command::StartChild(start) if start.link.express => {
-                self.held.push_back((id, 0, *start));
+                let flow = self.held.number(&start.flow);
+                self.held.push(flow, Held::InMemory(start));
             }
             Command::StartChild(start) => self.send(id, Parcel::Start(start)),
             Command::CancelChild {
@@ -306,10 +316,17 @@ impl Driver {
     /// Whether a child may begin now. Its start waits here, not at its parent, when not.
     ///
     /// Executions that wait for their own items stay in memory and are not counted: they
-    /// would fill it for ever, since only their children empty it.
+    /// would fill it for ever, since only their children empty it. A quarter is left to starts
+    /// from outside, which are refused and not held.
     pub(super) fn has_room(&self) -> bool {
+        let max = self.options.hot_max;
+        self.has_room_below(max - max / 4)
+    }
+
+    /// As [`Driver::has_room`], with this many executions in memory at most.
+    pub(super) fn has_room_below(&self, hot_max: usize) -> bool {
         let others = self.hot.len().saturating_sub(self.parents);
-        others < self.options.hot_max
+        others < hot_max
             && (others == 0 || self.hot_bytes < self.options.hot_bytes_max)
             && self.undurable_bytes() < self.options.open_bytes_max
             && self.disk_full.is_none()
@@ -321,21 +338,22 @@ impl Driver {
         if self.held.is_empty() || !self.has_room() {
             return false;
         }
-        let Some((sender, number, start)) = self.held.pop_front() else {
-            return false;
-        };
-        if start.link.express {
-            self.begin_express_child(start, now);
-            return true;
+        match self.held.pop() {
+            None => return false,
+            Some(Held::InMemory(start)) => self.begin_express_child(*start, now),
+            // A store that cannot be read shows in every other place too; the row stays.
+            Some(Held::Row(sender, number)) => {
+                let row = self.reader.get(&key(sender, number)).ok().flatten();
+                if let Some(Ok(parcel)) = row.map(|row| Parcel::read(&row)) {
+                    let delivery = Delivery {
+                        sender,
+                        number,
+                        parcel,
+                    };
+                    let _ = self.take(Input::Post(Post::Delivery(delivery.into()).into()), now);
+                }
+            }
         }
-        // A store that cannot be read shows in every other place too; the row stays.
-        let parcel = Parcel::Start(start.into());
-        let delivery = Delivery {
-            sender,
-            number,
-            parcel,
-        };
-        let _ = self.take(Input::Post(Post::Delivery(delivery.into()).into()), now);
         true
     }
 
@@ -365,7 +383,8 @@ impl Driver {
             return Ok(());
         }
         if !self.has_room() {
-            self.held.push_back((sender, number, start));
+            let flow = self.held.number(&start.flow);
+            self.held.push(flow, Held::Row(sender, number));
             return Ok(());
         }
         let link = start.link.clone();
@@ -433,6 +452,9 @@ impl Driver {
                 let failure = Failure::new("StepFunctions.ExecutionAlreadyExistsException", cause);
                 return Ok(Err(failure));
             }
+        }
+        if let Err(failure) = self.count_descendant(&start)? {
+            return Ok(Err(failure));
         }
         let child = start.child;
         self.extra.put(

@@ -17,6 +17,7 @@ use crate::Error;
 use crate::api::Status;
 use crate::ports::Programs;
 use crate::rows::{self, CheckpointRow};
+use crate::walk::{outstanding, walk};
 
 /// Rows read at a time.
 const ROWS: usize = 512;
@@ -154,8 +155,7 @@ impl Driver {
             // How it ended stands; it only cannot go on.
             hot.parked = Some(Failure::new("Stepwell.ReplayDiverged", cause.as_str()));
         }
-        let mut commands = Vec::new();
-        stepwell_interpreter::outstanding(&hot.program, &hot.state, &mut commands);
+        let commands = outstanding(&hot.program, &hot.state);
         hot.batch = 0;
         hot.first_batch = 0;
         let queue = hot.events;
@@ -167,6 +167,13 @@ impl Driver {
         if at_rest {
             return Ok(());
         }
+        let commands = match commands {
+            Ok(commands) => commands,
+            Err(cause) => {
+                self.park(id, Failure::new("Stepwell.EngineFault", cause), now);
+                return Ok(());
+            }
+        };
         for command in commands {
             match command {
                 Command::Run(step) => self.queue_step(id, step),
@@ -314,6 +321,34 @@ pub fn read_state(
     programs: &dyn Programs,
     id: ExecutionId,
 ) -> Result<Recovered, Error> {
+    match read_until(reader, programs, id, u64::MAX)? {
+        Read::All(found) => Ok(*found),
+        // The state is half walked: once more, up to there.
+        Read::Fault(at, why) => match read_until(reader, programs, id, at)? {
+            Read::All(mut found) => {
+                found.diverged = Some(format!("record {at}: {why}"));
+                Ok(*found)
+            }
+            Read::Fault(at, why) => Err(Error::Store(format!("record {at}: {why}"))),
+        },
+    }
+}
+
+/// How far a log was walked.
+enum Read {
+    /// To the end, or to the record that was asked for, or to one that diverges.
+    All(Box<Recovered>),
+    /// The interpreter could not walk this record.
+    Fault(u64, String),
+}
+
+/// Walks the records before number `end`.
+fn read_until(
+    reader: &dyn Reader,
+    programs: &dyn Programs,
+    id: ExecutionId,
+    end: u64,
+) -> Result<Read, Error> {
     let mut state = State::new(id);
     let checkpoint = match reader.get(&Key::Checkpoint { execution: id })? {
         None => None,
@@ -327,10 +362,16 @@ pub fn read_state(
     let logged = checkpoint.as_ref().map_or(0, |row| row.seq);
     let records = read_log(reader, id, logged)?;
     let flow = state.flow().or_else(|| match records.first() {
-        Some(Logged::Event(record)) => match &record.event {
-            Event::Started { flow, .. } => Some(flow),
-            _ => None,
-        },
+        Some(
+            Logged::Event(Record {
+                event: Event::Started { flow, .. },
+                ..
+            })
+            | Logged::Troubled {
+                event: Event::Started { flow, .. },
+                ..
+            },
+        ) => Some(flow),
         _ => None,
     });
     let flow = flow.ok_or_else(|| Error::NoExecution(id.to_string()))?;
@@ -338,7 +379,7 @@ pub fn read_state(
         program: programs.program(flow)?,
         state,
         fuel: 0,
-        logged,
+        logged: logged + records.len() as u64,
         last_at: Timestamp(i64::MIN),
         journal: Journal::new(),
         log_bytes: 0,
@@ -353,26 +394,37 @@ pub fn read_state(
             found.journal.insert(key, (row.request, row.answer));
         }
     }
-    for logged in records {
-        found.logged += 1;
+    for (number, logged) in (logged..end).zip(records) {
         if let Logged::Event(record) = &logged
             && let Some(other) = moved(programs, &found.program, &mut found.state, &record.event)?
         {
             found.program = other;
         }
-        found.diverged = found.walk(&logged);
-        if found.diverged.is_some() {
-            break;
+        match found.walk(programs, &logged) {
+            Ok(true) => {}
+            Ok(false) => {
+                found.diverged = Some(format!(
+                    "record {number} leads to other commands than were recorded; run it with the release that started it, or cancel it"
+                ));
+                break;
+            }
+            Err(why) => return Ok(Read::Fault(number, why)),
         }
     }
-    Ok(found)
+    Ok(Read::All(Box::new(found)))
 }
 
 impl Recovered {
-    /// Walks one record again. `Some`: this release decides otherwise than was recorded.
-    fn walk(&mut self, logged: &Logged) -> Option<String> {
+    /// Walks one record again. `false`: this release decides otherwise than was recorded.
+    fn walk(&mut self, programs: &dyn Programs, logged: &Logged) -> Result<bool, String> {
         match logged {
-            Logged::Event(record) => return self.walk_event(record),
+            Logged::Event(record) => return self.walk_event(programs, record),
+            Logged::Troubled { at, event } => {
+                let (state, seen) = (&mut self.state, &mut NoHistory);
+                stepwell_interpreter::troubled(state, event, *at, seen, &mut Vec::new());
+                self.last_at = self.last_at.max(*at);
+                self.end_attempt(event);
+            }
             Logged::CallIntent {
                 entry,
                 attempt,
@@ -396,41 +448,39 @@ impl Recovered {
             }
             Logged::Logs { .. } => {}
         }
-        None
+        Ok(true)
     }
 
-    fn walk_event(&mut self, record: &Record) -> Option<String> {
+    fn walk_event(&mut self, programs: &dyn Programs, record: &Record) -> Result<bool, String> {
         let mut commands = Vec::new();
         self.last_at = self.last_at.max(record.at);
-        let walked = stepwell_interpreter::step(
+        walk(
+            programs,
             &self.program,
             &mut self.state,
-            &record.event,
-            record.at,
+            (&record.event, record.at),
             &mut NoHistory,
             &mut commands,
-        );
-        if let Err(e) = walked {
-            return Some(e.to_string());
-        }
+        )?;
         if codec::digest(&commands) != record.commands {
-            return Some(format!(
-                "record {} leads to other commands than were recorded; run it with the release that started it, or cancel it",
-                self.logged
-            ));
+            return Ok(false);
         }
+        self.end_attempt(&record.event);
+        Ok(true)
+    }
+
+    fn end_attempt(&mut self, event: &Event) {
         if let Event::StepEnded {
             entry,
             attempt,
             spent,
             ..
-        } = &record.event
+        } = event
         {
             self.fuel += spent.fuel;
             let done = (*entry, *attempt);
             self.journal.retain(|k, _| (k.0, k.1) != done);
         }
-        None
     }
 }
 

@@ -6,9 +6,9 @@
 use std::sync::Arc;
 
 use stepwell_interpreter::redrive::Refusal;
-use stepwell_types::{Data, ExecutionId, FlowRef, Timestamp};
+use stepwell_types::{Data, ExecutionId, Failure, FlowRef, Timestamp};
 
-use super::{Driver, Output, Reply, Ticket};
+use super::{Driver, Output, Reply, Ticket, Turn};
 use crate::Error;
 use crate::api::Redriven;
 
@@ -37,7 +37,7 @@ impl Driver {
                 return Err(refused(id, &Refusal::Express));
             }
             if summary.status == 0 {
-                return Err(refused(id, &Refusal::Running));
+                return Err(running(id, summary.parked.as_ref()));
             }
             self.admit()?;
             self.load(id, now)?;
@@ -71,7 +71,7 @@ impl Driver {
             return Err(refused(id, &Refusal::Express));
         }
         if hot.ended.is_none() {
-            return Err(refused(id, &Refusal::Running));
+            return Err(running(id, hot.parked.as_ref()));
         }
         // Which items succeeded is looked up: what is not durable cannot be seen yet.
         if hot.batch > self.durable && hot.state.has_halted_fleet() {
@@ -98,6 +98,27 @@ impl Driver {
             .state
             .redrive(&hot.program, version, wish.state.as_deref(), wish.input)
             .map_err(|e| refused(id, &e))?;
+        // Walked on a copy, unless it was walked elsewhere: one that cannot be leaves it as it is.
+        let at = now.max(hot.last_at);
+        let fits = |w: &super::Walked| w.fits(id, &event, at, &hot.state);
+        let walked = self.walked.take().filter(fits).unwrap_or_else(|| {
+            let turn = Turn {
+                id,
+                programs: self.programs.clone(),
+                program: hot.program.clone(),
+                base: hot.state.clone(),
+                rebase: other.as_ref().map(|(program, _)| program.clone()),
+                event: event.clone(),
+                at,
+                flow: hot.flow.clone(),
+            };
+            turn.walk()
+        });
+        if let Some(why) = walked.trouble() {
+            let reason = why.to_owned();
+            return Err(Error::NotRedrivable { id, reason });
+        }
+        self.walked = Some(walked);
         if let Some((program, flow)) = other {
             Arc::make_mut(&mut hot.state)
                 .rebase(&hot.program, &program)
@@ -122,6 +143,20 @@ impl Driver {
     }
 }
 
+/// It has not ended: it runs, or is parked.
+fn running(id: ExecutionId, parked: Option<&Failure>) -> Error {
+    match parked {
+        None => refused(id, &Refusal::Running),
+        Some(why) => Error::NotRedrivable {
+            id,
+            reason: format!(
+                "it is parked ({}: {}); cancel it, then redrive it",
+                why.error, why.cause
+            ),
+        },
+    }
+}
+
 fn refused(id: ExecutionId, why: &Refusal) -> Error {
     let reason = why.to_string();
     match why {
@@ -132,6 +167,7 @@ fn refused(id: ExecutionId, why: &Refusal) -> Error {
         Refusal::Running
         | Refusal::Express
         | Refusal::Succeeded
+        | Refusal::Nothing
         | Refusal::Transitions
         | Refusal::TooOften => Error::NotRedrivable { id, reason },
     }

@@ -505,6 +505,7 @@ impl Driver {
             forget_start: false,
             ended: None,
             parked: None,
+            spoiled: None,
             fuel: 0,
             counted_transitions: 0,
             weight: 0,

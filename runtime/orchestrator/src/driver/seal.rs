@@ -7,7 +7,7 @@ use stepwell_store::{Batch, Key};
 use stepwell_types::limits::INLINE_BYTES_MAX;
 use stepwell_types::{Data, Digest, EntryId, ExecutionId, Timestamp};
 
-use super::{Driver, Hot, Output};
+use super::{Driver, Hot, Output, Work};
 use crate::api::{self, Metrics, Status};
 use crate::rows::{self, CallRow, CheckpointRow, Kept, SummaryRow, UsageRow};
 
@@ -135,7 +135,7 @@ impl Driver {
 
     /// Lets an execution go from memory when nothing is left to do or to write.
     pub(super) fn settle(&mut self, id: ExecutionId, _now: Timestamp) {
-        let Some(hot) = self.hot.get(&id) else {
+        let Some(hot) = self.hot.get_mut(&id) else {
             return;
         };
         let at_rest = hot.ended.is_some() || hot.parked.is_some() || hot.is_idle();
@@ -147,6 +147,9 @@ impl Driver {
             self.timers.remove(&(at, id));
         }
         let row = hot.timer_row;
+        for input in hot.spoiled.take().into_iter().flat_map(|late| *late) {
+            self.events.push(hot.events, Work::Late(Box::new(input)));
+        }
         if let Some(name) = &hot.given_name
             && hot.express.is_none()
         {
@@ -251,7 +254,7 @@ fn write_execution(hot: &mut Hot, id: ExecutionId, floor: usize, batch: &mut Bat
 /// Moves the point of resume when the log since the last one outgrew the state.
 fn write_checkpoint(hot: &mut Hot, id: ExecutionId, floor: usize, batch: &mut Batch) {
     let key = Key::Checkpoint { execution: id };
-    if hot.express.is_some() {
+    if hot.express.is_some() || hot.spoiled.is_some() {
         return;
     }
     if hot.ended.is_some() {
@@ -324,7 +327,11 @@ fn write_wakeups(hot: &mut Hot, id: ExecutionId, batch: &mut Batch) {
 
 /// The summary row as the execution stands.
 fn summary(hot: &Hot, batch: &mut Batch) -> SummaryRow {
-    let (status, output, failure) = match hot.state.outcome() {
+    let (outcome, transitions) = match hot.spoiled {
+        None => (hot.state.outcome(), hot.state.transitions()),
+        Some(_) => (None, hot.counted_transitions),
+    };
+    let (status, output, failure) = match outcome {
         None => (Status::Running, None, None),
         Some(Outcome::Succeeded(data)) => (Status::Succeeded, Some(data), None),
         Some(Outcome::Failed(f)) => (Status::Failed, None, Some(f.clone())),
@@ -348,7 +355,7 @@ fn summary(hot: &Hot, batch: &mut Batch) -> SummaryRow {
         ended: hot.ended,
         output,
         failure,
-        transitions: hot.state.transitions(),
+        transitions,
         fuel: hot.fuel,
         parked: hot.parked.clone(),
         redrives: hot.state.redrives(),

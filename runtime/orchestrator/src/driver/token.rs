@@ -89,10 +89,12 @@ impl Driver {
         let mut seed = None;
         let mut first = None;
         for logged in &records {
-            let Logged::Event(record) = logged else {
-                continue;
+            let event = match logged {
+                Logged::Event(record) => &record.event,
+                Logged::Troubled { event, .. } => event,
+                _ => continue,
             };
-            match &record.event {
+            match event {
                 Event::Started { seed: s, .. } => seed = Some(*s),
                 Event::TokenEnded {
                     entry: e,
