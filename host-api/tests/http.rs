@@ -87,6 +87,11 @@ fn serve(mut stream: TcpStream, address: SocketAddr, seen: &Seen) {
             "content-type: application/problem+json\r\n".to_owned(),
             b"{\"title\":\"taken\"}".to_vec(),
         ),
+        "/many" => (
+            "200 OK",
+            "content-type: application/json\r\n".to_owned(),
+            format!("[{}0]", "0,".repeat(2_000_000)).into_bytes(),
+        ),
         "/big" => ("200 OK", String::new(), vec![b'x'; 4096]),
         "/broken" => (
             "500 Internal Server Error",
@@ -260,6 +265,15 @@ fn responses_become_outputs_and_failures() {
         call(&bridge, &limited),
         "Stepwell.HttpResponseTooLarge",
         "4095 bytes",
+    );
+    let many = format!(
+        "{{\"url\": \"{}\", \"response_bytes_max\": 8388608}}",
+        server.url("/many")
+    );
+    fails(
+        call(&bridge, &many),
+        "Stepwell.HttpResponseTooLarge",
+        "more than 2000000 values",
     );
     let slow = format!(
         "{{\"url\": \"{}\", \"timeout_ms\": 50}}",

@@ -441,6 +441,7 @@ fn the_command_line_tells_by_its_exit_status() -> Result<()> {
     check(&["start", "fail", "--wait"], 1, "FAILED: E: c")?;
     check(&["start", "none"], 4, "RUN0002")?;
     check(&["list", "--flow", "pass", "--json"], 0, "SUCCEEDED")?;
+    check(&["list", "--flow", "pass"], 0, "pass@1  STANDARD  SUCCEEDED")?;
     let lent = format!("b={}", dir.path().display());
     for (args, status, part) in [
         (
@@ -475,6 +476,13 @@ fn the_command_line_tells_by_its_exit_status() -> Result<()> {
         &["serve", "--listen", "0.0.0.0:0", "--data", "unused"],
         2,
         "API0011",
+    )?;
+    // It holds files of ours, and a server's store is not among them.
+    let here = dir.path().display().to_string();
+    check(
+        &["serve", "--listen", "127.0.0.1:0", "--data", &here],
+        5,
+        "STORE0005",
     )?;
     Ok(())
 }

@@ -5,7 +5,7 @@
 use base64::Engine as _;
 use http::{HeaderMap, StatusCode, header::CONTENT_TYPE};
 use serde_json::{Map, Value};
-use stepwell_types::limits::{CAUSE_CHARS_MAX, PAYLOAD_BYTES_MAX};
+use stepwell_types::limits::{CAUSE_CHARS_MAX, JSON_VALUES_MAX, PAYLOAD_BYTES_MAX};
 use stepwell_types::{Data, Failure};
 
 /// Most characters of a body that a failure's cause repeats.
@@ -64,10 +64,14 @@ impl Received {
             Ok(body) => {
                 let raw = as_json.then(|| told.text(body.trim_ascii(), ""));
                 // Checked whole, as deep as it is now: who reads it must be able to.
-                let raw = raw.filter(|text| Data::check(text).is_ok());
-                match raw {
-                    Some(text) => text,
-                    None => told.text(&Value::from(body).to_string(), ""),
+                let checked = raw.map(|text| Data::check(&text).map(|()| text));
+                let bad = status.is_client_error() || status.is_server_error();
+                match checked {
+                    Some(Ok(text)) => text,
+                    // Sound as far as it was read. As text it would be another answer than a
+                    // smaller one is.
+                    Some(Err(e)) if e.is_data() && !bad => return Err(too_many_values()),
+                    _ => told.text(&Value::from(body).to_string(), ""),
                 }
             }
             Err(e) => {
@@ -90,6 +94,13 @@ impl Received {
         }
         Ok(Data::from_valid_text(text))
     }
+}
+
+fn too_many_values() -> Failure {
+    Failure::new(
+        "Stepwell.HttpResponseTooLarge",
+        format!("the response is JSON of more than {JSON_VALUES_MAX} values and keys"),
+    )
 }
 
 /// What comes before a body.

@@ -11,7 +11,13 @@ pub fn execution(e: &Value) {
         (Some(error), Some(cause)) if !cause.is_empty() => Some(format!("{error}: {cause}")),
         (error, _) => error,
     };
-    let parked = e.get("parked").and_then(|p| field(p, "cause"));
+    let parked = e.get("parked").and_then(|p| {
+        let cause = field(p, "cause")?;
+        Some(match field(p, "error") {
+            Some(error) => format!("{error}: {cause}"),
+            None => cause,
+        })
+    });
     card(&[
         ("id", field(e, "id")),
         (
@@ -45,13 +51,14 @@ fn flow_version(e: &Value) -> Option<String> {
 
 /// A list of executions.
 pub fn executions(page: &Value) {
-    let titles = ["ID", "FLOW", "STATUS", "STARTED", "NAME"];
+    let titles = ["ID", "FLOW", "TYPE", "STATUS", "STARTED", "NAME"];
     let mut rows = vec![titles.map(str::to_owned).to_vec()];
     for e in items(page, "executions") {
         let cell = |name: &str| field(e, name).unwrap_or_default();
         rows.push(vec![
             cell("id"),
             flow_version(e).unwrap_or_default(),
+            field(e, "type").unwrap_or_else(|| "STANDARD".to_owned()),
             cell("status"),
             cell("started"),
             cell("name"),
