@@ -1,6 +1,6 @@
 //! Simulation: the real driver and interpreter over the memory store, in virtual time,
 //! with crashes at every commit point, lost and uncertain commits, clocks that step,
-//! late, double and forged callbacks, an interpreter that panics, children on another loop whose starts, cancels and
+//! late, double and forged callbacks, an interpreter that panics, express executions, children on another loop whose starts, cancels and
 //! answers come late, twice and in any order, and cancels that overtake starts.
 //!
 //! One seed decides everything; a failure prints its seed and replays.
@@ -8,6 +8,7 @@
 pub mod checks;
 mod clients;
 mod deaths;
+mod express;
 mod faults;
 pub mod flows;
 pub mod oracle;
@@ -50,6 +51,8 @@ pub struct Tally {
     pub twice: u64,
     /// Turns that were walked away from their driver.
     pub turns: u64,
+    /// Express executions whose end a client was told.
+    pub express: u64,
     /// Executions on which the interpreter panicked.
     pub panics: u64,
 }
@@ -72,6 +75,7 @@ impl Tally {
         self.twice += o.twice;
         self.turns += o.turns;
         self.panics += o.panics;
+        self.express += o.express;
     }
 }
 

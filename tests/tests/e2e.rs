@@ -441,7 +441,11 @@ fn the_command_line_tells_by_its_exit_status() -> Result<()> {
     check(&["start", "fail", "--wait"], 1, "FAILED: E: c")?;
     check(&["start", "none"], 4, "RUN0002")?;
     check(&["list", "--flow", "pass", "--json"], 0, "SUCCEEDED")?;
-    check(&["list", "--flow", "pass"], 0, "pass@1  STANDARD  SUCCEEDED")?;
+    check(
+        &["list", "--flow", "pass"],
+        0,
+        "pass@1  STANDARD  SUCCEEDED",
+    )?;
     let lent = format!("b={}", dir.path().display());
     for (args, status, part) in [
         (

@@ -152,6 +152,8 @@ pub struct Experimental {
     pub workers: Option<usize>,
     /// Executions in memory above which starts are refused. Default 50,000.
     pub hot_max: Option<usize>,
+    /// Milliseconds that a turn on a thread of its own may take. Default 120,000.
+    pub turn_ms_max: Option<u64>,
     /// `true` answers before the disk has it: a power cut loses what was promised.
     /// Only for the test that shows so.
     pub no_sync: bool,

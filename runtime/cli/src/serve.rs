@@ -102,7 +102,9 @@ fn engine_options(config: &Config, loops: usize) -> shell::Options {
                 ..driver::Aside::default()
             },
         },
-        turn_max: TURN_MAX,
+        turn_max: experimental
+            .turn_ms_max
+            .map_or(TURN_MAX, Duration::from_millis),
         disk_floor_bytes: config.disk_floor_mib.unwrap_or(256) << 20,
         resources: config.resources.clone(),
     }

@@ -149,6 +149,20 @@ impl Catalog {
         Arc::new(self.clone())
     }
 
+    /// How a version's executions are kept.
+    pub fn mode(&self, flow: &FlowRef) -> Result<Mode, Error> {
+        let index = self.0.index.read();
+        let versions = index.flows.get(&flow.name);
+        let meta = versions.and_then(|v| v.get(&flow.version));
+        meta.map(|meta| meta.mode).ok_or_else(|| {
+            Error::NoFlow(format!(
+                "named {} with version {}",
+                shown(&flow.name),
+                flow.version
+            ))
+        })
+    }
+
     /// The version that `flow` without a version means now.
     pub fn newest(&self, flow: &str) -> Result<u32, Error> {
         let index = self.0.index.read();
@@ -193,6 +207,10 @@ impl Programs for Catalog {
         let Compiled { program, .. } = flows::compile_pinned(&row)?;
         self.0.programs.lock().insert(flow.clone(), program.clone());
         Ok(program)
+    }
+
+    fn is_ready(&self, flow: &FlowRef) -> bool {
+        self.0.programs.lock().contains_key(flow)
     }
 
     fn newest(&self, flow: &str) -> Result<u32, Error> {

@@ -12,6 +12,7 @@ mod activity;
 mod apply;
 mod away;
 mod descendants;
+mod errand;
 mod express;
 mod hot;
 mod items;
@@ -33,10 +34,13 @@ use stepwell_types::{
 };
 
 pub use activity::Claim;
-pub use away::{Aside, Turn, Walked};
+pub use away::Aside;
+pub use errand::{Turn, Walked};
 pub use outbox::{Answer, Delivery, Parcel, Post};
-pub use recover::{Recovered, is_parked, read_log, read_some, read_state, usage_transitions};
-pub(crate) use recover::{blob, moved};
+pub use recover::{
+    Recovered, is_parked, read_execution, read_log, read_some, read_state, usage_transitions,
+};
+pub(crate) use recover::{blob, execution_of, moved};
 pub use redrive::Redrive;
 pub use request::{Reply, Request, Ticket, TokenAnswer};
 
@@ -145,7 +149,9 @@ pub struct Driver {
     /// Turns that are away.
     turns_away: usize,
     /// One that is back, while its input is taken in.
-    walked: Option<Walked>,
+    walked: Option<errand::Walk>,
+    /// What an input had to wait for, while it is taken in: whose, and as its log tells it.
+    brought: Option<(ExecutionId, Option<Result<Recovered, Error>>)>,
     /// Flows whose turns cost much, and for how many more turns that is remembered.
     costly: HashMap<FlowRef, u32>,
     events: Ready<Work>,
@@ -222,6 +228,7 @@ impl Driver {
             turns: Ready::default(),
             turns_away: 0,
             walked: None,
+            brought: None,
             costly: HashMap::new(),
             events: Ready::default(),
             steps: Ready::default(),

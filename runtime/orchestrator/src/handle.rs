@@ -16,8 +16,8 @@ use crate::api::{
     Published, Redriven, Started, Status, Usage, UsageRow,
 };
 use crate::catalog::{Matched, Upload, check_name};
-use crate::driver::{Redrive, Reply, Request, Ticket, TokenAnswer};
-use crate::rows::{self, Kept, NameRow, SummaryRow};
+use crate::driver::{Redrive, Reply, Request, Ticket, TokenAnswer, execution_of, read_execution};
+use crate::rows::{self, NameRow, SummaryRow};
 use crate::shell::{Shared, shard_for};
 
 /// Rows looked at for one page of a filtered list, at most.
@@ -58,12 +58,12 @@ impl Orchestrator {
         limit: Duration,
     ) -> Result<(ExecutionId, Option<Execution>), Error> {
         let (id, request) = self.start_request(request.clone(), true)?;
-        let program = match &request {
-            Request::Start { flow, .. } => self.shared.catalog.programs().program(flow)?,
+        let mode = match &request {
+            Request::Start { flow, .. } => self.shared.catalog.mode(flow)?,
             _ => return Err(Error::Stopping),
         };
         // Nobody could ask for the end of an express execution later: it is waited for.
-        let express = program.mode != Mode::Standard;
+        let express = mode != Mode::Standard;
         let limit = if express { EXPRESS_WAIT } else { limit };
         let name = match &request {
             Request::Start { flow, name, .. } if !express => {
@@ -182,40 +182,7 @@ impl Orchestrator {
 
     /// The summary of one execution.
     fn read(&self, id: ExecutionId) -> Result<Execution, Error> {
-        let row = self.shared.reader.get(&Key::Summary { execution: id })?;
-        let row = row.ok_or_else(|| Error::NoExecution(id.to_string()))?;
-        let row: SummaryRow = rows::decode(&row)?;
-        self.execution(id, row, true)
-    }
-
-    fn execution(&self, id: ExecutionId, row: SummaryRow, whole: bool) -> Result<Execution, Error> {
-        let output = match row.output.filter(|_| whole) {
-            None => None,
-            Some(Kept::Inline(data)) => Some(data),
-            Some(Kept::Blob(digest)) => Some(
-                crate::driver::blob(&*self.shared.reader, &digest)
-                    .map_err(|e| Error::Store(format!("payload {digest}: {e}")))?,
-            ),
-        };
-        Ok(Execution {
-            id,
-            name: row.name.unwrap_or_else(|| id.to_string().into()),
-            flow: row.flow,
-            version: row.version,
-            status: Status::from_number(row.status),
-            started: row.started,
-            ended: row.ended,
-            input: None,
-            output,
-            failure: row.failure,
-            transitions: row.transitions,
-            fuel: row.fuel,
-            parked: row.parked,
-            redrives: row.redrives,
-            redriven: row.redriven,
-            parent: row.parent,
-            express: row.express,
-        })
+        read_execution(&*self.shared.reader, id)
     }
 
     /// A page of executions, newest first, without inputs and outputs.
@@ -266,7 +233,7 @@ impl Orchestrator {
                 }
                 last = Some(id);
                 if fits {
-                    items.push(self.execution(id, row, false)?);
+                    items.push(execution_of(&*self.shared.reader, id, row, false)?);
                 }
             }
             if rows.len() < want {

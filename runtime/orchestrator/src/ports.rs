@@ -44,6 +44,11 @@ pub trait Programs: Send + Sync {
     /// # Errors
     /// `RUN0002`, or `RUN0012` when the store failed.
     fn program(&self, flow: &FlowRef) -> Result<Arc<Program>, Error>;
+    /// Whether [`Programs::program`] has it at hand; else it takes as long as a flow takes to
+    /// compile.
+    fn is_ready(&self, _flow: &FlowRef) -> bool {
+        true
+    }
     /// The version that a flow's name without a version means now.
     /// # Errors
     /// `RUN0002`.

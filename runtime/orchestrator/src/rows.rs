@@ -47,6 +47,8 @@ pub struct SummaryRow {
     pub parent: Option<ExecutionId>,
     /// An express execution.
     pub express: bool,
+    /// To read it back from its log may take long.
+    pub heavy: bool,
 }
 
 /// What a child of a distributed Map ended with.

@@ -94,7 +94,7 @@ fn many(from: u64, seeds: u64, jobs: usize, failures_max: usize) -> ExitCode {
     let tally = tally.into_inner().unwrap_or_default();
     let tried = next.into_inner().min(from + seeds) - from;
     println!(
-        "{} executions, {} commits, {} failed commits, {} crashes, {} outside calls, {} token answers, {} cancels, {} redrives, {} clock steps, {} steps that killed the process, {} children, {} parcels, {} delivered twice, {} turns walked elsewhere, {} executions on which the interpreter panicked",
+        "{} executions, {} commits, {} failed commits, {} crashes, {} outside calls, {} token answers, {} cancels, {} redrives, {} clock steps, {} steps that killed the process, {} children, {} parcels, {} delivered twice, {} turns walked elsewhere, {} executions on which the interpreter panicked, {} express executions answered",
         tally.executions,
         tally.commits,
         tally.failed_commits,
@@ -109,7 +109,8 @@ fn many(from: u64, seeds: u64, jobs: usize, failures_max: usize) -> ExitCode {
         tally.parcels,
         tally.twice,
         tally.turns,
-        tally.panics
+        tally.panics,
+        tally.express
     );
     let mut failures = failed.len();
     let mut passed = tried.saturating_sub(failures as u64);

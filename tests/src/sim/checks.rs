@@ -12,6 +12,7 @@ use stepwell_orchestrator::ports::Programs as _;
 use stepwell_store::{Key, Range, Reader as _};
 use stepwell_types::{BridgeCall, ChildStart, EntryId, ExecutionId, FlowRef, ShardId, TaskToken};
 
+use super::express;
 use super::faults::{event_of, walk};
 use super::oracle;
 use super::world::World;
@@ -47,7 +48,9 @@ pub fn is_durable(world: &World, id: ExecutionId) -> Result<(), String> {
         .get(&Key::Summary { execution: id })
         .map_err(|e| e.to_string())?;
     match row {
-        Some(_) if !log(world, id)?.is_empty() => Ok(()),
+        Some(_) if express::is_one(world, id) || !log(world, id)?.is_empty() => Ok(()),
+        // One that is waited for is never durable.
+        None if express::is_one(world, id) => Ok(()),
         _ => Err(format!("{id}: a client heard of it before it was durable")),
     }
 }
@@ -158,6 +161,9 @@ pub fn token_is_recorded(world: &World, token: &TaskToken) -> Result<(), String>
 
 /// A call goes out only after its intent is durable, and never after its outcome is.
 pub fn call_may_be_made(world: &World, call: &BridgeCall) -> Result<(), String> {
+    if express::is_one(world, call.execution) {
+        return Ok(());
+    }
     let mut intended = false;
     for logged in log(world, call.execution)? {
         match logged {
@@ -312,7 +318,8 @@ pub fn receipt_is_true(world: &World, post: &Post) -> Result<(), String> {
                         Some(slot) => s.awaits_item(entry, attempt, slot, child),
                     }
             });
-            if waits {
+            // Where its turn panicked, the answer is in the log and the state is as before.
+            if waits && !world.flows.1.has(link.execution) {
                 return Err(format!(
                     "{}: the answer for it was taken, and it still waits",
                     link.execution
@@ -476,6 +483,10 @@ fn is_parked(world: &World, id: ExecutionId) -> Result<bool, String> {
 pub fn at_the_end(world: &World) -> Result<(), String> {
     let mut transitions: BTreeMap<Arc<str>, u64> = BTreeMap::new();
     for (id, known) in &world.known {
+        if express::is_express(world, &known.flow) {
+            express::ended_right(world, *id, known)?;
+            continue;
+        }
         let Some(state) = state(world, *id)? else {
             if known.accepted {
                 return Err(format!("{id}: accepted, and lost"));
@@ -516,6 +527,9 @@ pub fn at_the_end(world: &World) -> Result<(), String> {
         timers_fired_once(world, *id)?;
     }
     for id in executions(world)? {
+        if express::is_one(world, id) {
+            continue;
+        }
         let Some(state) = state(world, id)? else {
             return Err(format!("{id}: a summary without a log"));
         };
@@ -570,7 +584,8 @@ fn timers_fired_once(world: &World, id: ExecutionId) -> Result<(), String> {
 fn names_are_unique(world: &World) -> Result<(), String> {
     let mut seen = BTreeMap::new();
     for (id, known) in &world.known {
-        let Some(name) = known.name.clone().filter(|_| known.accepted) else {
+        let unique = known.accepted && !express::is_express(world, &known.flow);
+        let Some(name) = known.name.clone().filter(|_| unique) else {
             continue;
         };
         if let Some(other) = seen.insert((known.flow.clone(), name), *id) {

@@ -7,10 +7,10 @@ use stepwell_store::memory::Memory;
 use stepwell_store::{Batch, Writer as _};
 use stepwell_types::{ExecutionId, StepRequest};
 
-use super::checks;
 use super::flows::{self, Behaviour};
 use super::posts::new_drivers;
 use super::world::World;
+use super::{checks, express};
 
 /// Deaths on a processor after which a step must not run again.
 const DEATHS_MAX: u32 = 3;
@@ -36,7 +36,7 @@ impl World {
         let inside = self
             .running
             .iter()
-            .filter(|r| !r.request.target.leaves())
+            .filter(|r| !r.request.target.leaves() && !express::is_express(self, &r.request.flow))
             .filter(|r| !r.alone && !self.deaths.contains_key(&key(&r.request)));
         let mut steps: Vec<_> = inside.map(|r| key(&r.request)).collect();
         while steps.len() > 2 {
@@ -113,7 +113,7 @@ impl World {
     /// after three deaths never again; and after an unclean stop none runs whose death
     /// nobody could count.
     pub(super) fn may_run(&self, request: &StepRequest, alone: bool) -> Result<(), String> {
-        if request.target.leaves() {
+        if request.target.leaves() || express::is_express(self, &request.flow) {
             return Ok(());
         }
         let deaths = self.counted(&key(request))?;

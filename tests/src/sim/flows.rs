@@ -117,8 +117,22 @@ pub fn definition(random: &mut Random, poison: bool, starts: Range<usize>) -> St
         random,
         number: 0,
         starts,
+        express: false,
     };
     let body = maker.chain(0, poison);
+    format!("{{{body}}}")
+}
+
+/// One whose executions may be express ones: no tokens, no children.
+#[must_use]
+pub fn express_definition(random: &mut Random) -> String {
+    let mut maker = Maker {
+        random,
+        number: 0,
+        starts: 0..0,
+        express: true,
+    };
+    let body = maker.chain(0, false);
     format!("{{{body}}}")
 }
 
@@ -127,6 +141,8 @@ struct Maker<'a> {
     number: usize,
     /// The flows that this one may start.
     starts: Range<usize>,
+    /// None of what a standard execution alone has.
+    express: bool,
 }
 
 impl Maker<'_> {
@@ -146,6 +162,10 @@ impl Maker<'_> {
                     kind % 3
                 } else {
                     kind
+                };
+                let kind = match kind {
+                    6 | 7 | 12.. if self.express => kind % 3,
+                    kind => kind,
                 };
                 (self.name(PREFIX[kind]), kind)
             })
@@ -224,7 +244,7 @@ impl Maker<'_> {
                     branches.join(",")
                 )
             }
-            10 if depth == 0 && self.random.chance(60) => self.fleet(next),
+            10 if depth == 0 && !self.express && self.random.chance(60) => self.fleet(next),
             10 => {
                 let body = self.chain(depth + 1, false);
                 format!(

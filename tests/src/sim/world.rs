@@ -18,6 +18,7 @@ use stepwell_types::{
 };
 
 use super::deaths::{Deaths, key};
+use super::express;
 use super::faults::Faults;
 use super::flows::{self, Behaviour};
 use super::posts::{aside, new_drivers};
@@ -189,6 +190,10 @@ impl World {
             };
             programs.insert(Arc::from(name), Arc::new(program));
         }
+        if random.chance(40) {
+            let program = express::program(&mut random)?;
+            programs.insert(Arc::from(express::NAME), Arc::new(program));
+        }
         let memory = Memory::default();
         let flows = Arc::new(Flows(programs, faults));
         let now = Timestamp(1_800_000_000_000);
@@ -295,7 +300,15 @@ impl World {
                 None => return Ok(()),
             }
         }
-        Err("executions do not come to an end".into())
+        Err(format!(
+            "executions do not come to an end: at {:?}, next tick {:?}, {} batches, {} turns, {} posts, {} steps",
+            self.now,
+            self.next_tick(),
+            self.pending.len(),
+            self.turns.len(),
+            self.posts.len(),
+            self.running.len()
+        ))
     }
 
     /// What an operator does about parked executions. `false`: there are none.
@@ -569,6 +582,14 @@ impl World {
         };
         if real != id {
             self.known.remove(&id);
+        }
+        if let Some(told) = execution.as_deref().filter(|e| e.express) {
+            if let Some(k) = self.known.get_mut(&real) {
+                k.accepted = true;
+                k.told = express::end_of(told);
+            }
+            self.tally.express += 1;
+            return Ok(());
         }
         let status = execution.map(|e| e.status);
         // Another client may have redriven it meanwhile: then this end is an earlier one.

@@ -31,7 +31,7 @@ impl Driver {
             return;
         }
         let at = now.max(hot.last_at);
-        let fits = |w: &mut super::Walked| w.fits(id, &event, at, &hot.state);
+        let fits = |w: &mut super::errand::Walk| w.fits(id, &event, at, &hot.state);
         // A cancel must end it in any case: it is walked on a copy.
         let mut whole = matches!(event, Event::Cancelled { .. }).then(|| hot.state.clone());
         let trouble = match self.walked.take_if(fits) {

@@ -12,14 +12,13 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use stepwell_flow::Program;
-use stepwell_interpreter::{Command, Event, NoHistory, State, weight};
+use stepwell_interpreter::{Event, State, weight};
 use stepwell_types::{EntryId, ExecutionId, Failure, FlowRef, ParentLink, StepOutcome, Timestamp};
 
+use super::errand::{Begun, Errand, Found, Turn, Walked};
 use super::outbox::Parcel;
 use super::{Driver, Output, Post, Redrive, Reply, Request, Ticket, TokenAnswer};
 use crate::Error;
-use crate::ports::Programs;
-use crate::walk::walk;
 
 /// Turns of a flow that go away after one that cost too much.
 const WARY_TURNS: u32 = 64;
@@ -69,11 +68,13 @@ pub(super) enum Input {
     Event(ExecutionId, Event),
     /// Its earliest timer is due.
     Timer(ExecutionId),
+    /// A sleeper's row is due.
+    Row(ExecutionId, Timestamp),
 }
 
 impl Input {
     /// Whose turn it may lead to; `None`: nobody's.
-    fn execution(&self) -> Option<ExecutionId> {
+    pub(super) fn execution(&self) -> Option<ExecutionId> {
         match self {
             Input::Request(_, request) => match &**request {
                 Request::Start { id, .. } | Request::Cancel(id, _) | Request::Redrive(id, _) => {
@@ -83,7 +84,9 @@ impl Input {
                 Request::Claim(claim) => Some(claim.execution),
                 Request::Wait(_) | Request::Gate(_) => None,
             },
-            Input::Step(id, ..) | Input::Event(id, _) | Input::Timer(id) => Some(*id),
+            Input::Step(id, ..) | Input::Event(id, _) | Input::Timer(id) | Input::Row(id, _) => {
+                Some(*id)
+            }
             Input::Post(post) => Some(post.to()),
         }
     }
@@ -97,114 +100,6 @@ pub(super) struct Away {
     queue: VecDeque<Input>,
     /// What of `Driver::hot_bytes` is this input's.
     weight: usize,
-}
-
-/// A turn to be walked.
-pub struct Turn {
-    pub(super) id: ExecutionId,
-    pub(super) programs: Arc<dyn Programs>,
-    pub(super) program: Arc<Program>,
-    pub(super) base: Arc<State>,
-    /// The execution moves to this version first.
-    pub(super) rebase: Option<Arc<Program>>,
-    pub(super) event: Event,
-    pub(super) at: Timestamp,
-    pub(super) flow: FlowRef,
-}
-
-impl std::fmt::Debug for Turn {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Turn of {} ({})", self.id, self.flow.name)
-    }
-}
-
-/// A turn that was walked.
-pub struct Walked {
-    id: ExecutionId,
-    /// The state that it began with.
-    base: Arc<State>,
-    rebased: bool,
-    event: Event,
-    at: Timestamp,
-    result: Result<State, String>,
-    commands: Vec<Command>,
-}
-
-impl Turn {
-    /// Whose.
-    #[must_use]
-    pub fn execution(&self) -> ExecutionId {
-        self.id
-    }
-
-    /// Of which flow.
-    #[must_use]
-    pub fn flow(&self) -> &FlowRef {
-        &self.flow
-    }
-
-    /// Walks it: as long as it takes.
-    #[must_use]
-    pub fn walk(self) -> Walked {
-        let mut state = State::clone(&self.base);
-        let mut commands = Vec::new();
-        let mut program = &self.program;
-        let mut trouble = None;
-        if let Some(other) = &self.rebase {
-            trouble = state.rebase(program, other).err().map(|e| e.to_string());
-            program = other;
-        }
-        let input = (&self.event, self.at);
-        let trouble = trouble.or_else(|| {
-            let seen = &mut NoHistory;
-            walk(
-                &*self.programs,
-                program,
-                &mut state,
-                input,
-                seen,
-                &mut commands,
-            )
-            .err()
-        });
-        Walked {
-            id: self.id,
-            base: self.base,
-            rebased: self.rebase.is_some(),
-            event: self.event,
-            at: self.at,
-            result: match trouble {
-                None => Ok(state),
-                Some(cause) => Err(cause),
-            },
-            commands,
-        }
-    }
-}
-
-impl Walked {
-    /// Whether it is the turn that this event begins now.
-    pub(super) fn fits(
-        &self,
-        id: ExecutionId,
-        event: &Event,
-        at: Timestamp,
-        now: &Arc<State>,
-    ) -> bool {
-        let same =
-            self.rebased || matches!(event, Event::Started { .. }) || Arc::ptr_eq(&self.base, now);
-        self.id == id && self.at == at && same && self.event == *event
-    }
-
-    /// Why there is no state after it.
-    pub(super) fn trouble(&self) -> Option<&str> {
-        self.result.as_ref().err().map(String::as_str)
-    }
-
-    /// The state after it, and what it decided.
-    pub(super) fn take(self) -> (Result<State, String>, Vec<Command>) {
-        (self.result, self.commands)
-    }
 }
 
 impl Driver {
@@ -221,10 +116,17 @@ impl Driver {
             queue.push(input);
             return Ok(());
         }
-        let Some(turn) = self.costly_turn(&input, now) else {
+        let turn = match self.fetch(&input) {
+            Some(fetch) => Some(fetch),
+            None => self.costly_turn(&input, now),
+        };
+        let Some(turn) = turn else {
             return self.take_here(input, now);
         };
-        let weight = weight(&turn.base, &turn.event);
+        let weight = match &turn.errand {
+            Errand::Walk(begun) => weight(&begun.base, &begun.event),
+            Errand::Fetch(..) => 0,
+        };
         self.hot_bytes += weight;
         if let Some(at) = self.hot.get(&id).and_then(|hot| hot.timer) {
             self.timers.remove(&(at, id));
@@ -268,9 +170,17 @@ impl Driver {
             // It was given up.
             return Ok(());
         };
-        self.walked = Some(walked);
-        let taken = self.take_here(away.input, away.came);
-        self.walked = None;
+        let taken = match walked.found {
+            Found::Walk(walk) => {
+                self.walked = Some(*walk);
+                self.take_here(away.input, away.came)
+            }
+            Found::Fetched(read) => {
+                self.brought = Some((id, read.map(|read| *read)));
+                self.take(away.input, away.came)
+            }
+        };
+        (self.walked, self.brought) = (None, None);
         taken?;
         self.take_queue(id, away.queue, now)
     }
@@ -346,6 +256,7 @@ impl Driver {
             Input::Post(post) => self.take_post(*post, now)?,
             Input::Event(id, event) => self.apply(id, event, now),
             Input::Timer(id) => self.fire(id, now),
+            Input::Row(id, at) => self.wake_row(id, at, now)?,
         }
         Ok(())
     }
@@ -478,6 +389,7 @@ impl Driver {
                 let (_, entry, timer) = self.hot.get(&id)?.state.next_timer()?;
                 (Event::TimerFired { entry, timer }, None)
             }
+            Input::Row(..) => return None,
         };
         let hot = self.hot.get(&id)?;
         if hot.parked.is_some() || (hot.ended.is_some() && rebase.is_none()) {
@@ -487,16 +399,20 @@ impl Driver {
         if !self.is_costly(&hot.flow, weight(&hot.state, &event)) {
             return None;
         }
-        Some(Turn {
-            id,
-            programs: self.programs.clone(),
+        let begun = Begun {
             program: hot.program.clone(),
             base: hot.state.clone(),
             rebase,
             event,
             at: now.max(hot.last_at),
-            flow: hot.flow.clone(),
-        })
+        };
+        let flow = hot.flow.clone();
+        Some(self.errand(id, flow, Errand::Walk(Box::new(begun))))
+    }
+
+    /// Whether something of this execution is away.
+    pub(super) fn is_away(&self, id: ExecutionId) -> bool {
+        self.away.contains_key(&id)
     }
 
     #[allow(clippy::too_many_arguments, reason = "the fields of one start")]
@@ -515,9 +431,7 @@ impl Driver {
         if known || !self.is_costly(flow, input.len_bytes()) {
             return None;
         }
-        Some(Turn {
-            id,
-            programs: self.programs.clone(),
+        let begun = Begun {
             program: self.programs.program(flow).ok()?,
             base: Arc::new(State::new(id)),
             rebase: None,
@@ -529,8 +443,8 @@ impl Driver {
                 parent,
             },
             at: now,
-            flow: flow.clone(),
-        })
+        };
+        Some(self.errand(id, flow.clone(), Errand::Walk(Box::new(begun))))
     }
 
     /// The event of a redrive of an execution in memory, and the program that it moves to.

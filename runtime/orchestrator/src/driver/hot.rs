@@ -68,6 +68,8 @@ pub(super) struct Hot {
     pub log_bytes: usize,
     pub has_checkpoint: bool,
     pub summary_saved: bool,
+    /// The stored one says that reading it back may take long.
+    pub heavy_saved: bool,
     /// Set for an express execution.
     pub express: Option<Express>,
     /// What is written of an express execution at its end: number of its first record, and bytes.

@@ -14,9 +14,9 @@ use super::express::Express;
 use super::hot::Journal;
 use super::{Driver, Work};
 use crate::Error;
-use crate::api::Status;
+use crate::api::{Execution, Status};
 use crate::ports::Programs;
-use crate::rows::{self, CheckpointRow};
+use crate::rows::{self, CheckpointRow, Kept, SummaryRow};
 use crate::walk::{outstanding, walk};
 
 /// Rows read at a time.
@@ -101,7 +101,11 @@ impl Driver {
     /// Reads an execution from its last checkpoint on, and queues what it has to do.
     pub(super) fn load(&mut self, id: ExecutionId, now: Timestamp) -> Result<(), Error> {
         let summary = self.read_summary(id)?;
-        let found = read_state(&*self.reader, &*self.programs, id)?;
+        let brought = self.brought.as_mut().filter(|(of, _)| *of == id);
+        let found = match brought.and_then(|(_, found)| found.take()) {
+            Some(found) => found?,
+            None => read_state(&*self.reader, &*self.programs, id)?,
+        };
         let flow = FlowRef {
             name: summary.flow.clone(),
             version: summary.version,
@@ -114,6 +118,7 @@ impl Driver {
             summary.started,
         );
         hot.summary_saved = true;
+        hot.heavy_saved = summary.heavy;
         if summary.express {
             let keep = match hot.program.mode {
                 Mode::Express(keep) => keep,
@@ -248,6 +253,50 @@ pub fn is_parked(reader: &dyn Reader, id: ExecutionId) -> Result<bool, Error> {
     let row = reader.get(&Key::Summary { execution: id })?;
     let row = row.ok_or_else(|| Error::NoExecution(id.to_string()))?;
     Ok(rows::decode::<rows::SummaryRow>(&row)?.parked.is_some())
+}
+
+/// An execution as its summary tells it, without its input.
+/// # Errors
+/// `RUN0001`, `RUN0012`.
+pub fn read_execution(reader: &dyn Reader, id: ExecutionId) -> Result<Execution, Error> {
+    let row = reader.get(&Key::Summary { execution: id })?;
+    let row = row.ok_or_else(|| Error::NoExecution(id.to_string()))?;
+    execution_of(reader, id, rows::decode(&row)?, true)
+}
+
+/// The same of a row that was read; without its output unless it is wanted `whole`.
+pub(crate) fn execution_of(
+    reader: &dyn Reader,
+    id: ExecutionId,
+    row: SummaryRow,
+    whole: bool,
+) -> Result<Execution, Error> {
+    let output = match row.output.filter(|_| whole) {
+        None => None,
+        Some(Kept::Inline(data)) => Some(data),
+        Some(Kept::Blob(digest)) => Some(
+            blob(reader, &digest).map_err(|e| Error::Store(format!("payload {digest}: {e}")))?,
+        ),
+    };
+    Ok(Execution {
+        id,
+        name: row.name.unwrap_or_else(|| id.to_string().into()),
+        flow: row.flow,
+        version: row.version,
+        status: Status::from_number(row.status),
+        started: row.started,
+        ended: row.ended,
+        input: None,
+        output,
+        failure: row.failure,
+        transitions: row.transitions,
+        fuel: row.fuel,
+        parked: row.parked,
+        redrives: row.redrives,
+        redriven: row.redriven,
+        parent: row.parent,
+        express: row.express,
+    })
 }
 
 /// Transitions by flow, as the usage rows count them.

@@ -8,7 +8,8 @@ use std::sync::Arc;
 use stepwell_interpreter::redrive::Refusal;
 use stepwell_types::{Data, ExecutionId, Failure, FlowRef, Timestamp};
 
-use super::{Driver, Output, Reply, Ticket, Turn};
+use super::errand::Begun;
+use super::{Driver, Output, Reply, Ticket};
 use crate::Error;
 use crate::api::Redriven;
 
@@ -100,19 +101,16 @@ impl Driver {
             .map_err(|e| refused(id, &e))?;
         // Walked on a copy, unless it was walked elsewhere: one that cannot be leaves it as it is.
         let at = now.max(hot.last_at);
-        let fits = |w: &super::Walked| w.fits(id, &event, at, &hot.state);
+        let fits = |w: &super::errand::Walk| w.fits(id, &event, at, &hot.state);
         let walked = self.walked.take().filter(fits).unwrap_or_else(|| {
-            let turn = Turn {
-                id,
-                programs: self.programs.clone(),
+            let begun = Begun {
                 program: hot.program.clone(),
                 base: hot.state.clone(),
                 rebase: other.as_ref().map(|(program, _)| program.clone()),
                 event: event.clone(),
                 at,
-                flow: hot.flow.clone(),
             };
-            turn.walk()
+            begun.walk(id, &*self.programs)
         });
         if let Some(why) = walked.trouble() {
             let reason = why.to_owned();

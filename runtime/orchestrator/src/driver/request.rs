@@ -499,6 +499,7 @@ impl Driver {
             log_bytes: 0,
             has_checkpoint: false,
             summary_saved: false,
+            heavy_saved: false,
             summary_stale: false,
             express: None,
             kept_row: None,

@@ -7,7 +7,7 @@ use stepwell_store::{Batch, Key};
 use stepwell_types::limits::INLINE_BYTES_MAX;
 use stepwell_types::{Data, Digest, EntryId, ExecutionId, Timestamp};
 
-use super::{Driver, Hot, Output, Work};
+use super::{Driver, Hot, Options, Output, Work};
 use crate::api::{self, Metrics, Status};
 use crate::rows::{self, CallRow, CheckpointRow, Kept, SummaryRow, UsageRow};
 
@@ -52,7 +52,7 @@ impl Driver {
         let dirty = std::mem::take(&mut self.dirty);
         for id in &dirty {
             if let Some(hot) = self.hot.get_mut(id) {
-                write_execution(hot, *id, self.options.checkpoint_bytes_min, &mut batch);
+                write_execution(hot, *id, &self.options, &mut batch);
             }
         }
         (self.usage_since, self.usage_due) = (None, false);
@@ -134,12 +134,14 @@ impl Driver {
     }
 
     /// Lets an execution go from memory when nothing is left to do or to write.
-    pub(super) fn settle(&mut self, id: ExecutionId, _now: Timestamp) {
+    pub(super) fn settle(&mut self, id: ExecutionId, now: Timestamp) {
         let Some(hot) = self.hot.get_mut(&id) else {
             return;
         };
         let at_rest = hot.ended.is_some() || hot.parked.is_some() || hot.is_idle();
-        let at_rest = at_rest && !self.away.contains_key(&id);
+        // A timer that is due was perhaps what it came into memory for.
+        let due = hot.timer.is_some_and(|at| at <= now);
+        let at_rest = at_rest && !due && !self.away.contains_key(&id);
         if hot.is_dirty || hot.batch > self.durable || !at_rest {
             return;
         }
@@ -207,7 +209,7 @@ impl Driver {
 }
 
 /// Writes what changed of one execution.
-fn write_execution(hot: &mut Hot, id: ExecutionId, floor: usize, batch: &mut Batch) {
+fn write_execution(hot: &mut Hot, id: ExecutionId, options: &Options, batch: &mut Batch) {
     hot.is_dirty = false;
     if !hot.row.is_empty() {
         hot.log_bytes += hot.row.len();
@@ -230,7 +232,10 @@ fn write_execution(hot: &mut Hot, id: ExecutionId, floor: usize, batch: &mut Bat
         batch.put(Key::Blob { digest }, text.as_bytes());
     }
     let over = hot.ended.is_some() || hot.parked.is_some();
+    let heavy = hot.state.size_hint_bytes() >= options.aside.bytes;
+    hot.summary_stale |= heavy != hot.heavy_saved;
     if !hot.summary_saved || over || std::mem::take(&mut hot.summary_stale) {
+        hot.heavy_saved = heavy;
         // Items are found by their parent: there may be a million.
         let of_map = hot.state.parent().is_some_and(|link| link.item.is_some());
         if !hot.summary_saved && !of_map {
@@ -247,7 +252,7 @@ fn write_execution(hot: &mut Hot, id: ExecutionId, floor: usize, batch: &mut Bat
         let row = summary(hot, batch);
         batch.put(Key::Summary { execution: id }, rows::encode(&row));
     }
-    write_checkpoint(hot, id, floor, batch);
+    write_checkpoint(hot, id, options.checkpoint_bytes_min, batch);
     write_wakeups(hot, id, batch);
 }
 
@@ -362,6 +367,7 @@ fn summary(hot: &Hot, batch: &mut Batch) -> SummaryRow {
         redriven: hot.state.redriven_at(),
         parent: hot.state.parent().map(|p| p.execution),
         express: hot.express.is_some(),
+        heavy: hot.heavy_saved,
     }
 }
 

@@ -143,24 +143,38 @@ impl Driver {
                 next = *at;
                 break;
             }
-            if self.hot.contains_key(execution) {
-                // In memory with a timer of its own; its row goes with its next batch.
+            if self.hot.contains_key(execution) || self.is_away(*execution) {
+                // In memory with a timer of its own, or about to be; its row goes with its
+                // next batch.
                 cursor.get_or_insert(*at);
                 continue;
             }
             cursor.get_or_insert(*at);
-            self.load(*execution, now)?;
-            if let Some(hot) = self.hot.get_mut(execution) {
-                hot.timer_row = Some(*at);
-                // A row without a timer behind it is stale: the next seal deletes it.
-                if hot.timer.is_none_or(|t| t > *at) {
-                    self.touch(*execution);
-                }
-            }
+            self.take(Input::Row(*execution, *at), now)?;
         }
         if let Some(t) = self.shards.get_mut(&shard) {
             t.cursor = cursor.unwrap_or(next.min(now));
             t.next = next;
+        }
+        Ok(())
+    }
+}
+
+impl Driver {
+    /// Brings one of them into memory.
+    pub(super) fn wake_row(
+        &mut self,
+        id: ExecutionId,
+        at: Timestamp,
+        now: Timestamp,
+    ) -> Result<(), Error> {
+        self.load(id, now)?;
+        if let Some(hot) = self.hot.get_mut(&id) {
+            hot.timer_row = Some(at);
+            // A row without a timer behind it is stale: the next seal deletes it.
+            if hot.timer.is_none_or(|t| t > at) {
+                self.touch(id);
+            }
         }
         Ok(())
     }

@@ -294,17 +294,21 @@ impl EventLoop {
             return;
         };
         let (id, flow) = (turn.execution(), turn.flow().clone());
-        let max = self.shared.turn_max;
+        let max = turn.may_stick().then_some(self.shared.turn_max);
         self.pool.spawn(async move {
             let mut walk = tokio::task::spawn_blocking(move || turn.walk());
-            let walked = match tokio::time::timeout(max, &mut walk).await {
-                Ok(walked) => walked,
-                Err(_) => {
+            let in_time = match max {
+                Some(max) => tokio::time::timeout(max, &mut walk).await.ok(),
+                None => Some((&mut walk).await),
+            };
+            let walked = match in_time {
+                Some(walked) => walked,
+                None => {
                     tracing::error!(
                         execution = %id,
                         flow = %flow.name,
                         version = flow.version,
-                        "a turn takes longer than {max:?}: its execution is parked, or was not started"
+                        "a turn takes too long: its execution is parked, or was not started"
                     );
                     inbox.send(Message::TurnStuck(id));
                     walk.await
