@@ -253,7 +253,7 @@ fn a_module_that_takes_long_to_compile_is_refused_in_time() -> Result<()> {
 
 #[test]
 fn a_module_that_takes_much_memory_to_compile_is_refused() -> Result<()> {
-    refused_while_flows_run(deep_module(), "memory_mib = 256\n", "BOX0007")
+    refused_while_flows_run(deep_module(), "memory_mib = 512\n", "BOX0007")
 }
 
 fn refused_while_flows_run(wasm: Vec<u8>, limits: &str, code: &str) -> Result<()> {

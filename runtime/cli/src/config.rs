@@ -187,6 +187,8 @@ pub fn load(args: &args::Serve) -> Result<Settings, Trouble> {
     bounded("upload_bytes_max", config.upload_bytes_max, 1, 4 << 30)?;
     bounded("object_bytes_max", config.object_bytes_max, 1, 1 << 50)?;
     bounded("steps.memory_mib", config.steps.memory_mib, 1, 4_095)?;
+    // Below that the compiler's threads find no room for their stacks.
+    bounded("compile.memory_mib", config.compile.memory_mib, 512, 1 << 20)?;
     bounded("steps.fuel", config.steps.fuel, 1, u64::MAX / 2)?;
     bounded("steps.wall_ms", config.steps.wall_ms, 1, 900_000)?;
     config.http.allow.extend(args.http_allow.iter().cloned());
@@ -261,6 +263,7 @@ mod tests {
         );
         check("stop_seconds = 0", Err("stop_seconds is 0"));
         check("[steps]\nmemory_mib = 9999", Err("steps.memory_mib"));
+        check("[compile]\nmemory_mib = 511", Err("compile.memory_mib"));
         check("token_file = \"/nonexistent/token\"", Err("cannot read"));
         check("token = \"secret\"", Err("token"));
     }

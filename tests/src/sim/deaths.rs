@@ -87,6 +87,9 @@ impl World {
             suspects::count(&self.memory, &last, &mut batch).map_err(|e| e.to_string())?;
             self.commit(&[batch])?;
         }
+        if let Ok(mut compiled) = self.flows.2.lock() {
+            compiled.clear();
+        }
         self.drivers = new_drivers(&self.memory, &self.flows, self.now, false, self.aside)?;
         self.note("crash");
         Ok(())

@@ -176,7 +176,7 @@ impl<'a> Room<'a> {
     fn new(case: &'a Case, way: Way, death: Option<Death>) -> Result<Room<'a>, String> {
         let program = program(case, way)?;
         let flows = BTreeMap::from([(Arc::from(FLOW), Arc::new(program))]);
-        let flows = Arc::new(Flows(flows, Faults::default()));
+        let flows = Arc::new(Flows(flows, Faults::default(), Mutex::default()));
         let memory = Memory::default();
         let now = Timestamp(1_700_000_000_000);
         let drivers = new_drivers(&memory, &flows, now, true, EVERY_TURN)?;

@@ -1,7 +1,7 @@
 //! The simulated surroundings of two drivers: store, steps, outside systems, clients, faults.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::sync::{Arc, Mutex};
 
 use stepwell_flow::{AnyModule, Program};
 use stepwell_interpreter::{Command, Event, Observer, Outcome, State};
@@ -31,14 +31,26 @@ const ACTIONS: usize = 400;
 const CALM_ROUNDS: usize = 60_000;
 
 /// The published flows, by name and version 1.
-pub struct Flows(pub BTreeMap<Arc<str>, Arc<Program>>, pub Faults);
+pub struct Flows(
+    pub BTreeMap<Arc<str>, Arc<Program>>,
+    pub Faults,
+    /// Those that this process has compiled.
+    pub Mutex<BTreeSet<Arc<str>>>,
+);
 
 impl Programs for Flows {
     fn program(&self, flow: &FlowRef) -> Result<Arc<Program>, Error> {
+        if let Ok(mut compiled) = self.2.lock() {
+            compiled.insert(flow.name.clone());
+        }
         self.0
             .get(&flow.name)
             .cloned()
             .ok_or_else(|| Error::NoFlow(flow.name.to_string()))
+    }
+
+    fn is_ready(&self, flow: &FlowRef) -> bool {
+        self.2.lock().is_ok_and(|c| c.contains(&flow.name))
     }
 
     fn newest(&self, flow: &str) -> Result<u32, Error> {
@@ -195,7 +207,7 @@ impl World {
             programs.insert(Arc::from(express::NAME), Arc::new(program));
         }
         let memory = Memory::default();
-        let flows = Arc::new(Flows(programs, faults));
+        let flows = Arc::new(Flows(programs, faults, Mutex::default()));
         let now = Timestamp(1_800_000_000_000);
         let aside = aside(&mut random);
         let drivers = new_drivers(&memory, &flows, now, true, aside)?;

@@ -60,6 +60,8 @@ pub(crate) fn compile(
             limits.artifact_bytes.to_string(),
         ])
         .env_clear()
+        // The server's allocator would reserve a gigabyte of addresses, which count.
+        .env("MIMALLOC_ARENA_RESERVE", "32768")
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
