@@ -188,7 +188,12 @@ pub fn load(args: &args::Serve) -> Result<Settings, Trouble> {
     bounded("object_bytes_max", config.object_bytes_max, 1, 1 << 50)?;
     bounded("steps.memory_mib", config.steps.memory_mib, 1, 4_095)?;
     // Below that the compiler's threads find no room for their stacks.
-    bounded("compile.memory_mib", config.compile.memory_mib, 512, 1 << 20)?;
+    bounded(
+        "compile.memory_mib",
+        config.compile.memory_mib,
+        512,
+        1 << 20,
+    )?;
     bounded("steps.fuel", config.steps.fuel, 1, u64::MAX / 2)?;
     bounded("steps.wall_ms", config.steps.wall_ms, 1, 900_000)?;
     config.http.allow.extend(args.http_allow.iter().cloned());

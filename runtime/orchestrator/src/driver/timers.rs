@@ -135,6 +135,7 @@ impl Driver {
             rows.last().map_or(Timestamp::MAX, |(k, _)| row_time(k))
         };
         let mut cursor = None;
+        let mut again = None;
         for (key, _) in &rows {
             let Key::Timer { at, execution } = key else {
                 continue;
@@ -143,9 +144,14 @@ impl Driver {
                 next = *at;
                 break;
             }
-            if self.hot.contains_key(execution) || self.is_away(*execution) {
-                // In memory with a timer of its own, or about to be; its row goes with its
-                // next batch.
+            if self.is_away(*execution) {
+                // It may come into memory, or not: the row is looked at again.
+                again = Some(now.plus_ms(10));
+                cursor.get_or_insert(*at);
+                continue;
+            }
+            if self.hot.contains_key(execution) {
+                // In memory with a timer of its own; its row goes with its next batch.
                 cursor.get_or_insert(*at);
                 continue;
             }
@@ -154,7 +160,7 @@ impl Driver {
         }
         if let Some(t) = self.shards.get_mut(&shard) {
             t.cursor = cursor.unwrap_or(next.min(now));
-            t.next = next;
+            t.next = again.map_or(next, |again| next.min(again));
         }
         Ok(())
     }
