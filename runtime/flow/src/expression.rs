@@ -9,6 +9,7 @@ use serde_json::Value;
 use serde_json_path::JsonPath;
 
 pub use crate::path::cost::{Cost, Measure};
+pub use crate::path::pattern::Pattern;
 
 /// The language in which a state's expressions are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -143,8 +144,30 @@ pub mod meter {
     pub const WEIGH_SORT: &str = "meter weigh sort";
     /// As [`WEIGH`], for objects whose names are compared with one another.
     pub const WEIGH_KEYS: &str = "meter weigh keys";
-    /// As [`WEIGH`], for a text that may be read anew from each of its characters.
-    pub const WEIGH_SQUARE: &str = "meter weigh square";
+    /// As [`WEIGH_EACH`], for what is given to the next step of a path: counts what is in
+    /// it too, for that may be gone through once more for each value of the step.
+    pub const WEIGH_SHARED: &str = "meter weigh shared";
+    /// As [`WEIGH`], for what is printed in lines.
+    pub const WEIGH_LINES: &str = "meter weigh lines";
+    /// Gives a text back that a pattern is tried on, and remembers its length.
+    pub const SUBJECT: &str = "meter subject";
+    /// Gives a pattern back, and counts what trying it on the last [`SUBJECT`] costs.
+    pub const PATTERN: &str = "meter pattern";
+    /// As [`PATTERN`], for a function that finds all matches.
+    pub const PATTERN_ALL: &str = "meter pattern all";
+    /// A regular expression as a function: its source and flags, a text, and where to begin.
+    pub const REGEX: &str = "meter regex";
+    /// The next match of a regular expression, by the library's own function for it.
+    pub const REGEX_NEXT: &str = "meter regex next";
+    /// As [`WEIGH_DEEP`], for what is transformed: remembers how many values are in it.
+    pub const TRANSFORMED: &str = "meter transformed";
+    /// Gives the places of a transformation back: each may be compared with each of the
+    /// values of the last [`TRANSFORMED`].
+    pub const LOCATED: &str = "meter located";
+    /// Whether its argument has a value.
+    pub const GIVEN: &str = "meter given";
+    /// Whether its argument is a function of the library.
+    pub const BUILT_IN: &str = "meter built in";
     /// A variable that holds what the first steps of a path yield.
     pub const PREFIX: &str = "meter prefix";
     /// Gives the first end of a range back, and remembers it.
@@ -159,6 +182,13 @@ pub mod meter {
     pub const PAD: &str = "bounded pad";
     /// `$replace` that knows a bound of its answer beforehand.
     pub const REPLACE: &str = "bounded replace";
+    /// Functions of the library, and the names under which there are bounded forms.
+    pub const BOUNDED: [(&str, &str); 4] = [
+        ("distinct", DISTINCT),
+        ("join", JOIN),
+        ("pad", PAD),
+        ("replace", REPLACE),
+    ];
     /// Functions that take a picture, and their forms that are given `$` before their
     /// own arguments.
     pub const PICTURES: [(&str, &str); 5] = [

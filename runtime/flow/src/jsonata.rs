@@ -7,6 +7,7 @@ mod free;
 mod meter;
 mod needs;
 mod place;
+mod value;
 mod walk;
 
 use jsonata_core::ast::AstNode;
@@ -67,7 +68,7 @@ pub(crate) fn compile(
                         format!(
                             "the regular expression {:?} takes more than {} bytes when compiled",
                             crate::path::clip(pattern),
-                            crate::path::cost::REGEX_BYTES_MAX
+                            crate::path::pattern::BYTES_MAX
                         ),
                         Some("use fewer and smaller counts such as {1000}".to_owned()),
                     );
@@ -113,7 +114,7 @@ fn large_regex(tree: &AstNode) -> Option<&str> {
     let mut open = vec![tree];
     while let Some(node) = open.pop() {
         if let AstNode::Regex { pattern, .. } = node
-            && crate::path::cost::regex_cost(pattern).is_none()
+            && crate::path::pattern::Pattern::of(pattern).is_none()
         {
             return Some(pattern);
         }

@@ -6,6 +6,7 @@
 
 pub mod cost;
 mod filter;
+pub(crate) mod pattern;
 mod scan;
 
 use serde_json_path::JsonPath;

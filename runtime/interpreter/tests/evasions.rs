@@ -89,11 +89,157 @@ fn what_is_repeated_is_counted() {
         "$o[a = b]",
         "$filter($a, $boolean)",
         "$map($a, $string)",
+        "$string([$a])",
+        "$length('' & $a)",
+        "$count([$a, $b])",
+        "$string(function(){$a}())",
+        "$a ~> $string()",
+        "$a ~> $map(function($x){1})[0]",
+        "(($a ~> |$|{'w': 1}|); 1)",
+        "($t := |$|{'w': 1}|; $t($a); 1)",
+        "($j := $join; $j($map($a, function($x){'k'}), $s))",
+        "($g := $string; $g($a))",
+        "($g := $string; $a ~> $g)",
+        "($g := $trim ~> $uppercase; $g($s))",
+        "($k := $keys; $k($keyed))",
+        "[$uppercase][0]($s)",
+        "($p := $contains(?, 'b'); $p($s))",
+        "($p := $replace(?, 'b', 'c'); $p($s))",
+        "$s ~> $contains(?, 'b')",
+        "($r := /b/; $r($s))",
+        "$s ~> /b/",
+        "($r := /A/; $m := $r($s); $m.next(); 1)",
+        "($r := /b/; $contains($s, $r))",
+        "($c := $contains; $c($s, /b/))",
+        "$contains($s, /b/)",
+        "$reduce([$trim, $trim], $map, [$s])",
+        "($a#$i; 1)",
+        "($a.none@$x; 1)",
+        "($a@$x.y; 1)",
+        "($a.none^(x); 1)",
+        "($a.none{'k': 1}; 1)",
     ] {
         check(&format!(
             "($f := function($n){{$n > 0 ? (($v := ({body}); $f($n - 1))) : 0}}; $f(300))"
         ));
     }
+}
+
+#[test]
+fn what_is_held_many_times_is_counted() {
+    for expression in [
+        "$count($a@$v.$b@$w)",
+        "$count($o.a@$v.$o.a@$w)",
+        "$count($a ~> |$|{'w': 1}|)",
+        "$o@$v.$zeros@$w.{'v': $v}",
+        "$count($o.a@$v.a@$w)",
+        "$count($o.a@$v.a)",
+        "$count($a#$i.$b#$k)",
+        "$count($a.($b))",
+        "$count($a.$b)",
+        "$count($a.($o).a)",
+        "$count($a.$o.a)",
+        "$count($map($a, function($x){$o}).a)",
+        "$count(($m := $map($a, function($x){$o}); $m.a))",
+        "$count($map($a, function($x){$b}).x)",
+        "$count($map($a, function($x){$o})[a.x])",
+        "$length('' & $reduce([1..$min([12, $count($a)])], function($p, $q){[$p, $p]}, $s))",
+        "$count($lookup($map($a, function($x){$o}), 'a'))",
+    ] {
+        check(expression);
+    }
+}
+
+#[test]
+fn what_is_printed_in_lines_is_counted() {
+    // As deep as it is long.
+    let deep = "$reduce($zeros[[0..$min([$count($zeros), 900])]], function($d, $z){[$d, $z]})";
+    check(&format!(
+        "($d := {deep}; $f := function($n){{$n > 0 ? (($v := $string($d, true); $f($n - 1))) : 0}}; $f(9))"
+    ));
+}
+
+#[test]
+fn names_of_functions_may_be_variables() {
+    let same = |expression: &str, expected: Value| {
+        let program = parse(expression);
+        let bindings = json!({"join": 1, "pad": {"x": 2}, "keys": [{"x": 3}], "distinct": 4});
+        let found = evaluate_jsonata(
+            query(&program),
+            None,
+            &Data::from_value(bindings),
+            OPERATIONS,
+        );
+        assert_eq!(found, Ok(Some(expected)), "{expression}");
+    };
+    same("$join + 1", json!(2));
+    same("$pad.x", json!(2));
+    same("$keys.x", json!(3));
+    same("$keys[0].x", json!(3));
+    same("[$join, $distinct]", json!([1, 4]));
+    same("($replace := 5; $replace)", json!(5));
+    same(
+        "($replace := function($x){$x & '!'}; $replace('a'))",
+        json!("a!"),
+    );
+    same(
+        "($string := function($x){'own'}; $map([1, 2], $string))",
+        json!(["own", "own"]),
+    );
+    same("$map([1, 2], function($pad){$pad * 2})", json!([2, 4]));
+    same("function($string){$string(5)}($string)", json!("5"));
+    same("function($match){$match[0]}([7])", json!(7));
+    let program = parse("$join(['a'])");
+    let bindings = Data::from_value(json!({"join": 1}));
+    let refused = evaluate_jsonata(query(&program), None, &bindings, OPERATIONS);
+    assert_eq!(refused.map_err(|(code, _)| code), Err("T1006".to_owned()));
+}
+
+#[test]
+fn functions_as_values_are_what_they_were() {
+    let same = |expression: &str, expected: Value| {
+        let program = parse(expression);
+        let none = Data::from_value(json!({}));
+        let found = evaluate_jsonata(query(&program), None, &none, OPERATIONS);
+        assert_eq!(found, Ok(Some(expected)), "{expression}");
+    };
+    same("$map([1, 2], $string)", json!(["1", "2"]));
+    same("($j := $join; $j(['a', 'b'], '-'))", json!("a-b"));
+    same("($j := $join; $j(['a', 'b']))", json!("ab"));
+    same("['a', 'b'] ~> $join", json!("ab"));
+    same("($u := $uppercase; {'n': 'x'}.n.$u())", json!("X"));
+    same("($p := $join(?, '+'); $p(['a', 'b']))", json!("a+b"));
+    same("($f := $trim ~> $uppercase; $f(' a '))", json!("A"));
+    same("$reduce([[1], [2], [3]], $append)", json!([1, 2, 3]));
+    same("$filter(['ab', 'c'], /a/)", json!("ab"));
+    same("[$filter(['ab', 'c'], /a/)]", json!(["ab"]));
+    same("($r := /b+/; $r('abbb').match)", json!("bbb"));
+    same(
+        "($m := /b/('abab'); [$m.start, $m.next().start, $m.next().next().start])",
+        json!([1, 3]),
+    );
+    same("($r := /b/; $replace('abab', $r, 'x'))", json!("axax"));
+    same("$split('a1b2', /[0-9]/)", json!(["a", "b", ""]));
+    same("'a-b' ~> $split('-')", json!(["a", "b"]));
+    same("'abc' ~> $contains(/b/)", json!(true));
+    same("$sort(['b', 'a'], $contains) ~> $count()", json!(2));
+    same("[1..3] ~> $map(function($x){$x * 2})[1]", json!(4));
+    same("{'a': 1} ~> |$|{'b': 2}|", json!({"a": 1, "b": 2}));
+    same(
+        "($t := |$|{'b': 2}|; $t({'a': 1}))",
+        json!({"a": 1, "b": 2}),
+    );
+    same(
+        "$replace('ab', /b/, function($m){$hash($m.match, 'MD5')})",
+        json!("a92eb5ffee6ae2fec3ad71c777531578f"),
+    );
+    same("$type($string)", json!("function"));
+    same("$exists($keys)", json!(true));
+    same(
+        "($l := [1, 2]; $m := [3, 4]; $l@$x.$m@$y.{'x': $x, 'y': $y})",
+        json!([
+        {"x": 1, "y": 3}, {"x": 1, "y": 4}, {"x": 2, "y": 3}, {"x": 2, "y": 4}]),
+    );
 }
 
 #[test]

@@ -88,13 +88,40 @@ const KNOWN: &[&str] = &[
 /// Each name once.
 pub(super) fn of(tree: &AstNode) -> BTreeSet<String> {
     let mut read = BTreeSet::new();
-    let mut bound = BTreeSet::new();
     let mut open = vec![tree];
     while let Some(node) = open.pop() {
         match node {
             AstNode::Variable(name) if !name.is_empty() => {
                 read.insert(name.clone());
             }
+            // To ask whether there is a value is no wrong way of reading it.
+            AstNode::Function { name, args, .. } if name == "exists" => {
+                let asks = |arg: &AstNode| match arg {
+                    AstNode::Variable(_) => true,
+                    AstNode::Path { steps } => {
+                        let first = steps.first().map(|step| &step.node);
+                        matches!(first, Some(AstNode::Variable(_)))
+                    }
+                    _ => false,
+                };
+                open.extend(args.iter().filter(|arg| !asks(arg)));
+                continue;
+            }
+            _ => {}
+        }
+        walk::children(node, &mut |child| open.push(child));
+    }
+    let bound = bound(tree);
+    read.retain(|name| !bound.contains(name) && !KNOWN.contains(&name.as_str()));
+    read
+}
+
+/// The names that an expression gives values to, anywhere in it.
+pub(super) fn bound(tree: &AstNode) -> BTreeSet<String> {
+    let mut bound = BTreeSet::new();
+    let mut open = vec![tree];
+    while let Some(node) = open.pop() {
+        match node {
             AstNode::Binary {
                 op: BinaryOp::ColonEqual,
                 lhs,
@@ -115,25 +142,11 @@ pub(super) fn of(tree: &AstNode) -> BTreeSet<String> {
                     }));
                 }
             }
-            // To ask whether there is a value is no wrong way of reading it.
-            AstNode::Function { name, args, .. } if name == "exists" => {
-                let asks = |arg: &AstNode| match arg {
-                    AstNode::Variable(_) => true,
-                    AstNode::Path { steps } => {
-                        let first = steps.first().map(|step| &step.node);
-                        matches!(first, Some(AstNode::Variable(_)))
-                    }
-                    _ => false,
-                };
-                open.extend(args.iter().filter(|arg| !asks(arg)));
-                continue;
-            }
             _ => {}
         }
         walk::children(node, &mut |child| open.push(child));
     }
-    read.retain(|name| !bound.contains(name) && !KNOWN.contains(&name.as_str()));
-    read
+    bound
 }
 
 #[cfg(test)]

@@ -7,60 +7,78 @@
 
 use jsonata_core::ast::{AstNode, BinaryOp, PathStep, Stage};
 
-use super::walk;
+mod steps;
+
+use std::collections::BTreeSet;
+
+use super::{free, value, walk};
 use crate::expression::meter::{
-    DISTINCT, JOIN, PAD, PICTURES, PREFIX, RANGE_FROM, RANGE_TO, REPLACE, TICK, WEIGH, WEIGH_DEEP,
-    WEIGH_EACH, WEIGH_KEYS, WEIGH_SORT, WEIGH_SQUARE, WEIGH_STEP, WEIGH_TREE, WEIGH_TRUTH,
+    BOUNDED, PATTERN, PATTERN_ALL, PICTURES, RANGE_FROM, RANGE_TO, SUBJECT, TICK, WEIGH,
+    WEIGH_DEEP, WEIGH_EACH, WEIGH_KEYS, WEIGH_LINES, WEIGH_SHARED, WEIGH_SORT, WEIGH_TREE,
+    WEIGH_TRUTH,
 };
-use crate::path::cost::{regex_cost, rescans};
+use steps::{path, tuples, weigh_path};
 
 /// Instruments a whole tree.
 pub(super) fn instrument(mut tree: AstNode) -> AstNode {
+    let bound = free::bound(&tree);
+    let tuples = has_tuples(&tree);
     let at = Place {
         inside: false,
         lambda: false,
-        tuples: has_tuples(&tree),
-        rescans: has_rescans(&tree),
+        kept: false,
+        bound: &bound,
     };
     visit(&mut tree, at);
+    if tuples {
+        // The library makes all of the result anew, to take what paths have bound out of it.
+        wrap(&mut tree, WEIGH_SHARED);
+    }
     tree
+}
+
+fn has_tuples(node: &AstNode) -> bool {
+    if matches!(node, AstNode::Path { steps } if !steps.iter().all(bare)) {
+        return true;
+    }
+    let mut found = false;
+    walk::children(node, &mut |child| found = found || has_tuples(child));
+    found
 }
 
 /// Where a node stands.
 #[derive(Clone, Copy)]
-struct Place {
+struct Place<'a> {
     /// Within something that is evaluated again and again. What is not, costs no more
     /// than a look at all of the data, which is not counted.
     inside: bool,
     /// Within a function: what is at hand may be the same at each call, and large.
     lambda: bool,
-    /// The expression has a pattern that may read a text anew from each of its characters.
-    rescans: bool,
-    /// The expression binds values along paths (`@$x`, `#$i`, `%`): paths stay as they are.
-    tuples: bool,
+    /// It is sorted or grouped, which the library does by its form.
+    kept: bool,
+    /// Names that the expression gives values to.
+    bound: &'a BTreeSet<String>,
 }
 
-fn has_tuples(node: &AstNode) -> bool {
-    if let AstNode::Path { steps } = node
-        && !steps.iter().all(bare)
-    {
-        return true;
+impl Place<'_> {
+    /// Within a function of the expression's own.
+    fn in_lambda(self) -> Self {
+        Place {
+            inside: true,
+            lambda: true,
+            kept: false,
+            ..self
+        }
     }
-    let mut found = matches!(node, AstNode::Parent(_));
-    walk::children(node, &mut |child| found = found || has_tuples(child));
-    found
-}
 
-fn has_rescans(node: &AstNode) -> bool {
-    if let AstNode::Regex { pattern, .. } = node {
-        return rescans(pattern);
+    /// Whether a call by this name may be one of the expression's own functions.
+    fn is_own(&self, name: &str) -> bool {
+        self.bound.contains(name)
     }
-    let mut found = false;
-    walk::children(node, &mut |child| found = found || has_rescans(child));
-    found
 }
 
-/// Whether a step binds nothing.
+/// Whether a step binds nothing (`@$x`, `#$i`, `%`): the library reads what is bound out of
+/// the path's own form, which stays as it is.
 fn bare(step: &PathStep) -> bool {
     step.focus.is_none()
         && step.index_var.is_none()
@@ -70,21 +88,8 @@ fn bare(step: &PathStep) -> bool {
         && !(step.stages.iter()).any(|stage| matches!(stage, Stage::Index(_)))
 }
 
-fn visit(node: &mut AstNode, at: Place) {
-    if let AstNode::Binary {
-        op: BinaryOp::ChainPipe,
-        lhs,
-        rhs,
-    } = node
-        && let AstNode::Function { name, args, .. } = &mut **rhs
-    {
-        // The left side becomes the function's first argument.
-        visit(lhs, at);
-        args.iter_mut().for_each(|arg| visit(arg, at));
-        function(name, args, true, at);
-        if !is_function(lhs) {
-            wrap(lhs, WEIGH_DEEP);
-        }
+fn visit(node: &mut AstNode, at: Place<'_>) {
+    if as_value(node, at) || piped(node, at) {
         return;
     }
     // Within a path these are steps, and the path's own business.
@@ -92,21 +97,34 @@ fn visit(node: &mut AstNode, at: Place) {
     let within = at.inside
         || matches!(
             node,
-            AstNode::Lambda { .. }
-                | AstNode::Sort { .. }
-                | AstNode::ObjectTransform { .. }
-                | AstNode::Transform { .. }
+            AstNode::Lambda { .. } | AstNode::Sort { .. } | AstNode::ObjectTransform { .. }
         );
-    let mut first = steps;
+    let kept = at.kept;
+    let grouped = matches!(node, AstNode::Sort { .. } | AstNode::ObjectTransform { .. });
+    let mut first = true;
     let lambda = at.lambda || matches!(node, AstNode::Lambda { .. });
+    let pattern = pattern_at(node, at).map(std::ptr::from_ref);
+    // What is assigned to is no value.
+    let assigns = matches!(
+        node,
+        AstNode::Binary {
+            op: BinaryOp::ColonEqual,
+            ..
+        }
+    );
+    let mut skipped = assigns || reads_variable(node);
     walk::children_mut(node, &mut |child| {
         // The first step is evaluated once, the others for each of its values.
         let inside = within || (steps && !first);
+        let kept = grouped && std::mem::take(&mut first) && matches!(child, AstNode::Path { .. });
         first = false;
-        if !(steps && walks(child)) {
+        let literal = pattern.is_some_and(|p| std::ptr::eq(p, child));
+        let skip = std::mem::take(&mut skipped) || literal || (steps && walks(child));
+        if !skip {
             let place = Place {
                 inside,
                 lambda,
+                kept,
                 ..at
             };
             visit(child, place);
@@ -115,8 +133,11 @@ fn visit(node: &mut AstNode, at: Place) {
     match node {
         AstNode::Descendant | AstNode::Wildcard => weigh_context(node),
         AstNode::Array(items) | AstNode::ArrayGroup(items) => {
-            let values = items.iter_mut().filter(|item| plain_value(item));
-            values.for_each(|item| wrap(item, WEIGH_TREE));
+            // What an item that is an array holds is copied.
+            for item in items.iter_mut().filter(|item| plain_value(item)) {
+                wrap(item, WEIGH_TREE);
+                wrap(item, WEIGH_EACH);
+            }
         }
         AstNode::Object(pairs) => {
             let values = pairs.iter_mut().map(|(_, value)| value);
@@ -124,6 +145,7 @@ fn visit(node: &mut AstNode, at: Place) {
             values.for_each(|value| wrap(value, WEIGH_TREE));
         }
         AstNode::Lambda { body, .. } => prepend_tick(body),
+        AstNode::Path { steps } if kept || !steps.iter().all(bare) => tuples(steps),
         AstNode::Path { steps } => {
             path(steps, at);
             let relative = steps.first().is_some_and(|s| walks(&s.node));
@@ -133,16 +155,17 @@ fn visit(node: &mut AstNode, at: Place) {
                 weigh_path(node, at);
             }
         }
-        AstNode::Function { name, args, .. } => function(name, args, false, at),
-        AstNode::Variable(name) => {
-            if let Some(bounded) = bounded(name) {
-                *name = bounded.to_owned();
-            } else if name == "append" {
-                *node = append();
-            }
-        }
+        AstNode::Function { .. } => call_of(node, at),
         AstNode::Binary { op, lhs, rhs } => match op {
-            BinaryOp::Concatenate => wrap(node, WEIGH),
+            BinaryOp::Concatenate => {
+                // What is no text is printed.
+                for side in [&mut **lhs, &mut **rhs] {
+                    if argument(side) && !scalar(side) {
+                        wrap(side, WEIGH_DEEP);
+                    }
+                }
+                wrap(node, WEIGH);
+            }
             BinaryOp::Range => {
                 wrap(lhs, RANGE_FROM);
                 wrap(rhs, RANGE_TO);
@@ -164,31 +187,178 @@ fn visit(node: &mut AstNode, at: Place) {
         AstNode::Conditional {
             condition: decides, ..
         } => condition(decides, WEIGH_TRUTH),
-        AstNode::Sort { input, terms } => {
-            terms.iter_mut().for_each(|(term, _)| per_item(term));
-            if !at.tuples && plain_value(input) {
-                wrap(input, WEIGH_SORT);
+        // Evaluated for each item.
+        AstNode::Sort { terms, .. } => {
+            for (term, _) in terms {
+                if plain_value(term) {
+                    wrap(term, WEIGH);
+                }
+                prepend_tick(term);
             }
         }
-        AstNode::ObjectTransform { input, pattern } => {
-            pattern.iter_mut().for_each(|(key, _)| per_item(key));
-            if !at.tuples && plain_value(input) {
-                wrap(input, WEIGH_EACH);
-            }
+        AstNode::ObjectTransform { pattern, .. } => {
+            pattern.iter_mut().for_each(|(key, _)| prepend_tick(key));
         }
         _ => {}
     }
 }
 
-/// The name under which the interpreter has a bounded form of a built-in function.
-fn bounded(name: &str) -> Option<&'static str> {
-    Some(match name {
-        "distinct" => DISTINCT,
-        "join" => JOIN,
-        "pad" => PAD,
-        "replace" => REPLACE,
-        _ => return None,
+/// What is called later, by whatever name: a function of the library, a regular expression,
+/// a transformation. `false`: the node is none of these.
+fn as_value(node: &mut AstNode, at: Place<'_>) -> bool {
+    match node {
+        AstNode::Variable(name) => {
+            let Some(function) = built_in(name, at) else {
+                return false;
+            };
+            *node = value::either(name, function);
+        }
+        AstNode::Regex { pattern, flags } => *node = value::regex(pattern, flags),
+        AstNode::Transform { .. } => {
+            walk::children_mut(node, &mut |child| visit(child, at.in_lambda()));
+            let inner = std::mem::replace(node, AstNode::Null);
+            *node = value::transform(inner);
+        }
+        _ => return false,
+    }
+    true
+}
+
+/// `left ~> $f(…)`, of which the left side is the first argument. `false`: it is none.
+fn piped(node: &mut AstNode, at: Place<'_>) -> bool {
+    let AstNode::Binary {
+        op: BinaryOp::ChainPipe,
+        lhs,
+        rhs,
+    } = node
+    else {
+        return false;
+    };
+    let call = match &mut **rhs {
+        // With a filter, or `[]`.
+        AstNode::Path { steps } if steps.len() == 1 => steps.first_mut().map(|s| &mut s.node),
+        other => Some(other),
+    };
+    let Some(AstNode::Function {
+        name,
+        args,
+        is_builtin: true,
+    }) = call
+    else {
+        return false;
+    };
+    if partial(args) || at.is_own(name) {
+        return false;
+    }
+    visit(lhs, at);
+    let pattern = args.first_mut().filter(|_| takes_pattern(name));
+    let literal = pattern.is_some_and(|p| matches!(p, AstNode::Regex { .. }));
+    for arg in args.iter_mut().skip(usize::from(literal)) {
+        visit(arg, at);
+    }
+    function(name, args, Some(lhs));
+    if let AstNode::Path { steps } = &mut **rhs {
+        for stage in steps.iter_mut().flat_map(|step| &mut step.stages) {
+            if let Stage::Filter(filter) = stage
+                && !is_literal(filter)
+            {
+                visit(
+                    filter,
+                    Place {
+                        inside: true,
+                        kept: false,
+                        ..at
+                    },
+                );
+                condition(filter, WEIGH_DEEP);
+                prepend_tick(filter);
+            }
+        }
+    }
+    true
+}
+
+/// A function of the library as one that counts.
+fn built_in(name: &str, at: Place<'_>) -> Option<AstNode> {
+    let mut function = value::function(name)?;
+    let none = BTreeSet::new();
+    let within = Place {
+        inside: true,
+        lambda: true,
+        kept: false,
+        bound: &none,
+    };
+    visit(&mut function, within);
+    Some(match at.is_own(name) {
+        true => value::captured(name, function),
+        false => function,
     })
+}
+
+fn takes_pattern(name: &str) -> bool {
+    matches!(name, "contains" | "match" | "replace" | "split")
+}
+
+/// The regular expression that stands as the pattern of a call.
+fn pattern_at<'n>(node: &'n AstNode, at: Place<'_>) -> Option<&'n AstNode> {
+    let AstNode::Function {
+        name,
+        args,
+        is_builtin: true,
+    } = node
+    else {
+        return None;
+    };
+    if !takes_pattern(name) || partial(args) || at.is_own(name) {
+        return None;
+    }
+    let second = args.get(usize::from(args.len() > 1));
+    second.filter(|arg| matches!(arg, AstNode::Regex { .. }))
+}
+
+/// Whether a path's first step can be nothing but a variable of the flow or the expression:
+/// a function has no fields.
+fn reads_variable(node: &AstNode) -> bool {
+    let AstNode::Path { steps } = node else {
+        return false;
+    };
+    matches!(&steps[..], [first, rest @ ..] if !rest.is_empty()
+        && matches!(first.node, AstNode::Variable(_))
+        && first.stages.is_empty()
+        && rest.iter().all(|step| matches!(step.node, AstNode::Name(_))))
+}
+
+/// Whether some arguments are left open.
+fn partial(args: &[AstNode]) -> bool {
+    args.iter().any(|arg| matches!(arg, AstNode::Placeholder))
+}
+
+/// A call: of a function of the library, or of something that goes by the same name.
+fn call_of(node: &mut AstNode, at: Place<'_>) {
+    let AstNode::Function {
+        name,
+        args,
+        is_builtin: true,
+    } = node
+    else {
+        return;
+    };
+    let own = at.is_own(name);
+    if !own && !partial(args) {
+        function(name, args, None);
+        return;
+    }
+    let Some(built_in) = built_in(name, at) else {
+        return;
+    };
+    let procedure = match own {
+        true => value::either(name, built_in),
+        false => built_in,
+    };
+    *node = AstNode::Call {
+        procedure: Box::new(procedure),
+        args: std::mem::take(args),
+    };
 }
 
 /// Whether a step goes through everything below what it is given.
@@ -213,7 +383,7 @@ fn compared(lhs: &mut AstNode, rhs: &mut AstNode, weighing: &str) {
         true => rhs,
         false => lhs,
     };
-    if plain_value(side) || matches!(side, AstNode::Array(_) | AstNode::Object(_)) {
+    if argument(side) {
         wrap(side, weighing);
     }
 }
@@ -263,133 +433,9 @@ fn scalar(node: &AstNode) -> bool {
     }
 }
 
-/// Makes a path that is read again and again count what each of its steps goes through.
-fn weigh_path(node: &mut AstNode, at: Place) {
-    // The library reads what is bound out of the path's own form.
-    if at.tuples {
-        return;
-    }
-    let AstNode::Path { steps } = node else {
-        return;
-    };
-    let Some(first) = steps.first_mut() else {
-        return;
-    };
-    let begins = match &mut first.node {
-        AstNode::Variable(name) => AstNode::Variable(name.clone()),
-        AstNode::ParentVariable(name) => AstNode::ParentVariable(name.clone()),
-        AstNode::Name(_) => AstNode::Variable(String::new()),
-        AstNode::Block(items) => {
-            if let Some(last) = items.last_mut().filter(|last| plain_value(last)) {
-                wrap(last, WEIGH_EACH);
-            }
-            AstNode::Null
-        }
-        _ => AstNode::Null,
-    };
-    let relative = matches!(first.node, AstNode::Name(_));
-    let filters: Vec<&AstNode> = (steps.iter())
-        .flat_map(|step| &step.stages)
-        .filter_map(|stage| match stage {
-            Stage::Filter(filter) if !is_literal(filter) => Some(&**filter),
-            _ => None,
-        })
-        .collect();
-    let rounds = 1 + filters.len();
-    let short = steps.len() == 1 && filters.is_empty();
-    if short && !(relative && at.lambda) || !(at.inside || at.lambda || !filters.is_empty()) {
-        return;
-    }
-    let plain = |step: &PathStep| {
-        bare(step)
-            && !(step.stages.iter()).any(|stage| matches!(stage, Stage::KeepArray))
-            && !matches!(
-                step.node,
-                AstNode::Sort { .. } | AstNode::Array(_) | AstNode::ArrayGroup(_)
-            )
-    };
-    if steps.len() > 2 && steps.iter().all(plain) {
-        weigh_prefixes(node);
-    }
-    #[allow(clippy::cast_precision_loss, reason = "small")]
-    let rounds = AstNode::Number(rounds as f64);
-    let inner = std::mem::replace(node, AstNode::Null);
-    *node = call(WEIGH_STEP, vec![begins, rounds, inner]);
-}
-
-/// Counts what each of the first steps yields, before the next goes through it.
-fn weigh_prefixes(node: &mut AstNode) {
-    let AstNode::Path { steps } = node else {
-        return;
-    };
-    let mut left = std::mem::take(steps).into_iter();
-    let mut prefix: Vec<PathStep> = left.by_ref().take(2).collect();
-    let variable = || AstNode::Variable(PREFIX.to_owned());
-    let mut all = Vec::new();
-    for step in left {
-        let steps = std::mem::take(&mut prefix);
-        all.push(AstNode::Binary {
-            op: BinaryOp::ColonEqual,
-            lhs: Box::new(variable()),
-            rhs: Box::new(call(WEIGH_EACH, vec![AstNode::Path { steps }])),
-        });
-        prefix.push(PathStep::new(variable()));
-        prefix.push(step);
-    }
-    all.push(AstNode::Path { steps: prefix });
-    *node = AstNode::Block(all);
-}
-
-fn path(steps: &mut [PathStep], at: Place) {
-    let distant = at.inside && steps.first().is_some_and(|s| far(&s.node));
-    let mut descended = false;
-    let deep = steps.iter().skip(1).any(|s| walks(&s.node));
-    if let Some(first) = steps.first_mut()
-        && deep
-        && far(&first.node)
-    {
-        wrap(&mut first.node, WEIGH_DEEP);
-    }
-    for (i, step) in steps.iter_mut().enumerate() {
-        for stage in &mut step.stages {
-            if let Stage::Filter(filter) = stage {
-                if distant && !heavy(filter) && !is_literal(filter) {
-                    prepend(filter, vec![AstNode::Number(1.0)]);
-                } else {
-                    if !is_literal(filter) {
-                        condition(filter, WEIGH_DEEP);
-                    }
-                    per_item(filter);
-                }
-            }
-        }
-        match &mut step.node {
-            AstNode::Descendant => {
-                if descended {
-                    let node = std::mem::replace(&mut step.node, AstNode::Null);
-                    step.node = AstNode::Block(vec![call(WEIGH_EACH, vec![node])]);
-                }
-                descended = true;
-            }
-            AstNode::Block(items) if i > 0 => items.insert(0, call(TICK, Vec::new())),
-            AstNode::FunctionApplication(inner) => prepend_tick(inner),
-            AstNode::Object(pairs) if i > 0 => {
-                if let Some((_, value)) = pairs.first_mut() {
-                    prepend_tick(value);
-                }
-            }
-            AstNode::Array(items) | AstNode::ArrayGroup(items) if i > 0 => {
-                if let Some(item) = items.first_mut().filter(|item| plain_value(item)) {
-                    prepend_tick(item);
-                }
-            }
-            _ => {}
-        }
-    }
-}
-
-/// Costs by the function's name; the functions themselves are the library's.
-fn function(name: &mut String, args: &mut Vec<AstNode>, piped: bool, at: Place) {
+/// Costs by the function's name; the functions themselves are the library's. `piped` is
+/// the first argument if it stands before a `~>`.
+fn function(name: &mut String, args: &mut Vec<AstNode>, piped: Option<&mut AstNode>) {
     // A bounded form has no context of its own: it is given what the library would take.
     let takes = match name.as_str() {
         // What is weighed must be seen.
@@ -398,90 +444,72 @@ fn function(name: &mut String, args: &mut Vec<AstNode>, piped: bool, at: Place) 
         "replace" => 3,
         _ => 0,
     };
-    if args.len() + usize::from(piped) + 1 == takes {
+    if piped.is_none() && args.len() + 1 == takes {
         args.insert(0, AstNode::Variable(String::new()));
     }
     let picture = PICTURES.iter().find(|(plain, _)| plain == name);
     if let Some((_, bounded)) = picture
-        && !piped
-        && !args.iter().any(|arg| matches!(arg, AstNode::Placeholder))
+        && piped.is_none()
     {
         args.insert(0, AstNode::Variable(String::new()));
         (*bounded).clone_into(name);
         return;
     }
+    let count = args.len() + usize::from(piped.is_some());
     let costly = match name.as_str() {
+        "string" if count > 1 => WEIGH_LINES,
         "distinct" | "string" | "hash" | "parse" | "base64encode" | "base64decode" | "merge"
-        | "spread" | "sift" | "each" | "formatNumber" | "match" | "split" | "contains" | "eval"
-        | "encodeUrl" | "encodeUrlComponent" | "decodeUrl" | "decodeUrlComponent" | "number" => {
-            WEIGH_DEEP
-        }
+        | "spread" | "sift" | "each" | "formatNumber" | "eval" | "encodeUrl"
+        | "encodeUrlComponent" | "decodeUrl" | "decodeUrlComponent" | "number" => WEIGH_DEEP,
         "zip" => WEIGH_TREE,
         "boolean" | "not" | "assert" => WEIGH_TRUTH,
         "keys" => WEIGH_KEYS,
-        "lookup" => WEIGH_EACH,
+        "map" | "filter" | "single" | "reduce" | "lookup" => WEIGH_EACH,
         "sort" => WEIGH_SORT,
         _ => WEIGH,
     };
-    let regex = matches!(name.as_str(), "contains" | "match" | "replace" | "split");
-    if let Some(bounded) = bounded(name) {
-        *name = bounded.to_owned();
-    }
-    let costs = args.iter().filter_map(|arg| match arg {
-        AstNode::Regex { pattern, .. } => regex_cost(pattern),
-        _ => None,
-    });
-    let compiles = costs.max();
-    // Each match may look at all that is left of the text.
-    let known = args.iter().find_map(|arg| match arg {
-        AstNode::Regex { pattern, .. } => Some(rescans(pattern)),
-        _ => None,
-    });
-    let again = regex && name != "contains" && known.unwrap_or(at.rescans);
-    // A function of the library's that is called for each item counts nothing itself.
-    let hidden = matches!(
-        name.as_str(),
-        "map" | "filter" | "single" | "each" | "sift" | "reduce"
-    ) && !args.iter().any(|arg| matches!(arg, AstNode::Lambda { .. }));
-    let compiled = compiles.filter(|_| hidden);
-    for arg in args.iter_mut().filter(|arg| plain_value(arg)) {
-        if hidden {
-            wrap(arg, WEIGH_DEEP);
-            if let Some(cost) = compiled {
-                #[allow(clippy::cast_precision_loss, reason = "small")]
-                let cost = AstNode::Number(cost as f64);
-                let inner = std::mem::replace(arg, AstNode::Null);
-                *arg = call(WEIGH_EACH, vec![inner, cost]);
+    let pattern = takes_pattern(name);
+    let trying = match name.as_str() {
+        // It stops at the first.
+        "contains" => PATTERN,
+        _ => PATTERN_ALL,
+    };
+    let mut all: Vec<&mut AstNode> = piped.into_iter().chain(args.iter_mut()).collect();
+    for (i, arg) in all.iter_mut().enumerate() {
+        match i {
+            // The text is the value at hand.
+            0 if pattern && count == 1 => {
+                tried(arg, trying);
+                let subject = call(SUBJECT, vec![AstNode::Variable(String::new())]);
+                let inner = std::mem::replace(&mut **arg, AstNode::Null);
+                **arg = AstNode::Block(vec![subject, inner]);
             }
-        } else {
-            wrap(arg, costly);
+            0 if pattern => wrap(arg, SUBJECT),
+            1 if pattern => tried(arg, trying),
+            _ if argument(arg) => {
+                if name == "lookup" {
+                    wrap(arg, WEIGH_TREE);
+                }
+                wrap(arg, costly);
+            }
+            _ => {}
         }
     }
-    if again && let Some(first) = args.first_mut().filter(|arg| plain_value(arg)) {
-        wrap(first, WEIGH_SQUARE);
-    }
-    if regex && let Some(first) = args.first_mut().filter(|arg| plain_value(arg)) {
-        // The library compiles the expression for each call.
-        #[allow(clippy::cast_precision_loss, reason = "small")]
-        let cost = AstNode::Number(compiles.unwrap_or(20) as f64);
-        prepend(first, vec![cost]);
+    let bounded = BOUNDED.iter().find(|(plain, _)| plain == name);
+    if let Some((_, bounded)) = bounded {
+        (*bounded).clone_into(name);
     }
 }
 
-/// `$append` as a value: a function that counts each of its calls.
-fn append() -> AstNode {
-    let variable = |name: &str| AstNode::Variable(name.to_owned());
-    let weighed = |name: &str| call(WEIGH, vec![variable(name)]);
-    AstNode::Lambda {
-        params: vec!["left".to_owned(), "right".to_owned()],
-        body: Box::new(AstNode::Function {
-            name: "append".to_owned(),
-            args: vec![weighed("left"), weighed("right")],
-            is_builtin: true,
-        }),
-        signature: None,
-        thunk: false,
-    }
+/// Makes a pattern count what trying it on the text before it costs.
+fn tried(node: &mut AstNode, weighing: &str) {
+    let costs = match node {
+        AstNode::Regex { pattern, flags } => Some(value::regex_costs(pattern, flags)),
+        _ => None,
+    };
+    let inner = std::mem::replace(node, AstNode::Null);
+    let args = std::iter::once(inner).chain(costs.into_iter().flatten());
+    *node = call(weighing, args.collect());
 }
 
 /// An expression that is evaluated for each of many items.
@@ -522,13 +550,6 @@ fn far(node: &AstNode) -> bool {
     }
 }
 
-fn is_function(node: &AstNode) -> bool {
-    matches!(
-        node,
-        AstNode::Lambda { .. } | AstNode::Variable(_) | AstNode::Transform { .. }
-    ) || matches!(node, AstNode::Function { args, .. } if args.iter().any(|a| matches!(a, AstNode::Placeholder | AstNode::Function { .. })))
-}
-
 /// Whether a node may be passed through a function unchanged.
 fn plain_value(node: &AstNode) -> bool {
     matches!(
@@ -536,11 +557,25 @@ fn plain_value(node: &AstNode) -> bool {
         AstNode::Path { .. }
             | AstNode::Variable(_)
             | AstNode::ParentVariable(_)
+            | AstNode::Name(_)
             | AstNode::Function { .. }
+            | AstNode::Call { .. }
             | AstNode::Block(_)
             | AstNode::Binary { .. }
             | AstNode::Conditional { .. }
     )
+}
+
+/// Whether a function or a comparison may be given a node through another function.
+fn argument(node: &AstNode) -> bool {
+    plain_value(node)
+        || matches!(
+            node,
+            AstNode::Sort { .. }
+                | AstNode::ObjectTransform { .. }
+                | AstNode::Array(_)
+                | AstNode::Object(_)
+        )
 }
 
 fn call(name: &str, args: Vec<AstNode>) -> AstNode {

@@ -3,18 +3,23 @@
 //! The query library does not count what it does, so the work is bounded from the path's
 //! form and the size of the data. Refuses to be exact: the bound is never too low.
 
+mod form;
+
 use serde_json::Value;
 
-use super::Fault;
+use crate::expression::Segment;
+use form::{Call, Filter, Operand, Step, Term};
 
-/// Most bytes that a compiled regular expression of a filter may take.
-pub(crate) const REGEX_BYTES_MAX: usize = 1 << 19;
+/// Bytes of text that are worth one operation.
+const PER_OPERATION: usize = 16;
 
 /// The size and form of a JSON value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Measure {
     /// Values in it, itself included.
     pub nodes: u64,
+    /// Operations to look at all of it: one a value, and more for long texts and names.
+    pub weight: u64,
     /// How many values are around one, at most.
     pub depth: u64,
     /// How many values are around one, on average, rounded up.
@@ -25,348 +30,366 @@ impl Measure {
     /// Looks at every value once.
     #[must_use]
     pub fn of(value: &Value) -> Measure {
-        let (mut nodes, mut sum, mut depth) = (0u64, 0u64, 0u64);
+        let mut sum = Measure {
+            nodes: 0,
+            weight: 0,
+            depth: 0,
+            average: 0,
+        };
+        let (mut levels, mut weighed) = (0u64, 0u64);
         let mut open = vec![(value, 1u64)];
         while let Some((value, level)) = open.pop() {
-            nodes += 1;
-            sum += level;
-            depth = depth.max(level);
+            let own = weight(value);
+            sum.nodes += 1;
+            sum.weight += own;
+            sum.depth = sum.depth.max(level);
+            levels += level;
+            weighed = weighed.saturating_add(level.saturating_mul(own));
             match value {
                 Value::Array(items) => open.extend(items.iter().map(|v| (v, level + 1))),
                 Value::Object(map) => open.extend(map.values().map(|v| (v, level + 1))),
                 _ => {}
             }
         }
-        Measure {
-            nodes,
-            depth,
-            average: sum.div_ceil(nodes.max(1)),
-        }
+        let heavy = weighed.div_ceil(sum.weight.max(1));
+        sum.average = levels.div_ceil(sum.nodes.max(1)).max(heavy);
+        sum
     }
 }
 
+/// Operations to look at a value, without what is in it.
+fn weight(value: &Value) -> u64 {
+    let bytes = match value {
+        Value::String(text) => text.len(),
+        Value::Object(map) => map.keys().map(String::len).sum(),
+        _ => 0,
+    };
+    1 + (bytes / PER_OPERATION) as u64
+}
+
+/// Operations to look at a value and all that is in it; stops beyond `max`.
+fn weight_upto(value: &Value, max: u64) -> u64 {
+    let mut sum = 0u64;
+    let mut open = vec![value];
+    while let Some(value) = open.pop() {
+        sum += weight(value);
+        if sum > max {
+            break;
+        }
+        match value {
+            Value::Array(items) => open.extend(items.iter()),
+            Value::Object(map) => open.extend(map.values()),
+            _ => {}
+        }
+    }
+    sum
+}
+
 /// The form of a path, as far as it decides the cost.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq)]
 pub struct Cost {
     steps: Vec<Step>,
 }
 
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-struct Step {
-    descendant: bool,
-    /// It names one child.
-    single: bool,
-    /// Selectors in the brackets.
-    selectors: u64,
-    /// Paths within its filters.
-    inner: Vec<Cost>,
-    filters: u64,
-    /// What its regular expressions cost: the library compiles them for each value.
-    regexes: u64,
+/// The path itself says the rest.
+impl std::fmt::Debug for Cost {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Cost")
+            .field("steps", &self.steps.len())
+            .finish_non_exhaustive()
+    }
 }
 
 impl Cost {
-    /// Reads a path in the form that [`super::rfc`] writes: nothing but brackets and `..`.
-    pub(super) fn of(text: &str) -> Result<Cost, Fault> {
-        let mut rest = text.strip_prefix('$').unwrap_or(text);
-        read(&mut rest)
-    }
-
-    /// A bound of the values that an evaluation on such data visits.
+    /// A bound of the operations that an evaluation on `root` makes; `None`: more than `left`.
     #[must_use]
-    pub fn bound(&self, data: Measure) -> u64 {
-        // How often one value can be selected, and how many values there are to select.
-        let (mut times, mut total) = (1u64, 0u64);
-        let mut descended = false;
-        let mut single = true;
-        for step in &self.steps {
-            if step.descendant {
-                let around = if descended { data.depth } else { data.average };
-                times = times.saturating_mul(around);
-                descended = true;
-            }
-            single &= step.single && !step.descendant;
-            times = times.saturating_mul(step.selectors.max(1));
-            let visited = if single { 1 } else { data.nodes };
-            let each = step
-                .inner
-                .iter()
-                .map(|inner| inner.bound(data))
-                .fold(1 + step.filters, u64::saturating_add)
-                .saturating_add(step.regexes);
-            let each = if step.filters > 0 { each } else { 1 };
-            let visited = if step.filters > 0 {
-                data.nodes
-            } else {
-                visited
+    pub fn bound(&self, root: &Value, measure: Measure, left: u64) -> Option<u64> {
+        let mut tally = Tally {
+            root,
+            measure,
+            left,
+            times: 1,
+        };
+        // Names at the beginning say of which part of the data the rest is.
+        let names = self.steps.iter().map_while(|step| step.single.as_ref());
+        let (mut part, mut at) = (root, 0);
+        for segment in names {
+            tally.take(1)?;
+            let Some(found) = follow(part, std::slice::from_ref(segment)) else {
+                return Some(left - tally.left);
             };
-            total = total.saturating_add(times.saturating_mul(visited).saturating_mul(each));
+            (part, at) = (found, at + 1);
         }
-        total
+        let mut set = Set::root(if at == 0 { measure } else { Measure::of(part) });
+        set.below = match part {
+            Value::Array(items) => items.len() as u64,
+            Value::Object(map) => map.len() as u64,
+            _ => 0,
+        };
+        steps(self.steps.get(at..).unwrap_or_default(), &mut tally, set)?;
+        Some(left - tally.left)
     }
 }
 
-/// The steps of a path, up to what is none.
-fn read(rest: &mut &str) -> Result<Cost, Fault> {
-    let mut steps = Vec::new();
-    loop {
-        let descendant = rest.starts_with("..");
-        let Some(inner) = rest.get(if descendant { 2 } else { 0 }..) else {
-            break;
-        };
-        let Some(inner) = inner.strip_prefix('[') else {
-            break;
-        };
-        *rest = inner;
-        let mut step = Step {
-            descendant,
-            single: true,
-            selectors: 1,
-            ..Step::default()
-        };
-        bracket(rest, &mut step)?;
-        steps.push(step);
+/// Counts the steps of a path, one after the other.
+fn steps(steps: &[Step], tally: &mut Tally<'_>, mut set: Set) -> Option<()> {
+    for step in steps {
+        set = step.count(tally, set)?;
     }
-    Ok(Cost { steps })
+    Some(())
 }
 
-/// After `[`, to after the `]` that closes it.
-fn bracket(rest: &mut &str, step: &mut Step) -> Result<(), Fault> {
-    let mut level = 0usize;
-    while let Some(c) = rest.chars().next() {
-        match c {
-            '\'' | '"' => {
-                quoted(rest, c);
-                continue;
-            }
-            ']' if level == 0 => {
-                *rest = rest.get(1..).unwrap_or_default();
-                break;
-            }
-            '(' => level += 1,
-            ')' => level = level.saturating_sub(1),
-            ',' if level == 0 => step.selectors += 1,
-            '*' | ':' => step.single = false,
-            '?' => {
-                step.filters += 1;
-                step.single = false;
-            }
-            '@' | '$' => {
-                *rest = rest.get(1..).unwrap_or_default();
-                step.inner.push(read(rest)?);
-                continue;
-            }
-            _ if rest.starts_with("match(") || rest.starts_with("search(") => {
-                step.regexes = step.regexes.saturating_add(pattern(rest)?);
-            }
-            _ => {}
+/// What is left of the operations, and what they are made on.
+struct Tally<'v> {
+    root: &'v Value,
+    measure: Measure,
+    left: u64,
+    /// How often that which is being counted is done.
+    times: u64,
+}
+
+impl Tally<'_> {
+    fn take(&mut self, operations: u64) -> Option<()> {
+        let operations = operations.saturating_mul(self.times);
+        self.left = self.left.checked_sub(operations)?;
+        Some(())
+    }
+}
+
+/// Values that a step is applied to.
+#[derive(Clone, Copy)]
+struct Set {
+    /// How many.
+    contexts: u64,
+    /// Distinct values right below them.
+    below: u64,
+    /// Distinct values in and below them, and the operations to look at those.
+    nodes: u64,
+    weight: u64,
+    /// How often one of those can occur.
+    times: u64,
+    /// How many of the values may be around one of them; 1 as long as none is in another.
+    nested: u64,
+    /// What `nested` becomes with the next `..`, and with those after it.
+    average: u64,
+    depth: u64,
+}
+
+impl Set {
+    fn root(measure: Measure) -> Set {
+        Set {
+            contexts: 1,
+            below: measure.nodes,
+            nodes: measure.nodes,
+            weight: measure.weight,
+            times: 1,
+            nested: 1,
+            average: measure.average,
+            depth: measure.depth,
         }
-        *rest = rest.get(c.len_utf8()..).unwrap_or_default();
     }
-    step.single &= step.selectors == 1;
-    Ok(())
+
+    /// A bound of the values right below.
+    fn children(&self) -> u64 {
+        self.times.saturating_mul(self.below)
+    }
+
+    /// The values right below, each to be looked at on its own.
+    fn items(&self) -> Set {
+        let all = self.times.saturating_mul(self.nested);
+        Set {
+            contexts: self.children(),
+            below: all.saturating_mul(self.nodes),
+            nodes: all.saturating_mul(self.nodes),
+            weight: all.saturating_mul(self.weight),
+            times: 1,
+            nested: 1,
+            average: if self.nested == 1 {
+                self.average
+            } else {
+                self.depth
+            },
+            depth: self.depth,
+        }
+    }
 }
 
-/// Skips a string literal.
-fn quoted(rest: &mut &str, mark: char) -> String {
-    let mut text = String::new();
-    let mut chars = rest.char_indices().skip(1);
-    while let Some((at, c)) = chars.next() {
-        if c == '\\' {
-            text.extend(chars.next().map(|(_, c)| c));
-        } else if c == mark {
-            *rest = rest.get(at + 1..).unwrap_or_default();
-            return text;
+impl Step {
+    /// Counts one step, and gives what it selects.
+    fn count(&self, tally: &mut Tally<'_>, mut set: Set) -> Option<Set> {
+        if self.descendant {
+            set.below = set.nodes;
+            // The library hands what it finds up, level by level.
+            let levels = if set.nested == 1 {
+                set.average
+            } else {
+                set.depth
+            };
+            tally.take(set.children().saturating_mul(levels))?;
+            if set.nested > 1 {
+                set.times = set.times.saturating_mul(set.depth);
+            }
+            set.contexts = set.children();
+            // A value with nothing in it is around nothing, but counts as its own level.
+            set.nested = levels.max(2);
+            set.average = set.depth;
+        }
+        tally.take(set.contexts.saturating_mul(self.single_cost))?;
+        for _ in 0..self.many {
+            tally.take(set.contexts.saturating_add(set.children()))?;
+        }
+        for filter in &self.filters {
+            tally.take(set.contexts.saturating_add(set.children()))?;
+            filter.count(tally, set.items())?;
+        }
+        let selectors = self.singles + self.many + self.filters.len() as u64;
+        set.times = set.times.saturating_mul(selectors.max(1));
+        set.contexts = if self.many == 0 && self.filters.is_empty() {
+            set.contexts.saturating_mul(self.singles)
         } else {
-            text.push(c);
+            set.children()
+        };
+        set.below = set.nodes;
+        Some(set)
+    }
+}
+
+impl Filter {
+    fn count(&self, tally: &mut Tally<'_>, items: Set) -> Option<()> {
+        for term in &self.terms {
+            tally.take(items.contexts)?;
+            match term {
+                Term::Test(operand) => operand.count(tally, items)?,
+                Term::Compare(a, b) => {
+                    a.count(tally, items)?;
+                    b.count(tally, items)?;
+                    // A comparison ends with its smaller side.
+                    let (first, second) = if a.is_absolute() { (b, a) } else { (a, b) };
+                    let most = first.weight(tally, items, tally.left);
+                    let least = second.weight(tally, items, most).min(most);
+                    tally.take(least)?;
+                }
+            }
+        }
+        Some(())
+    }
+}
+
+impl Operand {
+    fn is_absolute(&self) -> bool {
+        matches!(self, Operand::Path { absolute: true, .. })
+    }
+
+    /// Counts its evaluation for each of the items.
+    fn count(&self, tally: &mut Tally<'_>, items: Set) -> Option<()> {
+        match self {
+            // The library copies it.
+            Operand::Literal(bytes) => tally.take(
+                items
+                    .contexts
+                    .saturating_mul((bytes / PER_OPERATION) as u64),
+            ),
+            Operand::Path {
+                absolute: false,
+                cost,
+                ..
+            } => steps(&cost.steps, tally, items),
+            Operand::Path {
+                absolute: true,
+                cost,
+                ..
+            } => {
+                let times = tally.times;
+                tally.times = times.saturating_mul(items.contexts);
+                steps(&cost.steps, tally, Set::root(tally.measure))?;
+                tally.times = times;
+                Some(())
+            }
+            Operand::Call {
+                function,
+                arguments,
+            } => {
+                for argument in arguments {
+                    argument.count(tally, items)?;
+                }
+                let text = |tally: &Tally<'_>| match arguments.first() {
+                    Some(first) => first.text(tally, items),
+                    None => 0,
+                };
+                match function {
+                    Call::Length => tally.take(text(tally)),
+                    Call::Match(pattern) => {
+                        tally.take(items.contexts.saturating_mul(pattern.compile))?;
+                        tally.take(text(tally).saturating_mul(pattern.each))
+                    }
+                    Call::Value | Call::Other => Some(()),
+                }
+            }
         }
     }
-    *rest = "";
-    text
-}
 
-/// What the second argument of `match(` or `search(` costs: it must be there to be known.
-fn pattern(rest: &str) -> Result<u64, Fault> {
-    let mut at = rest;
-    let mut level = 0usize;
-    let mut second = false;
-    while let Some(c) = at.chars().next() {
-        match c {
-            '\'' | '"' => {
-                let text = quoted(&mut at, c);
-                if second && level == 1 {
-                    return regex(&text);
-                }
-                continue;
+    /// A bound of the operations to go through its value for all of the items; an absolute
+    /// one is looked at no further than `max` of them.
+    fn weight(&self, tally: &Tally<'_>, items: Set, max: u64) -> u64 {
+        match self {
+            Operand::Literal(bytes) => {
+                let each = 1 + (bytes / PER_OPERATION) as u64;
+                items.contexts.saturating_mul(each)
             }
-            '(' | '[' => level += 1,
-            ')' | ']' => {
-                level = level.saturating_sub(1);
-                if level == 0 {
-                    break;
-                }
+            Operand::Path {
+                absolute: false, ..
+            } => items.weight,
+            Operand::Path {
+                absolute: true,
+                single,
+                ..
+            } => {
+                let each = max / items.contexts.max(1);
+                let each = match single.as_deref().map(|s| follow(tally.root, s)) {
+                    Some(Some(value)) => weight_upto(value, each),
+                    Some(None) => 1,
+                    None => tally.measure.weight,
+                };
+                items.contexts.saturating_mul(each)
             }
-            ',' if level == 1 => second = true,
-            // A query or a function: what it yields is known too late.
-            '@' | '$' if second => break,
-            _ => {}
-        }
-        at = at.get(c.len_utf8()..).unwrap_or_default();
-    }
-    if !at.starts_with(['@', '$']) {
-        // No string at all: it matches nothing.
-        return Ok(1);
-    }
-    Err(
-        Fault::new("the pattern of match() and search() must be a string in the path itself")
-            .hint("a pattern from the data could cost any amount of time"),
-    )
-}
-
-/// What a pattern costs. That it is one at all is the library's to check.
-fn regex(pattern: &str) -> Result<u64, Fault> {
-    regex_cost(pattern).ok_or_else(|| {
-        Fault::new(format!(
-            "a regular expression takes more than {REGEX_BYTES_MAX} bytes when compiled"
-        ))
-        .hint("use fewer and smaller counts such as {1000}")
-    })
-}
-
-/// Operations for one use of a regular expression; `None`: it is too costly to compile.
-pub(crate) fn regex_cost(pattern: &str) -> Option<u64> {
-    let fits = |bytes: usize| {
-        let built = regex::RegexBuilder::new(pattern).size_limit(bytes).build();
-        !matches!(built, Err(regex::Error::CompiledTooBig(_)))
-    };
-    let costs = [(1 << 14, 50), (1 << 17, 300), (REGEX_BYTES_MAX, 2_000)];
-    costs
-        .into_iter()
-        .find(|(bytes, _)| fits(*bytes))
-        .map(|(_, cost)| cost)
-}
-
-/// Whether finding all matches may look at the same text again and again: a loop stands in
-/// an alternative, or in a group that may be left out, so that a short match is settled for
-/// only when a long one has been looked for to the end. It may say so needlessly.
-pub(crate) fn rescans(pattern: &str) -> bool {
-    // Of each open group: whether a loop, whether an alternative is in it.
-    let mut open = vec![(false, false)];
-    let mut chars = pattern.chars().peekable();
-    let mut class = false;
-    while let Some(c) = chars.next() {
-        match c {
-            '\\' => {
-                chars.next();
+            Operand::Call {
+                function: Call::Value,
+                arguments,
+            } => {
+                let path = arguments.first().map(|a| a.weight(tally, items, max));
+                path.unwrap_or(0).max(items.contexts)
             }
-            _ if class => class = c != ']',
-            '[' => {
-                class = true;
-                // A bracket that comes first is itself one of the class.
-                chars.next_if_eq(&'^');
-                chars.next_if_eq(&']');
-            }
-            '(' => {
-                open.push((false, false));
-                // What follows says of which kind the group is, and repeats nothing.
-                chars.next_if_eq(&'?');
-            }
-            '|' => {
-                if let Some((_, alternative)) = open.last_mut() {
-                    *alternative = true;
-                }
-            }
-            ')' if open.len() > 1 => {
-                let (loops, alternative) = open.pop().unwrap_or_default();
-                let repeats = matches!(chars.peek(), Some('*' | '+' | '?' | '{'));
-                if loops && (alternative || repeats) {
-                    return true;
-                }
-                if let Some((around, _)) = open.last_mut() {
-                    *around |= loops;
-                }
-            }
-            '*' | '+' | '{' => {
-                if let Some((loops, _)) = open.last_mut() {
-                    *loops = true;
-                }
-            }
-            _ => {}
+            Operand::Call { .. } => items.contexts,
         }
     }
-    matches!(open.first(), Some((true, true))) || class
+
+    /// As [`Operand::weight`], if only a text is gone through.
+    fn text(&self, tally: &Tally<'_>, items: Set) -> u64 {
+        match self {
+            Operand::Path {
+                absolute: true,
+                single: Some(single),
+                ..
+            } => {
+                let each = follow(tally.root, single).map_or(1, weight);
+                items.contexts.saturating_mul(each)
+            }
+            other => other.weight(tally, items, u64::MAX),
+        }
+    }
+}
+
+/// Where names and indices lead.
+fn follow<'v>(root: &'v Value, segments: &[Segment]) -> Option<&'v Value> {
+    let mut at = root;
+    for segment in segments {
+        at = match segment {
+            Segment::Name(name) => at.get(&**name)?,
+            Segment::Index(index) => at.get(usize::try_from(*index).ok()?)?,
+        };
+    }
+    Some(at)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[track_caller]
-    fn check(path: &str, expected: u64) {
-        let data = Measure {
-            nodes: 1_000,
-            depth: 5,
-            average: 4,
-        };
-        let crate::expression::Query::Indefinite(found) =
-            super::super::parse(path).expect("a path").query
-        else {
-            panic!("{path} is definite");
-        };
-        assert_eq!(found.cost.bound(data), expected, "{path}");
-    }
-
-    #[test]
-    fn bounds_grow_with_the_form() {
-        check("$.a[*]", 1 + 1_000);
-        check("$.a[*].b", 1 + 1_000 + 1_000);
-        check("$..a", 4 * 1_000);
-        check("$..a..b", 4 * 1_000 + 4 * 5 * 1_000);
-        check("$..*..*..*", 4_000 + 20_000 + 100_000);
-        check("$[?(@.a == 1)]", 1_000 * (2 + 1));
-        check("$[?(@..a)]", 1_000 * (2 + 4_000));
-        check("$['a','b'][*]", 2 * 1_000 + 2 * 1_000);
-        check("$[?match(@.a, 'x')]", 1_000 * (2 + 1 + 50));
-    }
-
-    #[test]
-    fn measures_count_every_value() {
-        let value = serde_json::json!({"a": [1, {"b": 2}], "c": "x"});
-        let expected = Measure {
-            nodes: 6,
-            depth: 4,
-            average: 3,
-        };
-        assert_eq!(Measure::of(&value), expected);
-    }
-
-    #[test]
-    fn patterns_that_read_a_text_again() {
-        for (pattern, expected) in [
-            (",", false),
-            (r"\s+", false),
-            ("(a|b)", false),
-            ("(ab)+", false),
-            (r"(\w+)\s*,\s*(\w+)", false),
-            ("[*|]x+", false),
-            (".*[^A-Z]|[A-Z]", true),
-            ("(a.*b)?a", true),
-            (r"(\w+\s)+", true),
-            ("(?:x|a+b)", true),
-        ] {
-            assert_eq!(rescans(pattern), expected, "{pattern}");
-        }
-    }
-
-    #[test]
-    fn patterns_are_bounded() {
-        for (path, ok) in [
-            ("$[?match(@.a, 'x')]", true),
-            ("$[?search(@['a,'], \"x{5}\")]", true),
-            ("$[?match(@.a, $.pattern)]", false),
-            ("$[?match(@.a, 'a{1000}{1000}')]", false),
-        ] {
-            assert_eq!(super::super::parse(path).is_ok(), ok, "{path}");
-        }
-    }
-}
+mod tests;

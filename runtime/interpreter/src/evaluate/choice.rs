@@ -51,8 +51,9 @@ pub(crate) fn holds(env: &Env<'_>, test: &Test) -> Result<bool, Fault> {
             let Some(found) = found else {
                 return Err(invalid(&variable.source));
             };
-            let bytes = found.as_str().map_or(0, str::len);
-            env.count(1 + bytes as u64 / 16)?;
+            // A time is read from both sides.
+            let bytes = |value: &Value| value.as_str().map_or(0, str::len) as u64;
+            env.count(1 + (bytes(&found) + bytes(&wanted)) / 16)?;
             if *operator == Comparison::StringMatches {
                 return string_matches(env, &found, &wanted);
             }

@@ -43,9 +43,11 @@ impl<'a> Context<'a> {
             let found = walk(value, rest).map_err(|i| i + 3)?;
             return Ok(Cow::Borrowed(found));
         }
-        let item = below(segments, &["Map", "Item"]).is_some_and(<[_]>::is_empty);
-        let whole = segments.len() < 2 || item;
-        let built = self.build(whole, whole);
+        // What holds a payload is built with it only where it is asked for whole.
+        let whole = |path: &[&str]| below(segments, path).is_some_and(<[_]>::is_empty);
+        let input = segments.is_empty() || whole(&["Execution"]);
+        let item = segments.is_empty() || whole(&["Map"]) || whole(&["Map", "Item"]);
+        let built = self.build(input, item);
         walk(&built, segments).map(|v| Cow::Owned(v.clone()))
     }
 

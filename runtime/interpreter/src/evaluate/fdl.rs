@@ -68,8 +68,8 @@ pub(crate) fn evaluate<'e>(env: &'e Env<'_>, e: &'e Fdl) -> Result<Cow<'e, Value
             }
             let right = evaluate(env, &operands.1)?;
             env.count(match operator {
-                Operator::In => weight(&right),
-                _ => weight(&left).min(weight(&right)),
+                Operator::In => weight(&right, u64::MAX),
+                _ => lesser(&left, &right),
             })?;
             owned(binary(*operator, &left, &right)?)
         }
@@ -81,7 +81,7 @@ pub(crate) fn evaluate<'e>(env: &'e Env<'_>, e: &'e Fdl) -> Result<Cow<'e, Value
             for argument in arguments {
                 values.push(evaluate(env, argument)?);
             }
-            env.count(values.iter().map(|v| weight(v)).sum())?;
+            env.count(values.iter().map(|v| weight(v, u64::MAX)).sum())?;
             let result = functions::call(env, *function, &values)?;
             env.spend(size(&result))?;
             owned(result)
@@ -89,11 +89,41 @@ pub(crate) fn evaluate<'e>(env: &'e Env<'_>, e: &'e Fdl) -> Result<Cow<'e, Value
     }
 }
 
-/// Operations that going once through a value is worth.
-fn weight(value: &Value) -> u64 {
-    match value {
-        Value::Null | Value::Bool(_) | Value::Number(_) => 0,
-        value => size(value) as u64 / 16,
+/// Operations that going once through a value is worth; stops beyond `max`.
+fn weight(value: &Value, max: u64) -> u64 {
+    let (mut values, mut bytes) = (0u64, 0u64);
+    let mut open = vec![value];
+    while let Some(value) = open.pop() {
+        match value {
+            Value::Null | Value::Bool(_) | Value::Number(_) => values += 1,
+            Value::String(text) => bytes += text.len() as u64,
+            Value::Array(items) => {
+                values += 1;
+                open.extend(items);
+            }
+            Value::Object(map) => {
+                values += 1;
+                bytes += map.keys().map(|name| name.len() as u64).sum::<u64>();
+                open.extend(map.values());
+            }
+        }
+        if (values / 4 + bytes / 16) > max {
+            break;
+        }
+    }
+    values / 4 + bytes / 16
+}
+
+/// The weight of the smaller of two values, or up to twice as much: a comparison ends with
+/// it, and no more than that is looked at to know it.
+fn lesser(left: &Value, right: &Value) -> u64 {
+    let mut max = 16;
+    loop {
+        let least = weight(left, max).min(weight(right, max));
+        if least <= max {
+            return least.saturating_mul(2);
+        }
+        max *= 4;
     }
 }
 

@@ -43,7 +43,11 @@ pub(crate) fn call(env: &Env<'_>, function: Intrinsic, values: Values<'_>) -> Re
             let wanted = a.value(1)?;
             Ok(a.array(0)?.iter().any(|v| equal(v, wanted)).into())
         }
-        Intrinsic::ArrayRange => array_range(&a),
+        Intrinsic::ArrayRange => {
+            let range = array_range(&a)?;
+            env.count(range.as_array().map_or(0, Vec::len) as u64 / 4)?;
+            Ok(range)
+        }
         Intrinsic::ArrayGetItem => {
             let index = a.integer(1)?;
             usize::try_from(index)

@@ -11,6 +11,7 @@ use std::rc::Rc;
 use jsonata_core::evaluator::{Context, Evaluator, EvaluatorError, EvaluatorOptions};
 use jsonata_core::value::JValue;
 use serde_json::{Map, Number, Value};
+use stepwell_flow::expression::meter::{BOUNDED, PICTURES};
 use stepwell_flow::expression::{Jsonata, Needs};
 use stepwell_types::limits::{JSON_DEPTH_MAX, PAYLOAD_BYTES_MAX};
 
@@ -19,6 +20,7 @@ use stepwell_types::{Data, Timestamp};
 use super::{Env, Fault, excerpt, kind_name, size, text_size};
 
 mod functions;
+mod matcher;
 mod meter;
 mod pictures;
 
@@ -43,7 +45,8 @@ pub(crate) fn evaluate(env: &Env<'_>, query: &Jsonata) -> Result<Value, Fault> {
     let started = env.context.core.started.as_ref();
     let draws = Draws::new(started.map_or([0; 16], |s| s.seed), env.draws.get());
     let meter = Meter::new(env.operations());
-    let result = run(query, context, &JValue::Undefined, env.now, &draws, &meter);
+    let kit = Kit::new(env.now, &draws, &meter);
+    let result = run(query, context, &JValue::Undefined, &kit);
     env.draws.set(draws.made());
     env.count(env.operations() - meter.left())?;
     if meter.exceeded() {
@@ -71,14 +74,36 @@ pub(crate) fn evaluate(env: &Env<'_>, query: &Jsonata) -> Result<Value, Fault> {
     }
 }
 
+/// What an evaluation gives its expressions to call.
+struct Kit {
+    now: Timestamp,
+    draws: Draws,
+    meter: Rc<Meter>,
+}
+
+impl Kit {
+    fn new(now: Timestamp, draws: &Draws, meter: &Rc<Meter>) -> Rc<Kit> {
+        Rc::new(Kit {
+            now,
+            draws: draws.clone(),
+            meter: Rc::clone(meter),
+        })
+    }
+
+    fn equip(self: &Rc<Kit>, evaluator: &mut Evaluator) {
+        functions::register(evaluator, self.now, &self.draws, &self.meter);
+        pictures::register(evaluator, &self.meter, self.now);
+        meter::register(evaluator, self);
+        matcher::register(evaluator, &self.meter);
+    }
+}
+
 /// Evaluates with the functions of Step Functions, within the meter's count.
 fn run(
     query: &Jsonata,
     context: Context,
     root: &JValue,
-    now: Timestamp,
-    draws: &Draws,
-    meter: &Rc<Meter>,
+    kit: &Rc<Kit>,
 ) -> Result<JValue, EvaluatorError> {
     let options = EvaluatorOptions {
         max_stack_depth: Some(DEPTH_MAX),
@@ -86,9 +111,7 @@ fn run(
         ..EvaluatorOptions::default()
     };
     let mut evaluator = Evaluator::with_options(context, options);
-    functions::register(&mut evaluator, now, draws, meter);
-    pictures::register(&mut evaluator, meter, now);
-    meter::register(&mut evaluator, meter);
+    kit.equip(&mut evaluator);
     // A bug of the library on some data must cost that state, not the execution.
     catch_unwind(AssertUnwindSafe(|| evaluator.evaluate(&query.tree, root)))
         .unwrap_or_else(|_| Err(functions::error("the JSONata library failed on this data")))
@@ -110,12 +133,12 @@ pub fn alone(
     let mut context = Context::new();
     if let JValue::Object(map) = read(bindings) {
         for (name, value) in map.iter() {
-            context.bind(name.clone(), value.clone());
+            bind_variable(&mut context, name, value.clone());
         }
     }
     let (draws, meter) = (Draws::new([7; 16], 0), Meter::new(operations));
     let now = Timestamp(1_700_000_000_000);
-    let result = run(query, context, &root, now, &draws, &meter);
+    let result = run(query, context, &root, &Kit::new(now, &draws, &meter));
     if meter.exceeded() {
         return Err((super::LIMIT_ERROR.to_owned(), String::new()));
     }
@@ -197,10 +220,20 @@ fn bind(env: &Env<'_>, needs: &Needs, context: &mut Context) -> Result<(), Fault
     context.bind("states".to_owned(), JValue::object(states));
     for name in &needs.variables {
         if let Some(data) = env.variables.and_then(|v| v.get(&**name)) {
-            context.bind(name.to_string(), from_json(env, data)?);
+            bind_variable(context, name, from_json(env, data)?);
         }
     }
     Ok(())
+}
+
+/// Binds a variable. One that is named like a function hides the bounded form of it too.
+fn bind_variable(context: &mut Context, name: &str, value: JValue) {
+    for (plain, bounded) in BOUNDED.iter().chain(&PICTURES) {
+        if *plain == name {
+            context.bind((*bounded).to_owned(), value.clone());
+        }
+    }
+    context.bind(name.to_owned(), value);
 }
 
 /// Data in the library's form: made once for all expressions of one place.

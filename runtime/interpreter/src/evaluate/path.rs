@@ -192,8 +192,10 @@ pub(super) fn select<'e>(
     measure: Measure,
 ) -> Result<Cow<'e, Value>, Miss> {
     // The library does not count: a bound of what it will do is taken off before.
-    env.count(measure.nodes.saturating_add(query.cost.bound(measure)))
-        .map_err(Miss::Fault)?;
+    env.count(measure.weight).map_err(Miss::Fault)?;
+    let bound = query.cost.bound(value, measure, env.operations());
+    let counted = bound.ok_or_else(Fault::limit).and_then(|n| env.count(n));
+    counted.map_err(Miss::Fault)?;
     let mut found = Vec::new();
     for node in query.query.query(value) {
         found.push(env.copy(node).map_err(Miss::Fault)?);

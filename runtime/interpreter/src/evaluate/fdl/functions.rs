@@ -7,8 +7,9 @@ use std::borrow::Cow;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use regex::RegexBuilder;
+use regex::Regex;
 use serde_json::{Map, Value};
+use stepwell_flow::expression::Pattern;
 use stepwell_flow::fdl::Function;
 use stepwell_types::limits::PAYLOAD_BYTES_MAX;
 
@@ -18,8 +19,6 @@ use crate::random;
 
 /// Longest pattern, in bytes.
 const PATTERN_BYTES_MAX: usize = 1_000;
-/// Memory of a compiled pattern.
-const PATTERN_MEMORY_MAX: usize = 1 << 20;
 
 /// Calls one function on evaluated arguments.
 pub(super) fn call(
@@ -70,7 +69,7 @@ pub(super) fn call(
         .into(),
         Function::MapKeys => a.object(0)?.keys().cloned().collect::<Vec<_>>().into(),
         Function::MapValues => a.object(0)?.values().cloned().collect::<Vec<_>>().into(),
-        Function::RegexMatchString => return matches(&a),
+        Function::RegexMatchString => return matches(env, &a),
         Function::Split => {
             let parts = a.text(0)?.split(a.text(1)?);
             parts.map(Value::from).collect::<Vec<_>>().into()
@@ -210,19 +209,22 @@ fn format(a: &Arguments<'_, '_>) -> Result<Value, Fault> {
     Ok(text.into())
 }
 
-fn matches(a: &Arguments<'_, '_>) -> Result<Value, Fault> {
+fn matches(env: &Env<'_>, a: &Arguments<'_, '_>) -> Result<Value, Fault> {
     let pattern = a.text(0)?;
     if pattern.len() > PATTERN_BYTES_MAX {
         return Err(a.fault(format!(
             "the pattern is longer than {PATTERN_BYTES_MAX} bytes"
         )));
     }
-    let compiled = RegexBuilder::new(pattern)
-        .size_limit(PATTERN_MEMORY_MAX)
-        .dfa_size_limit(PATTERN_MEMORY_MAX)
-        .build();
-    match compiled {
-        Ok(regex) => Ok(regex.is_match(a.text(1)?).into()),
+    let text = a.text(1)?;
+    let cost = Pattern::of(pattern).ok_or_else(|| a.fault("the pattern takes too much memory"))?;
+    let pieces = 1 + text.len() as u64 / 16;
+    env.count(
+        cost.compile
+            .saturating_add(pieces.saturating_mul(cost.each)),
+    )?;
+    match Regex::new(pattern) {
+        Ok(regex) => Ok(regex.is_match(text).into()),
         Err(e) => Err(a.fault(format!("the pattern cannot be read: {e}"))),
     }
 }

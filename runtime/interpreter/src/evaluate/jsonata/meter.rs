@@ -12,22 +12,37 @@ use jsonata_core::parser;
 use jsonata_core::value::JValue;
 use stepwell_flow::expression::meter;
 
+use super::Kit;
 use super::functions::{error, set};
 
 /// What one round of a loop costs, besides what it does: entering a function or a filter.
 const CALL: u64 = 5;
 /// Longest text that one function call makes, in bytes.
 const TEXT_BYTES_MAX: f64 = 16_777_216.0;
-/// Largest value, as the number of values in it, each place counted.
-const TREE_MAX: u64 = 4_000_000;
+/// A value of an expression may be as large as this, however small the data: as the number
+/// of values in it, each place counted.
+const TREE_MIN: u64 = 4_000_000;
 /// Bytes of text, or elements of an array that are only passed on, for one operation.
 const PER_OPERATION: u64 = 16;
+/// Values in what one step of a path hands to the next, for one operation: they may all be
+/// put into one list.
+const SHARED_PER_OPERATION: u64 = 4;
+/// Values right below one whose tree is measured, for one operation: they are kept.
+const TREE_PER_OPERATION: u64 = 4;
+/// Comparisons of a value with a place that is to be transformed, for one operation.
+const PLACES_PER_OPERATION: u64 = 64;
 
 /// What is left of an evaluation's operations.
 pub(super) struct Meter {
     left: Cell<u64>,
     exceeded: Cell<bool>,
     ranges: RefCell<Vec<f64>>,
+    /// Sizes of values that are about to be transformed.
+    values: RefCell<Vec<u64>>,
+    /// Lengths of texts that patterns are about to be tried on.
+    subjects: RefCell<Vec<u64>>,
+    /// Largest value, as the number of values in it, each place counted.
+    tree_max: u64,
     /// Sizes of values as trees by address; the values are kept, so that none is used anew.
     trees: RefCell<HashMap<usize, (u64, JValue)>>,
 }
@@ -38,6 +53,9 @@ impl Meter {
             left: Cell::new(operations),
             exceeded: Cell::new(false),
             ranges: RefCell::default(),
+            values: RefCell::default(),
+            subjects: RefCell::default(),
+            tree_max: operations.max(TREE_MIN),
             trees: RefCell::default(),
         })
     }
@@ -65,8 +83,35 @@ impl Meter {
         error("too many operations")
     }
 
+    /// All that is in it, and how many values those are.
+    fn transformed(&self, value: &JValue) -> Result<(), EvaluatorError> {
+        let before = self.left();
+        self.deep(value)?;
+        self.values.borrow_mut().push(before - self.left());
+        Ok(())
+    }
+
+    /// Places that are looked for among the values last remembered.
+    fn located(&self, value: &JValue) -> Result<(), EvaluatorError> {
+        let values = self.values.borrow_mut().pop().unwrap_or(1);
+        let places = value.as_array().map_or(1, Vec::len) as u64;
+        self.count(1 + places.saturating_mul(values) / PLACES_PER_OPERATION)
+    }
+
+    /// Remembers a text that a pattern will be tried on.
+    pub fn subject(&self, value: &JValue) -> Result<(), EvaluatorError> {
+        let length = value.as_str().map_or(0, str::len) as u64;
+        self.subjects.borrow_mut().push(length);
+        self.shallow(value)
+    }
+
+    /// The length of the last text remembered, in bytes.
+    pub fn subject_length(&self) -> u64 {
+        self.subjects.borrow_mut().pop().unwrap_or(0)
+    }
+
     /// The value's own length.
-    fn shallow(&self, value: &JValue) -> Result<(), EvaluatorError> {
+    pub fn shallow(&self, value: &JValue) -> Result<(), EvaluatorError> {
         let length = match value {
             JValue::String(text) => text.len(),
             JValue::Array(items) => items.len(),
@@ -94,7 +139,7 @@ impl Meter {
     /// The elements of an array, and of arrays in it, `times` each.
     fn each(&self, value: &JValue, times: u64) -> Result<(), EvaluatorError> {
         let mut open = vec![value];
-        self.count(1)?;
+        self.count(times.max(1))?;
         while let Some(value) = open.pop() {
             if let JValue::Array(items) = value {
                 self.count((items.len() as u64).saturating_mul(times))?;
@@ -175,14 +220,48 @@ impl Meter {
         Ok(())
     }
 
-    /// A text that each of its matches may go through to the end.
-    fn square(&self, value: &JValue) -> Result<(), EvaluatorError> {
-        let length = value.as_str().map_or(0, str::len) as u64;
-        self.count(1 + length.saturating_mul(length) / (PER_OPERATION * PER_OPERATION))
+    /// What is printed on a line of its own, as deep as it stands.
+    fn lines(&self, value: &JValue) -> Result<(), EvaluatorError> {
+        let mut bytes = 0f64;
+        let mut open = vec![(value, 0u32)];
+        while let Some((value, level)) = open.pop() {
+            self.shallow(value)?;
+            self.count(1 + u64::from(level) * 2 / PER_OPERATION)?;
+            bytes += f64::from(level) * 2.0 + length(Some(value)) + 8.0;
+            match value {
+                JValue::Array(items) => open.extend(items.iter().map(|v| (v, level + 1))),
+                JValue::Object(map) => open.extend(map.values().map(|v| (v, level + 1))),
+                _ => {}
+            }
+        }
+        if bytes > TEXT_BYTES_MAX {
+            return Err(self.exceed());
+        }
+        Ok(())
+    }
+
+    /// What each value of a step gives the next step to go through.
+    fn shared(&self, value: &JValue) -> Result<(), EvaluatorError> {
+        self.each(value, 1)?;
+        let size = self.tree(value)?;
+        self.count(size / SHARED_PER_OPERATION)
+    }
+
+    /// A text that a pattern is tried on.
+    pub fn tried(&self, length: u64, cost: &[JValue], all: bool) -> Result<(), EvaluatorError> {
+        let number = |i: usize| cost.get(i).and_then(JValue::as_f64).unwrap_or(1.0) as u64;
+        let (compile, each, rescans) = (number(0), number(1), number(2) > 0);
+        let pieces = 1 + length / PER_OPERATION;
+        self.count(compile.saturating_add(pieces.saturating_mul(each)))?;
+        if all && rescans {
+            // Each match may go through the text to its end.
+            self.count(pieces.saturating_mul(pieces).saturating_mul(each))?;
+        }
+        Ok(())
     }
 
     /// Its size as a tree. Each part is walked once, however often it occurs.
-    fn tree(&self, value: &JValue) -> Result<(), EvaluatorError> {
+    fn tree(&self, value: &JValue) -> Result<u64, EvaluatorError> {
         let mut trees = self.trees.borrow_mut();
         let mut open = vec![(value, false)];
         while let Some((value, ready)) = open.pop() {
@@ -193,7 +272,12 @@ impl Meter {
                 continue;
             }
             if !ready {
-                self.count(1)?;
+                let length = match value {
+                    JValue::Array(items) => items.len(),
+                    JValue::Object(map) => map.len(),
+                    _ => 0,
+                };
+                self.count(1 + length as u64 / TREE_PER_OPERATION)?;
                 open.push((value, true));
                 each(value, &mut |child| open.push((child, false)));
                 continue;
@@ -203,13 +287,14 @@ impl Meter {
                 let known = self::address(child).and_then(|a| trees.get(&a));
                 size = size.saturating_add(known.map_or(1, |(size, _)| *size));
             });
-            self.count(size.min(TREE_MAX) / 1_024)?;
-            if size > TREE_MAX {
+            self.count(size.min(self.tree_max) / 1_024)?;
+            if size > self.tree_max {
                 return Err(self.exceed());
             }
             trees.insert(address, (size, value.clone()));
         }
-        Ok(())
+        let known = address(value).and_then(|a| trees.get(&a));
+        Ok(known.map_or(1, |(size, _)| *size))
     }
 }
 
@@ -236,7 +321,8 @@ fn length(value: Option<&JValue>) -> f64 {
         .map_or(0.0, |t| t.len() as f64)
 }
 
-pub(super) fn register(evaluator: &mut Evaluator, meter: &Rc<Meter>) {
+pub(super) fn register(evaluator: &mut Evaluator, kit: &Rc<Kit>) {
+    let meter = &kit.meter;
     let own = Rc::clone(meter);
     set(evaluator, meter::TICK, move |args| {
         let given = args.first().and_then(JValue::as_f64);
@@ -244,14 +330,19 @@ pub(super) fn register(evaluator: &mut Evaluator, meter: &Rc<Meter>) {
         Ok(JValue::Undefined)
     });
     type Count = fn(&Meter, &JValue) -> Result<(), EvaluatorError>;
-    let weighing: [(&str, Count); 7] = [
+    let weighing: [(&str, Count); 10] = [
         (meter::WEIGH, Meter::shallow),
         (meter::WEIGH_TRUTH, Meter::truth),
         (meter::WEIGH_SORT, Meter::sort),
         (meter::WEIGH_KEYS, Meter::keys),
-        (meter::WEIGH_SQUARE, Meter::square),
         (meter::WEIGH_DEEP, Meter::deep),
-        (meter::WEIGH_TREE, Meter::tree),
+        (meter::WEIGH_LINES, Meter::lines),
+        (meter::WEIGH_SHARED, Meter::shared),
+        (meter::TRANSFORMED, Meter::transformed),
+        (meter::LOCATED, Meter::located),
+        (meter::WEIGH_TREE, |meter, value| {
+            meter.tree(value).map(|_| ())
+        }),
     ];
     for (name, count) in weighing {
         let own = Rc::clone(meter);
@@ -307,7 +398,7 @@ pub(super) fn register(evaluator: &mut Evaluator, meter: &Rc<Meter>) {
         [value] => Ok(value.clone()),
         _ => Err(error("T0410: $distinct takes one argument")),
     });
-    bounded(evaluator, meter, meter::JOIN, "$join($a0, $a1)", |args| {
+    bounded(evaluator, kit, meter::JOIN, "$join($a0, $a1)", |args| {
         let items = args.first().and_then(JValue::as_array);
         let between = length(args.get(1)) * items.map_or(0, Vec::len) as f64;
         between
@@ -317,20 +408,14 @@ pub(super) fn register(evaluator: &mut Evaluator, meter: &Rc<Meter>) {
                 .map(|i| length(Some(i)))
                 .sum::<f64>()
     });
-    bounded(
-        evaluator,
-        meter,
-        meter::PAD,
-        "$pad($a0, $a1, $a2)",
-        |args| {
-            // A character takes up to four bytes.
-            args.get(1)
-                .and_then(JValue::as_f64)
-                .map_or(0.0, |n| 4.0 * n.abs())
-        },
-    );
+    bounded(evaluator, kit, meter::PAD, "$pad($a0, $a1, $a2)", |args| {
+        // A character takes up to four bytes.
+        args.get(1)
+            .and_then(JValue::as_f64)
+            .map_or(0.0, |n| 4.0 * n.abs())
+    });
     let replace = "$replace($a0, $a1, $a2, $a3)";
-    bounded(evaluator, meter, meter::REPLACE, replace, |args| {
+    bounded(evaluator, kit, meter::REPLACE, replace, |args| {
         (length(args.first()) + 1.0) * (length(args.get(2)) + 1.0)
     });
 }
@@ -362,13 +447,17 @@ fn key(value: &JValue) -> String {
 /// A built-in function that is only called if what it makes has room.
 fn bounded(
     evaluator: &mut Evaluator,
-    meter: &Rc<Meter>,
+    kit: &Rc<Kit>,
     name: &'static str,
     source: &'static str,
     bytes: fn(&[JValue]) -> f64,
 ) {
-    let meter = Rc::clone(meter);
+    let kit = Rc::downgrade(kit);
     set(evaluator, name, move |args| {
+        let Some(kit) = kit.upgrade() else {
+            return Err(error("the evaluation is over"));
+        };
+        let meter = &kit.meter;
         let bytes = bytes(args);
         if bytes > TEXT_BYTES_MAX {
             return Err(meter.exceed());
@@ -389,8 +478,8 @@ fn bounded(
             context.bind(format!("a{i}"), arg.clone());
         }
         let mut evaluator = Evaluator::with_context(context);
-        // A replacement may be a function, and count.
-        register(&mut evaluator, &meter);
+        // A replacement may be a function.
+        kit.equip(&mut evaluator);
         evaluator.evaluate(&tree, &JValue::Undefined)
     });
 }
