@@ -5,36 +5,19 @@
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Method, Url};
 use serde_json::Value;
+use stepwell_types::limits::{
+    HTTP_HEADERS_REFUSED, HTTP_METHODS, HTTP_TIMEOUT_MS_MAX, HTTP_URL_BYTES_MAX,
+};
 use stepwell_types::{Digest, Failure, HttpCall, StepRequest};
 
 /// Most headers of one request.
 const HEADERS_MAX: usize = 100;
 /// Most bytes of all header names and values of one request.
 const HEADER_BYTES_MAX: usize = 64 << 10;
-/// Longest URL, in bytes.
-const URL_BYTES_MAX: usize = 8 << 10;
-/// Longest wait that a call may ask for, in milliseconds.
-const TIMEOUT_MS_MAX: u64 = 900_000;
 /// How long a call may take if it doesn't say, in milliseconds.
 const TIMEOUT_MS: u64 = 30_000;
 /// Largest response if the call doesn't say, in bytes.
 const RESPONSE_BYTES: u64 = 1 << 20;
-
-/// Headers that belong to the connection or are made by the client itself.
-const REFUSED: &[&str] = &[
-    "connection",
-    "content-length",
-    "expect",
-    "host",
-    "keep-alive",
-    "proxy-authenticate",
-    "proxy-authorization",
-    "proxy-connection",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-];
 
 /// A checked request.
 #[derive(Debug, Clone)]
@@ -82,8 +65,10 @@ pub(crate) fn check(request: &StepRequest, ceilings: Ceilings) -> Result<Checked
         headers.insert(key, value);
     }
     let timeout_ms = call.timeout_ms.unwrap_or(TIMEOUT_MS);
-    if !(1..=TIMEOUT_MS_MAX).contains(&timeout_ms) {
-        return Err(invalid(format!("timeout_ms must be 1 to {TIMEOUT_MS_MAX}")));
+    if !(1..=HTTP_TIMEOUT_MS_MAX).contains(&timeout_ms) {
+        return Err(invalid(format!(
+            "timeout_ms must be 1 to {HTTP_TIMEOUT_MS_MAX}"
+        )));
     }
     Ok(Checked {
         method,
@@ -124,25 +109,19 @@ fn invalid(cause: impl Into<std::sync::Arc<str>>) -> Failure {
 }
 
 fn method(text: &str) -> Result<Method, Failure> {
-    const KNOWN: [Method; 7] = [
-        Method::GET,
-        Method::POST,
-        Method::PUT,
-        Method::PATCH,
-        Method::DELETE,
-        Method::HEAD,
-        Method::OPTIONS,
-    ];
-    KNOWN
-        .into_iter()
-        .find(|m| m.as_str() == text)
+    let known = HTTP_METHODS.contains(&text);
+    known
+        .then(|| Method::from_bytes(text.as_bytes()).ok())
+        .flatten()
         .ok_or_else(|| invalid("the method must be GET, POST, PUT, PATCH, DELETE, HEAD or OPTIONS"))
 }
 
 /// Checks a URL that a step or a redirect names.
 pub(super) fn url(text: &str) -> Result<Url, Failure> {
-    if text.len() > URL_BYTES_MAX {
-        return Err(invalid(format!("the URL is over {URL_BYTES_MAX} bytes")));
+    if text.len() > HTTP_URL_BYTES_MAX {
+        return Err(invalid(format!(
+            "the URL is over {HTTP_URL_BYTES_MAX} bytes"
+        )));
     }
     let url = Url::parse(text).map_err(|e| invalid(format!("the URL is wrong: {e}")))?;
     if !matches!(url.scheme(), "http" | "https") {
@@ -173,7 +152,7 @@ fn headers(call: &HttpCall) -> Result<HeaderMap, Failure> {
         // The value isn't repeated in messages: it may be a secret.
         let parsed = HeaderName::from_bytes(name.as_bytes())
             .map_err(|_| invalid(format!("`{name}` is no header name")))?;
-        if REFUSED.contains(&parsed.as_str()) {
+        if HTTP_HEADERS_REFUSED.contains(&parsed.as_str()) {
             return Err(invalid(format!(
                 "header `{name}` belongs to the connection"
             )));

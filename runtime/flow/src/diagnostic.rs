@@ -159,7 +159,7 @@ pub mod code {
     pub const DIFFERS: &str = "FLOW0102";
     /// Something that the public documents of CloudFlow leave open (note).
     pub const ASSUMED: &str = "FLOW0103";
-    /// Within Stepwell's limits, but beyond those of CloudFlow (warning).
+    /// Within Stepwell's limits, but beyond those of CloudFlow (note).
     pub const BEYOND_CLOUDFLOW: &str = "FLOW0104";
 }
 

@@ -3,6 +3,7 @@
 //! Refuses to run anything, and to read a clock, a file or a network.
 
 mod asl;
+mod call;
 mod check;
 mod cloudflow;
 pub mod diagnostic;

@@ -355,7 +355,7 @@ fn arn(arn: &str) -> Result<ResourceKind<'_>, BadResource> {
         _ => match rest.strip_prefix("activity:") {
             Some(name) if service == "states" => activity(name),
             _ => Err(BadResource {
-                message: format!("the AWS resource {arn:?} is not supported yet"),
+                message: format!("nothing here stands for the AWS resource {arn:?}"),
                 not_yet: true,
             }),
         },

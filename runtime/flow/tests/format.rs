@@ -226,7 +226,7 @@ fn files(folder: &Path, endings: &[&str], out: &mut Vec<PathBuf>) {
     out.sort();
 }
 
-/// Definitions of the corpora, if they are there, and of the repository.
+/// Definitions of the suites and of the repository.
 fn definitions() -> Vec<(String, String)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let mut found = Vec::new();
@@ -234,8 +234,6 @@ fn definitions() -> Vec<(String, String)> {
     for folder in ["examples", "runtime", "tests", "bench"] {
         files(&root.join(folder), &[".yaml", ".yml", ".json"], &mut found);
     }
-    let corpora = root.join("../shared/corpora");
-    files(&corpora.join("asl-validator"), &[".json"], &mut found);
     for path in found {
         let text = std::fs::read_to_string(&path).unwrap();
         all.push((path.display().to_string(), text));
@@ -253,7 +251,7 @@ fn definitions() -> Vec<(String, String)> {
         }
     }
     let mut cases = Vec::new();
-    files(&corpora.join("asl"), &[".json"], &mut cases);
+    files(&root.join("tests/cases/asl"), &[".json"], &mut cases);
     for path in cases {
         let case: Value = serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
         let definition = &case["definition"];

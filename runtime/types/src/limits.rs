@@ -37,3 +37,26 @@ pub const REDRIVES_MAX: u32 = 1_000;
 pub const EXPRESS_SECONDS_MAX: u64 = 300;
 /// Largest history of an express execution that is kept, in bytes of log and payloads.
 pub const EXPRESS_HISTORY_BYTES_MAX: usize = 4 << 20;
+
+/// Methods that an HTTP call may have.
+pub const HTTP_METHODS: [&str; 7] = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"];
+/// Longest URL of an HTTP call, in bytes.
+pub const HTTP_URL_BYTES_MAX: usize = 8 << 10;
+/// Longest wait that an HTTP call may ask for, in milliseconds; at least 1.
+pub const HTTP_TIMEOUT_MS_MAX: u64 = 900_000;
+/// Headers that an HTTP call cannot set, in lower case: they belong to the connection, or
+/// are made by the client itself.
+pub const HTTP_HEADERS_REFUSED: [&str; 12] = [
+    "connection",
+    "content-length",
+    "expect",
+    "host",
+    "keep-alive",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];

@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 use stepwell_types::HttpCall;
 
 use super::Compiler;
+use crate::call;
 use crate::diagnostic::code;
 use crate::document::At;
 use crate::expression::QueryLanguage;
@@ -76,8 +77,13 @@ impl<'t> Compiler<'t, '_> {
             let known = (!open).then_some(&value);
             let place = parameters.member_name(member);
             match probe(name.unwrap_or(&member.name), known) {
-                Field::Fine => {}
-                Field::Url => url = true,
+                Field::Fine => self.http_field(&parameters.member(member), &member.name, open),
+                Field::Url => {
+                    url = true;
+                    if !open {
+                        call::url(self.report, &parameters.member(member));
+                    }
+                }
                 Field::Unknown => self.report.error_hint(
                     &place,
                     code::UNKNOWN_FIELD,
@@ -104,6 +110,22 @@ impl<'t> Compiler<'t, '_> {
                 "an HTTP call needs a url".to_owned(),
                 Some(FIELDS_HINT.to_owned()),
             );
+        }
+    }
+}
+
+impl<'t> Compiler<'t, '_> {
+    /// A field whose type is right, of which the value may still be wrong.
+    fn http_field(&mut self, at: &At<'_, 't>, name: &str, open: bool) {
+        let jsonata = self.language == QueryLanguage::Jsonata;
+        match name.to_ascii_lowercase().as_str() {
+            "method" if !open => call::method(self.report, at),
+            "headers" => call::headers(self.report, at, &|name, value| match jsonata {
+                true => has_expression(value),
+                false => name.ends_with(".$"),
+            }),
+            "timeout_ms" | "timeoutms" if !open => call::timeout_ms(self.report, at),
+            _ => {}
         }
     }
 }

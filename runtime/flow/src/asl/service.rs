@@ -8,6 +8,7 @@ use std::sync::Arc;
 use stepwell_types::StepTarget;
 
 use super::Compiler;
+use crate::call;
 use crate::diagnostic::code;
 use crate::document::{At, Tree};
 use crate::program::Service;
@@ -157,8 +158,15 @@ impl<'t> Compiler<'t, '_> {
         if let Some(given) = parameters(at) {
             self.service_fields(&given, "http:invoke", HTTP_FIELDS);
             for name in ["ApiEndpoint", "Method"] {
-                if matches!(self.given(&given, name), Given::Absent) {
-                    self.required(&given, "an http:invoke Task's parameters", name);
+                match self.given(&given, name) {
+                    Given::Absent => {
+                        self.required(&given, "an http:invoke Task's parameters", name);
+                    }
+                    Given::Literal(field, _) if name == "Method" => {
+                        call::method(self.report, &field);
+                    }
+                    Given::Literal(field, _) => call::url(self.report, &field),
+                    Given::Data => {}
                 }
             }
             if let Some(authentication) = given.get("Authentication")

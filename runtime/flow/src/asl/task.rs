@@ -2,14 +2,12 @@
 
 use std::sync::Arc;
 
-use serde_json::Value;
 use stepwell_types::StepTarget;
 
 use super::{Compiler, expect};
 use crate::check;
 use crate::diagnostic::code;
-use crate::document::At;
-use crate::expression::Expression;
+use crate::document::{At, Tree};
 use crate::program::{Service, Task};
 use crate::resource::{self, ResourceKind, available};
 
@@ -34,11 +32,14 @@ impl<'t> Compiler<'t, '_> {
     pub(super) fn task(&mut self, at: &At<'_, 't>) -> Option<Task> {
         let timeout = self.integer_or_path(at, "TimeoutSeconds", 1, expect::SECONDS_MAX);
         let heartbeat = self.integer_or_path(at, "HeartbeatSeconds", 1, expect::SECONDS_MAX);
-        if let (
-            Some(Expression::Literal(Value::Number(timeout))),
-            Some(Expression::Literal(Value::Number(heartbeat))),
-        ) = (&timeout, &heartbeat)
-            && heartbeat.as_u64() >= timeout.as_u64()
+        // As they are written: a number that is wrong by itself is no other number.
+        let written = |name: &str| match &at.get(name)?.node.tree {
+            Tree::Number(number) => number.as_f64(),
+            _ => None,
+        };
+        if let (Some(timeout), Some(heartbeat)) =
+            (written("TimeoutSeconds"), written("HeartbeatSeconds"))
+            && heartbeat >= timeout
             && let Some(field) = at.get("HeartbeatSeconds")
         {
             self.report.error(

@@ -205,14 +205,13 @@ impl<'t> Compiler<'_> {
             _ => check::integer(self.report, &field, 0, fdl::SECONDS_MAX),
         }?;
         if seconds > fdl::TASK_SECONDS_THERE {
-            self.report.warning(
+            self.report.note(
                 &field,
                 code::BEYOND_CLOUDFLOW,
                 format!(
                     "CloudFlow allows at most {} seconds",
                     fdl::TASK_SECONDS_THERE
                 ),
-                None,
             );
         }
         (seconds > 0).then(|| Expression::Literal(seconds.into()))

@@ -42,11 +42,10 @@ impl<'t> Compiler<'_> {
         let max_items = at.get("MaxItems").and_then(|field| {
             let n = check::integer(self.report, &field, 1, COUNT_MAX)?;
             if n > ITEMS_THERE {
-                self.report.warning(
+                self.report.note(
                     &field,
                     code::BEYOND_CLOUDFLOW,
                     format!("CloudFlow takes at most {ITEMS_THERE} items"),
-                    None,
                 );
             }
             Some((field, n))

@@ -4,6 +4,7 @@
 //! Refuses to judge what comes from the data: that is the bridge's.
 
 use super::{BEFORE, Compiler};
+use crate::call;
 use crate::check;
 use crate::document::At;
 use crate::expression::{Expression, Query, Segment, Template};
@@ -47,6 +48,7 @@ impl<'t> Compiler<'_> {
                 }
                 (_, Some(field)) => {
                     check::text(self.report, &field);
+                    call::url(self.report, &field);
                 }
                 (_, None) if dynamic.is_none() => {
                     check::required(self.report, &parameters, owner, name);
@@ -56,6 +58,7 @@ impl<'t> Compiler<'_> {
         }
         if let Some(headers) = parameters.get("headers") {
             check::is_object(self.report, &headers);
+            call::headers(self.report, &headers, &|name, _| name.ends_with(".$"));
         }
         let call = fdl::template(&parameters, BEFORE, self.report, &mut self.notes);
         let mut fields = fdl::fields(call);

@@ -99,11 +99,10 @@ impl<'t> Compiler<'_> {
         let wanted = field.and_then(|f| {
             let n = check::integer(self.report, &f, 1, CONCURRENCY_MAX)?;
             if n > there {
-                self.report.warning(
+                self.report.note(
                     &f,
                     code::BEYOND_CLOUDFLOW,
                     format!("CloudFlow runs at most {there} iterations of such a Map at once"),
-                    None,
                 );
             }
             Some(n)

@@ -201,11 +201,10 @@ impl<'t> Compiler<'_> {
             && check::is_filled_list(self.report, &list)
         {
             if list.elements().len() > BRANCHES_THERE {
-                self.report.warning(
+                self.report.note(
                     &list,
                     code::BEYOND_CLOUDFLOW,
                     format!("CloudFlow allows at most {BRANCHES_THERE} branches"),
-                    None,
                 );
             }
             let mut first = own.0.saturating_add(1);
@@ -236,11 +235,10 @@ impl<'t> Compiler<'_> {
             }
             let seconds = check::integer(self.report, &field, 1, fdl::SECONDS_MAX)?;
             if seconds > WAIT_SECONDS_THERE {
-                self.report.warning(
+                self.report.note(
                     &field,
                     code::BEYOND_CLOUDFLOW,
                     format!("CloudFlow waits at most {WAIT_SECONDS_THERE} seconds in one state"),
-                    None,
                 );
             }
             return Some(WaitUntil::Seconds(Expression::Literal(seconds.into())));

@@ -177,11 +177,10 @@ impl<'t> Compiler<'_> {
         }
         let seconds = check::integer(self.report, at, 1, fdl::SECONDS_MAX)?;
         if seconds > WAIT_SECONDS_THERE {
-            self.report.warning(
+            self.report.note(
                 at,
                 code::BEYOND_CLOUDFLOW,
                 format!("CloudFlow waits at most {WAIT_SECONDS_THERE} seconds in one step"),
-                None,
             );
         }
         Some(Expression::Literal(seconds.into()))
@@ -209,11 +208,10 @@ impl<'t> Compiler<'_> {
             && check::is_filled_list(self.report, &list)
         {
             if list.elements().len() as u64 > BRANCHES_THERE {
-                self.report.warning(
+                self.report.note(
                     &list,
                     code::BEYOND_CLOUDFLOW,
                     format!("CloudFlow allows at most {BRANCHES_THERE} branches"),
-                    None,
                 );
             }
             for (i, branch) in list.elements().iter().enumerate() {
