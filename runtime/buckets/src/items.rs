@@ -5,12 +5,14 @@
 
 mod ahead;
 mod csv;
+mod inventory;
 mod json;
 mod lines;
 mod scan;
+mod source;
 
 use std::fmt::Write as _;
-use std::io::{Cursor, Read, Seek, SeekFrom};
+use std::io::{Cursor, Read, Seek};
 
 use stepwell_types::items::{
     CURSOR_BYTES_MAX, ItemCursor, ItemFormat, ItemPlace, ItemRead, PAGE_BYTES_MAX, PAGE_ITEMS_MAX,
@@ -20,6 +22,7 @@ use stepwell_types::{Data, Failure};
 use crate::Buckets;
 pub(crate) use ahead::Ahead;
 use scan::Scan;
+use source::Source;
 
 /// Largest item, in bytes of text.
 pub const ITEM_BYTES_MAX: usize = 16 << 20;
@@ -37,16 +40,13 @@ pub fn read(buckets: &Buckets, read: &ItemRead) -> Result<Data, Failure> {
         ItemPlace::Listing { prefix } => list(buckets, bucket, prefix, cursor, &mut page)
             .map_err(|reason| format!("the objects of bucket {bucket} cannot be listed: {reason}")),
         ItemPlace::Object { key, format } => {
-            let open = buckets.bucket(bucket).and_then(|b| b.get(key));
-            open.map_err(|e| e.to_string())
-                .and_then(|object| {
-                    let next = contents(&object.file, &object.etag, format, cursor, &mut page)?;
-                    let sound = object.is_unchanged();
-                    sound.then_some(next).ok_or_else(|| CHANGED.to_owned())
-                })
-                .map_err(|reason| {
-                    format!("object {key} of bucket {bucket} cannot be read: {reason}")
-                })
+            let next = match format {
+                ItemFormat::Inventory => inventory::page(buckets, bucket, key, cursor, &mut page),
+                format => object(buckets, bucket, key, format, cursor, &mut page),
+            };
+            next.map_err(|reason| {
+                format!("object {key} of bucket {bucket} cannot be read: {reason}")
+            })
         }
     };
     let next = next.map_err(|cause| Failure::new("States.ItemReaderFailed", cause))?;
@@ -63,8 +63,45 @@ pub fn of_bytes(
     items_max: u32,
 ) -> Result<Data, String> {
     let mut page = Page::new(items_max, PAGE_BYTES_MAX);
-    let next = contents(Cursor::new(bytes), "", format, cursor, &mut page)?;
-    Ok(page.answer(next.as_deref()))
+    let place = place(cursor, "")?;
+    let mut under = Under::open(Cursor::new(bytes), format, place.as_ref())?;
+    let next = under.page(format, place, &mut page)?;
+    Ok(page.answer(next.map(|next| next.cursor("")).as_deref()))
+}
+
+/// A page of what one object holds.
+fn object(
+    buckets: &Buckets,
+    bucket: &str,
+    key: &str,
+    format: &ItemFormat,
+    cursor: Option<&ItemCursor>,
+    page: &mut Page,
+) -> Result<Option<String>, String> {
+    let opened = buckets.bucket(bucket).and_then(|b| b.get(key));
+    let object = opened.map_err(|e| e.to_string())?;
+    let etag = &object.etag;
+    let place = place(cursor, etag)?;
+    let ready = place.as_ref();
+    let ready = ready.and_then(|place| ahead::take_object(buckets, etag, place.offset));
+    let mut under = match ready {
+        Some(under) => under,
+        None => {
+            let file = object.file.try_clone().map_err(|e| e.to_string())?;
+            Under::open(file, format, place.as_ref())?
+        }
+    };
+    let next = under.page(format, place, page)?;
+    if !object.is_unchanged() {
+        return Err(CHANGED.to_owned());
+    }
+    let Some(next) = next else {
+        return Ok(None);
+    };
+    if !under.scan.is_plain() {
+        ahead::keep_object(buckets, etag, next.offset, under);
+    }
+    Ok(Some(next.cursor(etag)))
 }
 
 /// A page that fills.
@@ -143,63 +180,65 @@ impl Place {
     }
 }
 
-fn contents<R: Read + Seek>(
-    mut bytes: R,
-    etag: &str,
-    format: &ItemFormat,
-    cursor: Option<&ItemCursor>,
-    page: &mut Page,
-) -> Result<Option<String>, String> {
-    let place = match cursor {
-        None => None,
-        Some(ItemCursor(cursor)) => {
-            let (place, of) = Place::parse(cursor).ok_or("the cursor is none of ours")?;
-            if of != etag {
-                return Err(CHANGED.to_owned());
-            }
-            Some(place)
-        }
+/// The place that a cursor of this very object means.
+fn place(cursor: Option<&ItemCursor>, etag: &str) -> Result<Option<Place>, String> {
+    let Some(ItemCursor(cursor)) = cursor else {
+        return Ok(None);
     };
-    // The first row of a CSV file is needed for every page.
-    let header = match format {
-        ItemFormat::Csv {
-            header: None,
-            delimiter,
-        } => {
-            let mut scan = Scan::new(&mut bytes, 0, 1);
-            let header = csv::header(&mut scan, *delimiter)?;
-            Some((header, scan.offset(), scan.line()))
-        }
-        _ => None,
-    };
-    let (offset, line) = match (&place, &header) {
-        (Some(place), _) => (place.offset, place.line),
-        (None, Some((_, offset, line))) => (*offset, *line),
-        (None, None) => (0, 1),
-    };
-    bytes
-        .seek(SeekFrom::Start(offset))
-        .map_err(|e| e.to_string())?;
-    let mut scan = Scan::new(&mut bytes, offset, line);
-    if offset == 0 {
-        scan.skip_mark()?;
+    let (place, of) = Place::parse(cursor).ok_or("the cursor is none of ours")?;
+    match of == etag {
+        true => Ok(Some(place)),
+        false => Err(CHANGED.to_owned()),
     }
-    let next = match format {
-        ItemFormat::Json { pointer } => json::page(&mut scan, pointer.as_deref(), place, page)?,
-        ItemFormat::JsonLines => lines::page(&mut scan, place, page)?,
-        ItemFormat::Csv {
-            header: given,
-            delimiter,
-        } => {
-            let columns = match (given, header) {
-                (Some(given), _) => csv::columns(given.iter().map(|name| name.to_string()))?,
-                (None, Some((header, ..))) => header,
-                (None, None) => return Err("it has no header".to_owned()),
-            };
-            csv::page(&mut scan, &columns, *delimiter, place, page)?
+}
+
+/// An object under way.
+struct Under<R> {
+    scan: Scan<Source<R>>,
+    /// The first row of a CSV file that holds the columns: it is needed for every page.
+    header: Option<csv::Columns>,
+}
+
+impl<R: Read + Seek> Under<R> {
+    /// Opens the bytes and goes to the place.
+    fn open(bytes: R, format: &ItemFormat, place: Option<&Place>) -> Result<Under<R>, String> {
+        let mut scan = Scan::new(Source::open(bytes)?);
+        scan.skip_mark()?;
+        let header = match format {
+            ItemFormat::Csv {
+                header: None,
+                delimiter,
+            } => Some(csv::header(&mut scan, *delimiter)?),
+            ItemFormat::Csv {
+                header: Some(given),
+                ..
+            } => Some(csv::columns(given.iter().map(|name| name.to_string()))?),
+            ItemFormat::Json { .. } | ItemFormat::JsonLines | ItemFormat::Inventory => None,
+        };
+        if let Some(place) = place {
+            scan.go_to(place.offset, place.line)?;
         }
-    };
-    Ok(next.map(|place| place.cursor(etag)))
+        Ok(Under { scan, header })
+    }
+
+    /// The page at the place where it is, and the next one's.
+    fn page(
+        &mut self,
+        format: &ItemFormat,
+        place: Option<Place>,
+        page: &mut Page,
+    ) -> Result<Option<Place>, String> {
+        let scan = &mut self.scan;
+        match format {
+            ItemFormat::Json { pointer } => json::page(scan, pointer.as_deref(), place, page),
+            ItemFormat::JsonLines => lines::page(scan, place, page),
+            ItemFormat::Csv { delimiter, .. } => {
+                let columns = self.header.as_ref().ok_or("it has no header")?;
+                csv::page(scan, columns, *delimiter, place, page)
+            }
+            ItemFormat::Inventory => Err("an inventory has no items but its files'".to_owned()),
+        }
+    }
 }
 
 fn list(

@@ -1,9 +1,12 @@
 //! Pages of items: the same items however they are split, as a library reads them, and no panic
 //! from any bytes.
 
+use std::io::Write as _;
 use std::path::Path;
 use std::sync::Arc;
 
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use stepwell_buckets::{Buckets, Grant, Options, items};
@@ -92,14 +95,126 @@ impl House {
 #[track_caller]
 fn check(place: &ItemPlace, text: &str, want: Result<Value, &str>) {
     let house = house();
-    house.write(text.as_bytes());
-    for (items, bytes) in [(1, 1 << 20), (2, 1 << 20), (1_000, 1), (1_000, 1 << 20)] {
-        match (house.all(place, items, bytes), &want) {
-            (Ok(got), Ok(want)) => assert_eq!(Value::Array(got), *want, "{text:?}"),
-            (Err(cause), Err(want)) => assert!(cause.contains(want), "{text:?}: {cause}"),
-            (got, want) => panic!("{text:?}: got {got:?}, want {want:?}"),
+    for object in [text.as_bytes().to_vec(), gzip(text.as_bytes())] {
+        house.write(&object);
+        for (items, bytes) in [(1, 1 << 20), (2, 1 << 20), (1_000, 1), (1_000, 1 << 20)] {
+            match (house.all(place, items, bytes), &want) {
+                (Ok(got), Ok(want)) => assert_eq!(Value::Array(got), *want, "{text:?}"),
+                (Err(cause), Err(want)) => assert!(cause.contains(want), "{text:?}: {cause}"),
+                (got, want) => panic!("{text:?}: got {got:?}, want {want:?}"),
+            }
         }
     }
+}
+
+/// As two members, which is what some programs write.
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let (first, second) = bytes.split_at(bytes.len() / 2);
+    let packed = [first, second].map(|part| {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+        encoder.write_all(part).unwrap();
+        encoder.finish().unwrap()
+    });
+    packed.concat()
+}
+
+#[test]
+fn packed_objects() {
+    let lines = object(ItemFormat::JsonLines);
+    let house = house();
+    let text: String = (0..5_000).map(|n| format!("{{\"n\":{n}}}\n")).collect();
+    let want: Vec<Value> = (0..5_000).map(|n| json!({"n": n})).collect();
+    house.write(&gzip(text.as_bytes()));
+    assert_eq!(house.all(&lines, 7, 1 << 20), Ok(want));
+    // A page that was read before is read again, as after a crash, and so is the one after it.
+    let (_, second) = house.page(&lines, None, 1_000, 1 << 20).unwrap();
+    let read = |cursor: &Option<String>| {
+        let page = house.page(&lines, cursor.as_deref(), 1_000, 1 << 20);
+        page.unwrap()
+    };
+    let (again, third) = read(&second);
+    assert_eq!(again[0], json!({"n": 1_000}));
+    assert_eq!(read(&third).0[0], json!({"n": 2_000}));
+    assert_eq!(read(&second), (again, third));
+
+    let mut damaged = gzip(text.as_bytes());
+    let end = damaged.len() - 9;
+    damaged.truncate(end);
+    house.write(&damaged);
+    let cause = house.all(&lines, 1_000, 1 << 20).unwrap_err();
+    assert!(cause.contains("line "), "{cause}");
+    house.write(&[0x28, 0xb5, 0x2f, 0xfd, 0]);
+    let cause = house.all(&lines, 1_000, 1 << 20).unwrap_err();
+    assert!(cause.contains("zstd"), "{cause}");
+}
+
+#[test]
+fn inventories() {
+    let inventory = object(ItemFormat::Inventory);
+    let house = house();
+    let file = |name: &str, bytes: &[u8]| std::fs::write(house.dir.path().join(name), bytes);
+    let manifest = |format: &str, files: &[&str]| {
+        let files: Vec<Value> = files
+            .iter()
+            .map(|key| json!({"key": key, "size": 1}))
+            .collect();
+        json!({
+            "sourceBucket": "s", "destinationBucket": "arn:aws:s3:::b", "version": "2016-11-30",
+            "creationTimestamp": "1668560400000", "fileFormat": format,
+            "fileSchema": "Bucket, Key, Size", "files": files,
+        })
+    };
+    let written = |format: &str, files: &[&str]| {
+        house.write(manifest(format, files).to_string().as_bytes());
+    };
+    file(
+        "one.csv.gz",
+        &gzip(b"\"s\",\"a\",\"1\"\n\"s\",\"b\",\"2\"\n"),
+    )
+    .unwrap();
+    file("none.csv", b"").unwrap();
+    file("two.csv", b"\"s\",\"c\",\"3\"\n").unwrap();
+    let row = |key: &str, size: &str| json!({"Bucket": "s", "Key": key, "Size": size});
+    let want = vec![row("a", "1"), row("b", "2"), row("c", "3")];
+
+    let all = |items: u32| {
+        let (mut all, mut cursor) = (Vec::new(), None::<String>);
+        loop {
+            let (page, next) = house.page(&inventory, cursor.as_deref(), items, 1 << 20)?;
+            all.extend(page);
+            match next {
+                None => return Ok::<_, String>(all),
+                next => cursor = next,
+            }
+        }
+    };
+    written("CSV", &["one.csv.gz", "none.csv", "two.csv"]);
+    for items in [1, 2, 1_000] {
+        assert_eq!(all(items).as_ref(), Ok(&want));
+    }
+    written("CSV", &[]);
+    assert_eq!(all(1), Ok(vec![]));
+    for (format, files, says) in [
+        ("ORC", &["two.csv"][..], "are ORC"),
+        ("CSV", &["gone.csv"], "its file gone.csv"),
+        ("CSV", &["../k"], "its file ../k"),
+    ] {
+        written(format, files);
+        let cause = all(1).unwrap_err();
+        assert!(cause.contains(says), "{cause}");
+    }
+    house.write(b"[]");
+    let cause = all(1).unwrap_err();
+    assert!(cause.contains("no manifest"), "{cause}");
+
+    // Between two pages another inventory took its place.
+    written("CSV", &["one.csv.gz", "two.csv"]);
+    let (_, next) = house.page(&inventory, None, 1, 1 << 20).unwrap();
+    written("CSV", &["two.csv"]);
+    let cause = house
+        .page(&inventory, next.as_deref(), 1, 1 << 20)
+        .unwrap_err();
+    assert!(cause.contains("changed"), "{cause}");
 }
 
 #[test]

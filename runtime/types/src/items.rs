@@ -46,7 +46,7 @@ pub enum ItemPlace {
     },
 }
 
-/// How the bytes of an object are items.
+/// How the bytes of an object are items. They may be packed with gzip.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum ItemFormat {
     /// One JSON document with an array: each element is an item.
@@ -64,6 +64,9 @@ pub enum ItemFormat {
         /// One ASCII byte.
         delimiter: u8,
     },
+    /// The `manifest.json` of an S3 Inventory: the rows of the CSV files that it names, which
+    /// lie in the same bucket. An item is an object of strings by column.
+    Inventory,
 }
 
 /// Where to go on reading: made by whoever reads, and given back unread. At most

@@ -28,7 +28,6 @@ pub(super) fn columns(names: impl Iterator<Item = String>) -> Result<Columns, St
 
 /// The first row's.
 pub(super) fn header<R: Read>(scan: &mut Scan<R>, delimiter: u8) -> Result<Columns, String> {
-    scan.skip_mark()?;
     let mut row = Row::default();
     if !row.read(scan, delimiter)? {
         return Err("it is empty: its first row should hold the names of the columns".to_owned());
@@ -53,12 +52,7 @@ pub(super) fn page<R: Read>(
             return Ok(None);
         }
         if page.is_full() {
-            return Ok(Some(Place {
-                offset: scan.offset(),
-                line: scan.line(),
-                index,
-                within: '-',
-            }));
+            return Ok(Some(scan.place(index, '-')));
         }
         row.read(scan, delimiter)?;
         item.clear();

@@ -33,12 +33,7 @@ pub(super) fn page<R: Read>(
                 return Ok(None);
             }
             Some(_) if page.is_full() => {
-                return Ok(Some(Place {
-                    offset: scan.offset(),
-                    line: scan.line(),
-                    index,
-                    within,
-                }));
+                return Ok(Some(scan.place(index, within)));
             }
             Some(b',') if index > 0 => {
                 scan.pass(b',');

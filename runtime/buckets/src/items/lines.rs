@@ -20,12 +20,7 @@ pub(super) fn page<R: Read>(
             return Ok(None);
         }
         if page.is_full() {
-            return Ok(Some(Place {
-                offset: scan.offset(),
-                line: scan.line(),
-                index,
-                within: '-',
-            }));
+            return Ok(Some(scan.place(index, '-')));
         }
         let (line, offset) = (scan.line(), scan.offset());
         text.clear();

@@ -2,9 +2,10 @@
 //!
 //! Refuses an item that is larger than an item may be, before it is all in memory.
 
-use std::io::{BufRead as _, BufReader, Read};
+use std::io::{BufRead as _, BufReader, Read, Seek, SeekFrom};
 
-use super::ITEM_BYTES_MAX;
+use super::source::Source;
+use super::{CHANGED, ITEM_BYTES_MAX, Place};
 
 /// Bytes read from a file at a time.
 const BUFFER_BYTES: usize = 64 << 10;
@@ -16,12 +17,12 @@ pub(super) struct Scan<R> {
 }
 
 impl<R: Read> Scan<R> {
-    /// Over bytes that begin at this place.
-    pub(super) fn new(bytes: R, offset: u64, line: u64) -> Scan<R> {
+    /// Over bytes from the first.
+    pub(super) fn new(bytes: R) -> Scan<R> {
         Scan {
             bytes: BufReader::with_capacity(BUFFER_BYTES, bytes),
-            offset,
-            line,
+            offset: 0,
+            line: 1,
         }
     }
 
@@ -31,6 +32,16 @@ impl<R: Read> Scan<R> {
 
     pub(super) fn line(&self) -> u64 {
         self.line
+    }
+
+    /// Where it is: before the item of this number.
+    pub(super) fn place(&self, index: u64, within: char) -> Place {
+        Place {
+            offset: self.offset,
+            line: self.line,
+            index,
+            within,
+        }
     }
 
     /// The next byte, which stays the next; `None` at the end.
@@ -96,5 +107,27 @@ impl<R: Read> Scan<R> {
     /// A reason with the place.
     pub(super) fn at(&self, reason: &str) -> String {
         format!("line {}, byte {}: {reason}", self.line, self.offset)
+    }
+}
+
+impl<R: Read + Seek> Scan<Source<R>> {
+    pub(super) fn is_plain(&self) -> bool {
+        self.bytes.get_ref().is_plain()
+    }
+
+    /// Goes to a place that a page before ended at. What is packed is unpacked on the way.
+    pub(super) fn go_to(&mut self, offset: u64, line: u64) -> Result<(), String> {
+        if self.is_plain() {
+            let gone = self.bytes.seek(SeekFrom::Start(offset));
+            gone.map_err(|e| e.to_string())?;
+        } else {
+            let left = offset.checked_sub(self.offset).ok_or(CHANGED)?;
+            let passed = std::io::copy(&mut self.bytes.by_ref().take(left), &mut std::io::sink());
+            if passed.map_err(|e| self.at(&e.to_string()))? != left {
+                return Err(CHANGED.to_owned());
+            }
+        }
+        (self.offset, self.line) = (offset, line);
+        Ok(())
     }
 }

@@ -36,6 +36,7 @@ pub(super) const FIELDS_JSONATA: &[&str] = &[
 const READER: &[&str] = &["Resource", "ReaderConfig"];
 const READER_CONFIG: &[&str] = &[
     "InputType",
+    "ManifestType",
     "ItemsPointer",
     "CSVHeaderLocation",
     "CSVHeaders",
@@ -287,6 +288,9 @@ impl<'t> Compiler<'t, '_> {
     }
 
     fn format(&mut self, config: &At<'_, 't>) -> Option<ItemFormat> {
+        if let Some(field) = config.get("ManifestType") {
+            return self.manifest(config, &field);
+        }
         let field = self.required(config, "a ReaderConfig", "InputType")?;
         let kinds = ["CSV", "JSON", "JSONL", "MANIFEST", "PARQUET"];
         let kind = self.word(&field, &kinds)?;
@@ -296,16 +300,44 @@ impl<'t> Compiler<'t, '_> {
             },
             "JSONL" => ItemFormat::JsonLines,
             "CSV" => self.csv(config)?,
-            other => {
+            "MANIFEST" => ItemFormat::Inventory,
+            _ => {
                 self.report.error_hint(
                     &field,
                     code::NOT_SUPPORTED,
-                    format!("the InputType {other} is not supported"),
-                    Some("items are read from CSV, JSON or JSONL; list a bucket's objects with arn:aws:states:::s3:listObjectsV2".to_owned()),
+                    format!("the InputType {kind} is not supported"),
+                    Some("items are read from CSV, JSON or JSONL, packed with gzip or not, and from the manifest of an S3 Inventory".to_owned()),
                 );
                 return None;
             }
         };
+        self.only_of(config, kind);
+        Some(format)
+    }
+
+    /// `ManifestType`: with the one of S3 Inventory goes no `InputType`, since that is CSV.
+    fn manifest(&mut self, config: &At<'_, 't>, field: &At<'_, 't>) -> Option<ItemFormat> {
+        let kinds = ["ATHENA_DATA", "S3_INVENTORY"];
+        if self.word(field, &kinds)? == "ATHENA_DATA" {
+            self.report.error_hint(
+                field,
+                code::NOT_SUPPORTED,
+                "the ManifestType ATHENA_DATA is not supported".to_owned(),
+                Some("read the manifest as CSV with the InputType CSV, and the file that each of its rows names in the children".to_owned()),
+            );
+            return None;
+        }
+        if let Some(kind) = config.get("InputType")
+            && self.word(&kind, &["MANIFEST"]).is_none()
+        {
+            return None;
+        }
+        self.only_of(config, "MANIFEST");
+        Some(ItemFormat::Inventory)
+    }
+
+    /// Reports fields that belong to another `InputType` than this one.
+    fn only_of(&mut self, config: &At<'_, 't>, kind: &str) {
         for (name, of) in [
             ("ItemsPointer", "JSON"),
             ("CSVHeaderLocation", "CSV"),
@@ -320,7 +352,6 @@ impl<'t> Compiler<'t, '_> {
                 );
             }
         }
-        Some(format)
     }
 
     fn pointer(&mut self, config: &At<'_, 't>) -> Option<std::sync::Arc<str>> {
