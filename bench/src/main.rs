@@ -17,6 +17,7 @@ mod evaluate;
 mod express;
 mod fair;
 mod growth;
+mod items;
 mod linear;
 mod load;
 mod measure;
@@ -47,6 +48,8 @@ enum Name {
     Fair,
     /// Bytes per execution, and starts beside a full store.
     Growth,
+    /// Distributed Maps, by the number of items.
+    Items,
     /// One state's evaluation in both query languages.
     Evaluate,
     /// Cost by the number of states and items, and by the bytes of the payload.
@@ -134,6 +137,9 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
     }
     if wanted(Name::Growth) {
         growth::measure(&scale, &mut report)?;
+    }
+    if wanted(Name::Items) {
+        items::measure(&scale, &mut report)?;
     }
     if wanted(Name::Evaluate) {
         evaluate::measure(&scale, &mut report)?;

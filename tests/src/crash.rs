@@ -19,7 +19,7 @@ pub mod receiver;
 pub mod report;
 pub mod seen;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -102,6 +102,7 @@ struct Campaign<'a> {
     run: &'a Run,
     server: Server,
     recorder: Option<Recorder>,
+    bucket: PathBuf,
     random: Random,
     load: Arc<Load>,
 }
@@ -109,7 +110,10 @@ struct Campaign<'a> {
 impl<'a> Campaign<'a> {
     fn new(run: &'a Run, work: &Path) -> Result<Campaign<'a>> {
         let receiver = Receiver::start()?;
-        let mut server = Server::new(work, &config(&receiver, true))?;
+        let bucket = work.join("bucket");
+        std::fs::create_dir_all(&bucket)?;
+        std::fs::write(bucket.join("rows.csv"), plan::rows())?;
+        let mut server = Server::new(work, &config(&receiver, &bucket, true))?;
         let recorder = match run.death {
             Death::PowerCut => Some(recorder(work, &mut server)?),
             Death::Kill | Death::Stop => None,
@@ -119,6 +123,7 @@ impl<'a> Campaign<'a> {
             run,
             server,
             recorder,
+            bucket,
             random: Random::new(run.seed, u64::MAX),
             load: Load::new(run.seed, api, receiver),
         })
@@ -130,7 +135,7 @@ impl<'a> Campaign<'a> {
         prepare(&self.load.api).await?;
         // What was uploaded and published must survive as all else does.
         self.end().await?;
-        let config = config(&self.load.receiver, self.run.sync);
+        let config = config(&self.load.receiver, &self.bucket, self.run.sync);
         self.server.configure(&config)?;
         self.start()?;
         let mut clients = JoinSet::new();
@@ -277,9 +282,9 @@ impl<'a> Campaign<'a> {
 }
 
 /// The server's configuration but for its place.
-fn config(receiver: &Receiver, sync: bool) -> String {
+fn config(receiver: &Receiver, bucket: &Path, sync: bool) -> String {
     format!(
-        "stop_seconds = {}\n[http]\nallow = [\"{}\"]\n[experimental]\nno_sync = {}\n",
+        "stop_seconds = {}\n[http]\nallow = [\"{}\"]\n[buckets.crash]\npath = {bucket:?}\nwrite = true\n[experimental]\nno_sync = {}\n",
         STOP.as_secs(),
         receiver.address(),
         !sync,

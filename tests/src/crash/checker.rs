@@ -208,7 +208,14 @@ fn usage(all: &Everything, report: &Report) {
     report.count("transitions", total(|used| used.transitions));
     for (flow, sum) in &sums {
         let counted = all.usage.get(flow);
-        report.check(counted == Some(sum), Rule::Usage, || {
+        // What ran in memory and was forgotten is counted, and has no history.
+        let forgets = flow == "express-items"
+            && counted.is_some_and(|counted| {
+                counted.started >= sum.started
+                    && counted.transitions >= sum.transitions
+                    && counted.fuel >= sum.fuel
+            });
+        report.check(forgets || counted == Some(sum), Rule::Usage, || {
             format!("{flow}: usage is {counted:?}, the histories sum up to {sum:?}")
         });
     }

@@ -10,15 +10,28 @@ use serde_json::{Value, json};
 
 use super::collect::{Everything, Known};
 use super::history;
-use super::plan::{CHILD, Case, Kind, SLEEPER};
+use super::plan::{BAD_ROW, Case, Kind, ROWS};
 use super::report::{Report, Rule};
 
 /// Whether an execution is one that the load's flows start, and not a client.
 #[must_use]
 pub fn is_child(known: &Known) -> bool {
-    [CHILD, SLEEPER]
-        .iter()
-        .any(|flow| known.shown["flow"] == *flow)
+    known.shown["parent"].is_string()
+}
+
+/// What a child is to its parent: the number of its row for one of a file's.
+fn role(known: &Known) -> String {
+    let input = &known.shown["input"];
+    let named = input["role"].as_str();
+    let row = named
+        .or_else(|| input["row"]["id"].as_str())
+        .or_else(|| input["Items"][0]["row"]["id"].as_str());
+    row.unwrap_or(if input["ExecutionArn"].is_string() {
+        "written"
+    } else {
+        ""
+    })
+    .to_owned()
 }
 
 /// Children by their parent's id and their role.
@@ -35,8 +48,7 @@ pub fn check(by_case: &BTreeMap<u64, Vec<&str>>, seed: u64, all: &Everything, re
         let flow = known.shown["flow"].as_str().unwrap_or_default();
         history::sound(flow, id, known, report);
         let parent = known.shown["parent"].as_str().unwrap_or_default();
-        let role = known.shown["input"]["role"].as_str().unwrap_or_default();
-        let same = children.entry((parent, role.to_owned())).or_default();
+        let same = children.entry((parent, role(known))).or_default();
         same.push((id, known));
     }
     for (number, ids) in by_case {
@@ -52,6 +64,7 @@ pub fn check(by_case: &BTreeMap<u64, Vec<&str>>, seed: u64, all: &Everything, re
                 let parent = all.executions.get(*id);
                 ended_well(&case, &role, n, child, known, parent, report);
             }
+            items(&case, id, &mut children, report);
             if case.kind == Kind::Leaves {
                 let started = children
                     .remove(&(*id, "asleep".to_owned()))
@@ -74,6 +87,40 @@ pub fn check(by_case: &BTreeMap<u64, Vec<&str>>, seed: u64, all: &Everything, re
             Rule::Child,
             format!("{parent} never asked for {role:?}: {ids:?}"),
         );
+    }
+}
+
+/// The items of a distributed Map are there: each row's once, and each result's that was
+/// written; of those in memory only the one that failed.
+fn items<'a>(case: &Case, id: &'a str, children: &mut ByParent<'a>, report: &Report) {
+    let rows = match case.kind {
+        Kind::Items => 1..=ROWS,
+        Kind::ExpressItems => BAD_ROW..=BAD_ROW,
+        _ => return,
+    };
+    for row in rows {
+        let started = children.remove(&(id, row.to_string())).unwrap_or_default();
+        let status = if row == BAD_ROW {
+            "FAILED"
+        } else {
+            "SUCCEEDED"
+        };
+        let right = matches!(started.as_slice(), [(_, known)] if known.shown["status"] == status);
+        report.check(right, Rule::Child, || {
+            format!("row {row} of {id} should be one that {status}: {started:?}")
+        });
+    }
+    if case.kind == Kind::Items {
+        let written = children
+            .remove(&(id, "written".to_owned()))
+            .unwrap_or_default();
+        let right = written.len() as i64 == ROWS - 1
+            && written
+                .iter()
+                .all(|(_, known)| known.shown["status"] == "SUCCEEDED");
+        report.check(right, Rule::Child, || {
+            format!("the results that {id} wrote and read again: {written:?}")
+        });
     }
 }
 

@@ -42,10 +42,14 @@ pub enum Kind {
     Variables,
     /// CloudFlow's language.
     CloudFlow,
+    /// A distributed Map of standard children over the rows of a file, and what it wrote.
+    Items,
+    /// A distributed Map of express children.
+    ExpressItems,
 }
 
 /// A kind, how often it is drawn, its flow's name and definition.
-const KINDS: [(Kind, u64, &str, &str); 16] = [
+const KINDS: [(Kind, u64, &str, &str); 18] = [
     (
         Kind::Sequence,
         14,
@@ -102,7 +106,18 @@ const KINDS: [(Kind, u64, &str, &str); 16] = [
         "cloudflow",
         include_str!("flows/cloudflow.yaml"),
     ),
+    (Kind::Items, 3, "items", include_str!("flows/items.json")),
+    (
+        Kind::ExpressItems,
+        3,
+        "express-items",
+        include_str!("flows/express-items.json"),
+    ),
 ];
+/// Rows of the file that [`Kind::Items`] and [`Kind::ExpressItems`] read.
+pub const ROWS: i64 = 12;
+/// Of them, the one whose item fails.
+pub const BAD_ROW: i64 = 7;
 /// Flows that the load's flows start.
 const STARTED: [(&str, &str); 2] = [
     (CHILD, include_str!("flows/child.json")),
@@ -119,6 +134,15 @@ pub fn flows() -> impl Iterator<Item = (&'static str, &'static str)> {
         .iter()
         .map(|(_, _, name, definition)| (*name, *definition));
     STARTED.into_iter().chain(drawn)
+}
+
+/// The file: each row's number and ten times that.
+#[must_use]
+pub fn rows() -> String {
+    let rows = (1..=ROWS).map(|id| format!("{id},{}\n", 10 * id));
+    std::iter::once("id,value\n".to_owned())
+        .chain(rows)
+        .collect()
 }
 
 /// How the client attends an execution.
@@ -206,6 +230,8 @@ impl Case {
                 | Kind::Parent
                 | Kind::Variables
                 | Kind::CloudFlow
+                | Kind::Items
+                | Kind::ExpressItems
         );
         let manner = match random.below(10) {
             0..=2 => Manner::Wait,
@@ -321,6 +347,19 @@ impl Case {
                 json!({ "case": case, "total": n + 1, "sums": sums })
             }
             Kind::CloudFlow => json!({ "case": case, "total": n + 110 }),
+            Kind::Items => {
+                let rows = (1..=ROWS).filter(|id| *id != BAD_ROW);
+                let sums: Value = rows.map(|id| json!(10 * id + n)).collect();
+                json!({ "case": case, "sums": sums })
+            }
+            Kind::ExpressItems => {
+                // Two rows a child.
+                let pairs = (1..=ROWS).step_by(2).map(|id| match id {
+                    BAD_ROW => json!({ "Error": "Refused", "Cause": "row 7" }),
+                    _ => json!([10 * id + n, 10 * id + 10 + n]),
+                });
+                json!({ "case": case, "sums": pairs.collect::<Value>() })
+            }
             Kind::Fails => return failure("FAILED", "Refused", Some(format!("case {case}"))),
             Kind::Cancelled | Kind::Leaves => {
                 return failure("ABORTED", "Crash.Cancelled", Some(format!("case {case}")));
@@ -345,6 +384,8 @@ impl Case {
             Kind::Mixed | Kind::Variables => 5 + items,
             Kind::Parent => 3 + items,
             Kind::CloudFlow => 6,
+            Kind::Items => 3,
+            Kind::ExpressItems => 2,
         }
     }
 
@@ -363,7 +404,7 @@ impl Case {
             Kind::Callback | Kind::CloudFlow => (2, 2),
             Kind::Parent => (items + 1, items + 1),
             Kind::Call => (2, 2 + self.times),
-            Kind::Cancelled => (0, 0),
+            Kind::Cancelled | Kind::Items | Kind::ExpressItems => (0, 0),
             Kind::Mixed => (items + 2 + self.times, items + 2 + self.times),
         }
     }
