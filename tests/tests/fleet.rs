@@ -28,8 +28,9 @@ fn started(dir: &Path) -> Result<(Server, Api)> {
     Ok((server, api))
 }
 
-/// Every number waits a second; those that `fails` names, a condition on `$.n`, then fail.
-fn flow(kind: &str, fails: &str, more: &str) -> String {
+/// Every number waits a second; those that `fails` names, a condition on `$.n`, then go to a
+/// state that fails as long as there is nothing at the path.
+fn flow(kind: &str, fails: &str, path: &str, more: &str) -> String {
     format!(
         r#"{{"StartAt": "M", "States": {{"M": {{"Type": "Map", "MaxConcurrency": 100, {more}
           "ItemReader": {{"Resource": "arn:aws:states:::s3:getObject", "ReaderConfig": {{"InputType": "JSONL"}},
@@ -38,7 +39,7 @@ fn flow(kind: &str, fails: &str, more: &str) -> String {
             "StartAt": "W", "States": {{
               "W": {{"Type": "Wait", "Seconds": 1, "Next": "C"}},
               "C": {{"Type": "Choice", "Choices": [{{"Variable": "$.n", {fails}, "Next": "F"}}], "Default": "P"}},
-              "F": {{"Type": "Fail", "Error": "Bad", "Cause": "number"}},
+              "F": {{"Type": "Pass", "Parameters": {{"n.$": "{path}"}}, "End": true}},
               "P": {{"Type": "Pass", "End": true}}}}}},
           "End": true}}}}}}"#
     )
@@ -69,8 +70,8 @@ fn until_end(api: &Api, id: &str) -> Result<Value> {
     Ok(found)
 }
 
-/// The executions that one started: input's number and status of each.
-fn children(api: &Api, id: &str) -> Result<Vec<(u64, String)>> {
+/// The executions that one started: id, input's number and status of each.
+fn children(api: &Api, id: &str) -> Result<Vec<(String, u64, String)>> {
     let mut all = Vec::new();
     let mut after = String::new();
     loop {
@@ -82,7 +83,7 @@ fn children(api: &Api, id: &str) -> Result<Vec<(u64, String)>> {
             let about = api.get(&format!("/v1/executions/{child_id}"))?.body;
             let n = about["input"]["n"].as_u64().context("no number")?;
             let status = about["status"].as_str().unwrap_or("?");
-            all.push((n, status.to_owned()));
+            all.push((child_id.to_owned(), n, status.to_owned()));
         }
         match page["next"].as_str() {
             Some(next) => after = format!("&after={next}"),
@@ -125,7 +126,7 @@ fn a_kill_in_the_middle_loses_no_item_and_counts_none_twice() -> Result<()> {
     let few = r#""NumericLessThan": 10"#;
     for kind in ["STANDARD", "EXPRESS"] {
         let name = kind.to_lowercase();
-        api.publish(&name, &flow(kind, few, &more))?;
+        api.publish(&name, &flow(kind, few, "$.missing", &more))?;
         let id = start(&api, &name)?;
         for _ in 0..2 {
             std::thread::sleep(Duration::from_millis(1_700));
@@ -166,7 +167,7 @@ fn a_redrive_after_a_kill_does_not_repeat_what_succeeded() -> Result<()> {
     let dir = tempfile::tempdir()?;
     let (mut server, api) = started(dir.path())?;
     let bad = r#""NumericEquals": 250"#;
-    api.publish("strict", &flow("STANDARD", bad, ""))?;
+    api.publish("strict", &flow("STANDARD", bad, "$.missing", ""))?;
     let id = start(&api, "strict")?;
     let failed = until_end(&api, &id)?;
     ensure!(
@@ -176,12 +177,12 @@ fn a_redrive_after_a_kill_does_not_repeat_what_succeeded() -> Result<()> {
     kill_and_return(&mut server)?;
     let before: Vec<u64> = children(&api, &id)?
         .into_iter()
-        .filter_map(|(n, status)| (status == "SUCCEEDED").then_some(n))
+        .filter_map(|(_, n, status)| (status == "SUCCEEDED").then_some(n))
         .collect();
     ensure!(before.len() >= 200, "{} succeeded", before.len());
 
     // The mended version; killed once more on its way.
-    api.publish("strict", &flow("STANDARD", r#""NumericEquals": -1"#, ""))?;
+    api.publish("strict", &flow("STANDARD", bad, "$.n", ""))?;
     let path = format!("/v1/executions/{id}/redrive?version=2");
     let answer = api.send("POST", &path, "")?;
     ensure!(answer.status == 202, "{answer:?}");
@@ -193,12 +194,27 @@ fn a_redrive_after_a_kill_does_not_repeat_what_succeeded() -> Result<()> {
     let numbers: Vec<Value> = (0..ITEMS).map(|n| json!({ "n": n })).collect();
     ensure!(*output == numbers, "{output:?}");
 
-    let succeeded: Vec<u64> = children(&api, &id)?
-        .into_iter()
-        .filter_map(|(n, status)| (status == "SUCCEEDED").then_some(n))
-        .collect();
-    let once: BTreeSet<u64> = succeeded.iter().copied().collect();
+    let known = children(&api, &id)?;
+    let once: BTreeSet<u64> = known.iter().map(|(_, n, _)| *n).collect();
     ensure!(once.len() as u64 == ITEMS, "{} of {ITEMS}", once.len());
-    ensure!(succeeded.len() == once.len(), "an item succeeded twice");
+    ensure!(known.len() == once.len(), "an item has two executions");
+    ensure!(known.iter().all(|(.., status)| status == "SUCCEEDED"));
+    // The one that failed went on from there, and its history shows both runs.
+    let failed = known.iter().find(|(_, n, _)| *n == 250);
+    let (failed, ..) = failed.context("no item 250")?;
+    let path = format!("/v1/executions/{failed}/history?limit=100");
+    let history = api.get(&path)?.body;
+    let events = history["events"].as_array().context("no events")?;
+    let count = |kind: &str| events.iter().filter(|e| e["type"] == kind).count();
+    for (kind, times) in [
+        ("ExecutionStarted", 1),
+        ("WaitStateEntered", 1),
+        ("PassStateEntered", 2),
+        ("ExecutionFailed", 1),
+        ("ExecutionRedriven", 1),
+        ("ExecutionSucceeded", 1),
+    ] {
+        ensure!(count(kind) == times, "{kind}: {events:#?}");
+    }
     Ok(())
 }

@@ -18,7 +18,7 @@ mod checkpoint;
 pub use checkpoint::{decode_state, encode_state};
 
 /// Format of a log row.
-const ROW_VERSION: u8 = 3;
+const ROW_VERSION: u8 = 4;
 /// Payloads shorter than this are written again rather than named.
 const REPEAT_BYTES_MIN: usize = 64;
 /// Payloads of a row that a later one is compared with.
@@ -232,9 +232,10 @@ pub fn digest(commands: &[Command]) -> u32 {
                 hash.word(u64::from(start.link.attempt));
                 hash.bytes(start.input.text().as_bytes());
             }
-            Command::CancelChild { child, .. } => {
+            Command::CancelChild { child, attempt, .. } => {
                 hash.word(9);
                 hash.bytes(&child.0);
+                hash.word(u64::from(*attempt));
             }
             Command::ForgetResults { entry, run } => {
                 hash.word(10);
@@ -335,7 +336,11 @@ enum WireEvent<'a> {
     Cancelled(Failure),
     Broken(Failure),
     Continued,
-    Redriven(FlowRef, #[serde(borrow)] Option<(EntryId, Payload<'a>)>),
+    Redriven(
+        FlowRef,
+        #[serde(borrow)] Option<(EntryId, Payload<'a>)>,
+        Option<u32>,
+    ),
     ActivityStarted(EntryId, u32, Option<Arc<str>>),
     /// `Started` of an execution that another one started.
     ChildStarted(
@@ -469,9 +474,13 @@ fn wire_event<'d>(
         Event::Cancelled { failure } => WireEvent::Cancelled(failure.clone()),
         Event::Broken { failure } => WireEvent::Broken(failure.clone()),
         Event::Continued => WireEvent::Continued,
-        Event::Redriven { flow, input } => {
+        Event::Redriven {
+            flow,
+            input,
+            attempt,
+        } => {
             let input = input.as_ref().map(|(entry, data)| (*entry, payload(data)));
-            WireEvent::Redriven(flow.clone(), input)
+            WireEvent::Redriven(flow.clone(), input, *attempt)
         }
         Event::ActivityStarted {
             entry,
@@ -579,12 +588,13 @@ fn read_event(
         WireEvent::Cancelled(failure) => Event::Cancelled { failure },
         WireEvent::Broken(failure) => Event::Broken { failure },
         WireEvent::Continued => Event::Continued,
-        WireEvent::Redriven(flow, input) => Event::Redriven {
+        WireEvent::Redriven(flow, input, attempt) => Event::Redriven {
             flow,
             input: match input {
                 None => None,
                 Some((entry, found)) => Some((entry, payload(found)?)),
             },
+            attempt,
         },
         WireEvent::ActivityStarted(entry, attempt, worker) => Event::ActivityStarted {
             entry,

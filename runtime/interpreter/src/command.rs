@@ -20,12 +20,14 @@ pub enum Command {
     },
     /// Start another execution. Sent until it is answered: the driver keeps it where a
     /// crash does not reach it, so [`crate::outstanding`] does not repeat it. But for a child
-    /// that is kept in memory: that one is repeated.
+    /// that is kept in memory, or may be known from before a redrive: that one is repeated.
     StartChild(Box<ChildStart>),
     /// A child's end is no longer wanted: cancel it, whether it has started or not.
     CancelChild {
         /// Whom.
         child: ExecutionId,
+        /// Which attempt of the entry no longer waits: a later one may want the same child.
+        attempt: u32,
         /// It is kept in memory, beside this execution.
         express: bool,
     },

@@ -74,6 +74,9 @@ pub enum Event {
         flow: FlowRef,
         /// Another input for one of the states that are entered anew, by its old entry.
         input: Option<(EntryId, Data)>,
+        /// Of an item of a distributed Map that was redriven: the parent's attempt which waits
+        /// for it now. One that still runs takes note of that, and nothing else happens.
+        attempt: Option<u32>,
     },
     /// A worker took the task of an activity.
     ActivityStarted {

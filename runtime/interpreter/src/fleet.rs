@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use stepwell_types::items::{
     ItemCursor, ItemSource, ResultFile, ResultKind, ResultTarget, Transformation,
 };
-use stepwell_types::{Data, EntryId, ExecutionId, Wants};
+use stepwell_types::{Data, EntryId, ExecutionId, Timestamp, Wants};
 
 use crate::state::{Phase, State};
 
@@ -18,7 +18,9 @@ use crate::state::{Phase, State};
 pub(crate) struct Fleet<D> {
     /// With the entry it names the rows of results: the attempt in which the run began.
     pub run: u32,
-    /// Redriven: of some slots the success is known.
+    /// When that was. With the slot it names the children, over all redrives.
+    pub begun: Timestamp,
+    /// Redriven: of some slots the success is known, and of others the child.
     pub again: bool,
     pub stage: Stage,
     /// As [`crate::state::MapRun::source`]; of items that are read, the page.
@@ -128,7 +130,8 @@ pub(crate) struct Away<D> {
     pub child: ExecutionId,
     /// How many items it has.
     pub items: u32,
-    /// Of a child that is kept in memory only: what it begins with again.
+    /// What it begins with again after a crash: of a child that is kept in memory only, and of
+    /// one that may have to be looked up. `None`: its start is in the outbox.
     pub input: Option<D>,
 }
 

@@ -123,6 +123,34 @@ impl State {
         Ok(Event::Redriven {
             flow,
             input: target.zip(input),
+            attempt: None,
+        })
+    }
+
+    /// As [`State::redrive`], of an item whose distributed Map was redriven: the parent's
+    /// `attempt` waits for it now. Give `version` if the parent runs another program than `old`.
+    /// One that still runs keeps its own.
+    /// # Errors
+    /// What stands in the way; that it succeeded is one.
+    pub fn redrive_item(
+        &self,
+        old: &Program,
+        version: Option<(&Program, u32)>,
+        attempt: u32,
+    ) -> Result<Event, Refusal> {
+        let mut flow = self.flow().cloned().ok_or(Refusal::Running)?;
+        match (self.redrivable(), version) {
+            (Err(Refusal::Running), _) | (Ok(()), None) => {}
+            (Ok(()), Some((new, number))) => {
+                self.places(old, new).map_err(Refusal::Misfit)?;
+                flow.version = number;
+            }
+            (Err(other), _) => return Err(other),
+        }
+        Ok(Event::Redriven {
+            flow,
+            input: None,
+            attempt: Some(attempt),
         })
     }
 
@@ -300,7 +328,20 @@ fn names(entries: &[(EntryId, &str)]) -> String {
     out
 }
 
-/// [`Event::Redriven`]: nothing happens unless the execution ended without success.
+/// Takes note of which attempt of the parent's entry waits for this item now.
+pub(crate) fn relink(turn: &mut Turn<'_>, event: &Event) {
+    if let Event::Redriven {
+        attempt: Some(attempt),
+        ..
+    } = event
+        && let Some(started) = &mut turn.state.core.started
+        && let Some(link) = &mut started.parent
+    {
+        Arc::make_mut(link).attempt = *attempt;
+    }
+}
+
+/// [`Event::Redriven`]: nothing else happens unless the execution ended without success.
 pub(crate) fn begin(
     turn: &mut Turn<'_>,
     flow: &FlowRef,
@@ -420,6 +461,7 @@ fn go_on(turn: &mut Turn<'_>, event: u64, id: EntryId, entry: Entry<Data>) -> Re
         previous: before,
         spin: 0,
         attempt,
+        first: attempt,
         retries: Vec::new(),
         phase: Phase::Ready,
         weight: 0,

@@ -94,8 +94,10 @@ pub(crate) struct Entry<D, V = Arc<Variables>> {
     /// What expressions see as variables. Shared with other entries: a branch begins
     /// with those of its Parallel or Map, and never changes them.
     pub variables: V,
-    /// Retries so far.
+    /// Counts on with each retry, and with a redrive of a distributed Map.
     pub attempt: u32,
+    /// The attempt that the last redrive began with: `RetryCount` counts from there.
+    pub first: u32,
     /// Uses of each retrier, in order; empty before the first.
     pub retries: Vec<u32>,
     pub phase: Phase<D>,
@@ -520,6 +522,7 @@ impl<D, V> Entry<D, V> {
         match run.child {
             Some(child) => Some(Command::CancelChild {
                 child,
+                attempt: self.attempt,
                 express: false,
             }),
             None => run.step.then_some(Command::Abort {

@@ -78,6 +78,7 @@ fn end(state: &mut State, outcome: Outcome, out: &mut Vec<Command>) {
         if let Phase::Fleet(fleet) = &entry.phase {
             out.extend(fleet.away.values().map(|away| Command::CancelChild {
                 child: away.child,
+                attempt: entry.attempt,
                 express: fleet.express,
             }));
         }

@@ -136,7 +136,8 @@ impl<'a> Turn<'a> {
         if self.state.core.started.is_none() {
             return Err(Error::NotStarted);
         }
-        if let Event::Redriven { flow, input } = event {
+        if let Event::Redriven { flow, input, .. } = event {
+            redrive::relink(self, event);
             return redrive::begin(self, flow, input.as_ref());
         }
         if self.state.outcome.is_some() {
@@ -313,6 +314,7 @@ impl<'a> Turn<'a> {
                 input,
                 variables,
                 attempt: 0,
+                first: 0,
                 retries: Vec::new(),
                 phase: Phase::Ready,
                 weight: 0,

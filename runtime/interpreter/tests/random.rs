@@ -263,6 +263,7 @@ fn event() -> impl Strategy<Value = Event> {
         4 => prop::option::of((0..14u64, value())).prop_map(|input| Event::Redriven {
             flow: FlowRef { name: "f".into(), version: 2 },
             input: input.map(|(e, v)| (EntryId(e), Data::from_value(v))),
+            attempt: None,
         }),
     ]
 }

@@ -3,7 +3,9 @@
 use stepwell_flow::{AnyModule, Program, compile};
 use stepwell_interpreter::redrive::Refusal;
 use stepwell_interpreter::{Command, Event, NoHistory, State, codec, step};
-use stepwell_types::{Data, EntryId, ExecutionId, Failure, FlowRef, ShardId, Spent, Timestamp};
+use stepwell_types::{
+    ChildStart, Data, EntryId, ExecutionId, Failure, FlowRef, ShardId, Spent, Timestamp,
+};
 
 fn program(definition: &str) -> Program {
     let checked = compile(definition, &AnyModule);
@@ -33,6 +35,11 @@ fn ended(entry: u64, result: Result<&str, &str>) -> Event {
 
 fn started(program: &Program) -> State {
     let mut state = State::new(ExecutionId::new(Timestamp(0), ShardId(1), 1));
+    begin(program, &mut state);
+    state
+}
+
+fn begin(program: &Program, state: &mut State) -> Vec<Command> {
     let start = Event::Started {
         flow: FlowRef {
             name: "f".into(),
@@ -43,8 +50,7 @@ fn started(program: &Program) -> State {
         seed: [1; 16],
         parent: None,
     };
-    feed(program, &mut state, &start);
-    state
+    feed(program, state, &start)
 }
 
 const PLAIN: &str = r#"
@@ -172,6 +178,7 @@ fn what_is_not_over_or_is_well_is_refused() {
             version: 1,
         },
         input: None,
+        attempt: None,
     };
     assert!(feed(&program, &mut state, &event).is_empty());
     assert_eq!(state.redrives(), 0);
@@ -220,4 +227,125 @@ fn a_new_input_needs_one_state_to_go_to() {
             ..
         }
     ));
+}
+
+/// A Map whose items are executions, and what the second of them does after its first step.
+fn fleet(kind: &str, second: &str) -> Program {
+    program(&format!(
+        r#"
+StartAt: M
+States:
+  M:
+    Type: Map
+    ItemsPath: $.items
+    ItemSelector: {{"n.$": $$.Map.Item.Value, "tries.$": $$.State.RetryCount}}
+    ItemProcessor:
+      ProcessorConfig: {{Mode: DISTRIBUTED, ExecutionType: {kind}}}
+      StartAt: A
+      States:
+        A: {{Type: Task, Resource: "wasm:a", Next: B}}
+        {second}
+    End: true
+"#
+    ))
+}
+
+fn starts(commands: &[Command]) -> Vec<ChildStart> {
+    let starts = commands.iter().filter_map(|command| match command {
+        Command::StartChild(start) => Some((**start).clone()),
+        _ => None,
+    });
+    starts.collect()
+}
+
+fn item_failed(start: &ChildStart) -> Event {
+    Event::ItemEnded {
+        entry: start.link.entry,
+        attempt: start.link.attempt,
+        slot: start.link.item.expect("an item"),
+        failed: true,
+    }
+}
+
+#[test]
+fn a_redriven_map_wants_the_same_standard_children_and_other_express_ones() {
+    for (kind, same) in [("STANDARD", true), ("EXPRESS", false)] {
+        let program = fleet(kind, "B: {Type: Succeed}");
+        let mut state = State::new(ExecutionId::new(Timestamp(0), ShardId(1), 1));
+        let before = starts(&begin(&program, &mut state));
+        let cancels = feed(&program, &mut state, &item_failed(&before[0]));
+        let cancelled = cancels.iter().any(|c| {
+            matches!(c, Command::CancelChild { child, attempt: 0, .. } if *child == before[1].child)
+        });
+        assert!(cancelled, "{kind}: {cancels:?}");
+        let event = state
+            .redrive(&program, None, None, None)
+            .expect("it failed");
+        let again = starts(&feed(&program, &mut state, &event));
+        assert_eq!(again.len(), 2, "{kind}");
+        for (was, is) in before.iter().zip(&again) {
+            assert_eq!(was.child == is.child, same, "{kind}");
+            assert!(is.again && is.link.attempt > was.link.attempt, "{is:?}");
+            // It is no retry.
+            assert!(is.input.text().contains(r#""tries":0"#), "{:?}", is.input);
+        }
+        // Whether they are known is asked again after a crash.
+        let mut asked = Vec::new();
+        stepwell_interpreter::outstanding(&program, &state, &mut asked);
+        assert_eq!(starts(&asked), again, "{kind}");
+    }
+}
+
+#[test]
+fn an_item_that_is_wanted_again_goes_on_where_it_failed() {
+    let old = fleet(
+        "STANDARD",
+        r#"B: {Type: Task, Resource: "wasm:b", End: true}"#,
+    );
+    let mut parent = State::new(ExecutionId::new(Timestamp(0), ShardId(1), 1));
+    let wish = starts(&begin(&old, &mut parent)).remove(0);
+    let mut child = State::new(wish.child);
+    let start = Event::Started {
+        flow: FlowRef {
+            name: "f".into(),
+            version: 1,
+        },
+        name: "n".into(),
+        input: wish.input,
+        seed: wish.seed,
+        parent: Some(wish.link.into()),
+    };
+    feed(&old, &mut child, &start);
+    feed(&old, &mut child, &ended(1, Ok("1")));
+    // One that runs only learns who waits.
+    let event = child.redrive_item(&old, None, 3).expect("it runs");
+    assert!(feed(&old, &mut child, &event).is_empty());
+    assert_eq!(child.parent().map(|link| link.attempt), Some(3));
+    assert_eq!(child.redrives(), 0);
+
+    feed(&old, &mut child, &ended(2, Err("Boom")));
+    let misfit = fleet("STANDARD", "B: {Type: Succeed}");
+    match child.redrive_item(&old, Some((&misfit, 2)), 4) {
+        Err(Refusal::Misfit(why)) => assert!(why.contains("'B'"), "{why}"),
+        other => panic!("{other:?}"),
+    }
+    let new = fleet(
+        "STANDARD",
+        r#"B: {Type: Task, Resource: "wasm:c", End: true}"#,
+    );
+    let event = child
+        .redrive_item(&old, Some((&new, 2)), 4)
+        .expect("it fits");
+    child.rebase(&old, &new).expect("it fits");
+    let commands = feed(&new, &mut child, &event);
+    let [Command::Run(run)] = commands.as_slice() else {
+        panic!("{commands:?}")
+    };
+    assert_eq!((&*run.state, run.input.text()), ("B", "1"));
+    assert_eq!(child.parent().map(|link| link.attempt), Some(4));
+    feed(&new, &mut child, &ended(run.entry.0, Ok("2")));
+    assert_eq!(
+        child.redrive_item(&new, None, 5).err(),
+        Some(Refusal::Succeeded)
+    );
 }

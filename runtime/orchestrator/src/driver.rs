@@ -11,6 +11,7 @@
 mod activity;
 mod apply;
 mod away;
+mod cancel;
 mod descendants;
 mod errand;
 mod express;
@@ -24,7 +25,7 @@ mod seal;
 mod timers;
 mod token;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use stepwell_interpreter::{Event, RunStep};
@@ -36,6 +37,7 @@ use stepwell_types::{
 pub use activity::Claim;
 pub use away::Aside;
 pub use errand::{Turn, Walked};
+pub use items::{Ended, Item};
 pub use outbox::{Answer, Delivery, Parcel, Post};
 pub use recover::{
     Recovered, is_parked, read_execution, read_log, read_some, read_state, usage_transitions,
@@ -131,9 +133,11 @@ pub struct Driver {
     /// Named executions whose name row may not be durable yet.
     names: HashMap<(Arc<str>, Arc<str>), ExecutionId>,
     /// Cancels of children whose start has not come: those since this process began.
-    tombstones: HashMap<ExecutionId, Failure>,
+    tombstones: HashMap<ExecutionId, (u32, Failure)>,
     /// Starts of children that wait for room, flow by flow.
     held: Ready<outbox::Held>,
+    /// Children in `held` that nobody wants any more, of those that are kept in memory.
+    unwanted: HashSet<ExecutionId>,
     /// Of executions that nobody started, by shard: what lies two or more below them.
     descendants: HashMap<(ExecutionId, ShardId), descendants::Count>,
     /// Results to gather, by the batch that makes them durable.
@@ -220,6 +224,7 @@ impl Driver {
             names: HashMap::new(),
             tombstones: HashMap::new(),
             held: Ready::default(),
+            unwanted: HashSet::new(),
             descendants: HashMap::new(),
             gathering: BTreeMap::new(),
             blocked: HashMap::new(),

@@ -12,7 +12,7 @@ use stepwell_types::{Data, Digest, ExecutionId, Failure, Timestamp};
 use crate::Error;
 
 /// The version of every row kind in this file.
-const VERSION: u8 = 6;
+const VERSION: u8 = 7;
 
 /// What lists and `describe` show of an execution.
 #[derive(Debug, Clone, Serialize, Deserialize)]

@@ -10,7 +10,9 @@ use stepwell_orchestrator::api::Status;
 use stepwell_orchestrator::driver::{Answer, Parcel, Post, read_log, read_state};
 use stepwell_orchestrator::ports::Programs as _;
 use stepwell_store::{Key, Range, Reader as _};
-use stepwell_types::{BridgeCall, ChildStart, EntryId, ExecutionId, FlowRef, ShardId, TaskToken};
+use stepwell_types::{
+    BridgeCall, ChildStart, EntryId, ExecutionId, FlowRef, ParentLink, ShardId, TaskToken,
+};
 
 use super::express;
 use super::faults::{event_of, walk};
@@ -242,8 +244,11 @@ pub fn children(world: &World) -> Result<usize, String> {
     Ok(n)
 }
 
+/// Children to start, and those to cancel, of which attempt.
+type Wishes = (Vec<ChildStart>, Vec<(ExecutionId, u32)>);
+
 /// The children that an execution's durable log starts and cancels.
-fn wishes(world: &World, id: ExecutionId) -> Result<(Vec<ChildStart>, Vec<ExecutionId>), String> {
+fn wishes(world: &World, id: ExecutionId) -> Result<Wishes, String> {
     let Some(flow) = flow_of(world, id)? else {
         return Ok(Default::default());
     };
@@ -257,7 +262,7 @@ fn wishes(world: &World, id: ExecutionId) -> Result<(Vec<ChildStart>, Vec<Execut
     for command in commands {
         match command {
             Command::StartChild(start) => starts.push(*start),
-            Command::CancelChild { child, .. } => cancels.push(child),
+            Command::CancelChild { child, attempt, .. } => cancels.push((child, attempt)),
             _ => {}
         }
     }
@@ -302,8 +307,12 @@ pub fn receipt_is_true(world: &World, post: &Post) -> Result<(), String> {
     };
     let parcel = Parcel::read(&bytes).map_err(|e| e.to_string())?;
     match parcel {
-        Parcel::Cancel { child, .. } => {
-            let over = state(world, child)?.is_some_and(|s| s.outcome().is_some());
+        Parcel::Cancel { child, attempt, .. } => {
+            let over = state(world, child)?.is_some_and(|s| {
+                // A redriven parent may want it again.
+                let newer = s.parent().is_some_and(|link| link.attempt > attempt);
+                newer || s.outcome().is_some()
+            });
             if over || row(key(child, u64::MAX))?.is_some() {
                 return Ok(());
             }
@@ -337,24 +346,37 @@ fn families_are_whole(world: &World) -> Result<(), String> {
     let mut wished = BTreeMap::new();
     for id in executions(world)? {
         let (starts, cancels) = wishes(world, id)?;
+        let mut newest = BTreeMap::new();
+        for start in &starts {
+            newest.insert(start.child, start.link.attempt);
+        }
         for start in starts {
-            let child = start.child;
+            let (child, attempt) = (start.child, start.link.attempt);
             if start.link.express {
                 // It leaves a trace only when it fails.
                 wished.insert(child, id);
                 continue;
             }
             let Some(state) = state(world, child)? else {
-                if start.again {
-                    continue;
-                }
                 return Err(format!("{id}: its child {child} never started"));
             };
-            if state.parent() != Some(&start.link) {
+            let known = state.parent().ok_or("a child without a parent")?;
+            let same = ParentLink {
+                attempt: known.attempt,
+                ..start.link.clone()
+            };
+            if *known != same {
                 return Err(format!("{child}: it knows another parent than {id}"));
             }
-            if cancels.contains(&child) && state.outcome().is_none() {
+            if cancels.contains(&(child, known.attempt)) && state.outcome().is_none() {
                 return Err(format!("{child}: it outlives its parent's cancel"));
+            }
+            // A redriven Map wants the same child again, and only what succeeded need not hear.
+            if newest.get(&child) != Some(&attempt) {
+                continue;
+            }
+            if known.attempt != attempt && !matches!(state.outcome(), Some(Outcome::Succeeded(_))) {
+                return Err(format!("{child}: it never heard that it is wanted again"));
             }
             let begun = log(world, child)?;
             let begun = begun
@@ -429,7 +451,11 @@ fn items_are_done_once(world: &World, id: ExecutionId) -> Result<(), String> {
                 Command::StartChild(start) => {
                     let slot = start.link.item.unwrap_or_default();
                     let known = start.again && done.contains(&(start.link.entry, slot));
-                    if known && state(world, start.child)?.is_some() {
+                    // A standard one is the child that succeeded; an express one is another.
+                    let undone = |s: stepwell_interpreter::State| {
+                        start.link.express || !matches!(s.outcome(), Some(Outcome::Succeeded(_)))
+                    };
+                    if known && state(world, start.child)?.is_some_and(undone) {
                         return Err(format!("{id}: item {slot} was done, and done again"));
                     }
                 }

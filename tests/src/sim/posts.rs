@@ -53,7 +53,12 @@ impl World {
         if let Post::Delivery(delivery) = &post {
             self.tally.parcels += 1;
             match &delivery.parcel {
-                Parcel::Start(start) => checks::start_may_leave(self, delivery.sender, start)?,
+                Parcel::Start(start) => {
+                    checks::start_may_leave(self, delivery.sender, start)?;
+                    if start.again {
+                        self.redriven.insert(start.child, self.life);
+                    }
+                }
                 Parcel::Cancel { .. } | Parcel::Ended { .. } => {}
                 Parcel::Tombstone { .. } => return Err("a tombstone was sent".into()),
             }
@@ -82,12 +87,18 @@ impl World {
         if self.posts.is_empty() {
             return Ok(());
         }
-        let at = self.random.below(self.posts.len());
-        let post = if self.random.chance(20) {
+        let mut at = self.random.below(self.posts.len());
+        let post = if let Post::Item(_) = &self.posts[at] {
+            // What is in no outbox comes once, and in order.
+            let to = of_loop(self.posts[at].to());
+            let same = |p: &Post| matches!(p, Post::Item(_)) && of_loop(p.to()) == to;
+            at = self.posts.iter().position(same).unwrap_or(at);
+            self.posts.remove(at)
+        } else if self.random.chance(20) {
             self.tally.twice += 1;
             self.posts[at].clone()
         } else {
-            self.posts.swap_remove(at)
+            self.posts.remove(at)
         };
         self.note("post");
         let now = self.now;

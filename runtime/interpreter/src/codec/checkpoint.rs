@@ -18,7 +18,7 @@ use crate::{Error, Outcome};
 
 const WHAT: &str = "checkpoint";
 /// Format of a checkpoint.
-const VERSION: u8 = 6;
+const VERSION: u8 = 7;
 /// Deepest nesting of Parallel and Map states: more than a definition can hold.
 const NESTING_MAX: usize = 256;
 
@@ -282,6 +282,7 @@ fn convert_entry<A, B, V, W>(
         input: f(&entry.input)?,
         variables: variables(&entry.variables)?,
         attempt: entry.attempt,
+        first: entry.first,
         retries: entry.retries.clone(),
         phase,
         weight: 0,
@@ -332,6 +333,7 @@ fn convert_fleet<A, B>(
     };
     Ok(Fleet {
         run: fleet.run,
+        begun: fleet.begun,
         again: fleet.again,
         stage: fleet.stage,
         source: f(&fleet.source)?,

@@ -99,7 +99,8 @@ impl<'a> Context<'a> {
                 state.kind,
                 Kind::Task(_) | Kind::Parallel { .. } | Kind::Map(_)
             ) {
-                about.insert("RetryCount".into(), entry.attempt.into());
+                let retries = entry.attempt.saturating_sub(entry.first);
+                about.insert("RetryCount".into(), retries.into());
             }
             out.insert("State".into(), about.into());
             if let (Kind::Task(task), Some(started)) = (&state.kind, &self.core.started)

@@ -43,6 +43,7 @@ pub(crate) fn begin(
     let length = plan.length;
     let fleet = Fleet {
         run: attempt,
+        begun: turn.now,
         again: false,
         stage: Stage::Items { reading: false },
         source: plan.source,
@@ -160,17 +161,19 @@ fn start(
         return Ok(());
     };
     let (slot, express) = (fleet.next_slot, fleet.express);
-    let drawn = draw(turn.state, id, entry.attempt, slot, "item");
-    // A child in memory is where its parent is: nothing of it need cross the store.
-    let shard = match express {
-        true => turn.state.execution().shard(),
-        false => ShardId(drawn[0] & 63),
+    // A redriven run finds the executions of the one before it. Those in memory are no more,
+    // and what may be kept of one that failed is not written over.
+    let (attempt, at) = match express {
+        true => (entry.attempt, turn.now),
+        false => (fleet.run, fleet.begun),
     };
-    let child = ExecutionId::new(turn.now, shard, u128::from_be_bytes(drawn));
+    let drawn = draw(turn.state, id, attempt, slot, "item");
+    let shard = ShardId(drawn[0] & 63);
+    let child = ExecutionId::new(at, shard, u128::from_be_bytes(drawn));
     let away = Away {
         child,
         items,
-        input: express.then(|| input.clone()),
+        input: (express || fleet.again).then(|| input.clone()),
     };
     let Some(start) = child_start(turn.state, id, entry, map, (slot, &away), input) else {
         return Ok(());
@@ -358,6 +361,7 @@ fn stop(turn: &mut Turn<'_>, id: EntryId) {
     for away in away.into_values() {
         turn.out.push(Command::CancelChild {
             child: away.child,
+            attempt,
             express,
         });
     }
@@ -406,8 +410,8 @@ fn wish(state: &State, id: EntryId, entry: &Entry<Data>, node: &Node) -> Option<
     })
 }
 
-/// What a resumed execution still wants of this entry: its step, and the children that
-/// were kept in memory.
+/// What a resumed execution still wants of this entry: its step, and the children whose
+/// start is nowhere else.
 pub(crate) fn outstanding(
     program: &Program,
     state: &State,
@@ -432,7 +436,8 @@ pub(crate) fn outstanding(
     }
 }
 
-/// Goes through all items again: those that succeeded are answered from their rows.
+/// Goes through all items again: those that succeeded are answered from their rows, and the
+/// executions of others go on.
 pub(crate) fn again(fleet: &mut Fleet<Data>) {
     fleet.again = true;
     fleet.stage = Stage::Items { reading: false };

@@ -324,7 +324,7 @@ impl Driver {
             Outcome::Aborted(_) => 3,
         };
         self.uncounted.entry(self.batch).or_default().ended[slot] += 1;
-        self.tell_parent(id, now);
+        self.tell_parent(id);
         self.unblock(id);
         self.wake_waiters(id);
         self.end_express(id, outcome);

@@ -13,17 +13,23 @@ use std::sync::Arc;
 
 use stepwell_flow::Program;
 use stepwell_interpreter::{Event, State, weight};
-use stepwell_types::{EntryId, ExecutionId, Failure, FlowRef, ParentLink, StepOutcome, Timestamp};
+use stepwell_store::Batch;
+use stepwell_types::{
+    ChildStart, EntryId, ExecutionId, Failure, FlowRef, ParentLink, StepOutcome, Timestamp,
+};
 
 use super::errand::{Begun, Errand, Found, Turn, Walked};
 use super::outbox::Parcel;
-use super::{Driver, Output, Post, Redrive, Reply, Request, Ticket, TokenAnswer};
+use super::redrive::other_version;
+use super::{Driver, Item, Output, Post, Redrive, Reply, Request, Ticket, TokenAnswer};
 use crate::Error;
 
 /// Turns of a flow that go away after one that cost too much.
 const WARY_TURNS: u32 = 64;
 /// Flows that are remembered as costly; the rest are felt once more.
 const COSTLY_MAX: usize = 4_096;
+/// Why a turn was given up.
+const STUCK: &str = "its expressions took too long on this data";
 
 /// Which turns are walked away from the loop.
 #[derive(Debug, Clone, Copy)]
@@ -101,6 +107,9 @@ pub(super) struct Away {
     /// What of `Driver::hot_bytes` is this input's.
     weight: usize,
 }
+
+/// The event of a redrive; that there is one, and the program that it moves to.
+type Redriven = (Event, Option<Option<Arc<Program>>>);
 
 impl Driver {
     /// Takes an input in, unless its turn goes away or one of its execution's is away.
@@ -199,11 +208,19 @@ impl Driver {
             self.out.push_back(Output::Reply(*ticket, refused));
         }
         if let Input::Post(post) = away.input {
-            // Its row stays where it is; it comes again when the execution has ended.
-            self.keep_for(id, *post);
+            match *post {
+                // It never began, and nothing else will end it.
+                Post::Item(Item::Begin(start)) => {
+                    let failure = Failure::new("Stepwell.TurnStuck", STUCK);
+                    self.tell_of_item(start.link, id, Err(failure), Batch::default());
+                }
+                Post::Item(_) => {}
+                // Its row stays where it is; it comes again when the execution has ended.
+                post => self.keep_for(id, post),
+            }
         }
         if self.hot.get(&id).is_some_and(|hot| hot.ended.is_none()) {
-            let cause = "its expressions took too long on this data; the execution is parked until it is cancelled";
+            let cause = format!("{STUCK}; the execution is parked until it is cancelled");
             self.park(id, Failure::new("Stepwell.TurnStuck", cause), now);
         }
         self.take_queue(id, away.queue, now)
@@ -317,10 +334,11 @@ impl Driver {
             }
             Input::Post(post) => match &**post {
                 Post::Delivery(delivery) => match &delivery.parcel {
+                    Parcel::Start(start) if !self.has_room() => return None,
+                    Parcel::Start(start) if start.again && self.is_there(start.child) => {
+                        self.item_redriven(start, now)?
+                    }
                     Parcel::Start(start) => {
-                        if !self.has_room() {
-                            return None;
-                        }
                         let version = match start.version {
                             Some(version) => version,
                             None => self.programs.newest(&start.flow).ok()?,
@@ -366,6 +384,21 @@ impl Driver {
                     }
                     Parcel::Cancel { .. } | Parcel::Tombstone { .. } => return None,
                 },
+                Post::Item(Item::Begin(start)) => {
+                    let version = start.version?;
+                    let name = start.flow.clone();
+                    let parent = Some(start.link.clone().into());
+                    return self.costly_start(
+                        id,
+                        &FlowRef { name, version },
+                        id.to_string().into(),
+                        &start.input,
+                        start.seed,
+                        parent,
+                        now,
+                    );
+                }
+                Post::Item(_) => return None,
                 Post::Receipt { answer, .. } => {
                     self.wake(id, now).ok()?;
                     let (link, result) = super::outbox::start_answer(answer)?;
@@ -448,28 +481,29 @@ impl Driver {
     }
 
     /// The event of a redrive of an execution in memory, and the program that it moves to.
-    #[allow(clippy::type_complexity, reason = "one caller, which takes it apart")]
-    fn redriven(
-        &self,
-        id: ExecutionId,
-        wish: &Redrive,
-    ) -> Option<(Event, Option<Option<Arc<Program>>>)> {
+    fn redriven(&self, id: ExecutionId, wish: &Redrive) -> Option<Redriven> {
         let hot = self.hot.get(&id)?;
-        let other = match wish.version.filter(|v| *v != hot.flow.version) {
-            None => None,
-            Some(version) => {
-                let name = hot.flow.name.clone();
-                let program = self.programs.program(&FlowRef { name, version }).ok()?;
-                Some((program, version))
-            }
-        };
-        let version = other
-            .as_ref()
-            .map(|(program, version)| (&**program, *version));
-        let wanted = wish.state.as_deref();
-        let event = hot
-            .state
-            .redrive(&hot.program, version, wanted, wish.input.clone());
+        let other = other_version(&*self.programs, hot, wish.version).ok()?;
+        let version = other.as_ref().map(|(p, flow)| (&**p, flow.version));
+        let (wanted, input) = (wish.state.as_deref(), wish.input.clone());
+        let event = hot.state.redrive(&hot.program, version, wanted, input);
+        Some((event.ok()?, Some(other.map(|(program, _)| program))))
+    }
+
+    /// Whether the store or the memory has it.
+    pub(super) fn is_there(&self, id: ExecutionId) -> bool {
+        self.hot.contains_key(&id) || self.read_summary(id).is_ok()
+    }
+
+    /// The same of an item that a redriven Map wants again.
+    fn item_redriven(&mut self, start: &ChildStart, now: Timestamp) -> Option<Redriven> {
+        self.recall(start.child, now).ok()?;
+        let hot = self.hot.get(&start.child)?;
+        hot.ended?;
+        let other = other_version(&*self.programs, hot, start.version).ok()?;
+        let version = other.as_ref().map(|(p, flow)| (&**p, flow.version));
+        let attempt = start.link.attempt;
+        let event = hot.state.redrive_item(&hot.program, version, attempt);
         Some((event.ok()?, Some(other.map(|(program, _)| program))))
     }
 

@@ -12,7 +12,7 @@ use stepwell_types::{ExecutionId, FlowRef, Timestamp};
 
 use super::away::Input;
 use super::outbox::Parcel;
-use super::{Driver, Post, Recovered, Request, read_state};
+use super::{Driver, Item, Post, Recovered, Request, read_state};
 use crate::Error;
 use crate::ports::Programs;
 use crate::walk::walk;
@@ -177,8 +177,14 @@ impl Driver {
         if self.options.aside.at_once == 0 || brought {
             return None;
         }
-        let is_redrive =
-            matches!(input, Input::Request(_, r) if matches!(**r, Request::Redrive(..)));
+        let is_redrive = match input {
+            Input::Request(_, request) => matches!(**request, Request::Redrive(..)),
+            Input::Post(post) => post.wanted_again().is_some_and(|start| {
+                // Should it be held back, it comes again.
+                self.has_room() && self.is_there(start.child)
+            }),
+            _ => false,
+        };
         let mut flows = match input {
             Input::Request(_, request) => match &**request {
                 Request::Start { flow, .. } => vec![flow.clone()],
@@ -186,6 +192,7 @@ impl Driver {
             },
             Input::Post(post) => match &**post {
                 Post::Delivery(delivery) => match &delivery.parcel {
+                    Parcel::Start(_) if is_redrive => Vec::new(),
                     Parcel::Start(start) => vec![FlowRef {
                         name: start.flow.clone(),
                         version: match start.version {
@@ -195,7 +202,11 @@ impl Driver {
                     }],
                     _ => Vec::new(),
                 },
-                Post::Receipt { .. } => Vec::new(),
+                Post::Item(Item::Begin(start)) => vec![FlowRef {
+                    name: start.flow.clone(),
+                    version: start.version?,
+                }],
+                Post::Item(_) | Post::Receipt { .. } => Vec::new(),
             },
             // Of an execution in memory.
             Input::Step(..) | Input::Event(..) | Input::Timer(_) => return None,
@@ -223,6 +234,13 @@ impl Driver {
         {
             let known = flows.first().map(|flow| flow.name.clone());
             let name = known.or_else(|| Some(self.hot.get(&id)?.flow.name.clone()))?;
+            flows.push(FlowRef { name, version });
+        }
+        if is_redrive
+            && let Input::Post(post) = input
+            && let Some(start) = post.wanted_again()
+            && let (name, Some(version)) = (start.flow.clone(), start.version)
+        {
             flows.push(FlowRef { name, version });
         }
         let flow = flows.first()?.clone();

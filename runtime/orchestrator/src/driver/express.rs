@@ -7,12 +7,13 @@
 
 use stepwell_flow::program::Keep;
 use stepwell_interpreter::codec::{Logged, Row};
-use stepwell_interpreter::{Event, Outcome};
-use stepwell_store::Key;
+use stepwell_interpreter::{Event, Outcome, child};
+use stepwell_store::{Batch, Key};
 use stepwell_types::limits::{EXPRESS_HISTORY_BYTES_MAX, INLINE_BYTES_MAX};
-use stepwell_types::{Data, Digest, ExecutionId, Failure, Timestamp};
+use stepwell_types::{Data, Digest, ExecutionId, Failure, ParentLink, Timestamp};
 
-use super::{Driver, Output, Reply, items};
+use super::seal::write_execution;
+use super::{Driver, Output, Reply};
 use crate::Error;
 
 /// Milliseconds for which usage that no other row carries may wait for its commit.
@@ -27,6 +28,9 @@ pub(super) struct Express {
     kept: Row,
     /// They were too many.
     overflowed: bool,
+    /// Of an item of a distributed Map: whom its end is told. Its state may not know that, if
+    /// its start could not be walked.
+    item: Option<Box<ParentLink>>,
 }
 
 impl Express {
@@ -36,6 +40,15 @@ impl Express {
             recorded,
             kept: Row::new(),
             overflowed: false,
+            item: None,
+        }
+    }
+
+    /// Of an item: only what did not succeed is kept.
+    pub fn of_item(link: ParentLink) -> Express {
+        Express {
+            item: Some(Box::new(link)),
+            ..Express::new(Keep::Errors, false)
         }
     }
 
@@ -103,18 +116,29 @@ impl Driver {
                 hot.kept_row = Some((u64::from(express.recorded), row));
             }
             express.recorded = true;
-            if let Some(link) = hot.state.parent() {
-                let key = Key::Child {
-                    parent: link.execution,
-                    execution: id,
-                };
-                self.extra.put(key, Vec::new());
-            }
         } else {
             hot.blobs.clear();
             hot.forget_start = express.recorded;
         }
-        if express.recorded {
+        let recorded = express.recorded;
+        if let Some(link) = express.item.take() {
+            let mut kept = Batch::default();
+            if recorded {
+                write_execution(hot, id, &self.options, &mut kept);
+                let parent = link.execution;
+                let execution = id;
+                kept.put(Key::Child { parent, execution }, Vec::new());
+            }
+            let result = child::ended(child::Ended {
+                state: &hot.state,
+                at: hot.ended.unwrap_or(hot.last_at),
+                wants: link.wants,
+            });
+            self.remove_express(id);
+            self.tell_of_item(*link, id, result, kept);
+            return;
+        }
+        if recorded {
             self.touch(id);
             return;
         }
@@ -132,24 +156,17 @@ impl Driver {
             self.out
                 .push_back(Output::Reply(ticket, Reply::Refused(error)));
         }
-        let left: Vec<_> = match self.hot.get(&id) {
-            Some(hot) => hot.steps.keys().copied().collect(),
-            None => return,
+        let Some(hot) = self.hot.get_mut(&id) else {
+            return;
         };
+        let link = hot.express.as_mut().and_then(|express| express.item.take());
+        let left: Vec<_> = hot.steps.keys().copied().collect();
         for (entry, attempt) in left {
             self.abort_step(id, entry, attempt);
         }
-        let hot = self.hot.get(&id);
-        let link = hot.and_then(|hot| hot.state.parent().cloned());
-        let at = hot.map_or(Timestamp(i64::MIN), |hot| hot.last_at);
         self.remove_express(id);
         if let Some(link) = link {
-            let ended = items::Ended {
-                link,
-                child: id,
-                result: Err(failure.clone()),
-            };
-            self.item_ended(ended, at);
+            self.tell_of_item(*link, id, Err(failure.clone()), Batch::default());
         }
     }
 

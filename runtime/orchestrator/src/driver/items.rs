@@ -4,19 +4,18 @@
 //! and the log of the parent hold neither. Refuses to read rows that are not durable, and to
 //! read many at once.
 
-use stepwell_flow::program::Keep;
 use stepwell_interpreter::{Event, Outcome, RunStep};
-use stepwell_store::{Key, Range};
+use stepwell_store::{Batch, Key, Range};
 use stepwell_types::items::{RESULT_FILE_BYTES, ResultChunk, ResultKind};
 use stepwell_types::limits::{INLINE_BYTES_MAX, PAYLOAD_BYTES_MAX};
 use stepwell_types::{
-    ChildStart, Data, Digest, EntryId, ExecutionId, Failure, ParentLink, Spent, StepOutcome,
-    StepTarget, Timestamp, Wants,
+    ChildStart, Data, Digest, EntryId, ExecutionId, Failure, FlowRef, ParentLink, Spent,
+    StepOutcome, StepTarget, Timestamp, Wants,
 };
 
 use super::express::Express;
-use super::outbox::{Answer, Delivery, Parcel, Post, parent_ended};
-use super::{Driver, Work};
+use super::outbox::{Answer, Delivery, Held, Parcel, Post, parent_ended};
+use super::{Driver, Output, Work};
 use crate::Error;
 use crate::api::Status;
 use crate::rows::{self, Kept, MapResultRow};
@@ -25,11 +24,48 @@ use crate::rows::{self, Kept, MapResultRow};
 const ROWS: usize = 128;
 
 /// A child that has ended, on its way to its parent.
-#[derive(Debug)]
-pub(super) struct Ended {
+#[derive(Debug, Clone, PartialEq)]
+pub struct Ended {
+    /// What the child knows of its parent.
     pub link: ParentLink,
+    /// Who ended.
     pub child: ExecutionId,
+    /// What the parent asked to hear.
     pub result: Result<Data, Failure>,
+}
+
+/// Between the loops of a parent and of a child that is kept in memory: it may run anywhere,
+/// and nothing of it is stored before its end. What is lost with the process, the parent
+/// wishes again; within one it comes once and in order.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Item {
+    /// It is to begin.
+    Begin(Box<ChildStart>),
+    /// It is no longer wanted.
+    Leave {
+        /// Which.
+        child: ExecutionId,
+        /// Of whom.
+        parent: ExecutionId,
+    },
+    /// It has ended.
+    Ended {
+        /// How.
+        ended: Box<Ended>,
+        /// What is kept of it: durable together with what its parent makes of its end.
+        kept: Batch,
+    },
+}
+
+impl Item {
+    /// The execution on whose shard it arrives.
+    pub(super) fn to(&self) -> ExecutionId {
+        match self {
+            Item::Begin(start) => start.child,
+            Item::Leave { child, .. } => *child,
+            Item::Ended { ended, .. } => ended.link.execution,
+        }
+    }
 }
 
 /// Results that are being put together: all of them, or those of one file.
@@ -66,40 +102,77 @@ fn told(failure: &Failure) -> Data {
 }
 
 impl Driver {
-    /// Begins a child that is kept in memory, if its parent still wants it.
-    pub(super) fn begin_express_child(&mut self, start: ChildStart, now: Timestamp) {
-        let link = &start.link;
-        let Some(parent) = self.hot.get(&link.execution) else {
-            return;
-        };
-        let wanted = link.item.is_some_and(|slot| {
-            let state = &parent.state;
-            state.awaits_item(link.entry, link.attempt, slot, start.child)
-        });
-        if !wanted || parent.parked.is_some() || self.hot.contains_key(&start.child) {
-            return;
+    pub(super) fn take_item(&mut self, item: Item, now: Timestamp) -> Result<(), Error> {
+        match item {
+            Item::Begin(start) => return self.begin_item(*start, now),
+            Item::Leave { child, parent } => match self.hot.get(&child) {
+                Some(hot) => {
+                    let failure = parent_ended(parent);
+                    let event = Event::Cancelled { failure };
+                    self.events.push(hot.events, Work::Event(child, event));
+                }
+                None if self.held.is_empty() => {}
+                None => {
+                    self.unwanted.insert(child);
+                }
+            },
+            Item::Ended { ended, kept } => {
+                self.open_bytes += kept.len_bytes();
+                self.extra.changes.extend(kept.changes);
+                self.item_ended(*ended, now);
+            }
         }
+        Ok(())
+    }
+
+    /// Begins a child that is kept in memory.
+    fn begin_item(&mut self, start: ChildStart, now: Timestamp) -> Result<(), Error> {
+        let known = self.hot.contains_key(&start.child) || self.unwanted.remove(&start.child);
+        if known || self.stopping {
+            return Ok(());
+        }
+        if !self.has_room() {
+            let flow = self.held.number(&start.flow);
+            self.held.push(flow, Held::InMemory(Box::new(start)));
+            return Ok(());
+        }
+        let flow = FlowRef {
+            name: start.flow,
+            version: start.version.unwrap_or(0),
+        };
         let begin = super::request::Begin {
-            program: parent.program.clone(),
-            flow: parent.flow.clone(),
+            program: self.programs.program(&flow)?,
+            flow,
             name: None,
             input: start.input,
             id: start.child,
             seed: start.seed,
-            parent: Some(start.link.into()),
-            express: Some(Express::new(Keep::Errors, false)),
+            parent: Some(start.link.clone().into()),
+            express: Some(Express::of_item(start.link)),
             now,
         };
         self.begin(begin);
+        Ok(())
     }
 
-    /// A child in memory is no longer wanted.
-    pub(super) fn cancel_express_child(&mut self, child: ExecutionId, parent: ExecutionId) {
-        if let Some(hot) = self.hot.get(&child) {
-            let failure = parent_ended(parent);
-            let event = Event::Cancelled { failure };
-            self.events.push(hot.events, Work::Event(child, event));
-        }
+    /// Tells the parent of a child in memory, on whatever loop it is, how the child ended.
+    pub(super) fn tell_of_item(
+        &mut self,
+        link: ParentLink,
+        child: ExecutionId,
+        result: Result<Data, Failure>,
+        kept: Batch,
+    ) {
+        let ended = Ended {
+            link,
+            child,
+            result,
+        };
+        let item = Item::Ended {
+            ended: Box::new(ended),
+            kept,
+        };
+        self.out.push_back(Output::Send(Post::Item(item)));
     }
 
     /// Whether a child need not start: its item succeeded before the redrive.
@@ -262,8 +335,13 @@ impl Driver {
         Ok(())
     }
 
-    /// There will be no such child: that is its item's end.
-    pub(super) fn item_refused(&mut self, link: &ParentLink, failure: &Failure, now: Timestamp) {
+    /// There will be no such child, or it is over: that is its item's end.
+    pub(super) fn item_answered(
+        &mut self,
+        link: &ParentLink,
+        result: Result<Data, Failure>,
+        now: Timestamp,
+    ) {
         let hot = self.hot.get(&link.execution);
         let child = hot.and_then(|hot| {
             let slot = link.item?;
@@ -273,7 +351,7 @@ impl Driver {
             let ended = Ended {
                 link: link.clone(),
                 child,
-                result: Err(failure.clone()),
+                result,
             };
             self.item_ended(ended, now);
         }

@@ -15,17 +15,16 @@ use stepwell_types::{
 };
 
 use super::away::Input;
-use super::{Driver, Output, items};
+use super::cancel::TOMBSTONE;
+use super::{Driver, Ended, Item, Output};
 use crate::Error;
 use crate::catalog::check_name;
 use crate::rows::{self, NameRow};
 
 /// Rows read at a time.
 const ROWS: usize = 256;
-/// The number of a tombstone: it is never sent, and no parcel counts so far.
-const TOMBSTONE: u64 = u64::MAX;
 /// Parcels that one event can send without meeting those of the next.
-const PER_EVENT: u64 = 1 << 20;
+pub(super) const PER_EVENT: u64 = 1 << 20;
 
 /// What is delivered.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -36,6 +35,9 @@ pub enum Parcel {
     Cancel {
         /// Whom.
         child: ExecutionId,
+        /// The attempt of the parent's entry that no longer waits. A redriven parent waits for
+        /// the same child as a later one, and that is not meant.
+        attempt: u32,
         /// What its history is to say.
         failure: Failure,
     },
@@ -52,6 +54,8 @@ pub enum Parcel {
     },
     /// A cancel that came before the start of its child. Kept, not sent.
     Tombstone {
+        /// As in the cancel.
+        attempt: u32,
         /// As in the cancel.
         failure: Failure,
     },
@@ -91,6 +95,13 @@ pub enum Answer {
         /// When.
         at: Timestamp,
     },
+    /// The child that is wished for again succeeded before.
+    Over {
+        /// Who asked.
+        link: ParentLink,
+        /// What it ended with.
+        result: Result<Data, Failure>,
+    },
     /// There will be no such child.
     Refused {
         /// Who asked.
@@ -103,6 +114,8 @@ pub enum Answer {
 /// What one loop sends another.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Post {
+    /// Of a child that is kept in memory.
+    Item(Item),
     /// A parcel.
     Delivery(Box<Delivery>),
     /// Its receipt.
@@ -117,11 +130,32 @@ pub enum Post {
 }
 
 impl Post {
+    /// The start of a child, to come again.
+    pub(super) fn start(sender: ExecutionId, number: u64, start: ChildStart) -> Post {
+        Post::Delivery(Box::new(Delivery {
+            sender,
+            number,
+            parcel: Parcel::Start(start.into()),
+        }))
+    }
+
+    /// The wish of a redriven parent for a child that there may be.
+    pub(super) fn wanted_again(&self) -> Option<&ChildStart> {
+        let Post::Delivery(delivery) = self else {
+            return None;
+        };
+        match &delivery.parcel {
+            Parcel::Start(start) if start.again => Some(start),
+            _ => None,
+        }
+    }
+
     /// The execution on whose shard it arrives.
     #[must_use]
     pub fn to(&self) -> ExecutionId {
         match self {
             Post::Receipt { sender, .. } => *sender,
+            Post::Item(item) => item.to(),
             Post::Delivery(d) => match &d.parcel {
                 Parcel::Start(start) => start.child,
                 Parcel::Cancel { child, .. } => *child,
@@ -141,7 +175,7 @@ pub(super) enum Held {
     InMemory(Box<ChildStart>),
 }
 
-fn key(sender: ExecutionId, number: u64) -> Key {
+pub(super) fn key(sender: ExecutionId, number: u64) -> Key {
     Key::Outbox {
         shard: sender.shard(),
         execution: sender,
@@ -164,6 +198,7 @@ pub(super) fn start_answer(answer: &Answer) -> Option<(ParentLink, Result<Data, 
         Answer::Started { link, child, at } => {
             Some((link.clone(), Ok(child::started(*child, *at))))
         }
+        Answer::Over { link, result } => Some((link.clone(), result.clone())),
         Answer::Refused { link, failure } => Some((link.clone(), Err(failure.clone()))),
     }
 }
@@ -178,6 +213,7 @@ impl Driver {
 
     pub(super) fn take_post(&mut self, post: Post, now: Timestamp) -> Result<(), Error> {
         match post {
+            Post::Item(item) => self.take_item(item, now),
             Post::Receipt {
                 sender,
                 number,
@@ -187,9 +223,11 @@ impl Driver {
                 let (sender, number) = (delivery.sender, delivery.number);
                 match delivery.parcel {
                     Parcel::Start(start) => self.child_start(sender, number, *start, now),
-                    Parcel::Cancel { child, failure } => {
-                        self.child_cancel(sender, number, child, failure, now)
-                    }
+                    Parcel::Cancel {
+                        child,
+                        attempt,
+                        failure,
+                    } => self.child_cancel(sender, number, child, attempt, failure, now),
                     Parcel::Ended {
                         link,
                         child,
@@ -236,28 +274,38 @@ impl Driver {
         match command {
             Command::StartChild(start) if self.is_known(&start, now) => {}
             Command::StartChild(start) if start.link.express => {
-                let flow = self.held.number(&start.flow);
-                self.held.push(flow, Held::InMemory(start));
+                self.out
+                    .push_back(Output::Send(Post::Item(Item::Begin(start))));
             }
             Command::StartChild(start) => self.send(id, Parcel::Start(start)),
             Command::CancelChild {
                 child,
                 express: true,
-            } => self.cancel_express_child(child, id),
-            Command::CancelChild { child, .. } => {
-                let failure = parent_ended(id);
-                self.send(id, Parcel::Cancel { child, failure });
+                ..
+            } => {
+                let leave = Item::Leave { child, parent: id };
+                self.out.push_back(Output::Send(Post::Item(leave)));
+            }
+            Command::CancelChild { child, attempt, .. } => {
+                let parcel = Parcel::Cancel {
+                    child,
+                    attempt,
+                    failure: parent_ended(id),
+                };
+                self.send(id, parcel);
             }
             _ => {}
         }
     }
 
-    /// An execution has ended: whoever started it may want to hear.
-    pub(super) fn tell_parent(&mut self, id: ExecutionId, now: Timestamp) {
+    /// An execution has ended: whoever started it may want to hear. A child in memory tells
+    /// its parent otherwise ([`Driver::end_express`]).
+    pub(super) fn tell_parent(&mut self, id: ExecutionId) {
         let Some(hot) = self.hot.get(&id) else {
             return;
         };
-        let Some(link) = hot.state.parent().filter(|l| l.wants != Wants::Nothing) else {
+        let heard = |l: &&ParentLink| l.wants != Wants::Nothing && !l.express;
+        let Some(link) = hot.state.parent().filter(heard) else {
             return;
         };
         let result = child::ended(child::Ended {
@@ -265,16 +313,6 @@ impl Driver {
             at: hot.ended.unwrap_or(hot.last_at),
             wants: link.wants,
         });
-        if link.express {
-            let ended = items::Ended {
-                link: link.clone(),
-                child: id,
-                result,
-            };
-            // At once: its own record, where one is kept, and its parent's are durable together.
-            self.item_ended(ended, now);
-            return;
-        }
         let parcel = Parcel::Ended {
             link: link.clone(),
             child: id,
@@ -338,21 +376,27 @@ impl Driver {
         if self.held.is_empty() || !self.has_room() {
             return false;
         }
-        match self.held.pop() {
+        let post = match self.held.pop() {
             None => return false,
-            Some(Held::InMemory(start)) => self.begin_express_child(*start, now),
-            // A store that cannot be read shows in every other place too; the row stays.
+            Some(Held::InMemory(start)) => Some(Post::Item(Item::Begin(start))),
             Some(Held::Row(sender, number)) => {
                 let row = self.reader.get(&key(sender, number)).ok().flatten();
-                if let Some(Ok(parcel)) = row.map(|row| Parcel::read(&row)) {
-                    let delivery = Delivery {
+                let parcel = row.and_then(|row| Parcel::read(&row).ok());
+                parcel.map(|parcel| {
+                    Post::Delivery(Box::new(Delivery {
                         sender,
                         number,
                         parcel,
-                    };
-                    let _ = self.take(Input::Post(Post::Delivery(delivery.into()).into()), now);
-                }
+                    }))
+                })
             }
+        };
+        // A store that cannot be read shows in every other place too; the row stays.
+        if let Some(post) = post {
+            let _ = self.take(Input::Post(post.into()), now);
+        }
+        if self.held.is_empty() {
+            self.unwanted.clear();
         }
         true
     }
@@ -373,6 +417,9 @@ impl Driver {
                 Err(e) => return Err(e),
             },
         };
+        if known.is_some() && start.again {
+            return self.item_again(sender, number, start, now);
+        }
         if let Some((at, batch)) = known {
             let link = start.link;
             self.answer(batch, sender, number, Answer::Started { link, child, at });
@@ -456,7 +503,7 @@ impl Driver {
         if let Err(failure) = self.count_descendant(&start)? {
             return Ok(Err(failure));
         }
-        let child = start.child;
+        let (child, attempt) = (start.child, start.link.attempt);
         self.extra.put(
             Key::Child {
                 parent: start.link.execution,
@@ -475,11 +522,7 @@ impl Driver {
             express: None,
             now,
         });
-        if let Some(failure) = self.tombstone(child)? {
-            self.tombstones.remove(&child);
-            self.extra.delete(key(child, TOMBSTONE));
-            self.apply(child, Event::Cancelled { failure }, now);
-        }
+        self.meet_tombstone(child, attempt, now)?;
         Ok(Ok(()))
     }
 
@@ -498,50 +541,13 @@ impl Driver {
         }
     }
 
-    fn tombstone(&self, child: ExecutionId) -> Result<Option<Failure>, Error> {
-        if let Some(failure) = self.tombstones.get(&child) {
-            return Ok(Some(failure.clone()));
-        }
-        match self.reader.get(&key(child, TOMBSTONE))? {
-            None => Ok(None),
-            Some(row) => match rows::decode(&row)? {
-                Parcel::Tombstone { failure } => Ok(Some(failure)),
-                _ => Ok(None),
-            },
-        }
-    }
-
-    fn child_cancel(
-        &mut self,
-        sender: ExecutionId,
-        number: u64,
-        child: ExecutionId,
-        failure: Failure,
-        now: Timestamp,
-    ) -> Result<(), Error> {
-        match self.wake(child, now) {
-            Ok(()) => self.apply(child, Event::Cancelled { failure }, now),
-            Err(Error::Ended(_)) => {}
-            Err(Error::NoExecution(_)) => {
-                let row = Parcel::Tombstone {
-                    failure: failure.clone(),
-                };
-                self.extra.put(key(child, TOMBSTONE), rows::encode(&row));
-                self.tombstones.insert(child, failure);
-            }
-            Err(e) => return Err(e),
-        }
-        self.answer(self.batch_of(child), sender, number, Answer::Taken);
-        Ok(())
-    }
-
     /// The batch after which all that is known of an execution is durable.
     pub(super) fn batch_of(&self, id: ExecutionId) -> u64 {
-        match self.hot.get(&id) {
-            Some(hot) => hot.batch,
-            None if self.tombstones.contains_key(&id) => self.last_batch(),
-            None => 0,
-        }
+        let tombstone = self.tombstones.contains_key(&id);
+        let newest = if tombstone { self.last_batch() } else { 0 };
+        self.hot
+            .get(&id)
+            .map_or(newest, |hot| hot.batch.max(newest))
     }
 
     #[allow(clippy::too_many_arguments, reason = "the fields of one parcel")]
@@ -557,7 +563,7 @@ impl Driver {
     ) -> Result<(), Error> {
         let parent = link.execution;
         if link.item.is_some() {
-            let ended = items::Ended {
+            let ended = Ended {
                 link: link.clone(),
                 child,
                 result,
@@ -651,11 +657,9 @@ impl Driver {
         if let Some((link, result)) = start_answer(&answer) {
             match self.wake(sender, now) {
                 Ok(()) => {
-                    match (link.item, &answer) {
-                        (Some(_), Answer::Refused { link, failure }) => {
-                            self.item_refused(link, failure, now);
-                        }
-                        _ => self.start_answered(&link, result, now),
+                    match link.item {
+                        Some(_) => self.item_answered(&link, result, now),
+                        None => self.start_answered(&link, result, now),
                     }
                     if self.is_blocked(sender) {
                         let answer = Box::new(answer);

@@ -12,6 +12,7 @@ use stepwell_types::{Data, Digest, EntryId, ExecutionId, Failure, FlowRef, Times
 
 use super::express::Express;
 use super::hot::Journal;
+use super::outbox::PER_EVENT;
 use super::{Driver, Work};
 use crate::Error;
 use crate::api::{Execution, Status};
@@ -163,6 +164,8 @@ impl Driver {
         let commands = outstanding(&hot.program, &hot.state);
         hot.batch = 0;
         hot.first_batch = 0;
+        // What is sent now is not what the last event sent, whose rows may still be there.
+        hot.outbox = hot.logged.saturating_mul(PER_EVENT) + PER_EVENT / 2;
         let queue = hot.events;
         self.hot.insert(id, hot);
         if let Some(cause) = diverged.filter(|_| !at_rest) {
@@ -188,12 +191,11 @@ impl Driver {
                         self.events.push(queue, Work::Event(id, Event::Continued));
                     }
                 }
-                Command::StartChild(start) if start.link.express => {
+                Command::StartChild(start) => {
                     self.command_child(id, Command::StartChild(start), now);
                 }
-                // What goes to other executions is in the outbox.
-                Command::StartChild(_)
-                | Command::CancelChild { .. }
+                // What else goes to other executions is in the outbox.
+                Command::CancelChild { .. }
                 | Command::ForgetResults { .. }
                 | Command::Abort { .. }
                 | Command::Finish(_) => {}

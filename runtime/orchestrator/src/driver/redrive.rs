@@ -5,13 +5,17 @@
 
 use std::sync::Arc;
 
+use stepwell_flow::Program;
 use stepwell_interpreter::redrive::Refusal;
-use stepwell_types::{Data, ExecutionId, Failure, FlowRef, Timestamp};
+use stepwell_interpreter::{Event, Outcome, child};
+use stepwell_types::{ChildStart, Data, ExecutionId, Failure, FlowRef, Timestamp};
 
-use super::errand::Begun;
-use super::{Driver, Output, Reply, Ticket};
+use super::errand::{Begun, Walk};
+use super::outbox::{Answer, Held};
+use super::{Driver, Hot, Output, Post, Reply, Ticket};
 use crate::Error;
 use crate::api::Redriven;
+use crate::ports::Programs;
 
 /// How to redrive.
 #[derive(Debug, Clone, Default)]
@@ -84,24 +88,37 @@ impl Driver {
                 reason: why.cause.to_string(),
             });
         }
-        let other = match wish.version.filter(|v| *v != hot.flow.version) {
-            None => None,
-            Some(version) => {
-                let flow = FlowRef {
-                    name: hot.flow.name.clone(),
-                    version,
-                };
-                Some((self.programs.program(&flow)?, flow))
-            }
-        };
+        let other = other_version(&*self.programs, hot, wish.version)?;
         let version = other.as_ref().map(|(p, flow)| (&**p, flow.version));
         let event = hot
             .state
             .redrive(&hot.program, version, wish.state.as_deref(), wish.input)
             .map_err(|e| refused(id, &e))?;
-        // Walked on a copy, unless it was walked elsewhere: one that cannot be leaves it as it is.
+        let redriven = now.max(hot.last_at);
+        self.go_on(id, event, other, now)?;
+        let hot = self.hot.get(&id);
+        Ok(Redriven {
+            id,
+            version: hot.map_or(0, |hot| hot.flow.version),
+            count: hot.map_or(0, |hot| hot.state.redrives()),
+            redriven,
+        })
+    }
+
+    /// An execution in memory that had ended is one that runs. Walked on a copy, unless it was
+    /// walked elsewhere: one that cannot be leaves it as it is.
+    fn go_on(
+        &mut self,
+        id: ExecutionId,
+        event: Event,
+        other: Option<(Arc<Program>, FlowRef)>,
+        now: Timestamp,
+    ) -> Result<(), Error> {
+        let Some(hot) = self.hot.get_mut(&id) else {
+            return Err(Error::NoExecution(id.to_string()));
+        };
         let at = now.max(hot.last_at);
-        let fits = |w: &super::errand::Walk| w.fits(id, &event, at, &hot.state);
+        let fits = |w: &Walk| w.fits(id, &event, at, &hot.state);
         let walked = self.walked.take().filter(fits).unwrap_or_else(|| {
             let begun = Begun {
                 program: hot.program.clone(),
@@ -128,17 +145,111 @@ impl Driver {
         hot.summary_stale = true;
         // A step that kills the process must find the redrive there when it comes again.
         hot.first_batch = self.batch;
-        let (version, redriven) = (hot.flow.version, now.max(hot.last_at));
         self.open += 1;
         self.uncounted.entry(self.batch).or_default().redriven += 1;
         self.apply(id, event, now);
-        Ok(Redriven {
-            id,
-            version,
-            count: self.hot.get(&id).map_or(0, |hot| hot.state.redrives()),
-            redriven,
-        })
+        Ok(())
     }
+
+    /// A redriven distributed Map wants this child again: one that failed goes on from where
+    /// it was, one that runs takes note, and of one that succeeded it is told.
+    pub(super) fn item_again(
+        &mut self,
+        sender: ExecutionId,
+        number: u64,
+        start: ChildStart,
+        now: Timestamp,
+    ) -> Result<(), Error> {
+        if self.stopping {
+            // The row stays: the next process delivers it again.
+            return Ok(());
+        }
+        if !self.has_room() {
+            let flow = self.held.number(&start.flow);
+            self.held.push(flow, Held::Row(sender, number));
+            return Ok(());
+        }
+        let child = start.child;
+        self.recall(child, now)?;
+        if self.is_blocked(child) {
+            self.keep_for(child, Post::start(sender, number, start));
+            return Ok(());
+        }
+        if let Some(hot) = self.hot.get(&child)
+            && hot.batch > self.durable
+            && hot.state.has_halted_fleet()
+        {
+            // As for any other: which of its own items succeeded must be seen.
+            let batch = hot.batch;
+            self.after(batch, Output::Send(Post::start(sender, number, start)));
+            return Ok(());
+        }
+        let answer = self.item_again_here(&start, now)?;
+        self.answer(self.batch_of(child), sender, number, answer);
+        self.settle(child, now);
+        Ok(())
+    }
+
+    fn item_again_here(&mut self, start: &ChildStart, now: Timestamp) -> Result<Answer, Error> {
+        let (child, link) = (start.child, start.link.clone());
+        let Some(hot) = self.hot.get(&child) else {
+            return Err(Error::NoExecution(child.to_string()));
+        };
+        let at = hot.started;
+        if self.wanted_by(child).is_some_and(|of| of >= link.attempt) {
+            return Ok(Answer::Started { link, child, at });
+        }
+        if let Some(Outcome::Succeeded(_)) = hot.state.outcome() {
+            let result = child::ended(child::Ended {
+                state: &hot.state,
+                at: hot.ended.unwrap_or(hot.last_at),
+                wants: link.wants,
+            });
+            return Ok(Answer::Over { link, result });
+        }
+        let refused = |reason: String| {
+            let failure = Failure::new("Stepwell.ItemNotRedriven", reason);
+            let link = link.clone();
+            Ok(Answer::Refused { link, failure })
+        };
+        if let Some(why) = &hot.parked {
+            return refused(why.cause.to_string());
+        }
+        let other = match other_version(&*self.programs, hot, start.version) {
+            Ok(other) => other,
+            Err(e @ Error::NoFlow(_)) => return refused(e.to_string()),
+            Err(e) => return Err(e),
+        };
+        let version = other.as_ref().map(|(p, flow)| (&**p, flow.version));
+        let event = match hot.state.redrive_item(&hot.program, version, link.attempt) {
+            Ok(event) => event,
+            Err(why) => return refused(why.to_string()),
+        };
+        if hot.ended.is_some() {
+            match self.go_on(child, event, other, now) {
+                Err(Error::NotRedrivable { reason, .. }) => return refused(reason),
+                done => done?,
+            }
+        } else {
+            self.apply(child, event, now);
+        }
+        self.meet_tombstone(child, link.attempt, now)?;
+        Ok(Answer::Started { link, child, at })
+    }
+}
+
+/// The program of another version than the one that an execution runs.
+pub(super) fn other_version(
+    programs: &dyn Programs,
+    hot: &Hot,
+    version: Option<u32>,
+) -> Result<Option<(Arc<Program>, FlowRef)>, Error> {
+    let Some(version) = version.filter(|v| *v != hot.flow.version) else {
+        return Ok(None);
+    };
+    let name = hot.flow.name.clone();
+    let flow = FlowRef { name, version };
+    Ok(Some((programs.program(&flow)?, flow)))
 }
 
 /// It has not ended: it runs, or is parked.

@@ -373,6 +373,14 @@ impl Driver {
         Ok(())
     }
 
+    /// Brings an execution into memory if it is there.
+    pub(super) fn recall(&mut self, id: ExecutionId, now: Timestamp) -> Result<(), Error> {
+        match self.hot.contains_key(&id) {
+            true => Ok(()),
+            false => self.load(id, now),
+        }
+    }
+
     /// Brings an execution into memory if it is there and has not ended.
     pub(super) fn wake(&mut self, id: ExecutionId, now: Timestamp) -> Result<(), Error> {
         if self.hot.contains_key(&id) {

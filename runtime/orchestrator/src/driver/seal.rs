@@ -209,7 +209,12 @@ impl Driver {
 }
 
 /// Writes what changed of one execution.
-fn write_execution(hot: &mut Hot, id: ExecutionId, options: &Options, batch: &mut Batch) {
+pub(super) fn write_execution(
+    hot: &mut Hot,
+    id: ExecutionId,
+    options: &Options,
+    batch: &mut Batch,
+) {
     hot.is_dirty = false;
     if !hot.row.is_empty() {
         hot.log_bytes += hot.row.len();
