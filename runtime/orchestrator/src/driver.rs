@@ -28,7 +28,7 @@ mod token;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
-use stepwell_interpreter::{Event, RunStep};
+use stepwell_interpreter::{Event, RunStep, State};
 use stepwell_store::{Batch, Reader};
 use stepwell_types::{
     EntryId, ExecutionId, Failure, FlowRef, ShardId, StepOutcome, StepRequest, Timestamp,
@@ -98,6 +98,9 @@ pub enum Output {
     Reply(Ticket, Reply),
     /// Walk this turn on another thread, and bring it back: [`Driver::walked`].
     Turn(Box<Turn>),
+    /// Let go of this where it holds nobody up: a large value that was read takes
+    /// milliseconds to free.
+    Discard(Arc<State>),
     /// A task of this activity waits for a worker.
     TaskWaits(Arc<str>),
     /// Bring this to the loop of [`Post::to`], and there to [`Driver::post`].

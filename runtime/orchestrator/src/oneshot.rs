@@ -266,7 +266,7 @@ impl Room {
                     self.root = Some(*execution);
                 }
                 Output::Reply(START, Reply::Refused(e)) => return Err(e),
-                Output::Reply(..) | Output::TaskWaits(_) => {}
+                Output::Reply(..) | Output::TaskWaits(_) | Output::Discard(_) => {}
             }
         }
         Ok(())

@@ -344,7 +344,7 @@ impl<'a> Room<'a> {
                         .walked(turn.walk(), now)
                         .map_err(|e| e.to_string())?;
                 }
-                Output::Reply(..) | Output::TaskWaits(_) => {}
+                Output::Reply(..) | Output::TaskWaits(_) | Output::Discard(_) => {}
             }
         }
         Ok(None)

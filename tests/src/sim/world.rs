@@ -496,7 +496,7 @@ impl World {
                 Output::Reply(ticket, reply) => self.reply(ticket, reply)?,
                 // Its flows have no activities.
                 Output::Turn(turn) => self.turns.push(*turn),
-                Output::TaskWaits(_) => {}
+                Output::TaskWaits(_) | Output::Discard(_) => {}
             }
         }
         match self.violation.take() {

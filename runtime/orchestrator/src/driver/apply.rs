@@ -129,15 +129,17 @@ impl Driver {
         }
         let before = hot.row.len();
         let blobs = &mut hot.blobs;
+        let mut apart = 0;
         hot.row.append(logged, &mut |data: &Data| {
             (data.len_bytes() > INLINE_BYTES_MAX).then(|| {
+                apart += data.len_bytes();
                 let digest = Digest::of(data.text().as_bytes());
                 blobs.push((digest, Arc::from(data.text())));
                 digest
             })
         });
         hot.logged += 1;
-        self.open_bytes += hot.row.len() - before;
+        self.open_bytes += hot.row.len() - before + apart;
         self.touch(id);
     }
 
@@ -324,6 +326,13 @@ impl Driver {
             Outcome::Aborted(_) => 3,
         };
         self.uncounted.entry(self.batch).or_default().ended[slot] += 1;
+        if let Outcome::Succeeded(output) = outcome
+            && !unrecorded
+            && output.len_bytes() > INLINE_BYTES_MAX
+        {
+            // It is written with the batch, beside the log.
+            self.open_bytes += output.len_bytes();
+        }
         self.tell_parent(id);
         self.unblock(id);
         self.wake_waiters(id);

@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use stepwell_flow::Program;
-use stepwell_interpreter::State;
 use stepwell_interpreter::codec::Row;
-use stepwell_types::{Digest, EntryId, Failure, FlowRef, Timestamp};
+use stepwell_interpreter::{Outcome, State};
+use stepwell_types::{Data, Digest, EntryId, Failure, FlowRef, Timestamp};
 
 use crate::ready::FlowNumber;
 
@@ -103,6 +103,16 @@ impl Hot {
             && self.steps.is_empty()
             && self.state.fleets() == 0
             && self.queued_events == 0
+    }
+
+    /// Bytes of text that it keeps in memory, ended or not.
+    pub fn holds_bytes(&self) -> usize {
+        let output = match self.state.outcome() {
+            Some(Outcome::Succeeded(output)) => output.len_bytes(),
+            _ => 0,
+        };
+        let input = self.state.input().map_or(0, Data::len_bytes);
+        self.weight.max(input).max(output)
     }
 
     /// Drops the journal of an attempt that ended.

@@ -129,6 +129,7 @@ impl Driver {
             | Output::Reply(..)
             | Output::Send(_)
             | Output::TaskWaits(_)
+            | Output::Discard(_)
             | Output::Turn(_) => true,
         }
     }
@@ -159,7 +160,10 @@ impl Driver {
         }
         self.hot_bytes = self.hot_bytes.saturating_sub(hot.weight);
         self.parents -= usize::from(hot.is_parent);
-        self.hot.remove(&id);
+        let gone = self.hot.remove(&id);
+        if let Some(hot) = gone.filter(|hot| hot.holds_bytes() >= self.options.aside.bytes) {
+            self.out.push_back(Output::Discard(hot.state));
+        }
         if let (Some(at), Some(shard)) = (row, self.shards.get_mut(&id.shard())) {
             shard.written(at);
         }

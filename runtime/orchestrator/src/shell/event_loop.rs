@@ -239,6 +239,9 @@ impl EventLoop {
                     }
                 }
                 Output::Turn(turn) => self.send_turn(*turn),
+                Output::Discard(state) => {
+                    self.pool.spawn_blocking(move || drop(state));
+                }
                 Output::TaskWaits(activity) => self.shared.watchers.task_waits(&activity),
                 Output::Send(post) => {
                     // A loop that is gone has left the row: the next process sends again.
