@@ -384,7 +384,10 @@ impl Driver {
                     }
                     Parcel::Cancel { .. } | Parcel::Tombstone { .. } => return None,
                 },
-                Post::Item(Item::Begin(start)) => {
+                // Of its flow the turns of the Map are what cost: an item goes away for its own data.
+                Post::Item(Item::Begin(start))
+                    if start.input.len_bytes() >= self.options.aside.bytes =>
+                {
                     let version = start.version?;
                     let name = start.flow.clone();
                     let parent = Some(start.link.clone().into());
