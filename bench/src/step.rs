@@ -9,7 +9,8 @@ use std::sync::Barrier;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
-use stepwell_host_api::wasi::Grants;
+use stepwell_host_api::wasi::Directories;
+use stepwell_host_api::{Bridges, HttpBridge, HttpOptions, OpenGate};
 use stepwell_sandbox::{Clock, CompileLimits, Limits, Options, Pool, Sandbox};
 use stepwell_types::{Data, EntryId, ExecutionId, ShardId, StepRequest, StepTarget, Timestamp};
 
@@ -149,7 +150,7 @@ struct Boxed {
 
 impl Steps for Boxed {
     fn one(&self) -> Result<usize> {
-        let outcome = drive(self.sandbox.run(self.request.clone()));
+        let outcome = drive(self.sandbox.run(self.request.clone(), Arc::new(OpenGate)));
         ensure!(outcome.spent.fuel > 0, "no fuel was counted");
         match outcome.result {
             Ok(data) => Ok(data.len_bytes()),
@@ -185,7 +186,13 @@ impl Boxed {
                 memory_bytes: limits.memory_bytes,
                 table_elements: limits.table_elements,
             },
-            grants: Grants::default(),
+            directories: Directories::default(),
+            bridges: Bridges {
+                http: Arc::new(HttpBridge::new(
+                    HttpOptions::default(),
+                    Arc::new(|| Timestamp(0)),
+                )?),
+            },
             clock: Arc::new(SystemClock(Instant::now())),
         })?;
         let runtime = tokio::runtime::Builder::new_current_thread().build()?;
@@ -212,6 +219,8 @@ impl Boxed {
             deadline: None,
             token: None,
             seed: 7,
+            grants: None,
+            recorded: None,
         };
         Ok(Boxed {
             sandbox,

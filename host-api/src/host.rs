@@ -5,33 +5,41 @@
 
 use std::sync::Arc;
 
-use stepwell_types::{LogLine, Timestamp};
+use stepwell_types::LogLine;
+use wasmtime::StoreContextMut;
 use wasmtime::component::{HasData, Linker};
 use wasmtime_wasi::{WasiCtxView, WasiView};
+use wasmtime_wasi_http::WasiHttpCtxView;
 
-use crate::Error;
 use crate::bindings::stepwell::log::log;
 use crate::log::{LogLimits, Logs};
-use crate::wasi::{Grants, Wasi};
+use crate::waits::Io;
+use crate::wasi::{Directories, Wasi};
+use crate::{Error, Outside, waits};
 
 /// The host's side of one attempt.
 pub struct Host {
     pub(crate) logs: Logs,
     seed: u64,
-    started: Timestamp,
-    grants: Arc<Grants>,
+    directories: Arc<Directories>,
+    outside: Outside,
     wasi: Option<Box<Wasi>>,
 }
 
 impl Host {
-    /// The host's side of an attempt that started at `started`; `seed` feeds its randomness.
+    /// The host's side of an attempt; `seed` feeds its randomness.
     #[must_use]
-    pub fn new(seed: u64, started: Timestamp, logs: LogLimits, grants: Arc<Grants>) -> Host {
+    pub fn new(
+        seed: u64,
+        logs: LogLimits,
+        directories: Arc<Directories>,
+        outside: Outside,
+    ) -> Host {
         Host {
             logs: Logs::new(logs),
             seed,
-            started,
-            grants,
+            directories,
+            outside,
             wasi: None,
         }
     }
@@ -47,10 +55,25 @@ impl Host {
 
     /// The WASI state, made on the first WASI call.
     pub fn wasi(&mut self) -> WasiCtxView<'_> {
+        self.made().view()
+    }
+
+    /// What the guest waits with.
+    pub(crate) fn io(&mut self) -> Io<'_> {
+        self.made().io()
+    }
+
+    /// The guest's HTTP.
+    pub(crate) fn http(&mut self) -> WasiHttpCtxView<'_> {
+        self.made().http()
+    }
+
+    fn made(&mut self) -> &mut Wasi {
         let logs = self.logs.shared();
-        self.wasi
-            .get_or_insert_with(|| Box::new(Wasi::new(self.seed, self.started, logs, &self.grants)))
-            .view()
+        self.wasi.get_or_insert_with(|| {
+            let (directories, outside) = (&self.directories, &self.outside);
+            Box::new(Wasi::new(self.seed, logs, directories, outside))
+        })
     }
 }
 
@@ -70,13 +93,40 @@ impl HasData for Doors {
 /// # Errors
 /// `HOST0003`.
 pub fn link<T: HostView>(linker: &mut Linker<T>) -> Result<(), Error> {
-    let link_all = |linker: &mut Linker<T>| {
+    let link_all = |linker: &mut Linker<T>| -> wasmtime::Result<()> {
         wasmtime_wasi::p2::add_to_linker_async(linker)?;
-        log::add_to_linker::<T, Doors>(linker, T::host)
+        log::add_to_linker::<T, Doors>(linker, T::host)?;
+        crate::http::link(linker)?;
+        replaces(linker)?;
+        linker.allow_shadowing(true);
+        waits::link(linker)?;
+        crate::http::link_handle(linker)?;
+        linker.allow_shadowing(false);
+        Ok(())
     };
     link_all(linker).map_err(|e| Error::Link {
         detail: format!("{e:#}"),
     })
+}
+
+/// Makes sure that what is replaced is what guests were given before: a name that nobody
+/// defined would leave them with functions that the journal does not see.
+fn replaces<T: HostView>(linker: &mut Linker<T>) -> wasmtime::Result<()> {
+    for (name, function) in [
+        ("wasi:io/streams", "[method]input-stream.read"),
+        ("wasi:io/streams", "[method]input-stream.skip"),
+        ("wasi:io/streams", "[method]output-stream.check-write"),
+        ("wasi:io/streams", "[method]output-stream.splice"),
+        ("wasi:http/outgoing-handler", "handle"),
+    ] {
+        let versioned = format!("{name}@{}", waits::WASI);
+        let mut instance = linker.instance(&versioned)?;
+        let free = instance.func_wrap(function, |_: StoreContextMut<'_, T>, ()| Ok(()));
+        if free.is_ok() {
+            wasmtime::bail!("wasmtime-wasi no longer defines {versioned}#{function}");
+        }
+    }
+    Ok(())
 }
 
 /// The interfaces that the host offers, without version, for messages.
@@ -98,6 +148,8 @@ pub const OFFERED: &[&str] = &[
     "wasi:clocks/wall-clock",
     "wasi:filesystem/preopens",
     "wasi:filesystem/types",
+    "wasi:http/outgoing-handler",
+    "wasi:http/types",
     "wasi:io/error",
     "wasi:io/poll",
     "wasi:io/streams",

@@ -1,10 +1,12 @@
-//! The bridge `http:request`: one HTTP call as a Task, through the gate.
+//! The HTTP bridge: `wasi:http` for guests and the Task `http:request`, through the journal.
 //!
 //! Refuses addresses that aren't public unless the configuration names them, and
 //! sends nothing before its intent is durable.
 
 mod address;
 mod connection;
+mod exchange;
+mod guest;
 mod policy;
 mod request;
 mod resolver;
@@ -15,16 +17,16 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use stepwell_types::{BridgeCall, Data, Failure, Spent, StepOutcome, StepRequest, Timestamp};
+use stepwell_types::{Data, Failure, Granted, Grants, Spent, StepOutcome, StepRequest, Timestamp};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 pub use address::refusal;
 pub use connection::ConnectionOptions;
+pub(crate) use guest::{HttpDoor, link, link_handle};
 pub use policy::{Place, Policy};
 
-use crate::gate::{Gate, Verdict};
-use crate::{Error, answer};
+use crate::{Error, Journal};
 use connection::{Connections, Lent};
 use request::{Ceilings, Checked};
 use send::Sender;
@@ -65,7 +67,7 @@ pub struct HttpBridge {
     ceilings: Ceilings,
     policy: Arc<Policy>,
     clock: WallClock,
-    calls: Semaphore,
+    calls: Arc<Semaphore>,
     connections: Connections,
     sender: OnceLock<Sender>,
 }
@@ -82,7 +84,9 @@ impl HttpBridge {
                 response_bytes: options.response_bytes_max,
             },
             connections: Connections::new(&options.connections)?,
-            calls: Semaphore::new(options.calls_max.clamp(1, Semaphore::MAX_PERMITS)),
+            calls: Arc::new(Semaphore::new(
+                options.calls_max.clamp(1, Semaphore::MAX_PERMITS),
+            )),
             clock,
             sender: OnceLock::new(),
         })
@@ -95,15 +99,15 @@ impl HttpBridge {
     /// Fails with `States.Http.StatusCode.NNN` for a status from 400 (the response is
     /// the cause), `States.Http.Socket`, `States.Timeout`, `Stepwell.HttpDenied`,
     /// `Stepwell.HttpInvalidRequest`, `Stepwell.HttpResponseTooLarge`,
-    /// `Stepwell.HttpTooManyRedirects`, `Stepwell.HttpBadRedirect`,
+    /// `Stepwell.HttpTooManyRedirects`, `Stepwell.HttpBadRedirect`, `Stepwell.NotGranted`,
     /// `Stepwell.ReplayDiverged` or `Stepwell.Stopped`.
     ///
     /// A call whose answer was lost in a crash is sent again, with the same
     /// `Idempotency-Key`. Dropping the future abandons the call.
-    pub async fn run(&self, gate: &dyn Gate, request: StepRequest) -> StepOutcome {
+    pub async fn run(&self, journal: &Arc<Journal>, request: StepRequest) -> StepOutcome {
         let started = Instant::now();
         let mut bytes = request.input.len_bytes() as u64;
-        let result = self.attempt(gate, &request).await;
+        let result = self.attempt(journal, &request).await;
         if let Ok(data) = &result {
             bytes += data.len_bytes() as u64;
         }
@@ -118,34 +122,21 @@ impl HttpBridge {
         }
     }
 
-    async fn attempt(&self, gate: &dyn Gate, request: &StepRequest) -> Result<Data, Failure> {
+    async fn attempt(
+        &self,
+        journal: &Arc<Journal>,
+        request: &StepRequest,
+    ) -> Result<Data, Failure> {
         let mut checked = request::check(request, self.ceilings)?;
-        let call = BridgeCall {
-            execution: request.execution,
-            entry: request.entry,
-            attempt: request.attempt,
-            call: 0,
-            request: checked.digest(),
-        };
+        if request.grants.is_some() && granted(request.grants.as_deref(), &checked).is_none() {
+            return Err(not_granted(&checked));
+        }
         let connection = checked.connection.take();
         let lent = self.connections.lend(connection.as_deref(), &checked.url)?;
-        match gate.admit(call).await {
-            Verdict::Go => self.send(request, checked, lent).await,
-            Verdict::Recorded(bytes) => answer::decode(&bytes).unwrap_or_else(|| {
-                Err(Failure::new(
-                    "Stepwell.ReplayDiverged",
-                    "the recorded answer of this call can't be read",
-                ))
-            }),
-            Verdict::Diverged => Err(Failure::new(
-                "Stepwell.ReplayDiverged",
-                "this attempt sent another request before the crash",
-            )),
-            Verdict::Stopped => Err(Failure::new(
-                "Stepwell.Stopped",
-                "the call was not sent: the attempt was stopped",
-            )),
-        }
+        // The answer is the step's outcome, which is recorded anyway.
+        let what = || checked.describe();
+        journal.call().admit(checked.digest(), &what).await?;
+        self.send(request, checked, lent).await
     }
 
     async fn send(
@@ -160,7 +151,8 @@ impl HttpBridge {
         }
         let work = async {
             let _permit = self.calls.acquire().await;
-            self.sender()?.send(checked, lent).await?.outcome()
+            let grants = request.grants.as_deref();
+            self.sender()?.send(checked, lent, grants).await?.outcome()
         };
         tokio::time::timeout(Duration::from_millis(timeout_ms), work)
             .await
@@ -180,4 +172,23 @@ impl HttpBridge {
             .map_err(|e| Failure::new("Stepwell.HttpFailed", e.to_string()))?;
         Ok(self.sender.get_or_init(|| made))
     }
+}
+
+/// How a call's place was granted.
+fn granted(grants: Option<&Grants>, request: &Checked) -> Option<Granted> {
+    let host = request.url.host_str()?;
+    let port = request.url.port_or_known_default()?;
+    grants?.http(host, port, request.method.as_str())
+}
+
+/// Nobody granted this call.
+fn not_granted(request: &Checked) -> Failure {
+    let (method, host) = (&request.method, request.url.host_str().unwrap_or_default());
+    let port = request.url.port_or_known_default().unwrap_or_default();
+    Failure::new(
+        "Stepwell.NotGranted",
+        format!(
+            "the manifest does not grant {method} {host}:{port}; add it under `http` and publish again"
+        ),
+    )
 }

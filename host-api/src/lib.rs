@@ -5,14 +5,20 @@
 
 pub mod answer;
 pub mod bindings;
+pub mod bridges;
 pub mod error;
 pub mod gate;
 pub mod host;
 pub mod http;
+pub mod journal;
 pub mod log;
+pub mod waits;
 pub mod wasi;
 
+pub use bridges::{Bridges, Outside};
 pub use error::Error;
 pub use gate::{Gate, OpenGate, Verdict};
 pub use host::{Host, HostView, link};
 pub use http::{HttpBridge, HttpOptions};
+pub use journal::{Call, Journal};
+pub use waits::Steady;

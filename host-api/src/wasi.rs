@@ -2,7 +2,7 @@
 //!
 //! Refuses the machine: no environment, no arguments, no network, no directory
 //! but those that the configuration grants. Clocks and randomness come from the
-//! attempt's start and seed, so that a replay sees the same.
+//! attempt's start, waits and seed, so that a replay sees the same.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,28 +10,27 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
-use stepwell_types::{LogLevel, Timestamp};
+use stepwell_types::LogLevel;
 use wasmtime::component::ResourceTable;
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
-use wasmtime_wasi::{
-    FsPerms, HostMonotonicClock, HostWallClock, WasiCtx, WasiCtxBuilder, WasiCtxView,
-};
+use wasmtime_wasi::{FsPerms, HostWallClock, WasiCtx, WasiCtxBuilder, WasiCtxView};
+use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView};
 
+use crate::Outside;
+use crate::http::HttpDoor;
 use crate::log::{SharedLogs, lock};
+use crate::waits::{Io, Waits};
 
 /// Longest line that standard output gathers before it becomes a log line, in bytes.
 const LINE_BYTES_MAX: usize = 8 << 10;
 /// How far each reading moves the clocks, in nanoseconds: time never stands still,
 /// and never depends on how fast the machine is.
-const TICK_NS: u64 = 1_000;
+pub(crate) const TICK_NS: u64 = 1_000;
 
-/// What the configuration lets modules reach through WASI. Nothing by default.
+/// Directories that the configuration shows to modules, read-only unless said. None by default.
 #[derive(Debug, Default)]
-pub struct Grants {
-    /// Directories, read-only unless said.
-    pub directories: Vec<DirectoryGrant>,
-}
+pub struct Directories(pub Vec<DirectoryGrant>);
 
 /// One directory that guests may open; nothing outside it can be reached.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,12 +43,12 @@ pub struct DirectoryGrant {
     pub write: bool,
 }
 
-impl Grants {
+impl Directories {
     /// Checks that every granted directory can be opened.
     /// # Errors
     /// `HOST0004`.
     pub fn check(&self) -> Result<(), crate::Error> {
-        for grant in &self.directories {
+        for grant in &self.0 {
             cap_std::fs::Dir::open_ambient_dir(&grant.host, cap_std::ambient_authority()).map_err(
                 |e| crate::Error::Directory {
                     path: grant.host.display().to_string(),
@@ -65,13 +64,26 @@ impl Grants {
 pub(crate) struct Wasi {
     ctx: WasiCtx,
     table: ResourceTable,
+    waits: Waits,
+    http: WasiHttpCtx,
+    door: HttpDoor,
     out: LineStream,
     err: LineStream,
 }
 
 impl Wasi {
-    pub(crate) fn new(seed: u64, started: Timestamp, logs: &SharedLogs, grants: &Grants) -> Wasi {
-        let time = Time(Arc::new(AtomicU64::new(0)));
+    pub(crate) fn new(
+        seed: u64,
+        logs: &SharedLogs,
+        directories: &Directories,
+        outside: &Outside,
+    ) -> Wasi {
+        let time = Time::default();
+        let waits = Waits::new(
+            outside.journal.clone(),
+            outside.steady.clone(),
+            time.clone(),
+        );
         let out = LineStream::new(LogLevel::Info, logs);
         let err = LineStream::new(LogLevel::Warn, logs);
         let mut builder = WasiCtxBuilder::new();
@@ -82,13 +94,12 @@ impl Wasi {
             .insecure_random(Randomness::new(seed, b"insecure"))
             .insecure_random_seed(u128::from(seed) << 64 | u128::from(!seed))
             .wall_clock(Wall {
-                started_ms: u64::try_from(started.0).unwrap_or(0),
+                started_ms: u64::try_from(outside.journal.began().0).unwrap_or(0),
                 time: time.clone(),
             })
-            .monotonic_clock(time)
             .allow_tcp(false)
             .allow_udp(false);
-        for grant in &grants.directories {
+        for grant in &directories.0 {
             let perms = if grant.write {
                 FsPerms::ReadWrite
             } else {
@@ -101,6 +112,9 @@ impl Wasi {
         Wasi {
             ctx: builder.build(),
             table: ResourceTable::new(),
+            door: HttpDoor::new(outside, waits.looks.clone(), logs.clone()),
+            waits,
+            http: WasiHttpCtx::new(),
             out,
             err,
         }
@@ -113,6 +127,24 @@ impl Wasi {
         }
     }
 
+    pub(crate) fn io(&mut self) -> Io<'_> {
+        Io {
+            wasi: WasiCtxView {
+                ctx: &mut self.ctx,
+                table: &mut self.table,
+            },
+            waits: &mut self.waits,
+        }
+    }
+
+    pub(crate) fn http(&mut self) -> WasiHttpCtxView<'_> {
+        WasiHttpCtxView {
+            ctx: &mut self.http,
+            table: &mut self.table,
+            hooks: &mut self.door,
+        }
+    }
+
     /// Logs what was printed without a line break at its end.
     pub(crate) fn flush_lines(&self) {
         self.out.flush_line();
@@ -120,17 +152,25 @@ impl Wasi {
     }
 }
 
-/// Nanoseconds since the attempt's start, moved only by being read.
-#[derive(Clone)]
-struct Time(Arc<AtomicU64>);
+/// Nanoseconds since the attempt's start, moved by being read and by waits that end.
+#[derive(Clone, Default)]
+pub(crate) struct Time(Arc<AtomicU64>);
 
-impl HostMonotonicClock for Time {
-    fn resolution(&self) -> u64 {
-        TICK_NS
+impl Time {
+    /// A reading.
+    pub(crate) fn read_ns(&self) -> u64 {
+        self.0.fetch_add(TICK_NS, Ordering::Relaxed)
     }
 
-    fn now(&self) -> u64 {
-        self.0.fetch_add(TICK_NS, Ordering::Relaxed)
+    /// What the next reading gives, without reading.
+    pub(crate) fn ns(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// It is at least so late now; never goes back. Gives the microsecond that it is.
+    pub(crate) fn reach_us(&self, us: u64) -> u64 {
+        let ns = us.saturating_mul(1_000);
+        self.0.fetch_max(ns, Ordering::Relaxed).max(ns) / 1_000
     }
 }
 
@@ -145,7 +185,7 @@ impl HostWallClock for Wall {
     }
 
     fn now(&self) -> Duration {
-        Duration::from_millis(self.started_ms) + Duration::from_nanos(self.time.now())
+        Duration::from_millis(self.started_ms) + Duration::from_nanos(self.time.read_ns())
     }
 }
 

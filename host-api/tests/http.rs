@@ -7,10 +7,10 @@ use std::sync::{Arc, Mutex};
 
 use stepwell_host_api::gate::Boxed;
 use stepwell_host_api::http::ConnectionOptions;
-use stepwell_host_api::{Gate, HttpBridge, HttpOptions, OpenGate, Verdict, answer};
+use stepwell_host_api::{Gate, HttpBridge, HttpOptions, Journal, OpenGate, Verdict};
 use stepwell_types::{
-    BridgeCall, Data, EntryId, ExecutionId, Failure, ShardId, StepOutcome, StepRequest, StepTarget,
-    Timestamp,
+    BridgeAnswer, BridgeCall, Data, EntryId, ExecutionId, Failure, ShardId, StepOutcome,
+    StepRequest, StepTarget, Timestamp,
 };
 
 type Seen = Arc<Mutex<Vec<String>>>;
@@ -196,19 +196,22 @@ fn request(input: &str) -> StepRequest {
         deadline: None,
         token: None,
         seed: 0,
+        grants: None,
+        recorded: None,
     }
 }
 
-fn run(bridge: &HttpBridge, gate: &dyn Gate, request: StepRequest) -> StepOutcome {
+fn run(bridge: &HttpBridge, gate: Arc<dyn Gate>, request: StepRequest) -> StepOutcome {
+    let journal = Journal::new(gate, &request, Timestamp(1_000_000));
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .expect("runtime")
-        .block_on(bridge.run(gate, request))
+        .block_on(bridge.run(&journal, request))
 }
 
 fn call(bridge: &HttpBridge, input: &str) -> Result<Data, Failure> {
-    run(bridge, &OpenGate, request(input)).result
+    run(bridge, Arc::new(OpenGate), request(input)).result
 }
 
 #[track_caller]
@@ -283,7 +286,7 @@ fn responses_become_outputs_and_failures() {
     let mut late = request(&format!("{{\"url\": \"{}\"}}", server.url("/slow")));
     late.deadline = Some(Timestamp(1_000_040));
     fails(
-        run(&bridge, &OpenGate, late).result,
+        run(&bridge, Arc::new(OpenGate), late).result,
         "States.Timeout",
         "40 ms",
     );
@@ -550,12 +553,12 @@ fn a_redirect_out_of_a_connections_place_goes_without_its_headers() {
 struct Fixed(Verdict, Mutex<Vec<BridgeCall>>);
 
 impl Gate for Fixed {
-    fn admit(&self, call: BridgeCall) -> Boxed<'_, Verdict> {
+    fn admit(&self, call: BridgeCall) -> Boxed<'static, Verdict> {
         self.1.lock().expect("calls").push(call);
-        Box::pin(std::future::ready(self.0.clone()))
+        Box::pin(std::future::ready(self.0))
     }
 
-    fn answered<'a>(&'a self, _: &'a BridgeCall, _: &'a [u8]) -> Boxed<'a, ()> {
+    fn answered(&self, _: BridgeAnswer) {
         panic!("a Task's answer is its outcome");
     }
 }
@@ -569,28 +572,15 @@ fn nothing_leaves_but_through_the_gate() {
         server.url("/json")
     );
     let ask = |verdict: Verdict| {
-        let gate = Fixed(verdict, Mutex::default());
-        let result = run(&bridge, &gate, request(&input)).result;
-        let calls = gate.1.into_inner().expect("calls");
+        let gate = Arc::new(Fixed(verdict, Mutex::default()));
+        let result = run(&bridge, gate.clone(), request(&input)).result;
+        let calls = gate.1.lock().expect("calls");
         assert_eq!(calls.len(), 1);
-        assert_eq!(
-            (calls[0].entry, calls[0].attempt, calls[0].call),
-            (EntryId(2), 1, 0)
-        );
+        assert_eq!((calls[0].by, calls[0].call), (request(&input).id(), 0));
         (result, calls[0].request)
     };
     fails(ask(Verdict::Diverged).0, "Stepwell.ReplayDiverged", "");
     fails(ask(Verdict::Stopped).0, "Stepwell.Stopped", "");
-    fails(
-        ask(Verdict::Recorded(b"junk".to_vec())).0,
-        "Stepwell.ReplayDiverged",
-        "",
-    );
-    let recorded = Ok(Data::from_valid_text("{\"status\":201}"));
-    assert_eq!(
-        ask(Verdict::Recorded(answer::encode(&recorded))).0,
-        recorded
-    );
     assert_eq!(server.count(), 0);
     let (result, digest) = ask(Verdict::Go);
     result.expect("sent");

@@ -7,7 +7,7 @@ use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use stepwell_host_api::{HttpBridge, HttpOptions, OpenGate, answer};
+use stepwell_host_api::{HttpBridge, HttpOptions, Journal, OpenGate, answer};
 use stepwell_types::{Data, EntryId, ExecutionId, ShardId, StepRequest, StepTarget, Timestamp};
 
 struct Counting;
@@ -74,6 +74,8 @@ fn a_json_response_takes_a_few_times_its_bytes() {
         deadline: None,
         token: None,
         seed: 0,
+        grants: None,
+        recorded: None,
     };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -81,7 +83,10 @@ fn a_json_response_takes_a_few_times_its_bytes() {
         .expect("runtime");
     let before = NOW.load(Ordering::Relaxed);
     PEAK.store(before, Ordering::Relaxed);
-    let outcome = runtime.block_on(bridge.run(&OpenGate, request));
+    let outcome = {
+        let journal = Journal::new(Arc::new(OpenGate), &request, Timestamp(1));
+        runtime.block_on(bridge.run(&journal, request))
+    };
     let recorded = answer::encode(&outcome.result);
     let peak = PEAK.load(Ordering::Relaxed) - before;
     let output = outcome.result.expect("an output");

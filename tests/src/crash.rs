@@ -35,6 +35,8 @@ use load::Load;
 use receiver::Receiver;
 use report::Rule;
 
+/// The module that calls out by itself.
+const CALLS: &str = "calls";
 /// The guests that the flows run.
 const MODULES: [&str; 3] = ["echo", "fail", "json-step"];
 /// Clients at work at the same time.
@@ -132,7 +134,7 @@ impl<'a> Campaign<'a> {
     async fn carry_out(&mut self) -> Result<()> {
         self.server.spawn()?;
         self.ready().await?;
-        prepare(&self.load.api).await?;
+        prepare(&self.load.api, &self.load.receiver).await?;
         // What was uploaded and published must survive as all else does.
         self.end().await?;
         let config = config(&self.load.receiver, &self.bucket, self.run.sync);
@@ -296,12 +298,18 @@ fn millis(duration: Duration) -> u64 {
 }
 
 /// Uploads the modules and publishes the flows.
-async fn prepare(api: &Api) -> Result<()> {
+async fn prepare(api: &Api, receiver: &Receiver) -> Result<()> {
     for module in MODULES {
         let bytes = std::fs::read(guests::program(module)?)?;
         api.put(&format!("/v1/modules/{module}"), "application/wasm", bytes)
             .await?;
     }
+    let port = receiver.address().port();
+    let grants = format!(r#"{{"http":[{{"host":"127.0.0.1","ports":[{port}]}}]}}"#);
+    let grants: String = url::form_urlencoded::byte_serialize(grants.as_bytes()).collect();
+    let path = format!("/v1/modules/{CALLS}?grants={grants}");
+    let bytes = std::fs::read(guests::program(CALLS)?)?;
+    api.put(&path, "application/wasm", bytes).await?;
     for (flow, definition) in plan::flows() {
         let bytes = definition.as_bytes().to_vec();
         api.put(&format!("/v1/flows/{flow}"), "application/json", bytes)

@@ -12,6 +12,8 @@
 #[cfg(all(target_arch = "wasm32", feature = "allocator"))]
 mod allocator;
 mod failure;
+#[cfg(feature = "http")]
+pub mod http;
 mod log;
 
 use serde::Serialize;

@@ -16,6 +16,8 @@ const HEADERS_MAX: usize = 100;
 const HEADER_BYTES_MAX: usize = 64 << 10;
 /// How long a call may take if it doesn't say, in milliseconds.
 const TIMEOUT_MS: u64 = 30_000;
+/// A body up to this is shown whole when two requests are compared.
+const DESCRIBED_BYTES_MAX: usize = 4 << 10;
 /// Largest response if the call doesn't say, in bytes.
 const RESPONSE_BYTES: u64 = 1 << 20;
 
@@ -84,7 +86,66 @@ pub(crate) fn check(request: &StepRequest, ceilings: Ceilings) -> Result<Checked
     })
 }
 
+/// Checks a guest's request: the same limits as a Task's.
+///
+/// # Errors
+/// `Stepwell.HttpInvalidRequest`.
+pub(super) fn from_guest(
+    method: &Method,
+    uri: &http::Uri,
+    headers: HeaderMap,
+    body: Vec<u8>,
+) -> Result<Checked, Failure> {
+    let method = self::method(method.as_str())?;
+    let url = url(&uri.to_string())?;
+    if headers.len() > HEADERS_MAX {
+        return Err(invalid(format!("more than {HEADERS_MAX} headers")));
+    }
+    let bytes = headers.iter().map(|(n, v)| n.as_str().len() + v.len());
+    if bytes.sum::<usize>() > HEADER_BYTES_MAX {
+        return Err(invalid(format!("headers over {HEADER_BYTES_MAX} bytes")));
+    }
+    Ok(Checked {
+        method,
+        url,
+        headers,
+        body,
+        timeout_ms: HTTP_TIMEOUT_MS_MAX,
+        response_bytes_max: RESPONSE_BYTES,
+        connection: None,
+    })
+}
+
 impl Checked {
+    /// Whether doing it twice is as good as once.
+    pub(crate) fn is_safe(&self) -> bool {
+        matches!(self.method, Method::GET | Method::HEAD | Method::OPTIONS)
+    }
+
+    /// The request for people who compare two.
+    pub(crate) fn describe(&self) -> String {
+        use std::fmt::Write as _;
+        let mut text = format!("{} {}", self.method, self.url);
+        for (name, value) in &self.headers {
+            let _ = write!(
+                text,
+                "\n{name}: {}",
+                String::from_utf8_lossy(value.as_bytes())
+            );
+        }
+        match std::str::from_utf8(&self.body) {
+            Ok("") => {}
+            Ok(body) if body.len() <= DESCRIBED_BYTES_MAX => {
+                let _ = write!(text, "\n\n{body}");
+            }
+            _ => {
+                let digest = Digest::of(&self.body);
+                let _ = write!(text, "\n\n{} bytes, SHA-256 {digest}", self.body.len());
+            }
+        }
+        text
+    }
+
     /// Names this request: another digest on replay is another request.
     pub(crate) fn digest(&self) -> Digest {
         let mut bytes = Vec::with_capacity(self.body.len() + 256);

@@ -10,9 +10,10 @@ use http::header::{
     HeaderMap, HeaderName, LOCATION, USER_AGENT,
 };
 use reqwest::{Client, Method, StatusCode, Url};
-use stepwell_types::Failure;
+use stepwell_types::{Failure, Grants};
 
 use super::connection::Lent;
+use super::exchange::Lost;
 use super::policy::{Place, Policy};
 use super::request::{self, Checked};
 use super::resolver::{Denied, Resolver};
@@ -38,11 +39,22 @@ static SAFE: [HeaderName; 8] = [
     HeaderName::from_static("idempotency-key"),
 ];
 
-/// The clients: connections to named places are never mixed with checked ones.
+/// Which places a call may reach.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Strictness {
+    /// Public ones alone.
+    PublicOnly,
+    /// Those of the configuration too.
+    Configured,
+}
+
+/// The clients: connections to named places are never mixed with checked ones, nor those
+/// with public ones.
 pub(crate) struct Sender {
     policy: Arc<Policy>,
     checked: Client,
     named: Client,
+    public: Client,
 }
 
 impl Sender {
@@ -52,18 +64,27 @@ impl Sender {
         Ok(Sender {
             checked: client(Resolver(Some(policy.clone())))?,
             named: client(Resolver(None))?,
+            public: client(Resolver(Some(Arc::default())))?,
             policy,
         })
     }
 
-    /// Sends the request and reads the answer of the last hop.
+    /// Sends the request and reads the answer of the last hop. Each hop is judged by the
+    /// flow's manifest, if it has one.
     pub(crate) async fn send(
         &self,
         mut request: Checked,
         lent: Option<&Lent>,
+        grants: Option<&Grants>,
     ) -> Result<Received, Failure> {
         for _ in 0..=REDIRECTS_MAX {
-            let response = self.hop(&request, lent).await?;
+            let how = match grants {
+                None => Strictness::Configured,
+                Some(_) => super::granted(grants, &request)
+                    .ok_or_else(|| super::not_granted(&request))?
+                    .into(),
+            };
+            let response = self.hop(&request, lent, how).await?;
             match next_hop(&request, &response)? {
                 None => return response::read(response, request.response_bytes_max).await,
                 Some(next) => request = next,
@@ -79,15 +100,9 @@ impl Sender {
         &self,
         request: &Checked,
         lent: Option<&Lent>,
+        how: Strictness,
     ) -> Result<reqwest::Response, Failure> {
-        let client = match self.policy.judge(&request.url) {
-            Place::Named => &self.named,
-            Place::Name | Place::Address => &self.checked,
-            Place::Refused(reason) => {
-                let host = request.url.host_str().unwrap_or_default();
-                return Err(denied(host, reason));
-            }
-        };
+        let client = self.client(&request.url, how)?;
         // Lent hop by hop: a redirect may leave the place.
         let headers = match lent {
             Some(lent) => lent.over(&request.url, &request.headers),
@@ -100,6 +115,37 @@ impl Sender {
             .send()
             .await
             .map_err(failure)
+    }
+}
+
+impl Sender {
+    /// One call of a guest: its client follows redirects itself.
+    pub(crate) async fn exchange(
+        &self,
+        request: &Checked,
+        how: Strictness,
+    ) -> Result<reqwest::Response, Lost> {
+        let client = self.client(&request.url, how).map_err(Lost::prohibited)?;
+        client
+            .request(request.method.clone(), request.url.clone())
+            .headers(request.headers.clone())
+            .body(request.body.clone())
+            .send()
+            .await
+            .map_err(Lost::of)
+    }
+
+    /// The client that may call this place.
+    fn client(&self, url: &Url, how: Strictness) -> Result<&Client, Failure> {
+        let (place, checked) = match how {
+            Strictness::Configured => (self.policy.judge(url), &self.checked),
+            Strictness::PublicOnly => (Policy::default().judge(url), &self.public),
+        };
+        match place {
+            Place::Named => Ok(&self.named),
+            Place::Name | Place::Address => Ok(checked),
+            Place::Refused(reason) => Err(denied(url.host_str().unwrap_or_default(), reason)),
+        }
     }
 }
 

@@ -108,6 +108,8 @@ pub enum Command {
     },
     /// Let an execution go on that failed, timed out or was cancelled, from where it was
     Redrive(Redrive),
+    /// Run an attempt of a module's step again, here, from its journal
+    Replay(Replay),
     /// List executions, newest first
     List(List),
     /// List the tasks of an execution that wait for their token
@@ -205,6 +207,12 @@ pub struct Run {
     /// A module that the flow uses
     #[arg(long = "module", short, value_name = "NAME=FILE")]
     pub modules: Vec<String>,
+    /// What a module may reach: a file as for `module push --grants`
+    #[arg(long = "grants", value_name = "NAME=FILE")]
+    pub grants: Vec<String>,
+    /// What the flow's Task resources may reach
+    #[arg(long, value_name = "FILE")]
+    pub flow_grants: Option<PathBuf>,
     /// A further flow, which the flow may start by this name
     #[arg(long = "flow", value_name = "NAME=FILE")]
     pub flows: Vec<String>,
@@ -286,6 +294,33 @@ pub struct Filling {
     pub resources: Option<PathBuf>,
 }
 
+/// `replay`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Asks the server for the attempt's input, module and journal, and runs it here. Calls are answered from
+the journal; nothing leaves. Exit status 0 when the result is the same, bit for bit, 1 when it is not. With --module
+also 1 when the patched module's calls or result differ; the first call that differs is shown.
+
+Examples:
+  stepwell replay 01h… --state Charge
+  stepwell replay 01h… --state Charge --module patched.wasm")]
+pub struct Replay {
+    /// The execution's id
+    pub id: String,
+    /// The state
+    #[arg(long, value_name = "NAME")]
+    pub state: String,
+    /// The state entry, as history numbers it [default: the last one]
+    #[arg(long, value_name = "N")]
+    pub entry: Option<u64>,
+    /// The attempt, from 0 [default: the last one]
+    #[arg(long, value_name = "N")]
+    pub attempt: Option<u32>,
+    /// Also run this module on the same journal
+    #[arg(long, value_name = "FILE")]
+    pub module: Option<PathBuf>,
+}
+
 /// `assess`
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -353,16 +388,31 @@ impl Format {
 /// `module`
 #[derive(Debug, Subcommand)]
 pub enum Module {
-    /// Upload a component; other bytes under a known name become its next version
+    /// Upload a component; other bytes, or other grants, under a known name become its next version
+    #[command(after_help = "\
+Examples:
+  stepwell module push resize resize.wasm
+  stepwell module push invoice invoice.wasm --grants grants.toml
+
+grants.toml says what the module may reach; without one it reaches what the version before
+may, and nothing at first:
+  [[http]]
+  host = \"api.example.com\"     # or \"*.example.com\", or \"*\" for every public place
+  ports = [443]                # 443 when absent
+  methods = [\"GET\", \"POST\"]  # every method when absent")]
     Push {
         /// The name that flows use
         name: String,
         /// The `.wasm`
         file: PathBuf,
+        /// What it may reach.
+        #[command(flatten)]
+        grants: Grants,
     },
     /// List modules
     List,
-    /// Show a module: digest, imports, exports, who uses it
+    /// Show a module: digest, imports and what it may reach through them, exports, who uses it
+    #[command(visible_alias = "inspect")]
     Describe {
         /// Its name
         name: String,
@@ -407,6 +457,9 @@ Endpoints are below /t, e.g. POST /t/orders. Without --trigger the flow keeps th
         /// Which histories of express executions are kept
         #[arg(long, value_name = "WHICH", value_parser = ["none", "errors", "all"], requires = "type")]
         history: Option<String>,
+        /// What its Task resources may reach.
+        #[command(flatten)]
+        grants: Grants,
     },
     /// List flows
     List,
@@ -423,6 +476,17 @@ Endpoints are below /t, e.g. POST /t/orders. Without --trigger the flow keeps th
         /// Its name
         name: String,
     },
+}
+
+/// A manifest.
+#[derive(Debug, Args)]
+pub struct Grants {
+    /// A TOML or JSON file that says what it may reach [default: as the version before; nothing at first]
+    #[arg(long, value_name = "FILE")]
+    pub grants: Option<PathBuf>,
+    /// It may reach further than the version before
+    #[arg(long, requires = "grants")]
+    pub confirm_grants: bool,
 }
 
 /// `object`

@@ -5,6 +5,7 @@
 mod commands;
 mod follow;
 mod object;
+mod replay;
 mod show;
 
 use std::time::Duration;
@@ -18,6 +19,7 @@ use crate::exit::{Exit, Trouble};
 use crate::{output, system};
 
 pub use object::object;
+pub use replay::replay;
 
 pub use commands::{
     cancel, describe, flow, graph, history, list, module, poll, redrive, start, tasks, token, usage,

@@ -11,6 +11,7 @@ mod exit;
 mod filling;
 mod fmt;
 mod folder;
+mod grants;
 mod graph;
 mod input;
 mod output;
@@ -66,6 +67,7 @@ fn dispatch(cli: Cli) -> Result<Exit, exit::Trouble> {
         Command::Describe { id, wait } => client::describe(&remote?, &id, wait),
         Command::History { id, follow, after } => client::history(&remote?, &id, follow, after),
         Command::Cancel { id, error, cause } => client::cancel(&remote?, &id, error, cause),
+        Command::Replay(args) => client::replay(&remote?, &args),
         Command::Redrive(args) => client::redrive(&remote?, args),
         Command::List(args) => client::list(&remote?, &args),
         Command::Token(command) => client::token(&remote?, command),

@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use stepwell_flow::program::Keep;
+use stepwell_flow::program::{Keep, TaskGrants};
 use stepwell_flow::resource::Bound;
 use stepwell_flow::{Program, Resolve, Unresolved};
+use stepwell_host_api::Bridges;
 use stepwell_orchestrator::api::{Execution, HistoryLine, Status};
 use stepwell_orchestrator::gate::GateHandle;
 use stepwell_orchestrator::oneshot::{self, OneShot};
@@ -31,6 +32,7 @@ pub fn run(args: &args::Run) -> Result<Exit, Trouble> {
     let map = filling::resources(args.filling.resources.as_deref())?;
     let modules = named_files("--module", &args.modules)?;
     let flows = named_files("--flow", &args.flows)?;
+    let manifests = named_files("--grants", &args.grants)?;
     for (option, given, write) in [
         ("--bucket", &args.buckets, false),
         ("--bucket-write", &args.writable_buckets, true),
@@ -51,7 +53,9 @@ pub fn run(args: &args::Run) -> Result<Exit, Trouble> {
         .context("the runtime")?;
     // Compiled modules live as long as this run.
     let scratch = tempfile::tempdir().context("a folder for compiled modules")?;
-    let (sandbox, mut known) = runtime.block_on(load(&modules, scratch.path(), &config))?;
+    let bridges = wiring::bridges(&config)?;
+    let loading = load(&modules, scratch.path(), &config, bridges.clone());
+    let (sandbox, mut known) = runtime.block_on(loading)?;
     let name = args.flow.file_stem().unwrap_or_default().to_string_lossy();
     known.express = args.express;
     known.flows = flows.keys().cloned().chain([name.to_string()]).collect();
@@ -60,6 +64,8 @@ pub fn run(args: &args::Run) -> Result<Exit, Trouble> {
         map: &map,
     };
     let mut program = compile(&args.flow, &definition, &values, &resolve)?;
+    let grants = known.grants(&manifests, args.flow_grants.as_deref())?;
+    program.grants.clone_from(&grants);
     if args.express {
         program.make_express(match args.history {
             Some(_) => Keep::All,
@@ -69,12 +75,13 @@ pub fn run(args: &args::Run) -> Result<Exit, Trouble> {
     let mut others = HashMap::new();
     for (name, file) in &flows {
         let text = input::text(file, DEFINITION_BYTES_MAX)?;
-        let program = compile(file, &text, &values, &resolve)?;
+        let mut program = compile(file, &text, &values, &resolve)?;
+        program.grants.clone_from(&grants);
         others.insert(Arc::from(name.as_str()), Arc::new(program));
     }
     let runner = wiring::Runner {
         sandbox,
-        http: wiring::http(&config)?,
+        bridges,
         buckets: wiring::buckets(&config, None)?,
     };
     let shot = OneShot {
@@ -138,11 +145,12 @@ async fn load(
     files: &BTreeMap<String, PathBuf>,
     scratch: &Path,
     config: &Config,
+    bridges: Bridges,
 ) -> Result<(Option<Arc<Sandbox>>, Known), Trouble> {
     if files.is_empty() {
         return Ok((None, Known::default()));
     }
-    let sandbox = wiring::sandbox(scratch.join("modules"), config)?;
+    let sandbox = wiring::sandbox(scratch.join("modules"), config, bridges)?;
     let mut known = Known {
         modules: Some(sandbox.modules().clone()),
         ..Known::default()
@@ -170,6 +178,30 @@ struct Known {
     digests: BTreeMap<String, Digest>,
     flows: Vec<String>,
     express: bool,
+}
+
+impl Known {
+    /// The manifests of the command line.
+    fn grants(
+        &self,
+        modules: &BTreeMap<String, PathBuf>,
+        flow: Option<&Path>,
+    ) -> Result<TaskGrants, Trouble> {
+        let mut grants = TaskGrants::default();
+        if let Some(file) = flow {
+            grants.flow = Some(Arc::new(crate::grants::read(file)?));
+        }
+        for (name, file) in modules {
+            let digest = self.digests.get(name).ok_or_else(|| {
+                Trouble::usage(format!("--grants {name}: there is no --module {name}=FILE"))
+            })?;
+            let manifest = Arc::new(crate::grants::read(file)?);
+            grants
+                .modules
+                .push((name.as_str().into(), *digest, manifest));
+        }
+        Ok(grants)
+    }
 }
 
 impl Resolve for Known {

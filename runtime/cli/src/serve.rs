@@ -133,14 +133,15 @@ fn ports(settings: &Settings, options: &mut server::Options) -> Result<Ports, Tr
     // After the store: from here on no other process has this data directory.
     let buckets = wiring::buckets(&settings.config, Some(dir.join(BUCKETS)))?;
     options.buckets = buckets.clone();
-    let sandbox = wiring::sandbox(dir.join(MODULES), &settings.config)?;
+    let bridges = wiring::bridges(&settings.config)?;
+    let sandbox = wiring::sandbox(dir.join(MODULES), &settings.config, bridges.clone())?;
     let shelf = wiring::Shelf(sandbox.modules().clone());
     Ok(Ports {
         reader: Arc::new(reader),
         writer: Box::new(writer),
         runner: Arc::new(wiring::Runner {
             sandbox: Some(sandbox),
-            http: wiring::http(&settings.config)?,
+            bridges,
             buckets,
         }),
         modules: Arc::new(shelf),

@@ -10,7 +10,8 @@ use std::sync::Arc;
 use stepwell_buckets::{Buckets, Grant, buckets, items, results};
 use stepwell_host_api::gate::{Boxed, Gate, Verdict};
 use stepwell_host_api::http::{ConnectionOptions, HttpBridge, HttpOptions};
-use stepwell_host_api::wasi::{DirectoryGrant, Grants};
+use stepwell_host_api::wasi::{Directories, DirectoryGrant};
+use stepwell_host_api::{Bridges, Journal};
 use stepwell_orchestrator as orchestrator;
 use stepwell_orchestrator::api::ModuleAbout;
 use stepwell_orchestrator::gate::{GateHandle, Verdict as Ruling};
@@ -20,7 +21,7 @@ use stepwell_orchestrator::ports::{
 use stepwell_sandbox::{CompileLimits, Limits, Modules, Pool, Sandbox, Upload};
 use stepwell_types::limits::MODULE_BYTES_MAX;
 use stepwell_types::{
-    BridgeCall, Data, Digest, Failure, Spent, StepOutcome, StepRequest, StepTarget,
+    BridgeAnswer, BridgeCall, Data, Digest, Failure, Spent, StepOutcome, StepRequest, StepTarget,
 };
 
 use crate::config::Config;
@@ -32,8 +33,8 @@ use crate::system::{self, SystemClock};
 pub struct Runner {
     /// For modules; a one-shot run without modules has none.
     pub sandbox: Option<Arc<Sandbox>>,
-    /// For `http:request`.
-    pub http: Arc<HttpBridge>,
+    /// To the outside, for modules and Tasks alike.
+    pub bridges: Bridges,
     /// For a distributed Map's items and results.
     pub buckets: Buckets,
 }
@@ -41,13 +42,17 @@ pub struct Runner {
 impl StepRunner for Runner {
     fn run(&self, request: StepRequest, gate: GateHandle) -> StepFuture {
         match (&request.target, &self.sandbox) {
-            (StepTarget::Wasm { .. }, Some(sandbox)) => sandbox.run(request),
+            (StepTarget::Wasm { .. }, Some(sandbox)) => sandbox.run(request, Arc::new(Door(gate))),
             (StepTarget::Wasm { .. }, None) => {
                 refused("Stepwell.ModuleMissing", "no module is here")
             }
             (StepTarget::Http, _) => {
-                let http = Arc::clone(&self.http);
-                Box::pin(async move { http.run(&Door(gate), request).await })
+                let http = Arc::clone(&self.bridges.http);
+                Box::pin(async move {
+                    let began = SystemClock.wall();
+                    let journal = Journal::new(Arc::new(Door(gate)), &request, began);
+                    http.run(&journal, request).await
+                })
             }
             (StepTarget::ReadItems(wanted), _) => {
                 let (buckets, wanted) = (self.buckets.clone(), Arc::clone(wanted));
@@ -103,20 +108,19 @@ fn refused(error: &'static str, cause: &'static str) -> StepFuture {
 struct Door(GateHandle);
 
 impl Gate for Door {
-    fn admit(&self, call: BridgeCall) -> Boxed<'_, Verdict> {
+    fn admit(&self, call: BridgeCall) -> Boxed<'static, Verdict> {
+        let ruling = self.0.admit(call);
         Box::pin(async move {
-            match self.0.admit(call).await {
+            match ruling.await {
                 Ruling::Go => Verdict::Go,
-                Ruling::Recorded(answer) => Verdict::Recorded(answer),
                 Ruling::Diverged => Verdict::Diverged,
                 Ruling::Stopped => Verdict::Stopped,
             }
         })
     }
 
-    fn answered<'a>(&'a self, call: &'a BridgeCall, answer: &'a [u8]) -> Boxed<'a, ()> {
-        self.0.answered(call.clone(), answer.to_vec());
-        Box::pin(std::future::ready(()))
+    fn answered(&self, answer: BridgeAnswer) {
+        self.0.answered(answer);
     }
 }
 
@@ -132,6 +136,10 @@ impl ModuleStore for Shelf {
     fn remove(&self, digest: Digest) -> Answer<'_, ()> {
         let removed = self.0.delete(&digest).map(|_| ()).map_err(translate);
         Box::pin(std::future::ready(removed))
+    }
+
+    fn wasm(&self, digest: Digest) -> Answer<'_, Option<Vec<u8>>> {
+        Box::pin(async move { self.0.wasm(&digest).await.map_err(translate) })
     }
 
     fn exports(&self, digest: Digest, function: Option<&str>) -> bool {
@@ -242,7 +250,11 @@ pub fn limits(config: &Config) -> (Limits, Pool) {
 }
 
 /// Opens the sandbox over a folder of modules.
-pub fn sandbox(modules_dir: PathBuf, config: &Config) -> Result<Arc<Sandbox>, Trouble> {
+pub fn sandbox(
+    modules_dir: PathBuf,
+    config: &Config,
+    bridges: Bridges,
+) -> Result<Arc<Sandbox>, Trouble> {
     let (limits, pool) = limits(config);
     let compile = &config.compile;
     let base = CompileLimits::default();
@@ -259,21 +271,20 @@ pub fn sandbox(modules_dir: PathBuf, config: &Config) -> Result<Arc<Sandbox>, Tr
             ..base
         },
         pool,
-        grants: grants(config),
+        directories: directories(config),
+        bridges,
         clock: Arc::new(SystemClock),
     })
     .map_err(Trouble::system)
 }
 
-fn grants(config: &Config) -> Grants {
+fn directories(config: &Config) -> Directories {
     let grant = |d: &crate::config::Directory| DirectoryGrant {
         host: d.host.clone(),
         guest: d.guest.clone(),
         write: d.write,
     };
-    Grants {
-        directories: config.directories.iter().map(grant).collect(),
-    }
+    Directories(config.directories.iter().map(grant).collect())
 }
 
 /// The buckets of the configuration, and those that are kept below `kept`.
@@ -299,8 +310,14 @@ fn compiler() -> Result<Vec<OsString>, Trouble> {
     Ok(vec![own.into(), "compile-module".into()])
 }
 
-/// The HTTP bridge.
-pub fn http(config: &Config) -> Result<Arc<HttpBridge>, Trouble> {
+/// The bridges to the outside.
+pub fn bridges(config: &Config) -> Result<Bridges, Trouble> {
+    Ok(Bridges {
+        http: http(config)?,
+    })
+}
+
+fn http(config: &Config) -> Result<Arc<HttpBridge>, Trouble> {
     let base = HttpOptions::default();
     let http = &config.http;
     let options = HttpOptions {

@@ -115,6 +115,7 @@ pub(crate) fn compile(root: &Node, resolve: &dyn Resolve, report: &mut Report) -
         mode: crate::program::Mode::Standard,
         states: compiler.states.into_iter().collect::<Option<_>>()?,
         graphs: compiler.graphs.into_iter().collect::<Option<_>>()?,
+        grants: crate::program::TaskGrants::default(),
     })
 }
 

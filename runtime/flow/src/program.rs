@@ -7,9 +7,9 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use stepwell_types::StepTarget;
 use stepwell_types::items::{ItemFormat, OutputType, Transformation};
 use stepwell_types::limits::EXPRESS_SECONDS_MAX;
+use stepwell_types::{Digest, Grants, StepTarget};
 
 use crate::expression::{DataPath, Expression, Template, WritePath};
 use crate::fdl::Constructors;
@@ -36,6 +36,32 @@ pub struct Program {
     pub states: Vec<State>,
     /// The flow's own graph first, then those of Parallel branches and Map processors.
     pub graphs: Vec<Graph>,
+    /// What its Tasks may reach: filled in by whoever publishes it.
+    pub grants: TaskGrants,
+}
+
+/// The manifests of a flow and of the modules that it runs.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TaskGrants {
+    /// The flow's own, for its Task resources; `None`: it has none.
+    pub flow: Option<Arc<Grants>>,
+    /// Those of modules that have one: name as the flow spells it, digest, manifest.
+    pub modules: Vec<(Arc<str>, Digest, Arc<Grants>)>,
+}
+
+impl TaskGrants {
+    /// The manifest that an attempt of this target is bound by.
+    #[must_use]
+    pub fn of(&self, target: &StepTarget) -> Option<Arc<Grants>> {
+        let StepTarget::Wasm { name, digest, .. } = target else {
+            return self.flow.clone();
+        };
+        let found = self
+            .modules
+            .iter()
+            .find(|(spelled, d, _)| d == digest && spelled.split('@').next() == Some(&**name));
+        found.map(|(_, _, grants)| grants.clone())
+    }
 }
 
 /// How the executions of a flow are kept.

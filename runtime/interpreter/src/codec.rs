@@ -77,8 +77,19 @@ pub enum Logged {
         attempt: u32,
         /// Which call of the attempt, from 0.
         call: u32,
-        /// The gate's own bytes.
-        answer: Vec<u8>,
+        /// The next piece of the answer: the bridge's own bytes.
+        answer: Piece,
+    },
+    /// What an attempt has seen apart from answers: what it waited for, and for how long.
+    CallNotes {
+        /// When.
+        at: Timestamp,
+        /// Which state entry.
+        entry: EntryId,
+        /// Which attempt, from 0.
+        attempt: u32,
+        /// The host's own bytes.
+        notes: Vec<u8>,
     },
     /// What an attempt logged.
     Logs {
@@ -91,6 +102,15 @@ pub enum Logged {
         /// In order.
         lines: Vec<LogLine>,
     },
+}
+
+/// Bytes of an answer, or where they are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Piece {
+    /// Here.
+    Inline(Vec<u8>),
+    /// In a blob of this digest.
+    Blob(Digest),
 }
 
 /// A log row in the making, which names a payload that it holds already instead of repeating it.
@@ -319,6 +339,9 @@ enum Wire<'a> {
     CallAnswer(Timestamp, EntryId, u32, u32, &'a [u8]),
     Logs(Timestamp, EntryId, u32, Vec<LogLine>),
     Troubled(Timestamp, #[serde(borrow)] WireEvent<'a>),
+    /// `CallAnswer` whose bytes are a blob.
+    CallBlob(Timestamp, EntryId, u32, u32, Digest),
+    CallNotes(Timestamp, EntryId, u32, &'a [u8]),
 }
 
 #[derive(Serialize, Deserialize)]
@@ -397,7 +420,16 @@ fn write<'d>(
             attempt,
             call,
             answer,
-        } => Wire::CallAnswer(*at, *entry, *attempt, *call, answer),
+        } => match answer {
+            Piece::Inline(bytes) => Wire::CallAnswer(*at, *entry, *attempt, *call, bytes),
+            Piece::Blob(digest) => Wire::CallBlob(*at, *entry, *attempt, *call, *digest),
+        },
+        Logged::CallNotes {
+            at,
+            entry,
+            attempt,
+            notes,
+        } => Wire::CallNotes(*at, *entry, *attempt, notes),
         Logged::Logs {
             at,
             entry,
@@ -527,7 +559,20 @@ fn read(
             entry,
             attempt,
             call,
-            answer: answer.to_vec(),
+            answer: Piece::Inline(answer.to_vec()),
+        },
+        Wire::CallBlob(at, entry, attempt, call, digest) => Logged::CallAnswer {
+            at,
+            entry,
+            attempt,
+            call,
+            answer: Piece::Blob(digest),
+        },
+        Wire::CallNotes(at, entry, attempt, notes) => Logged::CallNotes {
+            at,
+            entry,
+            attempt,
+            notes: notes.to_vec(),
         },
         Wire::Logs(at, entry, attempt, lines) => Logged::Logs {
             at,

@@ -9,7 +9,7 @@ use stepwell_flow::Diagnostic;
 pub use stepwell_flow::program::{Keep, Mode};
 use stepwell_interpreter::redrive::Refusal;
 use stepwell_types::limits::{REDRIVES_MAX, TRANSITIONS_MAX};
-use stepwell_types::{Data, Digest, ExecutionId, Failure, TaskToken, Timestamp};
+use stepwell_types::{Data, Digest, ExecutionId, Failure, Grants, TaskToken, Timestamp};
 
 /// Where an execution stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -189,6 +189,17 @@ pub struct FlowInfo {
     pub resources: Vec<(Arc<str>, Arc<str>)>,
     /// Its HTTP endpoints (of the newest version).
     pub triggers: Vec<HttpTrigger>,
+    /// What its Task resources may reach; `None`: it has no manifest.
+    pub grants: Option<Arc<Grants>>,
+}
+
+/// What a new version may reach.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Permission {
+    /// Its manifest; `None`: that of the version before.
+    pub grants: Option<Grants>,
+    /// It may reach further than the version before.
+    pub confirmed: bool,
 }
 
 /// What fills in a definition that is published, and what its resources mean.
@@ -198,6 +209,8 @@ pub struct Filling {
     pub substitutions: BTreeMap<String, String>,
     /// Resources, or patterns with `*`, and the resources that they mean: before the server's own map.
     pub resources: BTreeMap<String, String>,
+    /// What its Task resources may reach.
+    pub permission: Permission,
 }
 
 /// The forms in which a flow is drawn.
@@ -248,6 +261,21 @@ pub struct ModuleInfo {
     pub about: ModuleAbout,
     /// Flows that use it, `name@version`; left out of lists.
     pub used_by: Vec<String>,
+    /// What it may reach.
+    pub grants: Arc<Grants>,
+}
+
+/// The answer to an upload.
+#[derive(Debug, Clone)]
+pub struct Uploaded {
+    /// What is there now.
+    pub module: ModuleInfo,
+    /// `false`: the newest version already was these bytes with these grants.
+    pub new: bool,
+    /// What it imports and may reach that the version before did not, a line each.
+    pub gained: Vec<String>,
+    /// What the version before did that it does not.
+    pub lost: Vec<String>,
 }
 
 /// What a component holds, as the sandbox read it.

@@ -12,17 +12,18 @@ use std::sync::Arc;
 
 use parking_lot::{Mutex, RwLock};
 use stepwell_flow::Program;
-use stepwell_flow::program::Mode;
+use stepwell_flow::program::{Mode, TaskGrants};
 use stepwell_flow::resource::ResourceMap;
 use stepwell_store::{Batch, Key, Range, Reader};
 use stepwell_types::limits::NAME_BYTES_MAX;
-use stepwell_types::{Digest, FlowRef, Timestamp};
+use stepwell_types::{Digest, FlowRef, Grants, Timestamp};
 use tokio::sync::oneshot;
 
 pub use modules::Upload;
 pub use triggers::Matched;
 
 use crate::Error;
+use crate::api::Permission;
 use crate::committer::Committer;
 use crate::ports::{Clock, ModuleStore, Programs};
 use crate::rows::{self, FlowRow, ModuleRow, TriggerRow};
@@ -40,6 +41,7 @@ struct FlowMeta {
     mode: Mode,
     substitutions: Vec<(Arc<str>, Arc<str>)>,
     resources: Vec<(Arc<str>, Arc<str>)>,
+    grants: TaskGrants,
 }
 
 #[derive(Clone, Default)]
@@ -101,6 +103,7 @@ impl Catalog {
                     mode: row.mode,
                     substitutions: row.substitutions,
                     resources: row.resources,
+                    grants: row.grants,
                 };
                 let versions = index.flows.entry(name.clone()).or_default();
                 versions.insert(*version, meta);
@@ -216,6 +219,34 @@ impl Programs for Catalog {
     fn newest(&self, flow: &str) -> Result<u32, Error> {
         Catalog::newest(self, flow)
     }
+}
+
+/// The manifest of a new version: a given one is checked, without one that of the version
+/// before goes on.
+/// # Errors
+/// `RUN0026`; `RUN0027` when it reaches further and nobody confirmed that.
+fn permitted(
+    what: &'static str,
+    name: &str,
+    before: Option<(u32, &Grants)>,
+    permission: &Permission,
+) -> Result<Option<Arc<Grants>>, Error> {
+    let Some(given) = &permission.grants else {
+        return Ok(before.map(|(_, grants)| Arc::new(grants.clone())));
+    };
+    given.check().map_err(Error::BadGrants)?;
+    if let Some((version, before)) = before.filter(|_| !permission.confirmed) {
+        let beyond = given.beyond(before);
+        if !beyond.is_empty() {
+            return Err(Error::WiderGrants {
+                what,
+                name: shown(name),
+                version,
+                beyond,
+            });
+        }
+    }
+    Ok(Some(Arc::new(given.clone())))
 }
 
 /// A name as error messages show it: cut, and without control characters.

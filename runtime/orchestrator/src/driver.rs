@@ -17,6 +17,7 @@ mod errand;
 mod express;
 mod hot;
 mod items;
+mod journal;
 mod outbox;
 mod recover;
 mod redrive;
@@ -38,11 +39,12 @@ pub use activity::Claim;
 pub use away::Aside;
 pub use errand::{Turn, Walked};
 pub use items::{Ended, Item};
+pub use journal::read_recorded;
 pub use outbox::{Answer, Delivery, Parcel, Post};
 pub use recover::{
     Recovered, is_parked, read_execution, read_log, read_some, read_state, usage_transitions,
 };
-pub(crate) use recover::{blob, execution_of, moved};
+pub(crate) use recover::{blob, each_row, execution_of, moved};
 pub use redrive::Redrive;
 pub use request::{Reply, Request, Ticket, TokenAnswer};
 

@@ -155,6 +155,35 @@ pub enum Error {
         "RUN0022: the flow's expressions took too long on this input; execution {0} was not started"
     )]
     TurnStuck(ExecutionId),
+    /// A manifest says what it cannot mean.
+    #[error("RUN0026: the manifest of grants is wrong: {0}")]
+    BadGrants(String),
+    /// A new version would reach further than the last one.
+    #[error(
+        "RUN0027: {what} {name} would reach further than version {version}: {}; say so again with `--confirm-grants` (`confirm_grants=true`)", .beyond.join(", ")
+    )]
+    WiderGrants {
+        /// `module` or `flow`.
+        what: &'static str,
+        /// Its name.
+        name: String,
+        /// The newest version.
+        version: u32,
+        /// What is new, a line each.
+        beyond: Vec<String>,
+    },
+    /// There is no such attempt of a module's step.
+    #[error(
+        "RUN0025: execution {id} has no attempt of a module's step in state {state:?}; it has: {}", .others.join(", ")
+    )]
+    NoAttempt {
+        /// Which execution.
+        id: ExecutionId,
+        /// The state's name.
+        state: String,
+        /// Its states that ran steps of modules.
+        others: Vec<String>,
+    },
     /// The payload is too large.
     #[error("RUN0016: {what} has {bytes} bytes, more than the {max} allowed")]
     TooLarge {
@@ -197,6 +226,9 @@ impl Error {
             Error::TurnStuck(_) => "RUN0022",
             Error::Broken { .. } => "RUN0023",
             Error::HistoryEnds { .. } => "RUN0024",
+            Error::BadGrants(_) => "RUN0026",
+            Error::WiderGrants { .. } => "RUN0027",
+            Error::NoAttempt { .. } => "RUN0025",
         }
     }
 

@@ -5,15 +5,14 @@
 
 use std::sync::Arc;
 
-use stepwell_types::BridgeCall;
+use stepwell_types::{BridgeAnswer, BridgeCall};
 
-/// What a bridge may do about one call.
+/// What a bridge may do about one call. What was answered before a crash comes with the
+/// attempt ([`stepwell_types::StepRequest::recorded`]).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
     /// The intent is durable: send it.
     Go,
-    /// It was sent before, and this was the answer: do not send it.
-    Recorded(Vec<u8>),
     /// On replay the step asks for something else than it did: end the attempt
     /// with `Stepwell.ReplayDiverged`.
     Diverged,
@@ -28,9 +27,9 @@ pub type VerdictFuture = std::pin::Pin<Box<dyn Future<Output = Verdict> + Send>>
 pub trait GateKeeper: Send + Sync {
     /// Asks leave for one call. Resolves when its intent is durable.
     fn admit(&self, call: BridgeCall) -> VerdictFuture;
-    /// Records the answer of a call that was let go. Not waited for: what
+    /// Records a piece of the answer of a call that was let go. Not waited for: what
     /// depends on it leaves only after it is durable too.
-    fn answered(&self, call: BridgeCall, answer: Vec<u8>);
+    fn answered(&self, answer: BridgeAnswer);
 }
 
 /// A [`GateKeeper`], cheap to clone.

@@ -8,12 +8,12 @@ use stepwell_flow::Diagnostic;
 use stepwell_flow::program::Mode;
 use stepwell_store::{Key, Range};
 use stepwell_types::limits::{EXPRESS_SECONDS_MAX, PAYLOAD_BYTES_MAX};
-use stepwell_types::{Data, ExecutionId, Failure, FlowRef, StartRequest, TaskToken};
+use stepwell_types::{Data, Digest, ExecutionId, Failure, FlowRef, StartRequest, TaskToken};
 
 use crate::Error;
 use crate::api::{
-    Execution, Filling, FlowInfo, HttpTrigger, ListFilter, Metrics, ModuleInfo, Page, Picture,
-    Published, Redriven, Started, Status, Usage, UsageRow,
+    Execution, Filling, FlowInfo, HttpTrigger, ListFilter, Metrics, ModuleInfo, Page, Permission,
+    Picture, Published, Redriven, Started, Status, Usage, UsageRow,
 };
 use crate::catalog::{Matched, Upload, check_name};
 use crate::driver::{Redrive, Reply, Request, Ticket, TokenAnswer, execution_of, read_execution};
@@ -309,7 +309,7 @@ impl Orchestrator {
 
     /// Publishes a flow; `triggers` `None`: its endpoints stay as they are.
     /// # Errors
-    /// `RUN0008`, `RUN0014` to `RUN0016`, `RUN0021`.
+    /// `RUN0008`, `RUN0014` to `RUN0016`, `RUN0021`, `RUN0026`, `RUN0027`.
     pub async fn publish(
         &self,
         name: &str,
@@ -384,10 +384,10 @@ impl Orchestrator {
 
     /// Opens an upload of a module.
     /// # Errors
-    /// `RUN0006`, `RUN0014`.
-    pub async fn begin_upload(&self, name: &str) -> Result<Upload, Error> {
+    /// `RUN0006`, `RUN0014`, `RUN0026`, `RUN0027`.
+    pub async fn begin_upload(&self, name: &str, permission: Permission) -> Result<Upload, Error> {
         self.room()?;
-        self.shared.catalog.begin_upload(name).await
+        self.shared.catalog.begin_upload(name, permission).await
     }
 
     /// The newest version of each module, by name.
@@ -406,6 +406,13 @@ impl Orchestrator {
     /// `RUN0003`.
     pub fn module(&self, name: &str, version: Option<u32>) -> Result<ModuleInfo, Error> {
         self.shared.catalog.module(name, version)
+    }
+
+    /// The `.wasm` of a module, by name and digest.
+    /// # Errors
+    /// `RUN0003`, `BOX0010`.
+    pub async fn module_wasm(&self, name: &str, digest: Digest) -> Result<Vec<u8>, Error> {
+        self.shared.catalog.module_wasm(name, digest).await
     }
 
     /// Deletes a module that no flow version uses.

@@ -19,6 +19,7 @@ use crate::api::{Execution, HistoryLine, OpenTask, Page, Status};
 use crate::driver::{Recovered, moved, read_some, read_state};
 use crate::ports::Programs;
 use crate::rows::{self, SummaryRow};
+use crate::trace::{self, Trace, Wanted as WantedAttempt};
 use crate::walk::walk;
 use crate::watch::Watch;
 use crate::{Error, Orchestrator};
@@ -285,6 +286,17 @@ impl Orchestrator {
         }
         let programs = self.shared.catalog.programs();
         Ok(Cursor::new(self.shared.reader.clone(), programs, id))
+    }
+
+    /// An attempt of a module's step, with its journal.
+    /// # Errors
+    /// `RUN0001`, `RUN0020`, `RUN0025`.
+    pub async fn trace(&self, id: ExecutionId, wanted: WantedAttempt) -> Result<Trace, Error> {
+        let Cursor {
+            reader, programs, ..
+        } = self.cursor(id)?;
+        self.walking(move || trace::find(&*reader, &*programs, id, &wanted))
+            .await
     }
 
     /// A page of history: events after number `after`, oldest first. At most `limit`

@@ -18,6 +18,7 @@ mod ready;
 mod rows;
 pub mod shell;
 pub mod suspects;
+pub mod trace;
 mod walk;
 mod watch;
 

@@ -13,7 +13,8 @@ use stepwell_store::memory::Memory;
 use stepwell_store::{Reader, Writer};
 use stepwell_types::id::SHARDS;
 use stepwell_types::{
-    BridgeCall, Data, EntryId, ExecutionId, Failure, FlowRef, ShardId, StepOutcome, Timestamp,
+    BridgeAnswer, BridgeCall, Data, EntryId, ExecutionId, Failure, FlowRef, ShardId, StepOutcome,
+    Timestamp,
 };
 use tokio::sync::mpsc;
 
@@ -300,5 +301,5 @@ impl GateKeeper for OpenGate {
         Box::pin(async { Verdict::Go })
     }
 
-    fn answered(&self, _call: BridgeCall, _answer: Vec<u8>) {}
+    fn answered(&self, _answer: BridgeAnswer) {}
 }

@@ -104,6 +104,8 @@ pub trait ModuleStore: Send + Sync {
     fn begin(&self) -> Answer<'_, Box<dyn ModuleUpload>>;
     /// Removes a module's files; missing ones are no error.
     fn remove(&self, digest: Digest) -> Answer<'_, ()>;
+    /// The `.wasm` as it was uploaded; `None`: it is not here.
+    fn wasm(&self, digest: Digest) -> Answer<'_, Option<Vec<u8>>>;
     /// Whether the module exports this step function (`None`: the generic world's `run`).
     fn exports(&self, digest: Digest, function: Option<&str>) -> bool;
 }

@@ -6,8 +6,8 @@
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use stepwell_flow::program::Mode;
-use stepwell_types::{Data, Digest, ExecutionId, Failure, Timestamp};
+use stepwell_flow::program::{Mode, TaskGrants};
+use stepwell_types::{Data, Digest, ExecutionId, Failure, Grants, Timestamp};
 
 use crate::Error;
 
@@ -97,22 +97,18 @@ pub struct CheckpointRow {
     /// Time of the newest event before it.
     pub last_at: Timestamp,
     /// Journals of the attempts that run.
-    pub calls: Vec<CallRow>,
+    pub journals: Vec<JournalRow>,
 }
 
-/// One outside call of an attempt that runs.
+/// Where the journal of an attempt that runs begins: it is not repeated in a checkpoint.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct CallRow {
+pub struct JournalRow {
     /// The state entry.
     pub entry: u64,
     /// The attempt.
     pub attempt: u32,
-    /// Number within the attempt.
-    pub call: u32,
-    /// Digest of the request.
-    pub request: Digest,
-    /// Once there is one.
-    pub answer: Option<Vec<u8>>,
+    /// Number of the first record of the log row in which it begins.
+    pub from: u64,
 }
 
 /// A published flow version.
@@ -130,6 +126,8 @@ pub struct FlowRow {
     pub substitutions: Vec<(Arc<str>, Arc<str>)>,
     /// Resources that mean others here, and which.
     pub resources: Vec<(Arc<str>, Arc<str>)>,
+    /// What its Tasks may reach, as manifests said when it was published.
+    pub grants: TaskGrants,
 }
 
 /// A module's versions, oldest first.
@@ -156,6 +154,8 @@ pub struct ModuleVersion {
     pub imports: Vec<String>,
     /// Exported interfaces and functions.
     pub exports: Vec<String>,
+    /// What it may reach.
+    pub grants: Arc<Grants>,
 }
 
 /// A flow's HTTP endpoints: method, path, wait.

@@ -3,13 +3,15 @@
 //! Refuses, for a step that ends in its first slice, everything that costs: no
 //! timer, no channel, no span, no WASI context.
 
+use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 
 use stepwell_host_api::bindings::exports::stepwell::step::handler::{Context, Failure as Guest};
 use stepwell_host_api::log::LogLimits;
-use stepwell_host_api::wasi::Grants;
-use stepwell_host_api::{Host, HostView};
+use stepwell_host_api::wasi::Directories;
+use stepwell_host_api::{Bridges, Gate, Host, HostView, Journal, Outside};
 use stepwell_types::{Failure, LogLine, StepRequest};
 use wasmtime::component::ComponentExportIndex;
 use wasmtime::{Engine, ResourceLimiter, Store, StoreContextMut, UpdateDeadline};
@@ -98,16 +100,25 @@ pub(crate) struct Bench<'a> {
     pub(crate) engine: &'a Engine,
     pub(crate) ticker: &'a Arc<Ticker>,
     pub(crate) limits: &'a Limits,
-    pub(crate) grants: &'a Arc<Grants>,
+    pub(crate) directories: &'a Arc<Directories>,
+    pub(crate) bridges: &'a Bridges,
 }
 
 /// How the call ended, before it is judged.
 pub(crate) struct Ended {
     /// `None`: the deadline passed.
-    pub(crate) call: Option<wasmtime::Result<Result<String, Guest>>>,
+    pub(crate) call: Option<Called>,
     pub(crate) refused: Refused,
     pub(crate) fuel: u64,
     pub(crate) logs: Vec<LogLine>,
+}
+
+/// How a call came back.
+pub(crate) enum Called {
+    /// By itself: it returned, or trapped.
+    Back(wasmtime::Result<Result<String, Guest>>),
+    /// Its journal ended it.
+    Broken(Failure),
 }
 
 /// Runs `function` of a module once.
@@ -119,6 +130,7 @@ pub(crate) async fn run(
     loaded: &Loaded,
     function: &ComponentExportIndex,
     request: &StepRequest,
+    gate: Arc<dyn Gate>,
 ) -> Result<Ended, Failure> {
     let limits = bench.limits;
     let now = bench.ticker.now();
@@ -136,8 +148,16 @@ pub(crate) async fn run(
         lines: limits.log_lines,
         bytes: limits.log_bytes,
     };
+    let outside = Outside::new(
+        request,
+        gate,
+        bench.bridges.clone(),
+        bench.ticker.clone(),
+        now,
+    );
+    let journal = outside.journal.clone();
     let ctx = Ctx {
-        host: Host::new(request.seed, now, logs, bench.grants.clone()),
+        host: Host::new(request.seed, logs, bench.directories.clone(), outside),
         ticker: bench.ticker.clone(),
         due_us,
         memory_left: limits.memory_bytes,
@@ -172,6 +192,7 @@ pub(crate) async fn run(
             context,
             request.input.text()
         ));
+        let call = pin!(unless_broken(call, &journal));
         Bounded::new(call, bench.ticker, due_us).await
     };
     let left = store.get_fuel().unwrap_or(0);
@@ -182,6 +203,23 @@ pub(crate) async fn run(
         fuel: limits.fuel.saturating_sub(left),
         logs: ctx.host.take_logs(),
     })
+}
+
+/// The guest's call, as long as its journal lets it go on.
+async fn unless_broken(
+    mut call: std::pin::Pin<&mut impl Future<Output = wasmtime::Result<Result<String, Guest>>>>,
+    journal: &Journal,
+) -> Called {
+    poll_fn(|cx| {
+        // A step that ends in its first slice never asks.
+        let back = call.as_mut().poll(cx).map(Called::Back);
+        match journal.broken() {
+            Some(failure) => Poll::Ready(Called::Broken(failure)),
+            None if back.is_ready() => back,
+            None => journal.poll_broken(cx).map(Called::Broken),
+        }
+    })
+    .await
 }
 
 async fn call(

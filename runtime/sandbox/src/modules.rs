@@ -143,6 +143,19 @@ impl Modules {
             })
     }
 
+    /// The uploaded bytes of a module; `None`: it isn't here. Reads the whole file.
+    /// # Errors
+    /// `BOX0010`.
+    pub async fn wasm(&self, digest: &Digest) -> Result<Option<Vec<u8>>, Error> {
+        let path = self.0.folder.wasm(digest);
+        offload(move || match std::fs::read(path) {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(Error::folder("read a module")(e)),
+        })
+        .await
+    }
+
     /// The digests of all modules, sorted.
     /// # Errors
     /// `BOX0010`.

@@ -9,13 +9,14 @@ use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use stepwell_host_api::wasi::Grants;
+use stepwell_host_api::wasi::Directories;
+use stepwell_host_api::{Bridges, Gate};
 use stepwell_types::{Data, Failure, LogLine, Spent, StepOutcome, StepRequest, StepTarget};
 use tokio::sync::Semaphore;
 use wasmtime::Engine;
 use wasmtime::component::Linker;
 
-use crate::attempt::{self, Bench};
+use crate::attempt::{self, Bench, Called};
 use crate::engine::{self, Pool};
 use crate::error::Error;
 use crate::limits::{CompileLimits, Limits};
@@ -39,8 +40,10 @@ pub struct Options {
     pub compile_limits: CompileLimits,
     /// How many attempts at once; see [`Pool::sized`].
     pub pool: Pool,
-    /// What modules may reach through WASI; nothing by default.
-    pub grants: Grants,
+    /// Directories that modules see; none by default.
+    pub directories: Directories,
+    /// What modules call through, where they were granted it.
+    pub bridges: Bridges,
     /// The clock port.
     pub clock: Arc<dyn Clock>,
 }
@@ -50,7 +53,8 @@ pub struct Sandbox {
     engine: Engine,
     modules: Modules,
     limits: Limits,
-    grants: Arc<Grants>,
+    directories: Arc<Directories>,
+    bridges: Bridges,
     ticker: Arc<Ticker>,
     clock: Arc<dyn Clock>,
     slots: Semaphore,
@@ -68,7 +72,10 @@ impl Sandbox {
         let failed = |detail: String| Error::Engine { detail };
         let mut linker = Linker::new(&engine);
         stepwell_host_api::link(&mut linker).map_err(|e| failed(e.to_string()))?;
-        options.grants.check().map_err(|e| failed(e.to_string()))?;
+        options
+            .directories
+            .check()
+            .map_err(|e| failed(e.to_string()))?;
         let modules = Modules::open(Setup {
             dir: options.modules_dir,
             engine: engine.clone(),
@@ -84,7 +91,8 @@ impl Sandbox {
             engine,
             modules,
             limits: options.limits,
-            grants: Arc::new(options.grants),
+            directories: Arc::new(options.directories),
+            bridges: options.bridges,
             ticker,
             clock: options.clock,
             slots: Semaphore::new(pool.slots.clamp(1, 1_000) as usize),
@@ -123,20 +131,22 @@ impl Sandbox {
     /// `Stepwell.TableExceeded`, `Stepwell.StackOverflow`, `Stepwell.Trap` (with the Wasm
     /// backtrace), `Stepwell.InputTooLarge`, `Stepwell.OutputTooLarge`, `Stepwell.InvalidOutput`,
     /// `Stepwell.ModuleMissing`, `Stepwell.ModuleUnusable`, `Stepwell.FunctionMissing`,
-    /// `Stepwell.SandboxFailed` and `States.Timeout`. The step's own failures pass as they are.
+    /// `Stepwell.SandboxFailed`, `Stepwell.ReplayDiverged`, `Stepwell.JournalFull`,
+    /// `Stepwell.Stopped` and `States.Timeout`. The step's own failures pass as they are.
     pub fn run(
         self: &Arc<Sandbox>,
         request: StepRequest,
+        gate: Arc<dyn Gate>,
     ) -> Pin<Box<dyn Future<Output = StepOutcome> + Send>> {
         let this = self.clone();
-        Box::pin(async move { this.attempt(request).await })
+        Box::pin(async move { this.attempt(request, gate).await })
     }
 
-    async fn attempt(&self, request: StepRequest) -> StepOutcome {
+    async fn attempt(&self, request: StepRequest, gate: Arc<dyn Gate>) -> StepOutcome {
         let began_us = self.clock.monotonic_us();
         let mut fuel = 0;
         let mut logs = Vec::new();
-        let result = self.result(&request, &mut fuel, &mut logs).await;
+        let result = self.result(&request, gate, &mut fuel, &mut logs).await;
         let output_bytes = result.as_ref().map_or(0, Data::len_bytes);
         StepOutcome {
             spent: Spent {
@@ -152,6 +162,7 @@ impl Sandbox {
     async fn result(
         &self,
         request: &StepRequest,
+        gate: Arc<dyn Gate>,
         fuel: &mut u64,
         logs: &mut Vec<LogLine>,
     ) -> Result<Data, Failure> {
@@ -198,13 +209,15 @@ impl Sandbox {
             engine: &self.engine,
             ticker: &self.ticker,
             limits: &self.limits,
-            grants: &self.grants,
+            directories: &self.directories,
+            bridges: &self.bridges,
         };
-        let ended = attempt::run(&bench, &loaded, function, request).await?;
+        let ended = attempt::run(&bench, &loaded, function, request, gate).await?;
         *fuel = ended.fuel;
         *logs = ended.logs;
         match ended.call {
-            Some(call) => outcome::judge(call, ended.refused, &self.limits),
+            Some(Called::Back(call)) => outcome::judge(call, ended.refused, &self.limits),
+            Some(Called::Broken(failure)) => Err(failure),
             None => Err(outcome::timed_out()),
         }
     }

@@ -76,6 +76,12 @@ impl Ticker {
     }
 }
 
+impl stepwell_host_api::Steady for Ticker {
+    fn monotonic_us(&self) -> u64 {
+        self.monotonic_us.load(Ordering::Relaxed)
+    }
+}
+
 fn tick(ticker: &Weak<Ticker>, engine: &Engine, clock: &dyn Clock) {
     loop {
         std::thread::sleep(TICK);

@@ -68,6 +68,15 @@ impl Params {
         }
     }
 
+    /// `true` or `false`; absent: `false`.
+    pub(crate) fn flag(&self, name: &str) -> Result<bool, Problem> {
+        match self.get(name)? {
+            None | Some("false") => Ok(false),
+            Some("true") => Ok(true),
+            Some(_) => Err(Error::BadQuery(format!("{name} is true or false")).into()),
+        }
+    }
+
     /// How many rows a page may have: 1 to 1,000, default 100.
     pub(crate) fn limit(&self) -> Result<usize, Problem> {
         let n = self.number("limit", 1, 1000)?.unwrap_or(100);

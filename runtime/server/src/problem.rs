@@ -172,6 +172,7 @@ impl From<orchestrator::Error> for Problem {
                 problem.extra.push(("execution_id", existing));
             }
             Run::ModuleInUse { used_by, .. } => problem.extra.push(("used_by", used_by.into())),
+            Run::WiderGrants { beyond, .. } => problem.extra.push(("beyond", beyond.into())),
             _ => {}
         }
         problem
@@ -186,20 +187,22 @@ fn status_of(e: &orchestrator::Error) -> StatusCode {
         | Run::NoExecution(_)
         | Run::NoFlow(_)
         | Run::NoModule(_)
+        | Run::NoAttempt { .. }
         | Run::BadToken => StatusCode::NOT_FOUND,
         Run::NameTaken { .. }
         | Run::TaskOver
         | Run::Ended(_)
         | Run::Parked(_)
         | Run::NotRedrivable { .. }
-        | Run::ModuleInUse { .. } => StatusCode::CONFLICT,
+        | Run::ModuleInUse { .. }
+        | Run::WiderGrants { .. } => StatusCode::CONFLICT,
         Run::Busy { .. } => StatusCode::TOO_MANY_REQUESTS,
         Run::DiskFull { .. } | Run::Stopping => StatusCode::SERVICE_UNAVAILABLE,
         Run::BadFlow(_) | Run::BadTrigger { .. } | Run::BadRedrive { .. } | Run::TurnStuck(_) => {
             StatusCode::UNPROCESSABLE_ENTITY
         }
         Run::BadName { .. } => StatusCode::BAD_REQUEST,
-        Run::BadFilling(_) => StatusCode::UNPROCESSABLE_ENTITY,
+        Run::BadFilling(_) | Run::BadGrants(_) => StatusCode::UNPROCESSABLE_ENTITY,
         Run::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
         Run::BadModule { code, .. } => box_status(code),
         Run::Store(_) | Run::Broken { .. } | Run::HistoryEnds { .. } => {

@@ -11,6 +11,7 @@ mod operations;
 mod redrive;
 mod start;
 mod tasks;
+mod trace;
 mod triggers;
 
 use std::sync::Arc;
@@ -48,6 +49,8 @@ pub(crate) fn all() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(history::history))
         .routes(routes!(history::events))
         .routes(routes!(history::tasks))
+        .routes(routes!(trace::trace))
+        .routes(routes!(trace::wasm))
         .routes(routes!(tasks::succeed))
         .routes(routes!(tasks::fail))
         .routes(routes!(tasks::heartbeat))

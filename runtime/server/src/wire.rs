@@ -4,11 +4,13 @@
 
 pub mod execution;
 pub mod flow;
+pub mod grants;
 pub mod json;
 pub mod module;
 pub mod object;
 pub mod problem;
 pub mod task;
+pub mod trace;
 pub mod usage;
 
 use axum::body::Body;

@@ -81,6 +81,10 @@ impl ModuleStore for Shelf {
     fn remove(&self, _digest: Digest) -> Answer<'_, ()> {
         Box::pin(async { Ok(()) })
     }
+    fn wasm(&self, _digest: Digest) -> Answer<'_, Option<Vec<u8>>> {
+        // It keeps none.
+        Box::pin(async { Ok(None) })
+    }
     fn exports(&self, _digest: Digest, function: Option<&str>) -> bool {
         function.is_none()
     }

@@ -4,17 +4,20 @@
 
 pub mod child;
 pub mod data;
+pub mod grants;
 pub mod id;
 pub mod items;
+pub mod journal;
 pub mod limits;
 pub mod message;
 pub mod time;
 
 pub use child::{ChildMode, ChildStart, ParentLink, Wants};
 pub use data::Data;
+pub use grants::{Granted, Grants, HttpGrant, KeyValueGrant};
 pub use id::{Digest, EntryId, ExecutionId, FlowRef, ShardId, TaskToken};
+pub use journal::{AttemptId, BridgeAnswer, BridgeCall, Recorded, RecordedCall};
 pub use message::{
-    BridgeCall, Failure, HttpCall, LogLevel, LogLine, Spent, StartRequest, StepOutcome,
-    StepRequest, StepTarget,
+    Failure, HttpCall, LogLevel, LogLine, Spent, StartRequest, StepOutcome, StepRequest, StepTarget,
 };
 pub use time::Timestamp;

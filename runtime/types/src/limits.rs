@@ -21,6 +21,10 @@ pub const ERROR_CHARS_MAX: usize = 256;
 pub const CAUSE_CHARS_MAX: usize = 32_768;
 /// Payloads above this many bytes are stored once, by digest, and referred to.
 pub const INLINE_BYTES_MAX: usize = 64 << 10;
+/// Outside calls of one attempt.
+pub const JOURNAL_CALLS_MAX: u32 = 10_000;
+/// Bytes of answers, and of what it waited for, that one attempt may leave in its journal.
+pub const JOURNAL_BYTES_MAX: usize = 32 << 20;
 /// Executions above one another: a child of a child, and so on.
 pub const CHILD_DEPTH_MAX: u16 = 32;
 /// Executions that one brings about through those that it starts: children of children, and

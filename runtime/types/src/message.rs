@@ -5,7 +5,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::items::{ItemRead, ResultWrite};
-use crate::{ChildMode, Data, Digest, EntryId, ExecutionId, TaskToken, Timestamp};
+use crate::journal::{AttemptId, Recorded};
+use crate::{ChildMode, Data, Digest, EntryId, ExecutionId, Grants, TaskToken, Timestamp};
 
 /// A wish to start one execution, from `trigger` to the orchestrator.
 #[derive(Debug, Clone)]
@@ -114,14 +115,29 @@ pub struct StepRequest {
     pub token: Option<TaskToken>,
     /// Seed of the attempt's randomness, drawn from the execution's.
     pub seed: u64,
+    /// What it may reach: of a module's step the module's manifest, of any other the flow's.
+    /// `None`: there is no manifest.
+    pub grants: Option<Arc<Grants>>,
+    /// What it recorded before a crash.
+    pub recorded: Option<Arc<Recorded>>,
 }
 
 impl StepRequest {
+    /// Names this attempt.
+    #[must_use]
+    pub fn id(&self) -> AttemptId {
+        AttemptId {
+            execution: self.execution,
+            entry: self.entry,
+            attempt: self.attempt,
+        }
+    }
+
     /// The key under which outside systems deduplicate this state entry's
     /// `call`-th call. The same for every attempt, so that a retry is deduplicated too.
     #[must_use]
     pub fn idempotency_key(&self, call: u32) -> String {
-        format!("{}-{}-{}", self.execution, self.entry.0, call)
+        crate::journal::idempotency_key(self.execution, self.entry, call)
     }
 }
 
@@ -170,21 +186,6 @@ pub struct LogLine {
     pub level: LogLevel,
     /// Text, bounded by the runner.
     pub message: String,
-}
-
-/// An outside call that asks the gate for leave.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BridgeCall {
-    /// The execution that calls.
-    pub execution: ExecutionId,
-    /// The state entry that calls.
-    pub entry: EntryId,
-    /// The attempt that calls, from 0.
-    pub attempt: u32,
-    /// Number of the call within the attempt, from 0.
-    pub call: u32,
-    /// Digest of the request: another one on replay is a divergence.
-    pub request: Digest,
 }
 
 /// The input of the Task resource `http:request`.

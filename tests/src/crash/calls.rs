@@ -27,7 +27,7 @@ pub fn check(seed: u64, all: &Everything, calls: &[Call], report: &Report) {
     report.count("call keys", by_key.len() as u64);
     let mut recorded: BTreeMap<&str, BTreeSet<u64>> = BTreeMap::new();
     for (id, known) in &all.executions {
-        recorded.insert(id, known.history.iter().filter_map(serial).collect());
+        recorded.insert(id, known.history.iter().flat_map(serials).collect());
     }
     let mut places: BTreeMap<(&str, String), BTreeSet<&str>> = BTreeMap::new();
     for (key, calls) in &by_key {
@@ -55,6 +55,7 @@ pub fn check(seed: u64, all: &Everything, calls: &[Call], report: &Report) {
         }
     }
     complete(seed, all, &places, report);
+    in_order(seed, all, calls, report);
     invented(&recorded, calls, report);
 }
 
@@ -71,7 +72,11 @@ fn place(known: &Known, case: &Case, calls: &[&Call]) -> Result<String, String> 
     let scheduled = known.history.iter().any(|event| {
         let parameters = event["taskScheduledEventDetails"]["parameters"].as_str();
         let parameters = parameters.and_then(|text| serde_json::from_str::<Value>(text).ok());
-        parameters.is_some_and(|parameters| parameters["body"] == *body)
+        parameters.is_some_and(|parameters| {
+            let own = parameters["calls"].as_array().into_iter().flatten();
+            let mut own = own.filter_map(|call| read(&call["body"]));
+            parameters["body"] == *body || own.any(|own| own == *body)
+        })
     });
     if !scheduled {
         return Err(format!("the history never scheduled {body}"));
@@ -139,6 +144,33 @@ fn complete(
     }
 }
 
+/// A step's second call leaves after the first one's answer is recorded: no process makes the
+/// first one again once the second has come.
+fn in_order(seed: u64, all: &Everything, calls: &[Call], report: &Report) {
+    for (id, known) in &all.executions {
+        if case_of(seed, known).is_none_or(|case| case.kind != Kind::Guest) {
+            continue;
+        }
+        let of = |place: &str| {
+            let own = calls
+                .iter()
+                .filter(|call| call.key.starts_with(id.as_str()));
+            own.filter(|call| call.body["place"] == place)
+                .map(|call| call.serial)
+                .collect::<Vec<_>>()
+        };
+        let (first, second) = (of("guest-first"), of("guest-second"));
+        report.count("guests that called", 1);
+        report.count("guests' calls", (first.len() + second.len()) as u64);
+        let repeated = first.len().saturating_sub(1) + second.len().saturating_sub(1);
+        report.count("guests' calls that a kill repeated", repeated as u64);
+        let ordered = first.iter().max() < second.iter().min();
+        report.check(ordered, Rule::Call, || {
+            format!("{id}: its first call came as {first:?}, its second as {second:?}")
+        });
+    }
+}
+
 /// No history tells of an answer that was never given, or given to another.
 fn invented(recorded: &BTreeMap<&str, BTreeSet<u64>>, calls: &[Call], report: &Report) {
     for (id, serials) in recorded {
@@ -154,14 +186,32 @@ fn invented(recorded: &BTreeMap<&str, BTreeSet<u64>>, calls: &[Call], report: &R
     }
 }
 
-/// The receiver's number in an event that records an answer of its.
-fn serial(event: &Value) -> Option<u64> {
+/// JSON that stands in a string.
+fn read(text: &Value) -> Option<Value> {
+    serde_json::from_str(text.as_str()?).ok()
+}
+
+/// The receiver's numbers in an event that records answers of its.
+fn serials(event: &Value) -> Vec<u64> {
+    let Some(answer) = answer(event) else {
+        return Vec::new();
+    };
+    match answer.as_array() {
+        // Of a step that made several calls.
+        Some(answers) => {
+            let bodies = answers.iter().filter_map(|answer| read(&answer["body"]));
+            bodies.filter_map(|body| body["serial"].as_u64()).collect()
+        }
+        None => answer["body"]["serial"].as_u64().into_iter().collect(),
+    }
+}
+
+fn answer(event: &Value) -> Option<Value> {
     let text = match event["type"].as_str()? {
         "TaskSucceeded" => &event["taskSucceededEventDetails"]["output"],
         "TaskSubmitted" => &event["taskSubmittedEventDetails"]["output"],
         "TaskFailed" => &event["taskFailedEventDetails"]["cause"],
         _ => return None,
     };
-    let answer: Value = serde_json::from_str(text.as_str()?).ok()?;
-    answer["body"]["serial"].as_u64()
+    read(text)
 }

@@ -24,6 +24,8 @@ pub enum Kind {
     Callback,
     /// Calls to the receiver, one refused at first.
     Call,
+    /// A step of a module that makes two calls to the receiver.
+    Guest,
     /// A token that leaves in a call.
     Notify,
     /// Ends in `FAILED`.
@@ -49,7 +51,7 @@ pub enum Kind {
 }
 
 /// A kind, how often it is drawn, its flow's name and definition.
-const KINDS: [(Kind, u64, &str, &str); 18] = [
+const KINDS: [(Kind, u64, &str, &str); 19] = [
     (
         Kind::Sequence,
         14,
@@ -72,6 +74,7 @@ const KINDS: [(Kind, u64, &str, &str); 18] = [
         include_str!("flows/callback.json"),
     ),
     (Kind::Call, 10, "call", include_str!("flows/call.json")),
+    (Kind::Guest, 12, "guest", include_str!("flows/guest.json")),
     (Kind::Notify, 8, "notify", include_str!("flows/notify.json")),
     (Kind::Fails, 4, "fails", include_str!("flows/fails.json")),
     (
@@ -227,6 +230,7 @@ impl Case {
                 | Kind::Retry
                 | Kind::Wait
                 | Kind::Call
+                | Kind::Guest
                 | Kind::Parent
                 | Kind::Variables
                 | Kind::CloudFlow
@@ -327,7 +331,7 @@ impl Case {
             }
             Kind::Wait => json!({ "case": case, "n": n }),
             Kind::Callback | Kind::Notify => json!({ "case": case, "answer": n + 7 }),
-            Kind::Call => json!({
+            Kind::Call | Kind::Guest => json!({
                 "case": case, "first": { "doubled": 2 * n }, "second": { "doubled": 4 * n },
             }),
             Kind::Mixed => {
@@ -380,7 +384,7 @@ impl Case {
                 2 + u64::from(self.kind == Kind::Retry && self.times > 2)
             }
             Kind::Wait | Kind::Callback | Kind::Call => 3,
-            Kind::Cancelled | Kind::Expires | Kind::Leaves => 1,
+            Kind::Cancelled | Kind::Expires | Kind::Leaves | Kind::Guest => 1,
             Kind::Mixed | Kind::Variables => 5 + items,
             Kind::Parent => 3 + items,
             Kind::CloudFlow => 6,
@@ -400,7 +404,12 @@ impl Case {
             Kind::Parallel => (3, 3),
             Kind::Map => (items, items),
             Kind::Retry => (self.times.min(2) + 1, self.times.min(2) + 1),
-            Kind::Wait | Kind::Notify | Kind::Expires | Kind::Leaves | Kind::Variables => (1, 1),
+            Kind::Wait
+            | Kind::Notify
+            | Kind::Expires
+            | Kind::Leaves
+            | Kind::Variables
+            | Kind::Guest => (1, 1),
             Kind::Callback | Kind::CloudFlow => (2, 2),
             Kind::Parent => (items + 1, items + 1),
             Kind::Call => (2, 2 + self.times),
@@ -415,6 +424,7 @@ impl Case {
         match self.kind {
             Kind::Parallel => vec!["middle".into()],
             Kind::Call => vec!["first".into(), "second".into()],
+            Kind::Guest => vec!["guest-first".into(), "guest-second".into()],
             Kind::Notify => vec!["notify".into()],
             Kind::Mixed => (0..self.items.len()).map(|i| format!("item-{i}")).collect(),
             _ => Vec::new(),

@@ -163,27 +163,27 @@ pub fn token_is_recorded(world: &World, token: &TaskToken) -> Result<(), String>
 
 /// A call goes out only after its intent is durable, and never after its outcome is.
 pub fn call_may_be_made(world: &World, call: &BridgeCall) -> Result<(), String> {
-    if express::is_one(world, call.execution) {
+    if express::is_one(world, call.by.execution) {
         return Ok(());
     }
     let mut intended = false;
-    for logged in log(world, call.execution)? {
+    for logged in log(world, call.by.execution)? {
         match logged {
             Logged::CallIntent {
                 entry,
                 attempt,
                 call: number,
                 ..
-            } if (entry, attempt, number) == (call.entry, call.attempt, call.call) => {
+            } if (entry, attempt, number) == (call.by.entry, call.by.attempt, call.call) => {
                 intended = true;
             }
             other => {
                 if let Some((Event::StepEnded { entry, attempt, .. }, ..)) = event_of(&other)
-                    && (*entry, *attempt) == (call.entry, call.attempt)
+                    && (*entry, *attempt) == (call.by.entry, call.by.attempt)
                 {
                     return Err(format!(
                         "{}: a recorded call was made again",
-                        call.execution
+                        call.by.execution
                     ));
                 }
             }
@@ -196,7 +196,7 @@ pub fn call_may_be_made(world: &World, call: &BridgeCall) -> Result<(), String> 
     if again.count() > 1 {
         return Err(format!(
             "{}: a call was made twice in one life",
-            call.execution
+            call.by.execution
         ));
     }
     if intended {
@@ -204,7 +204,7 @@ pub fn call_may_be_made(world: &World, call: &BridgeCall) -> Result<(), String> 
     }
     Err(format!(
         "{}: a call went out before its intent was durable",
-        call.execution
+        call.by.execution
     ))
 }
 

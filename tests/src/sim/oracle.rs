@@ -145,6 +145,8 @@ fn walk(
                         deadline: None,
                         token: None,
                         seed: 0,
+                        grants: None,
+                        recorded: None,
                     };
                     queue.push_back(Event::StepEnded {
                         entry,

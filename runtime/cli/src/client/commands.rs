@@ -19,7 +19,7 @@ const WAIT: u64 = 60;
 /// `module …`
 pub fn module(remote: &Remote, command: Module) -> Result<Exit, Trouble> {
     match command {
-        Module::Push { name, file } => push(remote, &name, &file),
+        Module::Push { name, file, grants } => push(remote, &name, &file, &grants),
         Module::List => {
             let list = all(remote, "modules")?;
             whole(remote, "modules", list, show::modules)
@@ -39,9 +39,14 @@ pub fn module(remote: &Remote, command: Module) -> Result<Exit, Trouble> {
     }
 }
 
-fn push(remote: &Remote, name: &str, file: &Path) -> Result<Exit, Trouble> {
+fn push(remote: &Remote, name: &str, file: &Path, grants: &args::Grants) -> Result<Exit, Trouble> {
+    let mut query = confirmed(grants);
+    if let Some(file) = &grants.grants {
+        query.push(("grants", manifest(file)?.to_string()));
+    }
     let request = remote
         .request(Method::PUT, &["modules", name])
+        .query(&query)
         .header("content-type", "application/wasm");
     let text = remote.text(
         with_file(request, file)?,
@@ -67,7 +72,21 @@ fn push(remote: &Remote, name: &str, file: &Path) -> Result<Exit, Trouble> {
         ),
         cell("compile_ms"),
     ));
+    show::difference(&answer);
     Ok(Exit::Ok)
+}
+
+fn confirmed(grants: &args::Grants) -> Vec<(&'static str, String)> {
+    let wider = grants.confirm_grants.then_some("true");
+    wider
+        .map(|yes| ("confirm_grants", yes.to_owned()))
+        .into_iter()
+        .collect()
+}
+
+/// A manifest as the API takes it.
+fn manifest(file: &Path) -> Result<Value, Trouble> {
+    Ok(json!(crate::grants::read(file)?))
 }
 
 /// The file as the body, streamed.
@@ -90,18 +109,24 @@ pub fn flow(remote: &Remote, command: Flow) -> Result<Exit, Trouble> {
             trigger,
             r#type,
             history,
+            grants,
         } => {
             let text = input::text(&file, DEFINITION_BYTES_MAX)?;
             let substitutions = crate::filling::values(&filling)?;
             let resources = crate::filling::bindings(filling.resources.as_deref())?;
-            let mut query: Vec<_> = trigger.iter().map(|t| ("trigger", t)).collect();
-            query.extend(r#type.iter().map(|t| ("type", t)));
-            query.extend(history.iter().map(|h| ("history", h)));
-            let body = if substitutions.is_empty() && resources.is_empty() {
+            let mut query = confirmed(&grants);
+            query.extend(trigger.into_iter().map(|t| ("trigger", t)));
+            query.extend(r#type.map(|t| ("type", t)));
+            query.extend(history.map(|h| ("history", h)));
+            let plain = substitutions.is_empty() && resources.is_empty();
+            let body = if plain && grants.grants.is_none() {
                 ("text/plain; charset=utf-8", text)
             } else {
-                let given = serde_json::json!({"definition": text,
+                let mut given = json!({"definition": text,
                     "substitutions": substitutions, "resources": resources});
+                if let Some(file) = &grants.grants {
+                    given["grants"] = manifest(file)?;
+                }
                 ("application/vnd.stepwell.publish+json", given.to_string())
             };
             publish(remote, &name, &file, body, &query)
@@ -155,7 +180,7 @@ fn publish(
     name: &str,
     file: &Path,
     (kind, body): (&str, String),
-    query: &[(&str, &String)],
+    query: &[(&str, String)],
 ) -> Result<Exit, Trouble> {
     let request = remote
         .request(Method::PUT, &["flows", name])

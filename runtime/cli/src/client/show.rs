@@ -103,9 +103,49 @@ pub fn module(m: &Value) {
             field(m, "compile_ms").map(|ms| format!("{ms} ms")),
         ),
         ("imports", names(m, "imports")),
+        ("may reach", Some(reaches(m))),
         ("exports", names(m, "exports")),
         ("used by", names(m, "used_by")),
     ]);
+}
+
+/// What a module may reach, and what it imports for nothing.
+fn reaches(m: &Value) -> String {
+    let grants: stepwell_types::Grants = m
+        .get("grants")
+        .and_then(|g| serde_json::from_value(g.clone()).ok())
+        .unwrap_or_default();
+    let mut lines = grants.beyond(&stepwell_types::Grants::default());
+    if lines.is_empty() {
+        lines.push("nothing".to_owned());
+    }
+    if let Some(import) = ungranted(m, &grants) {
+        lines.push(format!("(it imports {import}: each call is refused)"));
+    }
+    lines.join(", ")
+}
+
+/// An interface to the outside that a module imports, and of which nothing was granted.
+fn ungranted<'a>(m: &'a Value, grants: &stepwell_types::Grants) -> Option<&'a str> {
+    let mut imports = items(m, "imports").filter_map(Value::as_str);
+    let http = |name: &&str| name.starts_with("wasi:http/outgoing-handler@");
+    imports.find(http).filter(|_| grants.http.is_empty())
+}
+
+/// What an upload changed in what a module imports and may reach.
+pub fn difference(uploaded: &Value) {
+    for (sign, name) in [("+", "gained"), ("-", "lost")] {
+        for line in items(uploaded, name).filter_map(Value::as_str) {
+            print(&format!("  {sign} {line}"));
+        }
+    }
+    if uploaded.get("grants").is_none()
+        && let Some(import) = ungranted(uploaded, &stepwell_types::Grants::default())
+    {
+        crate::output::remark(&format!(
+            "it imports {import} and was granted nothing: each of its calls will be refused; give it --grants FILE"
+        ));
+    }
 }
 
 /// A list of modules.
@@ -192,6 +232,7 @@ pub fn flow(f: &Value) {
         ("modules", Some(modules).filter(|m| !m.is_empty())),
         ("set", pairs("substitutions")),
         ("bound", pairs("resources")),
+        ("may reach", f.get("grants").map(|_| reaches(f))),
         ("endpoints", Some(endpoints).filter(|e| !e.is_empty())),
     ]);
     if let Some(definition) = field(f, "definition") {

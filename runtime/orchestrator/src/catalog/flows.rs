@@ -4,15 +4,15 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use stepwell_flow::program::Mode;
+use stepwell_flow::program::{Mode, TaskGrants};
 use stepwell_flow::resource::{Advice, ResourceMap};
 use stepwell_flow::substitute::BadSubstitution;
 use stepwell_flow::{Diagnostic, Program, Resolve, Severity, Unresolved, compile_filled};
 use stepwell_store::{Batch, Key};
 use stepwell_types::limits::DEFINITION_BYTES_MAX;
-use stepwell_types::{Digest, FlowRef};
+use stepwell_types::{Digest, FlowRef, Grants};
 
-use super::{Catalog, FlowMeta, Index, check_name, shown};
+use super::{Catalog, FlowMeta, Index, check_name, permitted, shown};
 use crate::Error;
 use crate::api::{Filling, FlowInfo, HttpTrigger, Page, Published};
 use crate::ports::ModuleStore;
@@ -24,9 +24,12 @@ pub(super) struct Compiled {
     pub modules: Vec<(Arc<str>, Digest)>,
     /// Resources that meant others, and which.
     pub resources: Pairs,
+    pub grants: TaskGrants,
     pub warnings: Vec<Diagnostic>,
 }
 
+/// Names as they are spelled, digests, manifests.
+type Manifests = Vec<(Arc<str>, Digest, Arc<Grants>)>;
 /// Names and what they stand for, sorted.
 type Pairs = Vec<(Arc<str>, Arc<str>)>;
 
@@ -94,11 +97,15 @@ impl Catalog {
             definition.to_owned(),
             filling.substitutions.clone(),
         );
+        let newest = self.newest_meta(&name);
+        let before = newest.as_ref();
+        let before = before.and_then(|(v, m)| Some((*v, &**m.grants.flow.as_ref()?)));
+        let own_grants = permitted("flow", &name, before, &filling.permission)?;
         let compiled = self
             .check(move |index, store| {
                 let mut names = Names::new(index, store, Some(&own), maps.each_ref());
                 names.express = mode != Mode::Standard;
-                compile(&text, &values, &names, mode)
+                compile(&text, &values, &names, mode, own_grants)
             })
             .await?;
         let substitutions: Pairs = filling
@@ -112,12 +119,12 @@ impl Catalog {
             None => None,
             Some(list) => Some(self.check_triggers(&name, &list)?),
         };
-        let newest = self.newest_meta(&name);
         let same = newest.as_ref().filter(|(_, m)| {
             (m.digest, m.mode) == (digest, mode)
                 && m.modules == compiled.modules
                 && m.substitutions == substitutions
                 && m.resources == compiled.resources
+                && m.grants == compiled.grants
         });
         let new = same.is_none();
         let version = match (&same, &newest) {
@@ -132,6 +139,7 @@ impl Catalog {
             mode,
             substitutions,
             resources: compiled.resources,
+            grants: compiled.grants,
         };
         if new {
             let row = FlowRow {
@@ -141,6 +149,7 @@ impl Catalog {
                 mode,
                 substitutions: meta.substitutions.clone(),
                 resources: meta.resources.clone(),
+                grants: meta.grants.clone(),
             };
             let key = Key::Flow {
                 name: name.clone(),
@@ -248,6 +257,7 @@ fn info(index: &Index, name: &Arc<str>, version: u32, meta: &FlowMeta) -> FlowIn
         mode: meta.mode,
         substitutions: meta.substitutions.clone(),
         resources: meta.resources.clone(),
+        grants: meta.grants.flow.clone(),
         triggers: index
             .triggers
             .get(name)
@@ -288,6 +298,42 @@ impl<'a> Names<'a> {
             own,
             express: false,
         }
+    }
+}
+
+impl Names<'_> {
+    /// The manifests of modules as they are spelled, without empty ones.
+    fn manifests(&self, modules: &[(Arc<str>, Digest)]) -> Result<Manifests, Error> {
+        let bare = |spelled: &Arc<str>| spelled.split('@').next().map(str::to_owned);
+        let mut all: Manifests = Vec::new();
+        for (spelled, digest) in modules {
+            let grants = self.manifest(spelled).unwrap_or_default();
+            let same = |(n, d, g): &&(Arc<str>, Digest, Arc<Grants>)| {
+                d == digest && bare(n) == bare(spelled) && *g != grants
+            };
+            if let Some((other, ..)) = all.iter().find(same) {
+                return Err(Error::BadGrants(format!(
+                    "the flow uses {other} and {spelled}, which are the same bytes with other grants; use one of them"
+                )));
+            }
+            all.push((spelled.clone(), *digest, grants));
+        }
+        all.retain(|(.., grants)| !grants.is_empty());
+        Ok(all)
+    }
+
+    /// The manifest of a module as it is spelled.
+    fn manifest(&self, spelled: &str) -> Option<Arc<Grants>> {
+        let (name, version) = match spelled.split_once('@') {
+            None => (spelled, None),
+            Some((name, version)) => (name, version.parse::<usize>().ok()),
+        };
+        let versions = &self.index.modules.get(name)?.versions;
+        let found = match version {
+            None => versions.last(),
+            Some(v) => versions.get(v.checked_sub(1)?),
+        };
+        found.map(|v| v.grants.clone())
     }
 }
 
@@ -437,10 +483,12 @@ pub(super) fn compile_pinned(row: &FlowRow) -> Result<Compiled, Error> {
     if let Mode::Express(keep) = row.mode {
         program.make_express(keep);
     }
+    program.grants = row.grants.clone();
     Ok(Compiled {
         program: Arc::new(program),
         modules: row.modules.clone(),
         resources: row.resources.clone(),
+        grants: row.grants.clone(),
         warnings: Vec::new(),
     })
 }
@@ -454,6 +502,7 @@ fn compile(
     values: &BTreeMap<String, String>,
     names: &Names<'_>,
     mode: Mode,
+    own: Option<Arc<Grants>>,
 ) -> Result<Compiled, Error> {
     let checked = compile_filled(definition, values, names).map_err(bad_filling)?;
     let Some(mut program) = checked.program else {
@@ -466,7 +515,12 @@ fn compile(
     warnings.retain(|d| d.severity != Severity::Error);
     let mut modules = names.asked.take();
     modules.sort();
+    program.grants = TaskGrants {
+        flow: own,
+        modules: names.manifests(&modules)?,
+    };
     Ok(Compiled {
+        grants: program.grants.clone(),
         program: Arc::new(program),
         modules,
         resources: names.bound.take().into_iter().collect(),

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use stepwell_store::{Batch, Key};
-use stepwell_types::Digest;
+use stepwell_types::{Digest, Grants};
 
-use super::{Catalog, check_name, shown};
+use super::{Catalog, check_name, permitted, shown};
 use crate::Error;
-use crate::api::{ModuleAbout, ModuleInfo, Page};
+use crate::api::{ModuleAbout, ModuleInfo, Page, Permission, Uploaded};
 use crate::ports::ModuleUpload;
 use crate::rows::{self, ModuleRow, ModuleVersion};
 
@@ -15,6 +15,7 @@ use crate::rows::{self, ModuleRow, ModuleVersion};
 pub struct Upload {
     catalog: Catalog,
     name: Arc<str>,
+    permission: Permission,
     bytes: Box<dyn ModuleUpload>,
 }
 
@@ -26,27 +27,31 @@ impl Upload {
         self.bytes.write(chunk).await
     }
 
-    /// Checks, compiles and names the module. `true`: the name has a new version.
+    /// Checks, compiles and names the module.
     /// # Errors
-    /// `BOX####` when it is not a component that can be a step.
-    pub async fn finish(self) -> Result<(ModuleInfo, bool), Error> {
+    /// `BOX####` when it is not a component that can be a step; `RUN0027`.
+    pub async fn finish(self) -> Result<Uploaded, Error> {
         let Upload {
             catalog,
             name,
+            permission,
             bytes,
         } = self;
         let (digest, about) = bytes.finish().await?;
-        catalog.add_module(name, digest, about).await
+        catalog.add_module(name, digest, about, &permission).await
     }
 }
 
 impl Catalog {
     /// Opens an upload under a name.
-    pub async fn begin_upload(&self, name: &str) -> Result<Upload, Error> {
+    pub async fn begin_upload(&self, name: &str, permission: Permission) -> Result<Upload, Error> {
         check_name("module", name)?;
+        // Before the bytes come: a manifest that is refused costs no upload.
+        self.module_grants(name, &permission)?;
         Ok(Upload {
             catalog: self.clone(),
             name: name.into(),
+            permission,
             bytes: self.0.store.begin().await?,
         })
     }
@@ -56,13 +61,21 @@ impl Catalog {
         name: Arc<str>,
         digest: Digest,
         about: ModuleAbout,
-    ) -> Result<(ModuleInfo, bool), Error> {
+        permission: &Permission,
+    ) -> Result<Uploaded, Error> {
         let _one_at_a_time = self.0.changing.lock().await;
+        let grants = self.module_grants(&name, permission)?;
         let mut row = {
             let index = self.0.index.read();
             index.modules.get(&name).cloned().unwrap_or_default()
         };
-        let same = row.versions.last().is_some_and(|v| v.digest == digest);
+        let newest = row.versions.last();
+        let same = newest.is_some_and(|v| v.digest == digest && v.grants == grants);
+        let (had, reached) = newest.map_or_else(Default::default, |v| {
+            (v.imports.clone(), Grants::clone(&v.grants))
+        });
+        let gained = difference((&had, &reached), (&about.imports, &grants));
+        let lost = difference((&about.imports, &grants), (&had, &reached));
         if !same {
             row.versions.push(ModuleVersion {
                 digest,
@@ -72,6 +85,7 @@ impl Catalog {
                 compile_ms: about.compile_ms,
                 imports: about.imports,
                 exports: about.exports,
+                grants,
             });
             let mut batch = Batch::default();
             batch.put(Key::Module { name: name.clone() }, rows::encode(&row));
@@ -80,7 +94,22 @@ impl Catalog {
                 .modules
                 .insert(name.clone(), row);
         }
-        Ok((self.module(&name, None)?, !same))
+        Ok(Uploaded {
+            module: self.module(&name, None)?,
+            new: !same,
+            gained,
+            lost,
+        })
+    }
+
+    /// The manifest of a module's next version.
+    fn module_grants(&self, name: &str, permission: &Permission) -> Result<Arc<Grants>, Error> {
+        let index = self.0.index.read().clone();
+        let versions = index.modules.get(name).map(|row| row.versions.as_slice());
+        let versions = versions.unwrap_or_default();
+        let count = u32::try_from(versions.len()).unwrap_or(u32::MAX);
+        let before = versions.last().map(|v| (count, &*v.grants));
+        Ok(permitted("module", name, before, permission)?.unwrap_or_default())
     }
 
     /// The newest version of each module, by name.
@@ -115,6 +144,20 @@ impl Catalog {
         drop(index);
         found.used_by = self.used_by(&found.name);
         Ok(found)
+    }
+
+    /// The bytes of a module that was uploaded under this name.
+    pub async fn module_wasm(&self, name: &str, digest: Digest) -> Result<Vec<u8>, Error> {
+        let known = {
+            let index = self.0.index.read();
+            let row = index.modules.get(name);
+            row.is_some_and(|row| row.versions.iter().any(|v| v.digest == digest))
+        };
+        let missing = || Error::NoModule(format!("named {} with digest {digest}", shown(name)));
+        if !known {
+            return Err(missing());
+        }
+        self.0.store.wasm(digest).await?.ok_or_else(missing)
     }
 
     /// Deletes a module and its files, unless a flow version uses it.
@@ -170,6 +213,16 @@ impl Catalog {
     }
 }
 
+/// What one version imports and may reach that another does not.
+fn difference(
+    (had, reached): (&[String], &Grants),
+    (has, reaches): (&[String], &Grants),
+) -> Vec<String> {
+    let imports = has.iter().filter(|name| !had.contains(name));
+    let imports = imports.map(|name| format!("import {name}"));
+    imports.chain(reaches.beyond(reached)).collect()
+}
+
 fn info(name: &Arc<str>, row: &ModuleRow, version: Option<u32>) -> Option<ModuleInfo> {
     let count = u32::try_from(row.versions.len()).ok()?;
     let version = version.unwrap_or(count);
@@ -187,5 +240,6 @@ fn info(name: &Arc<str>, row: &ModuleRow, version: Option<u32>) -> Option<Module
             exports: found.exports.clone(),
         },
         used_by: Vec::new(),
+        grants: found.grants.clone(),
     })
 }

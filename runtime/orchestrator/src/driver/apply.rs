@@ -7,7 +7,8 @@ use stepwell_interpreter::{Command, Event, NoHistory, Outcome, RunStep, State};
 use stepwell_store::Range;
 use stepwell_types::limits::INLINE_BYTES_MAX;
 use stepwell_types::{
-    Data, Digest, EntryId, ExecutionId, Failure, LogLine, Spent, StepRequest, StepTarget, Timestamp,
+    AttemptId, Data, Digest, EntryId, ExecutionId, Failure, LogLine, Spent, StepRequest,
+    StepTarget, Timestamp,
 };
 
 use super::{Driver, Hot, Output, Work};
@@ -134,7 +135,7 @@ impl Driver {
             (data.len_bytes() > INLINE_BYTES_MAX).then(|| {
                 apart += data.len_bytes();
                 let digest = Digest::of(data.text().as_bytes());
-                blobs.push((digest, Arc::from(data.text())));
+                blobs.push((digest, Arc::from(data.text().as_bytes())));
                 digest
             })
         });
@@ -255,6 +256,22 @@ impl Driver {
             return;
         };
         running.started = true;
+        let by = AttemptId {
+            execution: id,
+            entry: step.entry,
+            attempt: step.attempt,
+        };
+        let recorded = match self.recorded(by) {
+            Ok(recorded) => recorded,
+            Err(e) => {
+                let failure = Failure::new("Stepwell.EngineFault", e.to_string());
+                return self.park(id, failure, now);
+            }
+        };
+        let Some(hot) = self.hot.get_mut(&id) else {
+            return;
+        };
+        let grants = hot.program.grants.of(&step.target);
         let request = Box::new(StepRequest {
             execution: id,
             execution_name: hot.name(),
@@ -267,6 +284,8 @@ impl Driver {
             deadline: step.deadline,
             token: step.token,
             seed: step.seed,
+            grants,
+            recorded,
         });
         // A step that kills the process must find its deaths counted when it comes again:
         // its execution must be there, and one that is suspected must come to this very

@@ -82,11 +82,11 @@ impl Driver {
         express.kept.append(logged, &mut |data: &Data| {
             (data.len_bytes() > INLINE_BYTES_MAX).then(|| {
                 let digest = Digest::of(data.text().as_bytes());
-                blobs.push((digest, data.text().into()));
+                blobs.push((digest, data.text().as_bytes().into()));
                 digest
             })
         });
-        let blob_bytes: usize = blobs.iter().map(|(_, text)| text.len()).sum();
+        let blob_bytes: usize = blobs.iter().map(|(_, bytes)| bytes.len()).sum();
         hot.logged += 1;
         if express.kept.len() + blob_bytes > EXPRESS_HISTORY_BYTES_MAX {
             express.overflowed = true;

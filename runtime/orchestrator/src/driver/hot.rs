@@ -12,6 +12,7 @@ use crate::ready::FlowNumber;
 
 use super::away::Input;
 use super::express::Express;
+use super::journal::Journals;
 
 /// An attempt that was begun or waits to begin.
 #[derive(Debug, Default)]
@@ -26,9 +27,6 @@ pub(super) struct Running {
     /// Of a file of results: the slot with which the next one begins, if there is one.
     pub next_slot: Option<u32>,
 }
-
-/// A recorded outside call: digest of the request, and the answer once there is one.
-pub(super) type Journal = HashMap<(EntryId, u32, u32), (Digest, Option<Vec<u8>>)>;
 
 /// One execution in memory: its state, and what of it is durable.
 pub(super) struct Hot {
@@ -48,12 +46,12 @@ pub(super) struct Hot {
     pub row: Row,
     pub row_seq: u64,
     /// Blob rows that the open row refers to.
-    pub blobs: Vec<(Digest, Arc<str>)>,
+    pub blobs: Vec<(Digest, Arc<[u8]>)>,
     /// The batch that holds, or will hold, the newest record.
     pub batch: u64,
     pub is_dirty: bool,
     pub steps: BTreeMap<(EntryId, u32), Running>,
-    pub journal: Journal,
+    pub journals: Journals,
     /// Token answers taken while in memory: digest of each, for repeats.
     pub answered: HashMap<(EntryId, u32), Digest>,
     pub queued_events: u32,
@@ -117,8 +115,6 @@ impl Hot {
 
     /// Drops the journal of an attempt that ended.
     pub fn forget_journal(&mut self, entry: EntryId, attempt: u32) {
-        if !self.journal.is_empty() {
-            self.journal.retain(|k, _| (k.0, k.1) != (entry, attempt));
-        }
+        self.journals.remove(&(entry, attempt));
     }
 }

@@ -11,7 +11,7 @@ use stepwell_store::{Key, Range, Reader};
 use stepwell_types::{Data, Digest, EntryId, ExecutionId, Failure, FlowRef, Timestamp};
 
 use super::express::Express;
-use super::hot::Journal;
+use super::journal::{self, Journal, Journals};
 use super::outbox::PER_EVENT;
 use super::{Driver, Work};
 use crate::Error;
@@ -132,7 +132,7 @@ impl Driver {
         hot.fuel = found.fuel;
         hot.logged = found.logged;
         hot.last_at = found.last_at;
-        hot.journal = found.journal;
+        hot.journals = found.journals;
         hot.log_bytes = found.log_bytes;
         hot.has_checkpoint = found.has_checkpoint;
         let diverged = found.diverged;
@@ -215,12 +215,29 @@ impl Driver {
 /// `RUN0012`.
 pub fn read_log(reader: &dyn Reader, id: ExecutionId, from: u64) -> Result<Vec<Logged>, Error> {
     let mut out = Vec::new();
+    each_row(reader, id, from, &mut |_, records| out.extend(records))?;
+    Ok(out)
+}
+
+/// Shows all durable log rows of an execution, from record number `from` on: the number of
+/// a row's first record, and its records.
+/// # Errors
+/// `RUN0012`.
+pub(crate) fn each_row(
+    reader: &dyn Reader,
+    id: ExecutionId,
+    mut from: u64,
+    show: &mut dyn FnMut(u64, Vec<Logged>),
+) -> Result<(), Error> {
     loop {
-        let records = read_some(reader, id, from + out.len() as u64, ROWS)?;
-        if records.is_empty() {
-            return Ok(out);
+        let rows = read_rows(reader, id, from, ROWS)?;
+        if rows.is_empty() {
+            return Ok(());
         }
-        out.extend(records);
+        for (seq, records) in rows {
+            from = seq + records.len() as u64;
+            show(seq, records);
+        }
     }
 }
 
@@ -233,16 +250,26 @@ pub fn read_some(
     from: u64,
     rows: usize,
 ) -> Result<Vec<Logged>, Error> {
+    let rows = read_rows(reader, id, from, rows)?;
+    Ok(rows.into_iter().flat_map(|(_, records)| records).collect())
+}
+
+fn read_rows(
+    reader: &dyn Reader,
+    id: ExecutionId,
+    from: u64,
+    rows: usize,
+) -> Result<Vec<(u64, Vec<Logged>)>, Error> {
     let range = Range::Log {
         execution: id,
         from_seq: from,
     };
     let mut out = Vec::new();
     for (key, bytes) in &reader.scan(&range, rows)? {
-        if let Key::Log { .. } = key {
+        if let Key::Log { seq, .. } = key {
             let records = codec::decode(bytes, &|d: &Digest| blob(reader, d))
                 .map_err(|e| Error::Store(e.to_string()))?;
-            out.extend(records);
+            out.push((*seq, records));
         }
     }
     Ok(out)
@@ -357,7 +384,7 @@ pub struct Recovered {
     /// Number of durable records.
     pub logged: u64,
     pub(super) last_at: Timestamp,
-    pub(super) journal: Journal,
+    pub(super) journals: Journals,
     pub(super) log_bytes: usize,
     pub(super) has_checkpoint: bool,
     /// This release decides otherwise than was recorded: how.
@@ -411,9 +438,13 @@ fn read_until(
         }
     };
     let logged = checkpoint.as_ref().map_or(0, |row| row.seq);
-    let records = read_log(reader, id, logged)?;
+    let mut records = Vec::new();
+    each_row(reader, id, logged, &mut |seq, row| {
+        records.extend(row.into_iter().map(|logged| (seq, logged)));
+    })?;
     let flow = state.flow().or_else(|| match records.first() {
-        Some(
+        Some((
+            _,
             Logged::Event(Record {
                 event: Event::Started { flow, .. },
                 ..
@@ -422,7 +453,7 @@ fn read_until(
                 event: Event::Started { flow, .. },
                 ..
             },
-        ) => Some(flow),
+        )) => Some(flow),
         _ => None,
     });
     let flow = flow.ok_or_else(|| Error::NoExecution(id.to_string()))?;
@@ -432,7 +463,7 @@ fn read_until(
         fuel: 0,
         logged: logged + records.len() as u64,
         last_at: Timestamp(i64::MIN),
-        journal: Journal::new(),
+        journals: Journals::new(),
         log_bytes: 0,
         has_checkpoint: checkpoint.is_some(),
         diverged: None,
@@ -440,18 +471,15 @@ fn read_until(
     if let Some(row) = checkpoint {
         found.fuel = row.fuel;
         found.last_at = row.last_at;
-        for row in row.calls {
-            let key = (EntryId(row.entry), row.attempt, row.call);
-            found.journal.insert(key, (row.request, row.answer));
-        }
+        found.read_journals(reader, id, &row)?;
     }
-    for (number, logged) in (logged..end).zip(records) {
+    for (number, (row, logged)) in (logged..end).zip(records) {
         if let Logged::Event(record) = &logged
             && let Some(other) = moved(programs, &found.program, &mut found.state, &record.event)?
         {
             found.program = other;
         }
-        match found.walk(programs, &logged) {
+        match found.walk(programs, &logged, row) {
             Ok(true) => {}
             Ok(false) => {
                 found.diverged = Some(format!(
@@ -467,7 +495,7 @@ fn read_until(
 
 impl Recovered {
     /// Walks one record again. `false`: this release decides otherwise than was recorded.
-    fn walk(&mut self, programs: &dyn Programs, logged: &Logged) -> Result<bool, String> {
+    fn walk(&mut self, programs: &dyn Programs, logged: &Logged, row: u64) -> Result<bool, String> {
         match logged {
             Logged::Event(record) => return self.walk_event(programs, record),
             Logged::Troubled { at, event } => {
@@ -476,30 +504,41 @@ impl Recovered {
                 self.last_at = self.last_at.max(*at);
                 self.end_attempt(event);
             }
-            Logged::CallIntent {
-                entry,
-                attempt,
-                call,
-                request,
-                ..
-            } => {
-                let key = (*entry, *attempt, *call);
-                self.journal.insert(key, (*request, None));
+            Logged::CallIntent { .. }
+            | Logged::CallAnswer { .. }
+            | Logged::CallNotes { .. }
+            | Logged::Logs { .. } => {
+                journal::note(&mut self.journals, logged, row);
             }
-            Logged::CallAnswer {
-                entry,
-                attempt,
-                call,
-                answer,
-                ..
-            } => {
-                if let Some((_, slot)) = self.journal.get_mut(&(*entry, *attempt, *call)) {
-                    *slot = Some(answer.clone());
-                }
-            }
-            Logged::Logs { .. } => {}
         }
         Ok(true)
+    }
+
+    /// The journals that a checkpoint names, as far as the log before it tells them.
+    fn read_journals(
+        &mut self,
+        reader: &dyn Reader,
+        id: ExecutionId,
+        checkpoint: &CheckpointRow,
+    ) -> Result<(), Error> {
+        let Some(from) = checkpoint.journals.iter().map(|j| j.from).min() else {
+            return Ok(());
+        };
+        for row in &checkpoint.journals {
+            let key = (EntryId(row.entry), row.attempt);
+            self.journals.insert(key, Journal::new(row.from, true));
+        }
+        let mut all = Journals::new();
+        each_row(reader, id, from, &mut |seq, records| {
+            let before = records.iter().filter(|_| seq < checkpoint.seq);
+            before.for_each(|logged| journal::note(&mut all, logged, seq));
+        })?;
+        for (key, journal) in &mut self.journals {
+            if let Some(found) = all.remove(key) {
+                journal.calls = found.calls;
+            }
+        }
+        Ok(())
     }
 
     fn walk_event(&mut self, programs: &dyn Programs, record: &Record) -> Result<bool, String> {
@@ -517,6 +556,15 @@ impl Recovered {
             return Ok(false);
         }
         self.end_attempt(&record.event);
+        for command in &commands {
+            match command {
+                Command::Abort { entry, attempt } => {
+                    self.journals.remove(&(*entry, *attempt));
+                }
+                Command::Finish(_) => self.journals.clear(),
+                _ => {}
+            }
+        }
         Ok(true)
     }
 
@@ -530,7 +578,7 @@ impl Recovered {
         {
             self.fuel += spent.fuel;
             let done = (*entry, *attempt);
-            self.journal.retain(|k, _| (k.0, k.1) != done);
+            self.journals.remove(&done);
         }
     }
 }

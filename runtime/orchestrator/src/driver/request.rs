@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use stepwell_flow::program::Mode;
-use stepwell_interpreter::codec::{Logged, Row};
+use stepwell_interpreter::codec::Row;
 use stepwell_interpreter::{Event, State};
 use stepwell_store::Key;
 use stepwell_types::{
@@ -123,10 +123,8 @@ impl Driver {
             Request::Token(token, answer) => self.token(ticket, &token, answer, now),
             Request::Claim(claim) => self.claim(ticket, claim, now),
             Request::Gate(call) => {
-                let effect = self.gate(ticket, &call, now);
-                if let Some((batch, verdict)) = effect {
-                    self.after(batch, Output::Reply(ticket, Reply::Gate(verdict)));
-                }
+                let (batch, verdict) = self.gate(ticket, call, now);
+                self.after(batch, Output::Reply(ticket, Reply::Gate(verdict)));
                 Ok(())
             }
         };
@@ -398,79 +396,6 @@ impl Driver {
         rows::decode(&row)
     }
 
-    /// Decides on one outside call: the batch after which the verdict may leave.
-    fn gate(
-        &mut self,
-        _ticket: Ticket,
-        call: &BridgeCall,
-        now: Timestamp,
-    ) -> Option<(u64, Verdict)> {
-        let Some(hot) = self.hot.get_mut(&call.execution) else {
-            return Some((0, Verdict::Stopped));
-        };
-        let Some(running) = hot.steps.get_mut(&(call.entry, call.attempt)) else {
-            return Some((0, Verdict::Stopped));
-        };
-        if self.stopping {
-            // Its failure would be ours, not the flow's: it must not be recorded.
-            running.set_aside = true;
-            self.steps_running -= usize::from(std::mem::take(&mut running.counted));
-            return Some((0, Verdict::Stopped));
-        }
-        let key = (call.entry, call.attempt, call.call);
-        if let Some((request, answer)) = hot.journal.get(&key) {
-            let verdict = match answer {
-                _ if *request != call.request => Verdict::Diverged,
-                Some(answer) => Verdict::Recorded(answer.clone()),
-                None => Verdict::Go,
-            };
-            return Some((hot.batch, verdict));
-        }
-        self.log(
-            call.execution,
-            &Logged::CallIntent {
-                at: now,
-                entry: call.entry,
-                attempt: call.attempt,
-                call: call.call,
-                request: call.request,
-            },
-        );
-        if let Some(hot) = self.hot.get_mut(&call.execution) {
-            hot.journal.insert(key, (call.request, None));
-        }
-        // Nothing of an express execution's calls is recorded: there is nothing to wait for.
-        let express = self
-            .hot
-            .get(&call.execution)
-            .is_some_and(|h| h.express.is_some());
-        Some((if express { 0 } else { self.batch }, Verdict::Go))
-    }
-
-    /// Records the answer of a call that was let go.
-    pub fn call_answered(&mut self, call: &BridgeCall, answer: Vec<u8>, now: Timestamp) {
-        let key = (call.entry, call.attempt, call.call);
-        let Some(hot) = self.hot.get_mut(&call.execution) else {
-            return;
-        };
-        if let Some((request, slot)) = hot.journal.get_mut(&key)
-            && *request == call.request
-            && slot.is_none()
-        {
-            *slot = Some(answer.clone());
-            self.log(
-                call.execution,
-                &Logged::CallAnswer {
-                    at: now,
-                    entry: call.entry,
-                    attempt: call.attempt,
-                    call: call.call,
-                    answer,
-                },
-            );
-        }
-    }
-
     /// An execution's place in memory, nothing of it written yet.
     pub(super) fn new_hot(
         &mut self,
@@ -496,7 +421,7 @@ impl Driver {
             batch: self.batch,
             is_dirty: false,
             steps: BTreeMap::new(),
-            journal: HashMap::new(),
+            journals: HashMap::new(),
             answered: HashMap::new(),
             queued_events: 0,
             first_batch: self.batch,

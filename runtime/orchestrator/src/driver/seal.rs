@@ -9,7 +9,7 @@ use stepwell_types::{Data, Digest, EntryId, ExecutionId, Timestamp};
 
 use super::{Driver, Hot, Options, Output, Work};
 use crate::api::{self, Metrics, Status};
-use crate::rows::{self, CallRow, CheckpointRow, Kept, SummaryRow, UsageRow};
+use crate::rows::{self, CheckpointRow, JournalRow, Kept, SummaryRow, UsageRow};
 
 impl Driver {
     /// Whether the open batch holds anything.
@@ -237,8 +237,8 @@ pub(super) fn write_execution(
             seq: 0,
         });
     }
-    for (digest, text) in hot.blobs.drain(..) {
-        batch.put(Key::Blob { digest }, text.as_bytes());
+    for (digest, bytes) in hot.blobs.drain(..) {
+        batch.put(Key::Blob { digest }, &*bytes);
     }
     let over = hot.ended.is_some() || hot.parked.is_some();
     let heavy = hot.state.size_hint_bytes() >= options.aside.bytes;
@@ -294,15 +294,13 @@ fn write_checkpoint(hot: &mut Hot, id: ExecutionId, floor: usize, batch: &mut Ba
         state,
         fuel: hot.fuel,
         last_at: hot.last_at,
-        calls: hot
-            .journal
+        journals: hot
+            .journals
             .iter()
-            .map(|((entry, attempt, call), (request, answer))| CallRow {
+            .map(|((entry, attempt), journal)| JournalRow {
                 entry: entry.0,
                 attempt: *attempt,
-                call: *call,
-                request: *request,
-                answer: answer.clone(),
+                from: journal.from,
             })
             .collect(),
     };

@@ -9,7 +9,9 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
-use stepwell_types::{BridgeCall, EntryId, ExecutionId, Failure, Spent, StepOutcome, StepRequest};
+use stepwell_types::{
+    BridgeAnswer, BridgeCall, EntryId, ExecutionId, Failure, Spent, StepOutcome, StepRequest,
+};
 use tokio::sync::{mpsc, oneshot};
 
 use super::processors::{OnRecord, Processors};
@@ -192,7 +194,7 @@ impl EventLoop {
                 self.tasks.remove(&(id, entry, attempt));
                 self.driver.step_ended(id, entry, attempt, *outcome, now);
             }
-            Message::Answered(call, answer) => self.driver.call_answered(&call, answer, now),
+            Message::Answered(answer) => self.driver.call_answered(*answer, now),
             Message::Committed(number) => {
                 let changed = self.driver.committed(number, now);
                 self.shared.watchers.announce(&changed);
@@ -377,7 +379,7 @@ impl GateKeeper for LoopGate {
     fn admit(&self, call: BridgeCall) -> VerdictFuture {
         let shared = self.shared.clone();
         Box::pin(async move {
-            let id = call.execution;
+            let id = call.by.execution;
             match shared.ask(id, Request::Gate(call)).await {
                 Ok(Reply::Gate(verdict)) => verdict,
                 _ => Verdict::Stopped,
@@ -385,9 +387,9 @@ impl GateKeeper for LoopGate {
         })
     }
 
-    fn answered(&self, call: BridgeCall, answer: Vec<u8>) {
-        if let Some(inbox) = self.shared.inbox_of(call.execution) {
-            inbox.send(Message::Answered(call, answer));
+    fn answered(&self, answer: BridgeAnswer) {
+        if let Some(inbox) = self.shared.inbox_of(answer.by.execution) {
+            inbox.send(Message::Answered(Box::new(answer)));
         }
     }
 }

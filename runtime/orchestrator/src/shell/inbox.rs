@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use stepwell_types::{BridgeCall, EntryId, ExecutionId, StepOutcome};
+use stepwell_types::{BridgeAnswer, EntryId, ExecutionId, StepOutcome};
 use tokio::sync::mpsc;
 
 use super::ReplyTo;
@@ -16,8 +16,8 @@ pub(crate) enum Message {
     Forget(Ticket, ExecutionId),
     /// An attempt on the worker pool ended.
     StepEnded(ExecutionId, EntryId, u32, Box<StepOutcome>),
-    /// A bridge got its answer.
-    Answered(BridgeCall, Vec<u8>),
+    /// A bridge got a piece of its answer.
+    Answered(Box<BridgeAnswer>),
     /// From this loop or another, to an execution.
     Post(Box<Post>),
     /// Batches up to this one are durable.

@@ -216,7 +216,8 @@ mod tests {
         check("wasi:cli/stdout@0.2.6", true);
         check("wasi:cli/stdout@0.2.0-rc-2023-12-05", false);
         check("wasi:cli/stdout@0.3.0", false);
-        check("wasi:http/outgoing-handler@0.2.6", false);
+        check("wasi:http/outgoing-handler@0.2.6", true);
+        check("wasi:http/incoming-handler@0.2.6", false);
     }
 
     #[test]

@@ -154,7 +154,7 @@ fn a_step_knows_where_it_runs() {
     request.deadline = Some(Timestamp(4_000_000_000_000));
     let execution = request.execution.to_string();
     let key = request.idempotency_key(0);
-    let outcome = wait(sandbox.sandbox.run(request));
+    let outcome = wait(sandbox.start(request));
     let expected = format!(
         "{{\"execution_id\":\"{execution}\",\"execution_name\":\"order-7\",\"flow\":\"orders\",\"state\":\"Charge\",\"attempt\":2,\"idempotency_key\":\"{key}\",\"deadline_ms\":4000000000000}}"
     );
@@ -195,7 +195,7 @@ fn a_deadline_ends_an_endless_step() {
     let mut late = request(digest, "0");
     late.deadline = Some(Timestamp(1));
     check(
-        &wait(sandbox.sandbox.run(late)),
+        &wait(sandbox.start(late)),
         Err(("States.Timeout", "deadline")),
     );
 }
@@ -221,7 +221,7 @@ fn what_cannot_run_is_named() {
             digest,
             function: Some(name.into()),
         };
-        wait(sandbox.sandbox.run(request))
+        wait(sandbox.start(request))
     };
     check(&with_function("run"), Ok("7"));
     check(&with_function("stepwell:step/handler@1.0.0#run"), Ok("7"));

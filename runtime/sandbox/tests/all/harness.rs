@@ -1,10 +1,12 @@
 //! A sandbox in a temporary folder, and steps to run in it.
 
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use stepwell_host_api::wasi::Grants;
+use stepwell_host_api::wasi::Directories;
+use stepwell_host_api::{Bridges, HttpBridge, HttpOptions, OpenGate};
 use stepwell_sandbox::{Clock, CompileLimits, Limits, Options, Pool, Sandbox};
 use stepwell_types::{
     Data, Digest, EntryId, ExecutionId, ShardId, StepOutcome, StepRequest, StepTarget, Timestamp,
@@ -40,8 +42,18 @@ pub fn options(dir: &Path, limits: Limits) -> Options {
             memory_bytes: limits.memory_bytes,
             table_elements: limits.table_elements,
         },
-        grants: Grants::default(),
+        directories: Directories::default(),
+        bridges: bridges(HttpOptions::default()),
         clock: Arc::new(RealClock(Instant::now())),
+    }
+}
+
+/// Bridges of these settings.
+pub fn bridges(http: HttpOptions) -> Bridges {
+    let clock = Arc::new(|| RealClock(Instant::now()).now());
+    let http = HttpBridge::new(http, clock).expect("bridge");
+    Bridges {
+        http: Arc::new(http),
     }
 }
 
@@ -102,8 +114,13 @@ impl TestBox {
         wait(upload.finish())
     }
 
+    /// An attempt that leads nowhere outside.
+    pub fn start(&self, request: StepRequest) -> Pin<Box<dyn Future<Output = StepOutcome> + Send>> {
+        self.sandbox.run(request, Arc::new(OpenGate))
+    }
+
     pub fn run(&self, digest: Digest, input: &str) -> StepOutcome {
-        wait(self.sandbox.run(request(digest, input)))
+        wait(self.start(request(digest, input)))
     }
 
     pub fn files(&self, ending: &str) -> Vec<PathBuf> {
@@ -134,5 +151,7 @@ pub fn request(digest: Digest, input: &str) -> StepRequest {
         deadline: None,
         token: None,
         seed: 99,
+        grants: None,
+        recorded: None,
     }
 }

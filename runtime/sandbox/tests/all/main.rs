@@ -7,7 +7,9 @@
 mod artifacts;
 mod behaviours;
 mod harness;
+mod http;
 mod polling;
+mod receiver;
 mod uploads;
 mod wasi;
 mod wat_guest;

@@ -26,7 +26,7 @@ fn a_warm_step_ends_in_its_first_poll_outside_of_any_runtime() {
     assert!(sandbox.sandbox.is_warm(&step));
     // A tick may fall into any one poll; not into most of them.
     let ready = (0..50)
-        .filter(|_| poll_once(&mut sandbox.sandbox.run(step.clone())).is_ready())
+        .filter(|_| poll_once(&mut sandbox.start(step.clone())).is_ready())
         .count();
     assert!(ready > 25, "{ready} of 50");
 }
@@ -38,7 +38,7 @@ fn a_cold_step_is_pending_first_and_loads_apart() {
     let sandbox = sandbox.reopen(Limits::default(), || ());
     let step = request(digest, "1");
     assert!(!sandbox.sandbox.is_warm(&step));
-    let mut running = sandbox.sandbox.run(step.clone());
+    let mut running = sandbox.start(step.clone());
     assert!(poll_once(&mut running).is_pending());
     let outcome = wait(running);
     assert_eq!(outcome.result.expect("echo").text(), "1");
@@ -53,7 +53,7 @@ fn an_endless_step_lets_its_thread_go_on() {
     });
     let spin = sandbox.upload(&guest("spin"));
     let echo = sandbox.upload(&guest("echo"));
-    let mut endless = sandbox.sandbox.run(request(spin, "0"));
+    let mut endless = sandbox.start(request(spin, "0"));
     let began = Instant::now();
     let mut longest = Duration::ZERO;
     for turn in 0..100 {
@@ -80,13 +80,11 @@ fn more_steps_than_slots_wait_their_turn() {
     });
     let spin = sandbox.upload(&guest("spin"));
     let echo = sandbox.upload(&guest("echo"));
-    let mut endless: Vec<Running> = (0..8)
-        .map(|_| sandbox.sandbox.run(request(spin, "0")))
-        .collect();
+    let mut endless: Vec<Running> = (0..8).map(|_| sandbox.start(request(spin, "0"))).collect();
     for running in &mut endless {
         assert!(poll_once(running).is_pending());
     }
-    let mut waiting = sandbox.sandbox.run(request(echo, "5"));
+    let mut waiting = sandbox.start(request(echo, "5"));
     assert!(poll_once(&mut waiting).is_pending());
     endless.pop();
     assert_eq!(wait(waiting).result.expect("echo").text(), "5");
@@ -96,7 +94,7 @@ fn more_steps_than_slots_wait_their_turn() {
 fn a_pending_step_goes_on_in_another_thread() {
     let sandbox = sandbox(Limits::default());
     let burn = sandbox.upload(&guest("burn"));
-    let mut running = sandbox.sandbox.run(request(burn, "30000000"));
+    let mut running = sandbox.start(request(burn, "30000000"));
     assert!(poll_once(&mut running).is_pending());
     let outcome = std::thread::spawn(move || wait(running))
         .join()

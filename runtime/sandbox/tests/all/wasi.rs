@@ -107,7 +107,7 @@ fn check_same_for_seed(interface: &str, function: &str, differs: bool) {
     let ask = |seed| {
         let mut step = request(digest, "0");
         step.seed = seed;
-        let outcome = wait(sandbox.sandbox.run(step));
+        let outcome = wait(sandbox.start(step));
         (
             outcome.result.expect(function).text().to_owned(),
             outcome.spent.fuel,

@@ -6,7 +6,7 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderValue, StatusCode, Uri, header};
 use axum::response::Response;
 use serde_json::Value;
-use stepwell_orchestrator::api::{Filling, HttpTrigger, Keep, Mode, Picture};
+use stepwell_orchestrator::api::{Filling, HttpTrigger, Keep, Mode, Permission, Picture};
 use stepwell_trigger::Endpoint;
 use stepwell_types::limits::DEFINITION_BYTES_MAX;
 
@@ -36,15 +36,17 @@ const PUBLISH_BYTES_MAX: usize = 8 << 20;
         ("name" = String, Path, description = "1 to 128 of `A-Z a-z 0-9 . _ -`, beginning with a letter or digit"),
         ("trigger" = Option<Vec<String>>, Query, description = "`POST /orders/{id}`, or `async POST /orders` to answer 202 at once; repeatable"),
         ("type" = Option<String>, Query, description = "`standard`, or `express`: short executions kept in memory"),
-        ("history" = Option<String>, Query, description = "Which histories of express executions are kept: `none`, `errors` or `all`")
+        ("history" = Option<String>, Query, description = "Which histories of express executions are kept: `none`, `errors` or `all`"),
+        ("confirm_grants" = Option<bool>, Query, description = "`true`: it may reach further than the version before")
     ),
     request_body(description = "The definition, at most 1 MiB; alone, or with what fills it in", content((String = "text/plain"), (flow::Publish = "application/vnd.stepwell.publish+json"))),
     responses(
         (status = 200, description = "The newest version already was this text with these modules", body = flow::PublishedFlow),
         (status = 201, description = "A new version", body = flow::PublishedFlow),
         (status = 400, description = "`API0004`, `API0005`, `API0010`, `API0103`, `RUN0014`", body = wire::problem::Problem, content_type = "application/problem+json"),
+        (status = 409, description = "`RUN0027`: it would reach further than the version before; `beyond` says what", body = wire::problem::Problem, content_type = "application/problem+json"),
         (status = 413, description = "`API0006`", body = wire::problem::Problem, content_type = "application/problem+json"),
-        (status = 422, description = "`RUN0008`: `diagnostics` has every problem; `RUN0015`: an endpoint is taken; `RUN0021`: a substitution or binding cannot be used", body = wire::problem::Problem, content_type = "application/problem+json"),
+        (status = 422, description = "`RUN0008`: `diagnostics` has every problem; `RUN0015`: an endpoint is taken; `RUN0021`: a substitution or binding cannot be used; `RUN0026`: the manifest is wrong", body = wire::problem::Problem, content_type = "application/problem+json"),
         (status = 503, description = "`RUN0006`, `RUN0007`", body = wire::problem::Problem, content_type = "application/problem+json")
     )
 )]
@@ -53,10 +55,15 @@ pub(crate) async fn publish(
     Names(name): Names<String>,
     request: Request,
 ) -> Result<Response, Problem> {
-    let params = Params::read(request.uri(), &["trigger", "type", "history"])?;
+    let params = Params::read(
+        request.uri(),
+        &["trigger", "type", "history", "confirm_grants"],
+    )?;
     let mode = mode(&params)?;
     let triggers = triggers(&params)?;
-    let (text, filling) = definition(&api, request).await?;
+    let confirmed = params.flag("confirm_grants")?;
+    let (text, mut filling) = definition(&api, request).await?;
+    filling.permission.confirmed = confirmed;
     let published = api
         .orchestrator
         .publish(&name, &text, filling, triggers, mode)
@@ -95,6 +102,10 @@ async fn definition(api: &Api, request: Request) -> Result<(String, Filling), Pr
     let filling = Filling {
         substitutions: given.substitutions,
         resources: given.resources,
+        permission: Permission {
+            grants: given.grants.map(Into::into),
+            confirmed: false,
+        },
     };
     Ok((given.definition, filling))
 }

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use axum::extract::{Request, State};
 use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse as _, Response};
+use stepwell_orchestrator::api::Permission;
 
+use crate::Error;
 use crate::app::{Api, Names};
 use crate::body::Chunks;
 use crate::params::Params;
@@ -15,20 +17,25 @@ use crate::wire::{self, module};
 /// Uploads a module and compiles it.
 ///
 /// The body is the `.wasm` of a component; it is streamed to disk, never held in
-/// memory. Other bytes under a known name become its next version.
+/// memory. Other bytes, or other grants, under a known name become its next version.
 #[utoipa::path(
     put,
     path = "/v1/modules/{name}",
     tag = "modules",
-    params(("name" = String, Path, description = "1 to 128 of `A-Z a-z 0-9 . _ -`, beginning with a letter or digit")),
+    params(
+        ("name" = String, Path, description = "1 to 128 of `A-Z a-z 0-9 . _ -`, beginning with a letter or digit"),
+        ("grants" = Option<String>, Query, description = "What it may reach, as JSON; that of the version before when absent, and nothing at first"),
+        ("confirm_grants" = Option<bool>, Query, description = "`true`: it may reach further than the version before")
+    ),
     request_body(content = Vec<u8>, description = "A Wasm component", content_type = "application/wasm"),
     responses(
         (status = 200, description = "The newest version already had these bytes", body = module::UploadedModule),
         (status = 201, description = "A new version", body = module::UploadedModule),
         (status = 400, description = "`API0007`, `RUN0014`", body = wire::problem::Problem, content_type = "application/problem+json"),
         (status = 408, description = "`API0014`", body = wire::problem::Problem, content_type = "application/problem+json"),
+        (status = 409, description = "`RUN0027`: it would reach further than the version before; `beyond` says what", body = wire::problem::Problem, content_type = "application/problem+json"),
         (status = 413, description = "`API0006`: above the server's limit", body = wire::problem::Problem, content_type = "application/problem+json"),
-        (status = 422, description = "`BOX` codes: not a component, imports that the host lacks, too slow to compile, …", body = wire::problem::Problem, content_type = "application/problem+json"),
+        (status = 422, description = "`BOX` codes: not a component, imports that the host lacks, too slow to compile, …; `RUN0026`: the manifest is wrong", body = wire::problem::Problem, content_type = "application/problem+json"),
         (status = 503, description = "`RUN0006`, `RUN0007`", body = wire::problem::Problem, content_type = "application/problem+json")
     )
 )]
@@ -37,10 +44,11 @@ pub(crate) async fn upload(
     Names(name): Names<String>,
     request: Request,
 ) -> Result<Response, Problem> {
-    Params::read(request.uri(), &[])?;
+    let params = Params::read(request.uri(), &["grants", "confirm_grants"])?;
+    let permission = permission(&params)?;
     let (parts, body) = request.into_parts();
     let max = api.options.upload_bytes_max;
-    let mut upload = api.orchestrator.begin_upload(&name).await?;
+    let mut upload = api.orchestrator.begin_upload(&name, permission).await?;
     let mut chunks = Chunks::open(&parts.headers, body, max, &api.bodies).await?;
     while let Some((rest, bytes)) = chunks.next().await? {
         chunks = rest;
@@ -49,14 +57,27 @@ pub(crate) async fn upload(
             return Err(refusal.into());
         }
     }
-    let (info, new) = upload.finish().await?;
-    let status = if new {
+    let uploaded = upload.finish().await?;
+    let status = if uploaded.new {
         StatusCode::CREATED
     } else {
         StatusCode::OK
     };
-    let module = module::Module::from(&info);
-    Ok(wire::json(status, &module::UploadedModule { module, new }))
+    Ok(wire::json(status, &module::UploadedModule::from(&uploaded)))
+}
+
+/// The manifest that an upload brings.
+fn permission(params: &Params) -> Result<Permission, Problem> {
+    let grants: Option<wire::grants::Grants> = match params.get("grants")? {
+        None => None,
+        Some(text) => {
+            Some(serde_json::from_str(text).map_err(|e| Error::BadQuery(format!("grants: {e}")))?)
+        }
+    };
+    Ok(Permission {
+        grants: grants.map(Into::into),
+        confirmed: params.flag("confirm_grants")?,
+    })
 }
 
 /// Lists modules by name, the newest version of each.

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use stepwell_orchestrator::api;
 use utoipa::ToSchema;
 
+use super::grants::Grants;
 use super::json::Rfc3339;
 use super::problem::Diagnostic;
 
@@ -40,6 +41,9 @@ pub struct Flow {
     pub resources: BTreeMap<String, String>,
     /// Endpoints of its newest version, below `/t`.
     pub triggers: Vec<Trigger>,
+    /// What its Task resources may reach; absent: it has no manifest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grants: Option<Grants>,
 }
 
 /// A definition with what fills it in: the body of type `application/vnd.stepwell.publish+json`.
@@ -56,6 +60,9 @@ pub struct Publish {
     #[serde(default)]
     #[schema(example = json!({"arn:aws:states:::sqs:sendMessage": "wasm:queue"}))]
     pub resources: BTreeMap<String, String>,
+    /// What its Task resources may reach; absent: what the version before may.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grants: Option<Grants>,
 }
 
 /// A module that a flow version is bound to.
@@ -146,6 +153,7 @@ impl From<&api::FlowInfo> for Flow {
             substitutions: pairs(&f.substitutions),
             resources: pairs(&f.resources),
             triggers: f.triggers.iter().map(Trigger::from).collect(),
+            grants: f.grants.as_deref().map(Grants::from),
         }
     }
 }

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use stepwell_orchestrator::api;
 use utoipa::ToSchema;
 
+use super::grants::Grants;
 use super::json::Rfc3339;
 
 /// An uploaded module.
@@ -31,6 +32,9 @@ pub struct Module {
     /// Flow versions that use it, `flow@version`; left out of lists.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub used_by: Vec<String>,
+    /// What it may reach; absent: nothing.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub grants: Option<Grants>,
 }
 
 /// The answer to an upload.
@@ -39,8 +43,14 @@ pub struct UploadedModule {
     /// What is there now.
     #[serde(flatten)]
     pub module: Module,
-    /// `false`: the newest version already had these bytes.
+    /// `false`: the newest version already had these bytes and grants.
     pub new: bool,
+    /// What it imports and may reach that the version before did not, a line each.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub gained: Vec<String>,
+    /// What the version before did that it does not.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub lost: Vec<String>,
 }
 
 /// One page of modules, by name.
@@ -51,6 +61,17 @@ pub struct ModulePage {
     /// Pass as `after` for the next page; absent on the last one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next: Option<String>,
+}
+
+impl From<&api::Uploaded> for UploadedModule {
+    fn from(u: &api::Uploaded) -> UploadedModule {
+        UploadedModule {
+            module: Module::from(&u.module),
+            new: u.new,
+            gained: u.gained.clone(),
+            lost: u.lost.clone(),
+        }
+    }
 }
 
 impl From<&api::ModuleInfo> for Module {
@@ -66,6 +87,7 @@ impl From<&api::ModuleInfo> for Module {
             imports: m.about.imports.clone(),
             exports: m.about.exports.clone(),
             used_by: m.used_by.clone(),
+            grants: (!m.grants.is_empty()).then(|| (&*m.grants).into()),
         }
     }
 }

@@ -1,0 +1,311 @@
+//! HTTP calls over `wasi:http`, without another client: one call at a time, the response as it comes.
+//!
+//! A call fails with the names that a Task's `http:request` has, so that one `Retry` fits both.
+//! Refuses to follow redirects: where they lead must be granted too, which is yours to see.
+
+use std::time::Duration;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::Failure;
+use bindings::wasi::http::outgoing_handler;
+use bindings::wasi::http::types::{
+    ErrorCode, Fields, FutureIncomingResponse, IncomingBody, Method, OutgoingBody, OutgoingRequest,
+    RequestOptions, Scheme,
+};
+use bindings::wasi::io::streams::{InputStream, StreamError};
+
+#[allow(missing_docs, clippy::all, reason = "generated from wasi/")]
+mod bindings {
+    wit_bindgen::generate!({
+        inline: "
+            package stepwell:http-client;
+            world client {
+                import wasi:http/outgoing-handler@0.2.12;
+            }
+        ",
+        path: ["wasi/io", "wasi/clocks", "wasi/http"],
+        world: "stepwell:http-client/client",
+        generate_all,
+    });
+}
+
+/// Most bytes of a body that go to the host in one piece.
+const PIECE_BYTES: usize = 64 << 10;
+/// Most bytes of a response that are read in one piece.
+const READ_BYTES: u64 = 64 << 10;
+
+/// A request in the making.
+#[derive(Debug, Clone)]
+pub struct Request {
+    method: String,
+    url: String,
+    headers: Vec<(String, Vec<u8>)>,
+    body: Vec<u8>,
+    timeout: Option<Duration>,
+}
+
+impl Request {
+    /// A request with this method (in capitals) to an absolute `http` or `https` URL.
+    #[must_use]
+    pub fn new(method: &str, url: &str) -> Request {
+        Request {
+            method: method.to_owned(),
+            url: url.to_owned(),
+            headers: Vec::new(),
+            body: Vec::new(),
+            timeout: None,
+        }
+    }
+
+    /// `GET`.
+    #[must_use]
+    pub fn get(url: &str) -> Request {
+        Request::new("GET", url)
+    }
+
+    /// `POST`. The host adds an `Idempotency-Key`, unless you do.
+    #[must_use]
+    pub fn post(url: &str) -> Request {
+        Request::new("POST", url)
+    }
+
+    /// Adds a header.
+    #[must_use]
+    pub fn header(mut self, name: &str, value: &str) -> Request {
+        self.headers.push((name.to_owned(), value.as_bytes().to_vec()));
+        self
+    }
+
+    /// Sets the body.
+    #[must_use]
+    pub fn body(mut self, body: impl Into<Vec<u8>>) -> Request {
+        self.body = body.into();
+        self
+    }
+
+    /// Sets the body to JSON, and says so.
+    /// # Errors
+    /// `Step.Failed`: the value is no JSON.
+    pub fn json(self, value: &impl Serialize) -> Result<Request, Failure> {
+        let body = serde_json::to_vec(value)?;
+        Ok(self.header("content-type", "application/json").body(body))
+    }
+
+    /// How long to wait for a connection, for the response's head and between two pieces of its
+    /// body; 30 seconds if not said.
+    #[must_use]
+    pub fn timeout(mut self, timeout: Duration) -> Request {
+        self.timeout = Some(timeout);
+        self
+    }
+
+    /// Sends it and waits for the response's head, whatever its status.
+    /// # Errors
+    /// `Stepwell.NotGranted`, `Stepwell.HttpDenied`, `Stepwell.HttpInvalidRequest`,
+    /// `States.Timeout` or `States.Http.Socket`.
+    pub fn send(&self) -> Result<Response, Failure> {
+        self.start()?.wait()
+    }
+
+    /// Sends it and goes on meanwhile.
+    /// # Errors
+    /// As [`Request::send`].
+    pub fn start(&self) -> Result<Started, Failure> {
+        let wrong = |what: &str| Failure::new("Stepwell.HttpInvalidRequest", what);
+        let fields = Fields::from_list(&self.headers)
+            .map_err(|e| wrong(&format!("a header can't be sent: {e:?}")))?;
+        let request = OutgoingRequest::new(fields);
+        let (scheme, rest) = match self.url.split_once("://") {
+            Some(("https", rest)) => (Scheme::Https, rest),
+            Some(("http", rest)) => (Scheme::Http, rest),
+            _ => return Err(wrong("the URL must begin with http:// or https://")),
+        };
+        let rest = rest.split('#').next().unwrap_or_default();
+        let at = rest.find(['/', '?']).unwrap_or(rest.len());
+        let (authority, path) = rest.split_at(at);
+        let path = match path {
+            "" => "/".to_owned(),
+            query if query.starts_with('?') => format!("/{query}"),
+            path => path.to_owned(),
+        };
+        let set = request.set_method(&method(&self.method)).is_ok()
+            && request.set_scheme(Some(&scheme)).is_ok()
+            && request.set_authority(Some(authority)).is_ok()
+            && request.set_path_with_query(Some(&path)).is_ok();
+        if !set {
+            return Err(wrong("the method or the URL can't be sent"));
+        }
+        let options = RequestOptions::new();
+        if let Some(timeout) = self.timeout {
+            let ns = u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX);
+            let _ = options.set_connect_timeout(Some(ns));
+            let _ = options.set_first_byte_timeout(Some(ns));
+            let _ = options.set_between_bytes_timeout(Some(ns));
+        }
+        let body = request.body().map_err(|()| wrong("the request has no body"))?;
+        let coming = outgoing_handler::handle(request, Some(options)).map_err(failure)?;
+        write(body, &self.body)?;
+        Ok(Started(coming))
+    }
+}
+
+fn write(body: OutgoingBody, bytes: &[u8]) -> Result<(), Failure> {
+    let socket = |what: &str| Failure::new("States.Http.Socket", what);
+    let broken = |_| socket("the request's body was not taken");
+    if !bytes.is_empty() {
+        let stream = body.write().map_err(|()| socket("the body is taken"))?;
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let room = usize::try_from(stream.check_write().map_err(broken)?).unwrap_or(usize::MAX);
+            if room == 0 {
+                stream.subscribe().block();
+                continue;
+            }
+            let (piece, more) = rest.split_at(rest.len().min(room).min(PIECE_BYTES));
+            stream.write(piece).map_err(broken)?;
+            rest = more;
+        }
+        stream.flush().map_err(broken)?;
+    }
+    OutgoingBody::finish(body, None).map_err(failure)
+}
+
+fn method(name: &str) -> Method {
+    match name {
+        "GET" => Method::Get,
+        "HEAD" => Method::Head,
+        "POST" => Method::Post,
+        "PUT" => Method::Put,
+        "DELETE" => Method::Delete,
+        "OPTIONS" => Method::Options,
+        "PATCH" => Method::Patch,
+        other => Method::Other(other.to_owned()),
+    }
+}
+
+/// A call that is under way. Dropped, it is given up.
+#[derive(Debug)]
+pub struct Started(FutureIncomingResponse);
+
+impl Started {
+    /// Waits for the response's head.
+    /// # Errors
+    /// As [`Request::send`].
+    pub fn wait(self) -> Result<Response, Failure> {
+        let response = loop {
+            match self.0.get() {
+                Some(Ok(response)) => break response.map_err(failure)?,
+                Some(Err(())) => {
+                    return Err(Failure::new("States.Http.Socket", "the response is taken"));
+                }
+                None => self.0.subscribe().block(),
+            }
+        };
+        let headers = response.headers().entries();
+        let body = response
+            .consume()
+            .map_err(|()| Failure::new("States.Http.Socket", "the response has no body"))?;
+        let stream = body
+            .stream()
+            .map_err(|()| Failure::new("States.Http.Socket", "the response's body is taken"))?;
+        Ok(Response {
+            status: response.status(),
+            headers,
+            stream,
+            _body: body,
+        })
+    }
+}
+
+/// A response, its body not read yet.
+#[derive(Debug)]
+pub struct Response {
+    /// The status.
+    pub status: u16,
+    headers: Vec<(String, Vec<u8>)>,
+    // Before the body: a stream goes before what it came from.
+    stream: InputStream,
+    _body: IncomingBody,
+}
+
+impl Response {
+    /// The first header of this name that is text.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let named = |(known, _): &&(String, Vec<u8>)| known.eq_ignore_ascii_case(name);
+        let (_, value) = self.headers.iter().find(named)?;
+        std::str::from_utf8(value).ok()
+    }
+
+    /// The next piece of the body as it came; `None`: it was the last.
+    /// # Errors
+    /// `States.Http.Socket`.
+    pub fn chunk(&mut self) -> Result<Option<Vec<u8>>, Failure> {
+        match self.stream.blocking_read(READ_BYTES) {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(StreamError::Closed) => Ok(None),
+            Err(StreamError::LastOperationFailed(e)) => Err(Failure::new(
+                "States.Http.Socket",
+                format!("the response broke off: {}", e.to_debug_string()),
+            )),
+        }
+    }
+
+    /// The whole body.
+    /// # Errors
+    /// `States.Http.Socket`.
+    pub fn bytes(mut self) -> Result<Vec<u8>, Failure> {
+        let mut all = Vec::new();
+        while let Some(piece) = self.chunk()? {
+            all.extend(piece);
+        }
+        Ok(all)
+    }
+
+    /// The whole body as text.
+    /// # Errors
+    /// `States.Http.Socket`; `Step.Failed`: it is no UTF-8.
+    pub fn text(self) -> Result<String, Failure> {
+        Ok(String::from_utf8(self.bytes()?)?)
+    }
+
+    /// The whole body, read as JSON.
+    /// # Errors
+    /// `States.Http.Socket`; `Step.Failed`: it is no such JSON.
+    pub fn json<T: DeserializeOwned>(self) -> Result<T, Failure> {
+        Ok(serde_json::from_slice(&self.bytes()?)?)
+    }
+
+    /// Fails for a status from 400, as a Task does: `States.Http.StatusCode.NNN`, with the
+    /// beginning of the body as cause.
+    /// # Errors
+    /// That.
+    pub fn ok(self) -> Result<Response, Failure> {
+        if self.status < 400 {
+            return Ok(self);
+        }
+        let name = format!("States.Http.StatusCode.{}", self.status);
+        let body = self.bytes()?;
+        let text = String::from_utf8_lossy(&body);
+        Err(Failure::new(name, text.chars().take(4_096).collect::<String>()))
+    }
+}
+
+/// The name of a call that brought no response.
+fn failure(code: ErrorCode) -> Failure {
+    let name = match &code {
+        ErrorCode::HttpRequestDenied => "Stepwell.NotGranted",
+        ErrorCode::DestinationIpProhibited => "Stepwell.HttpDenied",
+        ErrorCode::HttpRequestBodySize(_)
+        | ErrorCode::HttpRequestMethodInvalid
+        | ErrorCode::HttpRequestUriInvalid => "Stepwell.HttpInvalidRequest",
+        ErrorCode::HttpResponseBodySize(_) => "Stepwell.HttpResponseTooLarge",
+        ErrorCode::ConnectionTimeout
+        | ErrorCode::ConnectionReadTimeout
+        | ErrorCode::HttpResponseTimeout => "States.Timeout",
+        _ => "States.Http.Socket",
+    };
+    Failure::new(name, format!("the HTTP call failed: {code:?}; see the step's log"))
+}

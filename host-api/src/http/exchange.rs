@@ -1,0 +1,557 @@
+//! One call of a guest and its answer, piece by piece, as the journal records and repeats it.
+//!
+//! A small answer is one piece. A long one is a head and the pieces of its body as they came; if a crash
+//! cut it, the call is sent again under the same key and goes on behind the bytes that the guest has.
+//! Refuses to go on when the other side no longer says the same.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::StreamExt as _;
+use futures_util::stream::{self, BoxStream};
+use http_body_util::BodyExt as _;
+use serde::{Deserialize, Serialize};
+use stepwell_types::{Failure, Granted};
+use wasmtime_wasi_http::{Error as Wire, WasiBody};
+
+use super::HttpBridge;
+use super::guest::Waited;
+use super::request::Checked;
+use crate::journal::{Call, diverged};
+
+/// First byte of a recorded piece.
+const VERSION: u8 = 1;
+/// A body up to this is recorded with its head, in one piece.
+const WHOLE_BYTES_MAX: u64 = 64 << 10;
+/// Largest piece of a body.
+const PIECE_BYTES_MAX: usize = 64 << 10;
+
+/// How long a guest's call waits, and for what.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Timeouts {
+    pub(crate) connect: Duration,
+    pub(crate) head: Duration,
+    pub(crate) piece: Duration,
+}
+
+/// A recorded piece of an answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+enum Piece {
+    /// A head, and the body when it is whole.
+    Head {
+        status: u16,
+        headers: Vec<(String, Vec<u8>)>,
+        body: Option<Vec<u8>>,
+    },
+    Body(Vec<u8>),
+    End,
+    Lost(Lost),
+}
+
+impl Piece {
+    fn encode(&self) -> Vec<u8> {
+        // Plain data into memory: the encoder has no way to fail.
+        let mut bytes = vec![VERSION];
+        bytes.extend(postcard::to_allocvec(self).unwrap_or_default());
+        bytes
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Piece> {
+        match bytes.split_first() {
+            Some((&VERSION, rest)) => postcard::from_bytes(rest).ok(),
+            _ => None,
+        }
+    }
+}
+
+/// A call that brought no answer, or a part of one: what the guest is told, and what people are.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Lost {
+    pub(crate) told: Told,
+    pub(crate) failure: Failure,
+}
+
+/// Which of `wasi:http`'s error codes a guest gets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Told {
+    Denied,
+    Prohibited,
+    Invalid,
+    RequestTooLarge(u64),
+    ResponseTooLarge(u64),
+    Dns,
+    Refused,
+    ConnectTimeout,
+    Timeout,
+    PieceTimeout,
+    Tls,
+    Incomplete,
+    Protocol,
+    Internal,
+}
+
+impl Lost {
+    fn new(told: Told, error: &'static str, cause: impl Into<Arc<str>>) -> Lost {
+        Lost {
+            told,
+            failure: Failure::new(error, cause),
+        }
+    }
+
+    pub(crate) fn denied(failure: Failure) -> Lost {
+        Lost {
+            told: Told::Denied,
+            failure,
+        }
+    }
+
+    pub(crate) fn prohibited(failure: Failure) -> Lost {
+        Lost {
+            told: Told::Prohibited,
+            failure,
+        }
+    }
+
+    pub(crate) fn invalid(failure: Failure) -> Lost {
+        Lost {
+            told: Told::Invalid,
+            failure,
+        }
+    }
+
+    pub(crate) fn protocol(cause: &'static str) -> Lost {
+        Lost::new(Told::Protocol, "States.Http.Socket", cause)
+    }
+
+    pub(crate) fn request_too_large(bytes: u64, max: u64) -> Lost {
+        let cause = format!("the body has {bytes} bytes, the limit is {max}");
+        Lost::new(
+            Told::RequestTooLarge(bytes),
+            "Stepwell.HttpInvalidRequest",
+            cause,
+        )
+    }
+
+    fn response_too_large(max: u64) -> Lost {
+        let cause = format!("the response is over the limit of {max} bytes");
+        Lost::new(
+            Told::ResponseTooLarge(max),
+            "Stepwell.HttpResponseTooLarge",
+            cause,
+        )
+    }
+
+    fn timeout(told: Told, what: &str, after: Duration) -> Lost {
+        let cause = format!("{what} took longer than {} ms", after.as_millis());
+        Lost::new(told, "States.Timeout", cause)
+    }
+
+    /// What the client said.
+    pub(crate) fn of(error: reqwest::Error) -> Lost {
+        let told = told(&error);
+        let failure = super::send::failure(error);
+        if &*failure.error == "Stepwell.HttpDenied" {
+            return Lost::prohibited(failure);
+        }
+        Lost { told, failure }
+    }
+}
+
+fn told(error: &reqwest::Error) -> Told {
+    let mut text = String::new();
+    let mut source: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(at) = source {
+        if let Some(io) = at.downcast_ref::<std::io::Error>()
+            && io.kind() == std::io::ErrorKind::ConnectionRefused
+        {
+            return Told::Refused;
+        }
+        if at.downcast_ref::<rustls::Error>().is_some() {
+            return Told::Tls;
+        }
+        text = at.to_string();
+        source = at.source();
+    }
+    match () {
+        () if error.is_timeout() && error.is_connect() => Told::ConnectTimeout,
+        () if error.is_timeout() => Told::Timeout,
+        () if text.contains("failed to lookup address") => Told::Dns,
+        () if error.is_body() || error.is_decode() => Told::Incomplete,
+        () => Told::Protocol,
+    }
+}
+
+impl From<Lost> for Wire {
+    fn from(lost: Lost) -> Wire {
+        match lost.told {
+            Told::Denied => Wire::HttpRequestDenied,
+            Told::Prohibited => Wire::DestinationIpProhibited,
+            Told::Invalid => Wire::HttpRequestUriInvalid,
+            Told::RequestTooLarge(bytes) => Wire::HttpRequestBodySize(Some(bytes)),
+            Told::ResponseTooLarge(max) => Wire::HttpResponseBodySize(Some(max)),
+            Told::Dns => Wire::DnsError {
+                rcode: None,
+                info_code: None,
+            },
+            Told::Refused => Wire::ConnectionRefused,
+            Told::ConnectTimeout => Wire::ConnectionTimeout,
+            Told::Timeout => Wire::HttpResponseTimeout,
+            Told::PieceTimeout => Wire::ConnectionReadTimeout,
+            Told::Tls => Wire::TlsProtocolError,
+            Told::Incomplete => Wire::HttpResponseIncomplete,
+            Told::Protocol => Wire::HttpProtocolError,
+            Told::Internal => Wire::InternalError(Some(lost.failure.cause.to_string())),
+        }
+    }
+}
+
+/// A call under way: all that is needed to send it, and to send it again.
+struct Exchange {
+    bridge: Arc<HttpBridge>,
+    call: Call,
+    request: Checked,
+    granted: Granted,
+    timeouts: Timeouts,
+}
+
+/// A response as it comes.
+struct Coming {
+    status: u16,
+    headers: Vec<(String, Vec<u8>)>,
+    body: Body,
+}
+
+/// The body of a response as it comes, and the place that it takes among all calls.
+struct Body {
+    response: reqwest::Response,
+    left: u64,
+    max: u64,
+    timeout: Duration,
+    /// What came and was too much for one piece.
+    rest: Bytes,
+    _place: tokio::sync::OwnedSemaphorePermit,
+}
+
+/// The answer to a guest's call: from the journal as far as it goes, then from outside.
+/// # Errors
+/// What the call was lost with; the attempt may have ended.
+pub(crate) async fn answer(
+    bridge: Arc<HttpBridge>,
+    call: Call,
+    request: Checked,
+    granted: Granted,
+    timeouts: Timeouts,
+    looks: Arc<AtomicBool>,
+) -> Result<http::Response<WasiBody>, Lost> {
+    let mut exchange = Exchange {
+        bridge,
+        call,
+        request,
+        granted,
+        timeouts,
+    };
+    let internal = |failure| Lost {
+        told: Told::Internal,
+        failure,
+    };
+    let digest = exchange.request.digest();
+    let what = || exchange.request.describe();
+    let answered = exchange.call.admit(digest, &what).await;
+    let answered = answered.map_err(internal)?;
+    let (head, live) = if answered {
+        (exchange.recorded().map_err(internal)?, None)
+    } else {
+        let (head, live) = exchange.head().await;
+        exchange.call.record(head.encode());
+        (head, live)
+    };
+    let (status, headers, body) = match head {
+        Piece::Head {
+            status,
+            headers,
+            body,
+        } => (status, headers, body),
+        Piece::Lost(lost) => return Err(lost),
+        Piece::Body(_) | Piece::End => return Err(internal(exchange.unreadable())),
+    };
+    let pieces = match body {
+        Some(body) if body.is_empty() => stream::empty().boxed(),
+        Some(body) => stream::iter([Ok(Bytes::from(body))]).boxed(),
+        None => exchange.pieces(status, live),
+    };
+    let mut response = http::Response::builder().status(status);
+    for (name, value) in &headers {
+        response = response.header(name.as_str(), value.as_slice());
+    }
+    let body = Waited { pieces, looks };
+    response
+        .body(body.boxed_unsync())
+        .map_err(|_| Lost::protocol("the response's head is no HTTP"))
+}
+
+impl Exchange {
+    /// The next recorded piece.
+    fn recorded(&mut self) -> Result<Piece, Failure> {
+        let bytes = self.call.recorded().unwrap_or_default();
+        Piece::decode(&bytes).ok_or_else(|| self.unreadable())
+    }
+
+    fn unreadable(&self) -> Failure {
+        let failure = diverged("the recorded answer of this call can't be read");
+        self.call.ends(failure)
+    }
+
+    /// Sends the call: a head, with the body if that is small, or how it was lost.
+    async fn head(&self) -> (Piece, Option<Body>) {
+        let coming = match self.send().await {
+            Ok(coming) => coming,
+            Err(lost) => return (Piece::Lost(lost), None),
+        };
+        let Coming {
+            status,
+            headers,
+            mut body,
+        } = coming;
+        let small = body
+            .response
+            .content_length()
+            .is_some_and(|bytes| bytes <= WHOLE_BYTES_MAX);
+        if !small {
+            let head = Piece::Head {
+                status,
+                headers,
+                body: None,
+            };
+            return (head, Some(body));
+        }
+        let mut whole = Vec::new();
+        loop {
+            match body.next().await {
+                Ok(Some(piece)) => whole.extend_from_slice(&piece),
+                Ok(None) => break,
+                Err(lost) => return (Piece::Lost(lost), None),
+            }
+        }
+        let head = Piece::Head {
+            status,
+            headers,
+            body: Some(whole),
+        };
+        (head, None)
+    }
+
+    async fn send(&self) -> Result<Coming, Lost> {
+        let place = self.bridge.calls.clone().acquire_owned().await;
+        let place = place.map_err(|_| Lost::protocol("the bridge is closed"))?;
+        let sender = self.bridge.sender().map_err(Lost::invalid)?;
+        let wait = self.timeouts.head.saturating_add(self.timeouts.connect);
+        let sent = sender.exchange(&self.request, self.granted.into());
+        let response = match tokio::time::timeout(wait, sent).await {
+            Ok(sent) => sent?,
+            Err(_) => return Err(Lost::timeout(Told::Timeout, "the response's head", wait)),
+        };
+        let max = self.request.response_bytes_max;
+        if response.content_length().is_some_and(|bytes| bytes > max) {
+            return Err(Lost::response_too_large(max));
+        }
+        let headers = response.headers().iter();
+        let headers = headers.map(|(name, value)| (name.to_string(), value.as_bytes().to_vec()));
+        Ok(Coming {
+            status: response.status().as_u16(),
+            headers: headers.collect(),
+            body: Body {
+                response,
+                left: max,
+                max,
+                timeout: self.timeouts.piece,
+                rest: Bytes::new(),
+                _place: place,
+            },
+        })
+    }
+
+    /// The body, piece by piece: recorded ones, then those that come, each recorded before it
+    /// is given.
+    fn pieces(self, status: u16, live: Option<Body>) -> BoxStream<'static, Result<Bytes, Lost>> {
+        let state = Reading {
+            exchange: self,
+            status,
+            live,
+            given: Vec::new(),
+            over: false,
+        };
+        stream::unfold(state, |mut reading| async move {
+            let piece = reading.next().await?;
+            Some((piece, reading))
+        })
+        .boxed()
+    }
+}
+
+/// A body that a guest reads.
+struct Reading {
+    exchange: Exchange,
+    status: u16,
+    live: Option<Body>,
+    /// What the guest was given from the journal.
+    given: Vec<u8>,
+    over: bool,
+}
+
+impl Reading {
+    async fn next(&mut self) -> Option<Result<Bytes, Lost>> {
+        if self.over {
+            return None;
+        }
+        let piece = match self.exchange.call.recorded() {
+            Some(bytes) => match Piece::decode(&bytes) {
+                Some(piece) => piece,
+                None => Piece::Lost(Lost {
+                    told: Told::Internal,
+                    failure: self.exchange.unreadable(),
+                }),
+            },
+            None => {
+                let piece = self.come().await;
+                // The attempt's own end is no answer.
+                let ours = |lost: &Lost| lost.told == Told::Internal;
+                if !matches!(&piece, Piece::Lost(lost) if ours(lost)) {
+                    self.exchange.call.record(piece.encode());
+                }
+                piece
+            }
+        };
+        match piece {
+            Piece::Body(bytes) => {
+                if self.live.is_none() {
+                    self.given.extend_from_slice(&bytes);
+                }
+                Some(Ok(bytes.into()))
+            }
+            Piece::End | Piece::Head { .. } => {
+                self.over = true;
+                None
+            }
+            Piece::Lost(lost) => {
+                self.over = true;
+                Some(Err(lost))
+            }
+        }
+    }
+
+    /// The next piece from outside.
+    async fn come(&mut self) -> Piece {
+        if self.live.is_none() {
+            match self.again().await {
+                Ok(body) => self.live = Some(body),
+                Err(lost) => return Piece::Lost(lost),
+            }
+            self.given = Vec::new();
+        }
+        let Some(body) = &mut self.live else {
+            return Piece::End;
+        };
+        match body.next().await {
+            Ok(Some(bytes)) => Piece::Body(bytes.to_vec()),
+            Ok(None) => Piece::End,
+            Err(lost) => Piece::Lost(lost),
+        }
+    }
+
+    /// Sends the call again after a crash that cut its answer, and reads what the guest has.
+    async fn again(&mut self) -> Result<Body, Lost> {
+        let other = || {
+            Lost::new(
+                Told::Incomplete,
+                "States.Http.Socket",
+                "the server stopped within the response, and the other side gave another one since",
+            )
+        };
+        let digest = self.exchange.request.digest();
+        let leave = self.exchange.call.leave(digest).await;
+        leave.map_err(|failure| Lost {
+            told: Told::Internal,
+            failure,
+        })?;
+        let Coming {
+            status, mut body, ..
+        } = self.exchange.send().await?;
+        if status != self.status {
+            return Err(other());
+        }
+        let mut given = self.given.as_slice();
+        while !given.is_empty() {
+            let piece = body.next().await?.ok_or_else(other)?;
+            let known = given.len().min(piece.len());
+            let (same, more) = given.split_at(known);
+            if same != &piece[..known] {
+                return Err(other());
+            }
+            given = more;
+            if known < piece.len() {
+                body.put_back(piece.slice(known..));
+            }
+        }
+        Ok(body)
+    }
+}
+
+impl Body {
+    /// The next piece, never empty; `None`: it was the last.
+    async fn next(&mut self) -> Result<Option<Bytes>, Lost> {
+        while self.rest.is_empty() {
+            let chunk = match tokio::time::timeout(self.timeout, self.response.chunk()).await {
+                Ok(chunk) => chunk.map_err(Lost::of)?,
+                Err(_) => {
+                    let what = "a piece of the response";
+                    return Err(Lost::timeout(Told::PieceTimeout, what, self.timeout));
+                }
+            };
+            let Some(chunk) = chunk else { return Ok(None) };
+            self.left = match self.left.checked_sub(chunk.len() as u64) {
+                Some(left) => left,
+                None => return Err(Lost::response_too_large(self.max)),
+            };
+            self.rest = chunk;
+        }
+        let bytes = self.rest.len().min(PIECE_BYTES_MAX);
+        Ok(Some(self.rest.split_to(bytes)))
+    }
+
+    /// Gives a part of the last piece back.
+    fn put_back(&mut self, bytes: Bytes) {
+        self.rest = if self.rest.is_empty() {
+            bytes
+        } else {
+            [bytes, self.rest.clone()].concat().into()
+        };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pieces_come_back_and_damaged_ones_do_not() {
+        let pieces = [
+            Piece::Head {
+                status: 200,
+                headers: vec![("a".into(), b"\xff".to_vec())],
+                body: Some(vec![1, 2]),
+            },
+            Piece::Body(vec![0; 70_000]),
+            Piece::End,
+            Piece::Lost(Lost::response_too_large(7)),
+        ];
+        for piece in pieces {
+            let bytes = piece.encode();
+            assert_eq!(Piece::decode(&bytes), Some(piece));
+            assert_eq!(Piece::decode(&bytes[1..]), None);
+            assert_eq!(Piece::decode(&[&[VERSION + 1], &bytes[1..]].concat()), None);
+        }
+        assert_eq!(Piece::decode(&[]), None);
+    }
+}

@@ -1,0 +1,264 @@
+//! The guest's door to the bridge: `wasi:http/outgoing-handler`, so that each language's own client works.
+//!
+//! A request's body is taken in whole, within the limit, before the call leaves: its digest is part of
+//! the intent. A response streams. Redirects are the client's to follow, and each hop is a call.
+//! Refuses what the module was not granted, whatever the configuration allows.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{CONTENT_LENGTH, HeaderName};
+use http_body_util::BodyExt as _;
+use stepwell_types::{Granted, Grants, LogLevel};
+use wasmtime::component::{Linker, Resource};
+use wasmtime::{Result as Trappable, StoreContextMut};
+use wasmtime_wasi_http::p2::bindings::http::{outgoing_handler, types};
+use wasmtime_wasi_http::p2::types::{HostFutureIncomingResponse, HostOutgoingRequest};
+use wasmtime_wasi_http::{
+    DEFAULT_FORBIDDEN_HEADERS, Error as Wire, ForbiddenHeaderFilter, RequestOptions, WasiBody,
+    WasiHttp, WasiHttpHooks,
+};
+
+use super::HttpBridge;
+use super::exchange::{self, Lost, Timeouts};
+use super::request::{self, Checked};
+use crate::Outside;
+use crate::host::HostView;
+use crate::journal::Call;
+use crate::log::{SharedLogs, lock};
+use crate::waits::WASI;
+
+/// How long a guest's call waits for the response's head, and between two pieces of its body,
+/// if the guest doesn't say.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// Most that a guest may ask for.
+const PATIENCE_MAX: Duration = Duration::from_secs(900);
+/// Pieces of a request's body that a guest may write before it sends the request.
+const BODY_PIECES: usize = 64;
+/// The largest of them, in bytes.
+const BODY_PIECE_BYTES: usize = 64 << 10;
+
+/// What a guest's HTTP calls go through.
+pub(crate) struct HttpDoor {
+    bridge: Arc<HttpBridge>,
+    journal: Arc<crate::Journal>,
+    grants: Option<Arc<Grants>>,
+    /// Whether the guest looks without waiting.
+    looks: Arc<AtomicBool>,
+    logs: SharedLogs,
+}
+
+impl HttpDoor {
+    pub(crate) fn new(outside: &Outside, looks: Arc<AtomicBool>, logs: SharedLogs) -> HttpDoor {
+        HttpDoor {
+            bridge: outside.bridges.http.clone(),
+            journal: outside.journal.clone(),
+            grants: outside.grants.clone(),
+            looks,
+            logs,
+        }
+    }
+}
+
+type Answered = Result<
+    (
+        http::Response<WasiBody>,
+        Box<dyn Future<Output = Result<(), Wire>> + Send>,
+    ),
+    Wire,
+>;
+
+impl WasiHttpHooks for HttpDoor {
+    fn forbidden_header_filter(&mut self) -> ForbiddenHeaderFilter {
+        Arc::new(|name| DEFAULT_FORBIDDEN_HEADERS.contains(name))
+    }
+
+    fn set_host_header(&mut self) -> bool {
+        false
+    }
+
+    fn p2_outgoing_body_buffer_chunks(&mut self) -> usize {
+        BODY_PIECES
+    }
+
+    fn p2_outgoing_body_chunk_size(&mut self) -> usize {
+        BODY_PIECE_BYTES
+    }
+
+    fn send_request(
+        &mut self,
+        request: http::Request<WasiBody>,
+        options: Option<RequestOptions>,
+        _: Box<dyn Future<Output = Result<(), Wire>> + Send>,
+    ) -> Box<dyn Future<Output = Answered> + Send> {
+        // Numbered here, in the order in which the guest calls.
+        let call = self.journal.call();
+        let bridge = self.bridge.clone();
+        let grants = self.grants.clone();
+        let looks = self.looks.clone();
+        let logs = self.logs.clone();
+        Box::new(async move {
+            let place = Place::of(&request);
+            let answered = answer(bridge, call, grants.as_deref(), request, options, looks).await;
+            match answered {
+                Ok(response) => {
+                    let nothing: Box<dyn Future<Output = _> + Send> =
+                        Box::new(std::future::ready(Ok(())));
+                    Ok((response, nothing))
+                }
+                Err(lost) => {
+                    let line = format!("{place}: {}: {}", lost.failure.error, lost.failure.cause);
+                    lock(&logs).push(LogLevel::Warn, &line);
+                    Err(lost.into())
+                }
+            }
+        })
+    }
+}
+
+/// Where a call goes, for messages: no query, which may hold a secret.
+struct Place(String);
+
+impl Place {
+    fn of(request: &http::Request<WasiBody>) -> Place {
+        let uri = request.uri();
+        let place = uri.authority().map_or("", |a| a.as_str());
+        let place: String = place.chars().take(256).collect();
+        Place(format!("HTTP {} {place}", request.method()))
+    }
+}
+
+impl std::fmt::Display for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+async fn answer(
+    bridge: Arc<HttpBridge>,
+    call: Call,
+    grants: Option<&Grants>,
+    request: http::Request<WasiBody>,
+    options: Option<RequestOptions>,
+    looks: Arc<AtomicBool>,
+) -> Result<http::Response<WasiBody>, Lost> {
+    let options = options.unwrap_or_default();
+    let wait = |wanted: Option<Duration>| wanted.unwrap_or(PATIENCE).min(PATIENCE_MAX);
+    let timeouts = Timeouts {
+        connect: wait(options.connect_timeout),
+        head: wait(options.first_byte_timeout),
+        piece: wait(options.between_bytes_timeout),
+    };
+    let checked = take_in(&bridge, &call, request).await?;
+    let granted = super::granted(grants, &checked)
+        .ok_or_else(|| Lost::denied(super::not_granted(&checked)))?;
+    exchange::answer(bridge, call, checked, granted, timeouts, looks).await
+}
+
+/// The whole request, checked. What is over the limit is read and dropped, so that a guest
+/// that still writes finds out in the answer, always in the same place.
+async fn take_in(
+    bridge: &HttpBridge,
+    call: &Call,
+    request: http::Request<WasiBody>,
+) -> Result<Checked, Lost> {
+    let (parts, mut body) = request.into_parts();
+    let max = bridge.ceilings.request_bytes;
+    let mut bytes = Vec::new();
+    let mut total = 0u64;
+    while let Some(frame) = body.frame().await {
+        // A body that its guest gave up.
+        let frame = frame.map_err(|_| Lost::protocol("the request's body was broken off"))?;
+        let Ok(data) = frame.into_data() else {
+            continue;
+        };
+        total += data.len() as u64;
+        if total <= max {
+            bytes.extend_from_slice(&data);
+        }
+    }
+    if total > max {
+        return Err(Lost::request_too_large(total, max));
+    }
+    let mut headers = parts.headers;
+    // The client says how long the body is; what else is refused to Tasks is refused here.
+    headers.remove(CONTENT_LENGTH);
+    for name in stepwell_types::limits::HTTP_HEADERS_REFUSED {
+        headers.remove(name);
+    }
+    let mut checked =
+        request::from_guest(&parts.method, &parts.uri, headers, bytes).map_err(Lost::invalid)?;
+    let key = HeaderName::from_static("idempotency-key");
+    if !checked.is_safe() && !checked.headers.contains_key(&key) {
+        let value = http::HeaderValue::try_from(call.key())
+            .map_err(|_| Lost::protocol("the idempotency key is no header value"))?;
+        checked.headers.insert(key, value);
+    }
+    checked.response_bytes_max = bridge.ceilings.response_bytes;
+    Ok(checked)
+}
+
+/// A body that guests read: nothing of it is there before the guest waits for it.
+pub(crate) struct Waited {
+    pub(crate) pieces: futures_util::stream::BoxStream<'static, Result<Bytes, Lost>>,
+    pub(crate) looks: Arc<AtomicBool>,
+}
+
+impl http_body::Body for Waited {
+    type Data = Bytes;
+    type Error = Wire;
+
+    fn poll_frame(
+        mut self: std::pin::Pin<&mut Self>,
+        cx: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Result<http_body::Frame<Bytes>, Wire>>> {
+        if self.looks.load(Ordering::Relaxed) {
+            return std::task::Poll::Pending;
+        }
+        let next = self.pieces.as_mut().poll_next(cx);
+        next.map(|next| next.map(|piece| piece.map(http_body::Frame::data).map_err(Wire::from)))
+    }
+}
+
+/// Offers `wasi:http` to guests.
+pub(crate) fn link<T: HostView>(linker: &mut Linker<T>) -> Trappable<()> {
+    let options = types::LinkOptions::default();
+    types::add_to_linker::<T, WasiHttp>(linker, &options, |t| t.host().http())?;
+    outgoing_handler::add_to_linker::<T, WasiHttp>(linker, |t| t.host().http())
+}
+
+/// A guest that calls goes on where the call holds nobody up. The linker must allow shadowing.
+pub(crate) fn link_handle<T: HostView>(linker: &mut Linker<T>) -> Trappable<()> {
+    type Given = (
+        Resource<HostOutgoingRequest>,
+        Option<Resource<RequestOptions>>,
+    );
+    let mut handler = linker.instance(&format!("wasi:http/outgoing-handler@{WASI}"))?;
+    handler.func_wrap_async(
+        "handle",
+        |mut store: StoreContextMut<'_, T>, (request, options): Given| {
+            Box::new(async move {
+                store.data_mut().host().io().waits.step_aside().await;
+                let mut http = store.data_mut().host().http();
+                let sent: Result<Resource<HostFutureIncomingResponse>, _> =
+                    outgoing_handler::Host::handle(&mut http, request, options);
+                Ok((match sent {
+                    Ok(response) => Ok(response),
+                    Err(e) => Err(e.downcast()?),
+                },))
+            })
+        },
+    )
+}
+
+/// How strictly addresses are judged.
+impl From<Granted> for super::send::Strictness {
+    fn from(granted: Granted) -> super::send::Strictness {
+        match granted {
+            Granted::Public => super::send::Strictness::PublicOnly,
+            Granted::Named => super::send::Strictness::Configured,
+        }
+    }
+}

@@ -1,0 +1,341 @@
+//! The journal of one attempt: numbers for its calls, answers from before a crash, and what it saw.
+//!
+//! An attempt that runs again from its start asks the same calls in the same order. Those whose
+//! answers were recorded are answered from here; the first that was not goes out again under the same
+//! key. Every bridge calls through here, whichever door it was called by.
+//! Refuses to go on after a divergence: the attempt ends with its name.
+
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
+use stepwell_types::limits::{JOURNAL_BYTES_MAX, JOURNAL_CALLS_MAX};
+use stepwell_types::{
+    AttemptId, BridgeAnswer, BridgeCall, Data, Digest, Failure, Recorded, StepRequest, Timestamp,
+};
+
+use crate::answer;
+use crate::gate::{Gate, Verdict};
+
+/// First byte of recorded notes.
+const NOTES_VERSION: u8 = 1;
+/// What a note weighs in the journal, beside the indices of what was ready.
+const NOTE_BYTES: usize = 8;
+
+/// What an attempt saw that is no answer to a call.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+enum Note {
+    /// When its clock began, in milliseconds since 1970.
+    Began(i64),
+    /// It waited.
+    Waited(Wait),
+}
+
+/// How one wait of a guest ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Wait {
+    /// Microseconds of the attempt's time when it ended.
+    pub(crate) us: u64,
+    /// Which of what it waited for was ready.
+    pub(crate) ready: Vec<u32>,
+}
+
+/// The journal of one attempt. Costs two words until the attempt calls or waits.
+pub struct Journal {
+    gate: Arc<dyn Gate>,
+    by: AttemptId,
+    recorded: Option<Arc<Recorded>>,
+    began: Timestamp,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    calls: u32,
+    bytes: usize,
+    /// Waits from before the crash that the attempt has not come to yet.
+    before: VecDeque<Wait>,
+    /// Notes that no record carries yet.
+    notes: Vec<Note>,
+    /// Whether the log knows when the attempt's clock began.
+    dated: bool,
+    broken: Option<Failure>,
+    waker: Option<Waker>,
+}
+
+impl Journal {
+    /// The journal of the attempt that a request asks for. `now`: when it begins, if it did not
+    /// begin before a crash.
+    #[must_use]
+    pub fn new(gate: Arc<dyn Gate>, request: &StepRequest, now: Timestamp) -> Arc<Journal> {
+        let mut journal = Journal {
+            gate,
+            by: request.id(),
+            recorded: request.recorded.clone(),
+            began: now,
+            state: Mutex::default(),
+        };
+        if let Some(recorded) = journal.recorded.clone() {
+            journal.read_notes(&recorded);
+        }
+        Arc::new(journal)
+    }
+
+    fn read_notes(&mut self, recorded: &Recorded) {
+        let state = self.state.get_mut();
+        for bytes in &recorded.notes {
+            let notes: Option<Vec<Note>> = match bytes.split_first() {
+                Some((&NOTES_VERSION, rest)) => postcard::from_bytes(rest).ok(),
+                _ => None,
+            };
+            let Some(notes) = notes else {
+                state.broken = Some(diverged("the recorded notes of this attempt can't be read"));
+                return;
+            };
+            for note in notes {
+                match note {
+                    Note::Began(ms) => {
+                        self.began = Timestamp(ms);
+                        state.dated = true;
+                    }
+                    Note::Waited(wait) => state.before.push_back(wait),
+                }
+            }
+        }
+    }
+
+    /// When the attempt's clock began: before the crash, if there was one.
+    #[must_use]
+    pub fn began(&self) -> Timestamp {
+        self.began
+    }
+
+    /// The attempt's next outside call. Calls are numbered in the order of this.
+    #[must_use]
+    pub fn call(self: &Arc<Journal>) -> Call {
+        let mut state = self.state.lock();
+        let number = state.calls;
+        state.calls += 1;
+        drop(state);
+        if number >= JOURNAL_CALLS_MAX {
+            let cause = format!("the step made more than {JOURNAL_CALLS_MAX} outside calls");
+            self.break_off(Failure::new("Stepwell.JournalFull", cause));
+        }
+        Call {
+            journal: self.clone(),
+            number,
+            next: 0,
+        }
+    }
+
+    /// How the next wait ended before the crash; `None`: the attempt is further than it came then.
+    pub(crate) fn wait_before(&self) -> Option<Wait> {
+        let mut state = self.state.lock();
+        let wait = state.before.pop_front()?;
+        drop(state);
+        self.weigh(NOTE_BYTES + 4 * wait.ready.len());
+        Some(wait)
+    }
+
+    /// The attempt's time at its last recorded wait, in microseconds.
+    pub(crate) fn time_before(&self) -> u64 {
+        self.state.lock().before.back().map_or(0, |wait| wait.us)
+    }
+
+    /// Notes how a wait ended. It becomes durable with the next call.
+    pub(crate) fn waited(&self, wait: Wait) {
+        self.weigh(NOTE_BYTES + 4 * wait.ready.len());
+        self.state.lock().notes.push(Note::Waited(wait));
+    }
+
+    /// What the attempt must end with, if it must.
+    #[must_use]
+    pub fn broken(&self) -> Option<Failure> {
+        self.state.lock().broken.clone()
+    }
+
+    /// What the attempt ends with, whatever it does: a divergence, a full journal, a stop.
+    pub fn poll_broken(&self, cx: &mut Context<'_>) -> Poll<Failure> {
+        let mut state = self.state.lock();
+        if let Some(failure) = &state.broken {
+            return Poll::Ready(failure.clone());
+        }
+        match &mut state.waker {
+            Some(waker) => waker.clone_from(cx.waker()),
+            none => *none = Some(cx.waker().clone()),
+        }
+        Poll::Pending
+    }
+
+    /// Ends the attempt with this failure. The first one counts.
+    pub fn break_off(&self, failure: Failure) {
+        let mut state = self.state.lock();
+        state.broken.get_or_insert(failure);
+        if let Some(waker) = state.waker.take() {
+            waker.wake();
+        }
+    }
+
+    fn weigh(&self, bytes: usize) {
+        let mut state = self.state.lock();
+        state.bytes += bytes;
+        let full = state.bytes > JOURNAL_BYTES_MAX;
+        drop(state);
+        if full {
+            let cause =
+                format!("the answers to the step's calls are over {JOURNAL_BYTES_MAX} bytes");
+            self.break_off(Failure::new("Stepwell.JournalFull", cause));
+        }
+    }
+
+    /// The notes that the next record carries.
+    fn take_notes(&self) -> Option<Vec<u8>> {
+        let mut state = self.state.lock();
+        let mut notes = std::mem::take(&mut state.notes);
+        if !std::mem::replace(&mut state.dated, true) {
+            notes.insert(0, Note::Began(self.began.0));
+        }
+        drop(state);
+        if notes.is_empty() {
+            return None;
+        }
+        // Plain data into memory: the encoder has no way to fail.
+        let mut bytes = vec![NOTES_VERSION];
+        bytes.extend(postcard::to_allocvec(&notes).unwrap_or_default());
+        Some(bytes)
+    }
+
+    /// Waits for ever, or until the attempt must end.
+    async fn until_broken(&self) -> Failure {
+        poll_fn(|cx| self.poll_broken(cx)).await
+    }
+}
+
+/// One outside call of an attempt.
+pub struct Call {
+    journal: Arc<Journal>,
+    number: u32,
+    /// Pieces of the recorded answer that were taken.
+    next: usize,
+}
+
+impl Call {
+    /// The key under which the other side can tell a repetition: the same for every attempt
+    /// of the state entry, and after every crash.
+    #[must_use]
+    pub fn key(&self) -> String {
+        let by = self.journal.by;
+        stepwell_types::journal::idempotency_key(by.execution, by.entry, self.number)
+    }
+
+    /// Whether the call was answered, in part at least, before a crash: then the pieces are
+    /// there ([`Call::recorded`]) and nothing is to be sent. Otherwise asks for leave to send it.
+    /// `what` says for people what is asked.
+    /// # Errors
+    /// `Stepwell.ReplayDiverged`, `Stepwell.Stopped`, `Stepwell.JournalFull`; the attempt ends.
+    pub async fn admit(
+        &self,
+        request: Digest,
+        what: &(dyn Fn() -> String + Sync),
+    ) -> Result<bool, Failure> {
+        self.journal.gate.asked(self.number, what);
+        let known = self.journal.recorded.as_ref();
+        if let Some(known) = known.and_then(|r| r.calls.get(&self.number)) {
+            if known.request != request {
+                return Err(self.ends(self.other()));
+            }
+            if !known.parts.is_empty() {
+                return Ok(true);
+            }
+        }
+        self.leave(request).await.map(|()| false)
+    }
+
+    /// Waits for leave to send the call.
+    /// # Errors
+    /// As [`Call::admit`].
+    pub async fn leave(&self, request: Digest) -> Result<(), Failure> {
+        if let Some(failure) = self.journal.state.lock().broken.clone() {
+            return Err(failure);
+        }
+        let call = BridgeCall {
+            by: self.journal.by,
+            call: self.number,
+            request,
+            notes: self.journal.take_notes(),
+        };
+        match self.journal.gate.admit(call).await {
+            Verdict::Go => Ok(()),
+            Verdict::Diverged => Err(self.ends(self.other())),
+            Verdict::Stopped => Err(self.ends(Failure::new(
+                "Stepwell.Stopped",
+                "the call was not sent: the attempt was stopped",
+            ))),
+        }
+    }
+
+    /// The next piece of the answer that was recorded before a crash.
+    pub fn recorded(&mut self) -> Option<Vec<u8>> {
+        let known = self.journal.recorded.as_ref()?.calls.get(&self.number)?;
+        let part = known.parts.get(self.next)?.clone();
+        self.next += 1;
+        self.journal.weigh(part.len());
+        Some(part)
+    }
+
+    /// Records a piece of the answer. To be done before the guest sees it.
+    pub fn record(&self, part: Vec<u8>) {
+        self.journal.weigh(part.len());
+        self.journal.gate.answered(BridgeAnswer {
+            by: self.journal.by,
+            call: self.number,
+            part,
+            notes: self.journal.take_notes(),
+        });
+    }
+
+    /// A guest's call whose answer comes in one piece: taken from the journal, or made by
+    /// `work` and recorded. Ends early when the attempt must.
+    /// # Errors
+    /// What the answer was, or as [`Call::admit`].
+    pub async fn once(
+        mut self,
+        request: Digest,
+        what: &(dyn Fn() -> String + Sync),
+        work: impl Future<Output = Result<Data, Failure>>,
+    ) -> Result<Data, Failure> {
+        if self.admit(request, what).await? {
+            let bytes = self.recorded().unwrap_or_default();
+            return answer::decode(&bytes).unwrap_or_else(|| {
+                Err(self.ends(diverged("the recorded answer of this call can't be read")))
+            });
+        }
+        let result = tokio::select! {
+            result = work => result,
+            failure = self.journal.until_broken() => return Err(failure),
+        };
+        self.record(answer::encode(&result));
+        result
+    }
+
+    fn other(&self) -> Failure {
+        let cause = format!(
+            "call {} of this attempt was another request before the crash",
+            self.number
+        );
+        Failure::new("Stepwell.ReplayDiverged", cause)
+    }
+
+    /// The attempt ends with this failure.
+    pub(crate) fn ends(&self, failure: Failure) -> Failure {
+        self.journal.break_off(failure.clone());
+        failure
+    }
+}
+
+pub(crate) fn diverged(cause: &'static str) -> Failure {
+    Failure::new("Stepwell.ReplayDiverged", cause)
+}

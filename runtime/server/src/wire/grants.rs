@@ -1,0 +1,100 @@
+//! Manifests: what modules and flows may reach.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// What a module or a flow's Task resources may reach. Nothing by default.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+#[schema(example = json!({"http": [{"host": "api.example.com", "methods": ["GET", "POST"]}]}))]
+pub struct Grants {
+    /// Places that may be called over HTTP.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub http: Vec<HttpGrant>,
+    /// Container images, or patterns that end in `*`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub images: Vec<String>,
+    /// Machines of the server's configuration, by name.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub machines: Vec<String>,
+    /// Secrets, by name.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub secrets: Vec<String>,
+    /// Key-value namespaces.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub key_value: Vec<KeyValueGrant>,
+    /// Directories of the server's configuration, by the path under which modules see them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub directories: Vec<String>,
+}
+
+/// Places of one kind that may be called over HTTP.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct HttpGrant {
+    /// A host name, an address, `*.example.com`, or `*` for every public place.
+    pub host: String,
+    /// Ports; 443 when absent.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ports: Vec<u16>,
+    /// Methods in capitals; every method when absent.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub methods: Vec<String>,
+}
+
+/// A namespace of the key-value store.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct KeyValueGrant {
+    /// Its name.
+    pub namespace: String,
+    /// Whether it may be changed.
+    #[serde(default)]
+    pub write: bool,
+}
+
+impl From<&stepwell_types::Grants> for Grants {
+    fn from(g: &stepwell_types::Grants) -> Grants {
+        let names = |list: &[std::sync::Arc<str>]| list.iter().map(ToString::to_string).collect();
+        let http = |g: &stepwell_types::HttpGrant| HttpGrant {
+            host: g.host.to_string(),
+            ports: g.ports.clone(),
+            methods: names(&g.methods),
+        };
+        let space = |g: &stepwell_types::KeyValueGrant| KeyValueGrant {
+            namespace: g.namespace.to_string(),
+            write: g.write,
+        };
+        Grants {
+            http: g.http.iter().map(http).collect(),
+            images: names(&g.images),
+            machines: names(&g.machines),
+            secrets: names(&g.secrets),
+            key_value: g.key_value.iter().map(space).collect(),
+            directories: names(&g.directories),
+        }
+    }
+}
+
+impl From<Grants> for stepwell_types::Grants {
+    fn from(g: Grants) -> stepwell_types::Grants {
+        let names = |list: Vec<String>| list.into_iter().map(Into::into).collect();
+        let http = |g: HttpGrant| stepwell_types::HttpGrant {
+            host: g.host.into(),
+            ports: g.ports,
+            methods: names(g.methods),
+        };
+        let space = |g: KeyValueGrant| stepwell_types::KeyValueGrant {
+            namespace: g.namespace.into(),
+            write: g.write,
+        };
+        stepwell_types::Grants {
+            http: g.http.into_iter().map(http).collect(),
+            images: names(g.images),
+            machines: names(g.machines),
+            secrets: names(g.secrets),
+            key_value: g.key_value.into_iter().map(space).collect(),
+            directories: names(g.directories),
+        }
+    }
+}

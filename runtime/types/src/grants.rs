@@ -1,0 +1,199 @@
+//! Grants: what a module or a flow may reach outside. Nothing by default.
+//!
+//! A grant says what may be reached, never how: secrets and addresses of machines stay
+//! in the server's configuration, which a grant cannot widen.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::limits::NAME_BYTES_MAX;
+
+/// The manifest of a module or a flow. Every list is written, empty ones too: rows have no names.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Grants {
+    /// Places that may be called over HTTP.
+    pub http: Vec<HttpGrant>,
+    /// Container images: `registry/name:tag`, or a pattern that ends in `*`.
+    pub images: Vec<Arc<str>>,
+    /// Machines of the server's configuration, by name.
+    pub machines: Vec<Arc<str>>,
+    /// Secrets, by name.
+    pub secrets: Vec<Arc<str>>,
+    /// Key-value namespaces.
+    pub key_value: Vec<KeyValueGrant>,
+    /// Directories of the server's configuration, by the path under which guests see them.
+    pub directories: Vec<Arc<str>>,
+}
+
+/// Places of one kind that may be called over HTTP.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HttpGrant {
+    /// A host name, an address, `*.example.com` for every name below it, or `*` for every public place.
+    pub host: Arc<str>,
+    /// Ports; none: 443 alone.
+    #[serde(default)]
+    pub ports: Vec<u16>,
+    /// Methods in capitals; none: every method.
+    #[serde(default)]
+    pub methods: Vec<Arc<str>>,
+}
+
+/// A namespace of the key-value store.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KeyValueGrant {
+    /// Its name.
+    pub namespace: Arc<str>,
+    /// Whether it may be changed.
+    #[serde(default)]
+    pub write: bool,
+}
+
+/// How a place was granted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Granted {
+    /// By a pattern: public places alone.
+    Public,
+    /// By its very name: what the server's configuration allows too.
+    Named,
+}
+
+/// Most entries of a manifest.
+const ENTRIES_MAX: usize = 1_000;
+/// The port of a grant that names none.
+const PORT: u16 = 443;
+
+impl Grants {
+    /// Whether nothing is granted.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Grants::default()
+    }
+
+    /// Whether the manifest says what it can mean.
+    /// # Errors
+    /// Which entry is wrong, and how it is written.
+    pub fn check(&self) -> Result<(), String> {
+        const METHODS: [&str; 7] = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"];
+        let lists = [
+            &self.images,
+            &self.machines,
+            &self.secrets,
+            &self.directories,
+        ];
+        let entries = lists.iter().map(|l| l.len()).sum::<usize>();
+        if self.http.len() + self.key_value.len() + entries > ENTRIES_MAX {
+            return Err(format!("a manifest has at most {ENTRIES_MAX} entries"));
+        }
+        for grant in &self.http {
+            let host = grant.host.strip_prefix("*.").unwrap_or(&grant.host);
+            let name = |c: char| c.is_ascii_alphanumeric() || "-_.[]:".contains(c);
+            let address = host.starts_with('[') && host.ends_with(']');
+            let fine = host == "*" && host.len() == grant.host.len()
+                || !host.is_empty()
+                    && host.chars().all(name)
+                    && (address || !host.contains([':', '[', ']']));
+            if !fine {
+                return Err(format!(
+                    "{:?} is no host: write a name, an address, `*.example.com` or `*`, and ports under `ports`",
+                    grant.host
+                ));
+            }
+            if let Some(method) = grant.methods.iter().find(|m| !METHODS.contains(&&***m)) {
+                return Err(format!("{method:?} is no method: {}", METHODS.join(", ")));
+            }
+        }
+        let mut names = lists.into_iter().flatten();
+        let mut spaces = self.key_value.iter().map(|g| &g.namespace);
+        let odd = |name: &&Arc<str>| name.is_empty() || name.len() > NAME_BYTES_MAX * 4;
+        match names.find(odd).or_else(|| spaces.find(odd)) {
+            Some(name) => Err(format!("{name:?} is empty or too long a name")),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether a call to a place is granted, and how. `host` in the spelling of a URL parser: lower
+    /// case, an IPv6 address in brackets; `method` in capitals.
+    #[must_use]
+    pub fn http(&self, host: &str, port: u16, method: &str) -> Option<Granted> {
+        let host = host.strip_suffix('.').unwrap_or(host);
+        let fits = |g: &&HttpGrant| {
+            (g.ports.contains(&port) || g.ports.is_empty() && port == PORT)
+                && (g.methods.is_empty() || g.methods.iter().any(|m| **m == *method))
+        };
+        let how = |g: &HttpGrant| match g.host.strip_prefix('*') {
+            None => g.host.eq_ignore_ascii_case(host).then_some(Granted::Named),
+            Some("") => Some(Granted::Public),
+            Some(rest) => host
+                .to_ascii_lowercase()
+                .ends_with(&rest.to_ascii_lowercase())
+                .then_some(Granted::Public),
+        };
+        self.http.iter().filter(fits).filter_map(how).max()
+    }
+
+    /// What these grants give that `before` did not, a line each, as a person reads it.
+    #[must_use]
+    pub fn beyond(&self, before: &Grants) -> Vec<String> {
+        let mut lines = Vec::new();
+        for grant in &self.http {
+            let ports = match grant.ports.as_slice() {
+                [] => &[PORT][..],
+                ports => ports,
+            };
+            for port in ports {
+                for method in grant.methods_or_any() {
+                    if !before.covers(&grant.host, *port, method) {
+                        let method = method.unwrap_or("any method");
+                        lines.push(format!("http {method} {}:{port}", grant.host));
+                    }
+                }
+            }
+        }
+        let named = [
+            ("image", &self.images, &before.images),
+            ("machine", &self.machines, &before.machines),
+            ("secret", &self.secrets, &before.secrets),
+            ("directory", &self.directories, &before.directories),
+        ];
+        for (what, now, then) in named {
+            let new = now.iter().filter(|name| !then.contains(name));
+            lines.extend(new.map(|name| format!("{what} {name}")));
+        }
+        for grant in &self.key_value {
+            let had = |g: &KeyValueGrant| g.namespace == grant.namespace && g.write >= grant.write;
+            if !before.key_value.iter().any(had) {
+                let how = if grant.write { "write" } else { "read" };
+                lines.push(format!("key-value {how} {}", grant.namespace));
+            }
+        }
+        lines
+    }
+
+    /// Whether these give a host or pattern of hosts with this port, and method or every method.
+    fn covers(&self, host: &str, port: u16, method: Option<&str>) -> bool {
+        self.http.iter().any(|g| {
+            let hosts = g.host.eq_ignore_ascii_case(host)
+                || g.host.strip_prefix('*').is_some_and(|rest| {
+                    // A name of its own may lead to private places too: a pattern does not give that.
+                    host.starts_with('*') && host.ends_with(rest)
+                });
+            hosts
+                && (g.ports.contains(&port) || g.ports.is_empty() && port == PORT)
+                && (g.methods.is_empty()
+                    || method.is_some_and(|m| g.methods.iter().any(|known| **known == *m)))
+        })
+    }
+}
+
+impl HttpGrant {
+    fn methods_or_any(&self) -> Vec<Option<&str>> {
+        match self.methods.as_slice() {
+            [] => vec![None],
+            methods => methods.iter().map(|m| Some(&**m)).collect(),
+        }
+    }
+}

@@ -1,0 +1,349 @@
+//! Steps that call out, on a real server: grants, failures, a cancel, a death in the middle of a call, and
+//! the same attempt again from its journal.
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
+use std::process::Command;
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use serde_json::{Value, json};
+use stepwell_tests::api::Api;
+use stepwell_tests::guests;
+use stepwell_tests::server::{self, Server};
+
+/// An HTTP server that counts calls by path and key, and holds those to `/held` until told.
+#[derive(Clone)]
+struct Receiver {
+    address: SocketAddr,
+    state: Arc<(Mutex<State>, Condvar)>,
+}
+
+#[derive(Default)]
+struct State {
+    calls: Vec<(String, String)>,
+    open: bool,
+}
+
+impl Receiver {
+    fn start() -> Result<Receiver> {
+        let listener = TcpListener::bind("127.0.0.1:0")?;
+        let receiver = Receiver {
+            address: listener.local_addr()?,
+            state: Arc::default(),
+        };
+        let shared = receiver.clone();
+        std::thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let shared = shared.clone();
+                // A connection of a killed server breaks off: that is the test.
+                std::thread::spawn(move || shared.serve(stream));
+            }
+        });
+        Ok(receiver)
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    fn calls(&self) -> Vec<(String, String)> {
+        let state = self.state.0.lock().unwrap_or_else(|e| e.into_inner());
+        state.calls.clone()
+    }
+
+    /// Waits until so many calls have come.
+    fn until(&self, calls: usize) -> Result<()> {
+        let state = self.state.0.lock().unwrap_or_else(|e| e.into_inner());
+        let wait = Duration::from_secs(60);
+        let (_state, waited) = self
+            .state
+            .1
+            .wait_timeout_while(state, wait, |s| s.calls.len() < calls)
+            .unwrap_or_else(|e| e.into_inner());
+        anyhow::ensure!(!waited.timed_out(), "{calls} calls did not come");
+        Ok(())
+    }
+
+    /// Lets `/held` go, now and from now on.
+    fn open(&self) {
+        self.state.0.lock().unwrap_or_else(|e| e.into_inner()).open = true;
+        self.state.1.notify_all();
+    }
+
+    fn serve(&self, stream: TcpStream) -> std::io::Result<()> {
+        let mut out = stream.try_clone()?;
+        let mut input = BufReader::new(stream);
+        loop {
+            let mut line = String::new();
+            if input.read_line(&mut line)? == 0 {
+                return Ok(());
+            }
+            let (mut key, mut length) = (String::new(), 0);
+            loop {
+                let mut header = String::new();
+                input.read_line(&mut header)?;
+                let Some((name, value)) = header.trim().split_once(':') else {
+                    break;
+                };
+                match name.to_ascii_lowercase().as_str() {
+                    "idempotency-key" => key = value.trim().to_owned(),
+                    "content-length" => length = value.trim().parse().unwrap_or(0),
+                    _ => {}
+                }
+            }
+            let mut body = vec![0; length];
+            input.read_exact(&mut body)?;
+            let path = line.split(' ').nth(1).unwrap_or_default().to_owned();
+            let (state, changed) = &*self.state;
+            let mut state = state.lock().unwrap_or_else(|e| e.into_inner());
+            state.calls.push((path.clone(), key));
+            changed.notify_all();
+            if path == "/held" {
+                state = changed
+                    .wait_while(state, |s| !s.open)
+                    .unwrap_or_else(|e| e.into_inner());
+            }
+            drop(state);
+            let text = format!("{path} {}", String::from_utf8_lossy(&body));
+            let length = text.len();
+            write!(
+                out,
+                "HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n{text}"
+            )?;
+        }
+    }
+}
+
+/// A server that may call the receiver, and the guest that calls, granted it.
+fn started(dir: &Path, receiver: &Receiver) -> Result<(Server, Api)> {
+    let config = format!("[http]\nallow = [\"{}\"]\n", receiver.address);
+    let mut server = Server::new(dir, &config)?;
+    server.spawn()?;
+    server.ready()?;
+    let api = Api::new(&server.url())?;
+    let grants = json!({"http": [{"host": "127.0.0.1", "ports": [receiver.address.port()]}]});
+    let uploaded = push(&api, &grants, false)?;
+    anyhow::ensure!(uploaded.status == 201, "{uploaded:?}");
+    api.publish("calls", FLOW)?;
+    Ok((server, api))
+}
+
+const FLOW: &str = "StartAt: S\nStates:\n  S: {Type: Task, Resource: \"wasm:calls\", End: true}\n";
+
+fn push(api: &Api, grants: &Value, confirmed: bool) -> Result<stepwell_tests::api::Answer> {
+    let encoded: String =
+        url::form_urlencoded::byte_serialize(grants.to_string().as_bytes()).collect();
+    let path = format!("/v1/modules/calls?grants={encoded}&confirm_grants={confirmed}");
+    api.send("PUT", &path, std::fs::read(guests::program("calls")?)?)
+}
+
+fn post(receiver: &Receiver, path: &str) -> Value {
+    json!({"method": "POST", "url": receiver.url(path), "body": "x"})
+}
+
+fn start(api: &Api, calls: &[Value]) -> Result<String> {
+    let input = json!({"calls": calls}).to_string();
+    let started = api.send("POST", "/v1/flows/calls/executions", input)?;
+    let id = started.body["id"].as_str().context("no id")?;
+    Ok(id.to_owned())
+}
+
+fn ended(api: &Api, id: &str) -> Result<Value> {
+    Ok(api.get(&format!("/v1/executions/{id}?wait=60"))?.body)
+}
+
+#[test]
+fn a_death_in_the_middle_of_a_call_repeats_that_call_alone() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let receiver = Receiver::start()?;
+    let (mut server, api) = started(dir.path(), &receiver)?;
+    let id = start(
+        &api,
+        &[
+            post(&receiver, "/first"),
+            post(&receiver, "/held"),
+            post(&receiver, "/last"),
+        ],
+    )?;
+    receiver.until(2)?;
+    // The answer to the first call is on the disk: the second one's intent lies behind it.
+    for death in 0..3 {
+        server.kill()?;
+        server.spawn()?;
+        server.ready()?;
+        receiver.until(3 + death)?;
+    }
+    receiver.open();
+    let shown = ended(&api, &id)?;
+    assert_eq!(shown["status"], "SUCCEEDED", "{shown}");
+    let bodies: Vec<&Value> = shown["output"]
+        .as_array()
+        .context("no answers")?
+        .iter()
+        .map(|a| &a["body"])
+        .collect();
+    assert_eq!(bodies, ["/first x", "/held x", "/last x"]);
+    let calls = receiver.calls();
+    let of = |path: &str| -> Vec<&str> {
+        let these = calls.iter().filter(|(p, _)| p == path);
+        these.map(|(_, key)| key.as_str()).collect()
+    };
+    assert_eq!(of("/first").len(), 1, "a recorded call is never repeated");
+    assert_eq!(of("/last").len(), 1);
+    let held = of("/held");
+    assert_eq!(held.len(), 4, "once in each life");
+    assert!(held.iter().all(|key| *key == held[0]), "{held:?}");
+    let keys = [of("/first")[0], held[0], of("/last")[0]];
+    assert!(keys.iter().all(|key| key.starts_with(&id)), "{keys:?}");
+    replays(&server, &receiver, &id)
+}
+
+/// The attempt that died so often, once more from its journal, here.
+fn replays(server: &Server, receiver: &Receiver, id: &str) -> Result<()> {
+    let before = receiver.calls().len();
+    let run = |more: &[&std::ffi::OsStr]| -> Result<(Option<i32>, String)> {
+        let run = Command::new(server::binary()?)
+            .args(["replay", id, "--state", "S", "--url", &server.url()])
+            .args(more)
+            .env_remove("STEPWELL_TOKEN")
+            .output()?;
+        let text = String::from_utf8_lossy(&run.stdout).into_owned();
+        let trouble = String::from_utf8_lossy(&run.stderr).into_owned();
+        Ok((run.status.code(), text + &trouble))
+    };
+    let (code, text) = run(&[])?;
+    assert_eq!(code, Some(0), "{text}");
+    assert!(
+        text.contains("the result is the same, bit for bit"),
+        "{text}"
+    );
+    assert!(text.contains("as then"), "{text}");
+    // A module that makes no calls at all.
+    let echo = guests::program("echo")?;
+    let (code, text) = run(&["--module".as_ref(), echo.as_os_str()])?;
+    assert_eq!(code, Some(1), "{text}");
+    assert!(text.contains("call 0 differs"), "{text}");
+    assert!(text.contains("POST http://127.0.0.1"), "{text}");
+    assert_eq!(receiver.calls().len(), before, "a replay calls nobody");
+    Ok(())
+}
+
+#[test]
+fn a_cancel_gives_a_call_up_and_a_timeout_ends_it() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let receiver = Receiver::start()?;
+    let (_server, api) = started(dir.path(), &receiver)?;
+    let id = start(&api, &[post(&receiver, "/held")])?;
+    receiver.until(1)?;
+    let cancelled = api.send("POST", &format!("/v1/executions/{id}/cancel"), "")?;
+    assert_eq!(cancelled.body["status"], "ABORTED", "{cancelled:?}");
+
+    let mut slow = post(&receiver, "/held");
+    slow["timeout_ms"] = json!(100);
+    let input = json!({"calls": [slow]}).to_string();
+    let shown = api.run("calls", &input)?;
+    assert_eq!(shown["error"], "States.Timeout", "{shown}");
+
+    // The flow's own deadline.
+    let flow = FLOW.replace("End: true", "TimeoutSeconds: 1, End: true");
+    api.publish("short", &flow)?;
+    let input = json!({"calls": [post(&receiver, "/held")]}).to_string();
+    let shown = api.run("short", &input)?;
+    assert_eq!(shown["error"], "States.Timeout", "{shown}");
+    receiver.open();
+    Ok(())
+}
+
+#[test]
+fn a_wider_manifest_needs_a_word_and_a_flow_keeps_the_one_it_was_published_with() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let receiver = Receiver::start()?;
+    receiver.open();
+    let (_server, api) = started(dir.path(), &receiver)?;
+    let input = json!({"calls": [post(&receiver, "/first")]}).to_string();
+    assert_eq!(api.run("calls", &input)?["status"], "SUCCEEDED");
+
+    // Less is fine, and what is published keeps what it had.
+    let nothing = push(&api, &json!({}), false)?;
+    assert_eq!(
+        (nothing.status, &nothing.body["version"]),
+        (201, &json!(2)),
+        "{nothing:?}"
+    );
+    let lost = nothing.body["lost"].to_string();
+    assert!(lost.contains("http any method 127.0.0.1"), "{lost}");
+    assert_eq!(api.run("calls", &input)?["status"], "SUCCEEDED");
+    api.publish("calls", FLOW)?;
+    let denied = api.run("calls", &input)?;
+    assert_eq!(denied["error"], "Stepwell.NotGranted", "{denied}");
+
+    let port = receiver.address.port();
+    let more = json!({"http": [{"host": "127.0.0.1", "ports": [port], "methods": ["POST"]}]});
+    let refused = push(&api, &more, false)?;
+    assert_eq!(
+        (refused.status, &refused.body["code"]),
+        (409, &json!("RUN0027")),
+        "{refused:?}"
+    );
+    let beyond = json!([format!("http POST 127.0.0.1:{port}")]);
+    assert_eq!(refused.body["beyond"], beyond, "{refused:?}");
+    let confirmed = push(&api, &more, true)?;
+    assert_eq!(confirmed.status, 201, "{confirmed:?}");
+    assert_eq!(confirmed.body["gained"], beyond);
+    let wrong = push(
+        &api,
+        &json!({"http": [{"host": "https://a.example/"}]}),
+        true,
+    )?;
+    assert_eq!(wrong.body["code"], "RUN0026", "{wrong:?}");
+    let misspelt = push(&api, &json!({"htpp": []}), true)?;
+    assert_eq!(misspelt.body["code"], "API0004", "{misspelt:?}");
+    Ok(())
+}
+
+#[test]
+fn a_flow_with_a_manifest_calls_what_it_says() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let receiver = Receiver::start()?;
+    let (_server, api) = started(dir.path(), &receiver)?;
+    let flow = json!({"StartAt": "T", "States": {"T": {"Type": "Task", "Resource": "http:request", "End": true}}});
+    let publish = |grants: Option<Value>| {
+        let mut body = json!({"definition": flow.to_string()});
+        if let Some(grants) = grants {
+            body["grants"] = grants;
+        }
+        let kind = [("content-type", "application/vnd.stepwell.publish+json")];
+        api.send_with(
+            "PUT",
+            "/v1/flows/http?confirm_grants=true",
+            &kind,
+            body.to_string(),
+        )
+    };
+    let input = json!({"url": receiver.url("/first"), "method": "POST"}).to_string();
+    let check = |expected: &Value| -> Result<()> {
+        let shown = api.run("http", &input)?;
+        let got = json!([shown["status"], shown["error"]]);
+        assert_eq!(got, *expected, "{shown}");
+        Ok(())
+    };
+    let denied = json!(["FAILED", "Stepwell.NotGranted"]);
+    let fine = json!(["SUCCEEDED", null]);
+    assert_eq!(publish(None)?.status, 201);
+    check(&fine)?;
+    assert_eq!(publish(Some(json!({})))?.status, 201);
+    check(&denied)?;
+    // Without a word about it the next version has the same one.
+    assert_eq!(publish(None)?.status, 200);
+    check(&denied)?;
+    let grants = json!({"http": [{"host": "127.0.0.1", "ports": [receiver.address.port()]}]});
+    let published = publish(Some(grants.clone()))?;
+    assert_eq!(
+        (published.status, &published.body["grants"]),
+        (201, &grants)
+    );
+    check(&fine)
+}
