@@ -74,7 +74,8 @@ impl Request {
     /// Adds a header.
     #[must_use]
     pub fn header(mut self, name: &str, value: &str) -> Request {
-        self.headers.push((name.to_owned(), value.as_bytes().to_vec()));
+        self.headers
+            .push((name.to_owned(), value.as_bytes().to_vec()));
         self
     }
 
@@ -144,7 +145,9 @@ impl Request {
             let _ = options.set_first_byte_timeout(Some(ns));
             let _ = options.set_between_bytes_timeout(Some(ns));
         }
-        let body = request.body().map_err(|()| wrong("the request has no body"))?;
+        let body = request
+            .body()
+            .map_err(|()| wrong("the request has no body"))?;
         let coming = outgoing_handler::handle(request, Some(options)).map_err(failure)?;
         write(body, &self.body)?;
         Ok(Started(coming))
@@ -289,7 +292,10 @@ impl Response {
         let name = format!("States.Http.StatusCode.{}", self.status);
         let body = self.bytes()?;
         let text = String::from_utf8_lossy(&body);
-        Err(Failure::new(name, text.chars().take(4_096).collect::<String>()))
+        Err(Failure::new(
+            name,
+            text.chars().take(4_096).collect::<String>(),
+        ))
     }
 }
 
@@ -307,5 +313,8 @@ fn failure(code: ErrorCode) -> Failure {
         | ErrorCode::HttpResponseTimeout => "States.Timeout",
         _ => "States.Http.Socket",
     };
-    Failure::new(name, format!("the HTTP call failed: {code:?}; see the step's log"))
+    Failure::new(
+        name,
+        format!("the HTTP call failed: {code:?}; see the step's log"),
+    )
 }
