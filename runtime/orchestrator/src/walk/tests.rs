@@ -168,6 +168,8 @@ impl World {
                 match output {
                     Output::Run(request) => self.steps.push(*request),
                     Output::Reply(ticket, reply) => self.replies.push((ticket, reply)),
+                    // Every loop is this one.
+                    Output::Send(post) => self.driver.post(post, self.now).expect("memory"),
                     _ => {}
                 }
             }
