@@ -6,7 +6,7 @@
 use std::future::Future;
 use std::pin::Pin;
 
-use stepwell_types::{BridgeAnswer, BridgeCall};
+use stepwell_types::{BridgeAnswer, BridgeCall, LogLine};
 
 /// What a gate's method returns: boxed, so that a bridge can hold any gate.
 pub type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -36,6 +36,22 @@ pub trait Gate: Send + Sync {
 
     /// Hears what every call asks, recorded or not. For whoever compares two runs.
     fn asked(&self, _call: u32, _what: &dyn Fn() -> String) {}
+
+    /// Whether nothing is recorded: then what a call leaves elsewhere can go at once.
+    fn is_open(&self) -> bool {
+        false
+    }
+
+    /// Adds lines to the execution's log while the attempt runs. Not waited for.
+    fn log(&self, call: &BridgeCall, lines: Vec<LogLine>) {
+        let _ = (call, lines);
+    }
+
+    /// How many lines of this attempt are in the log already, from before a crash.
+    fn logged<'a>(&'a self, call: &'a BridgeCall) -> Boxed<'a, usize> {
+        let _ = call;
+        Box::pin(std::future::ready(0))
+    }
 }
 
 /// A gate for runs that keep no record: every call goes.
@@ -46,6 +62,10 @@ pub trait Gate: Send + Sync {
 pub struct OpenGate;
 
 impl Gate for OpenGate {
+    fn is_open(&self) -> bool {
+        true
+    }
+
     fn admit(&self, _call: BridgeCall) -> Boxed<'static, Verdict> {
         Box::pin(std::future::ready(Verdict::Go))
     }

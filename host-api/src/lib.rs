@@ -6,12 +6,16 @@
 pub mod answer;
 pub mod bindings;
 pub mod bridges;
+pub mod container;
 pub mod error;
 pub mod gate;
 pub mod host;
 pub mod http;
+mod job;
 pub mod journal;
 pub mod log;
+pub mod machine;
+pub mod objects;
 pub mod waits;
 pub mod wasi;
 

@@ -3,6 +3,7 @@
 //! Refuses to be imported by the house: it stands outside.
 
 pub mod api;
+pub mod bridges;
 pub mod crash;
 pub mod guests;
 pub mod random;

@@ -39,6 +39,25 @@ const NEEDS: &[Need] = &[
     },
 ];
 
+/// What the suite `bridges` runs against.
+const BRIDGES: &[Need] = &[
+    Need {
+        why: "Podman and runc, on which the bridges' tests run containers",
+        packages: &["podman", "runc"],
+        here: || shell::which("podman").is_some() && shell::which("runc").is_some(),
+    },
+    Need {
+        why: "a busybox that needs no libraries, for the image of those tests",
+        packages: &["busybox-static"],
+        here: || Path::new("/bin/busybox").exists(),
+    },
+    Need {
+        why: "OpenSSH's server and its keygen, for the tests of runs on machines",
+        packages: &["openssh-server", "openssh-client"],
+        here: || Path::new("/usr/sbin/sshd").exists() && shell::which("ssh-keygen").is_some(),
+    },
+];
+
 const COMPONENTS: &[(&str, &str)] = &[("cargo-fmt", "rustfmt"), ("cargo-clippy", "clippy")];
 
 /// Installs what is missing, the Wasm target included.
@@ -57,7 +76,20 @@ pub fn run() -> Result<()> {
 /// # Errors
 /// As [`run`].
 pub fn native() -> Result<()> {
-    let missing: Vec<&Need> = NEEDS.iter().filter(|need| !(need.here)()).collect();
+    install(NEEDS)
+}
+
+/// Installs what the suite `bridges` runs against: a Podman and an sshd. The suite starts
+/// its own of each; what the packages may have started is left alone.
+///
+/// # Errors
+/// As [`run`].
+pub fn bridges() -> Result<()> {
+    install(BRIDGES)
+}
+
+fn install(needs: &[Need]) -> Result<()> {
+    let missing: Vec<&Need> = needs.iter().filter(|need| !(need.here)()).collect();
     if !missing.is_empty() {
         let packages: Vec<&str> = missing.iter().flat_map(|n| n.packages).copied().collect();
         println!("setup: this machine lacks");

@@ -13,7 +13,7 @@ use runner::Choice;
 use tally::Tally;
 
 /// The suites in the order in which a run of all takes them.
-const SUITES: &[&str] = &["unit", "conformance", "e2e", "crash", "sim"];
+const SUITES: &[&str] = &["unit", "conformance", "e2e", "bridges", "crash", "sim"];
 /// Seeds of the simulator in a run of all suites; `cargo xtask sim` takes more.
 const SIM_SEEDS: &str = "200";
 
@@ -58,6 +58,9 @@ fn parse(args: &[String]) -> Result<(Vec<&'static str>, Option<u32>)> {
 
 fn all(suites: &[&str], kills: Option<u32>) -> Result<Tally> {
     setup::run()?;
+    if suites.contains(&"bridges") {
+        setup::bridges()?;
+    }
     guests::run()?;
     println!("test: building");
     shell::run(shell::workspace_cargo().args(["build", "--workspace", "--all-targets"]))?;

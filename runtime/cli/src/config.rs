@@ -12,6 +12,7 @@ use stepwell_flow::resource::ResourceMap;
 use stepwell_server::Token;
 
 use crate::args;
+use crate::elsewhere::{Containers, Machine};
 use crate::exit::Trouble;
 use crate::{input, system};
 
@@ -39,6 +40,10 @@ pub struct Config {
     pub disk_floor_mib: Option<u64>,
     /// Calls to the outside.
     pub http: Http,
+    /// What runs in containers.
+    pub containers: Containers,
+    /// Machines that programs run on, by name. None by default.
+    pub machines: BTreeMap<String, Machine>,
     /// Headers with secrets that calls borrow by name.
     pub connections: BTreeMap<String, Connection>,
     /// What resources mean in flows that are published here, unless they say otherwise.

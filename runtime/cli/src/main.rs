@@ -7,6 +7,7 @@ mod args;
 mod assess;
 mod client;
 mod config;
+mod elsewhere;
 mod exit;
 mod filling;
 mod fmt;

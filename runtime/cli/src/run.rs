@@ -18,6 +18,7 @@ use stepwell_types::limits::DEFINITION_BYTES_MAX;
 use stepwell_types::{Digest, LogLevel, StepRequest};
 
 use crate::config::{Bucket, Config};
+use crate::elsewhere::Elsewhere;
 use crate::exit::{Exit, Trouble};
 use crate::system::{SystemClock, SystemEntropy};
 use crate::{args, filling, input, output, validate, wiring};
@@ -79,10 +80,12 @@ pub fn run(args: &args::Run) -> Result<Exit, Trouble> {
         program.grants.clone_from(&grants);
         others.insert(Arc::from(name.as_str()), Arc::new(program));
     }
+    let buckets = wiring::buckets(&config, None)?;
     let runner = wiring::Runner {
         sandbox,
         bridges,
-        buckets: wiring::buckets(&config, None)?,
+        elsewhere: Elsewhere::open(&config, &buckets, None)?,
+        buckets,
     };
     let shot = OneShot {
         program: Arc::new(program),

@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::args;
 use crate::config::{self, Config, Settings};
+use crate::elsewhere::Elsewhere;
 use crate::exit::{Exit, Trouble};
 use crate::system::{self, SystemClock, SystemEntropy};
 use crate::{output, wiring};
@@ -56,14 +57,15 @@ pub fn serve(args: &args::Serve) -> Result<Exit, Trouble> {
     let listeners = server::listen(settings.listen, loops).map_err(Trouble::system)?;
     let address = listeners.first().map(TcpListener::local_addr);
     let address = address.transpose().context("the listening socket")?;
-    let ports = ports(&settings, &mut options)?;
+    let (ports, elsewhere) = ports(&settings, &mut options)?;
     let stop_bound = Duration::from_secs(settings.config.stop_seconds.unwrap_or(20));
     let stop = options.stop.clone();
     let companion = companion(listeners, options, stop_bound);
     let engine = engine_options(&settings.config, loops);
     let start = move || Shell::start(&engine, ports, &companion).map_err(Trouble::system);
     let announce = || announce(address.unwrap_or(settings.listen), &settings);
-    runtime.block_on(until_stopped(signals, start, announce, &stop, stop_bound))
+    let run = until_stopped(signals, start, announce, &elsewhere, &stop, stop_bound);
+    runtime.block_on(run)
 }
 
 fn http_options(settings: &Settings) -> Result<server::Options, Trouble> {
@@ -122,7 +124,10 @@ fn memory_for_payloads() -> usize {
 }
 
 /// The ports, and the buckets that they share with the API.
-fn ports(settings: &Settings, options: &mut server::Options) -> Result<Ports, Trouble> {
+fn ports(
+    settings: &Settings,
+    options: &mut server::Options,
+) -> Result<(Ports, Elsewhere), Trouble> {
     let dir = &settings.data_dir;
     let store = stepwell_store_rocks::Options {
         sync: !settings.config.experimental.no_sync,
@@ -136,12 +141,14 @@ fn ports(settings: &Settings, options: &mut server::Options) -> Result<Ports, Tr
     let bridges = wiring::bridges(&settings.config)?;
     let sandbox = wiring::sandbox(dir.join(MODULES), &settings.config, bridges.clone())?;
     let shelf = wiring::Shelf(sandbox.modules().clone());
-    Ok(Ports {
+    let elsewhere = Elsewhere::open(&settings.config, &buckets, Some(dir))?;
+    let ports = Ports {
         reader: Arc::new(reader),
         writer: Box::new(writer),
         runner: Arc::new(wiring::Runner {
             sandbox: Some(sandbox),
             bridges,
+            elsewhere: elsewhere.clone(),
             buckets,
         }),
         modules: Arc::new(shelf),
@@ -157,7 +164,8 @@ fn ports(settings: &Settings, options: &mut server::Options) -> Result<Ports, Tr
             // Steps that take long give way to the loops. Refusal changes nothing else.
             let _ = rustix::process::nice(5);
         }),
-    })
+    };
+    Ok((ports, elsewhere))
 }
 
 /// HTTP connections beside the driver of each loop.
@@ -230,6 +238,7 @@ async fn until_stopped(
     mut signals: Signals,
     start: impl FnOnce() -> Result<(Orchestrator, Shell), Trouble> + Send + 'static,
     announce: impl FnOnce(),
+    elsewhere: &Elsewhere,
     stop: &CancellationToken,
     bound: Duration,
 ) -> Result<Exit, Trouble> {
@@ -250,6 +259,8 @@ async fn until_stopped(
     };
     let (orchestrator, shell) = started?;
     announce();
+    let gate = Arc::new(wiring::Door(orchestrator.gate()));
+    tokio::spawn(elsewhere.clone().sweep(gate));
     if !early {
         signals.next().await;
     }
@@ -257,6 +268,8 @@ async fn until_stopped(
         seconds = bound.as_secs(),
         "stopping; a second signal ends it at once"
     );
+    // First: what runs elsewhere is left to the next process, not ended.
+    elsewhere.stopping.cancel();
     orchestrator.close();
     stop.cancel();
     let stopped = tokio::task::spawn_blocking(move || shell.stop(bound));

@@ -21,10 +21,12 @@ use stepwell_orchestrator::ports::{
 use stepwell_sandbox::{CompileLimits, Limits, Modules, Pool, Sandbox, Upload};
 use stepwell_types::limits::MODULE_BYTES_MAX;
 use stepwell_types::{
-    BridgeAnswer, BridgeCall, Data, Digest, Failure, Spent, StepOutcome, StepRequest, StepTarget,
+    BridgeAnswer, BridgeCall, Data, Digest, Failure, LogLine, Spent, StepOutcome, StepRequest,
+    StepTarget,
 };
 
 use crate::config::Config;
+use crate::elsewhere::Elsewhere;
 use crate::exit::Trouble;
 use crate::input;
 use crate::system::{self, SystemClock};
@@ -35,6 +37,8 @@ pub struct Runner {
     pub sandbox: Option<Arc<Sandbox>>,
     /// To the outside, for modules and Tasks alike.
     pub bridges: Bridges,
+    /// For `container:run` and `vm:run`.
+    pub elsewhere: Elsewhere,
     /// For a distributed Map's items and results.
     pub buckets: Buckets,
 }
@@ -53,6 +57,14 @@ impl StepRunner for Runner {
                     let journal = Journal::new(Arc::new(Door(gate)), &request, began);
                     http.run(&journal, request).await
                 })
+            }
+            (StepTarget::Container, _) => {
+                let containers = self.elsewhere.containers.clone();
+                Box::pin(async move { containers.run(Arc::new(Door(gate)), request).await })
+            }
+            (StepTarget::Machine, _) => {
+                let machines = self.elsewhere.machines.clone();
+                Box::pin(async move { machines.run(Arc::new(Door(gate)), request).await })
             }
             (StepTarget::ReadItems(wanted), _) => {
                 let (buckets, wanted) = (self.buckets.clone(), Arc::clone(wanted));
@@ -105,7 +117,7 @@ fn refused(error: &'static str, cause: &'static str) -> StepFuture {
 }
 
 /// The orchestrator's gate as the bridges see it.
-struct Door(GateHandle);
+pub struct Door(pub GateHandle);
 
 impl Gate for Door {
     fn admit(&self, call: BridgeCall) -> Boxed<'static, Verdict> {
@@ -121,6 +133,18 @@ impl Gate for Door {
 
     fn answered(&self, answer: BridgeAnswer) {
         self.0.answered(answer);
+    }
+
+    fn is_open(&self) -> bool {
+        self.0.is_open()
+    }
+
+    fn log(&self, call: &BridgeCall, lines: Vec<LogLine>) {
+        self.0.log(call, lines);
+    }
+
+    fn logged<'a>(&'a self, call: &'a BridgeCall) -> Boxed<'a, usize> {
+        self.0.logged(call)
     }
 }
 

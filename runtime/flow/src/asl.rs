@@ -5,6 +5,7 @@
 //! if there was any. Refuses to know how states run.
 //! Source: states-language.net.
 
+mod bridge;
 mod child;
 mod choice;
 mod distributed;

@@ -155,6 +155,10 @@ pub enum ResourceKind<'a> {
     },
     /// `http:request`.
     Http,
+    /// `container:run`.
+    Container,
+    /// `vm:run`.
+    Machine,
     /// `callback`.
     Callback,
     /// `activity:NAME`, or an activity's ARN.
@@ -183,8 +187,8 @@ pub const ACTIVITY_CHARS_MAX: usize = 80;
 
 /// Takes a `Resource` apart.
 ///
-/// Forms: `wasm:NAME[@VERSION][#FUNCTION]`, `http:request`, either with
-/// `.waitForTaskToken`; `callback`; `activity:NAME`; `flow:start` or
+/// Forms: `wasm:NAME[@VERSION][#FUNCTION]`, `http:request`, `container:run`, `vm:run`, each
+/// also with `.waitForTaskToken`; `callback`; `activity:NAME`; `flow:start` or
 /// `arn:PARTITION:states:::states:startExecution`, either also with `.sync`, `.sync:2`
 /// or `.waitForTaskToken`; and as Step Functions writes them
 /// `arn:PARTITION:lambda:REGION:ACCOUNT:function:NAME[:QUALIFIER]`, which means
@@ -210,6 +214,10 @@ pub fn parse(text: &str) -> Result<Resource<'_>, BadResource> {
         ResourceKind::Callback
     } else if base == "http:request" {
         ResourceKind::Http
+    } else if base == "container:run" {
+        ResourceKind::Container
+    } else if base == "vm:run" {
+        ResourceKind::Machine
     } else if let Some(module) = base.strip_prefix("wasm:") {
         wasm(module)?
     } else if let Some(name) = base.strip_prefix("activity:") {
@@ -217,7 +225,7 @@ pub fn parse(text: &str) -> Result<Resource<'_>, BadResource> {
     } else if base.starts_with("arn:") {
         arn(base)?
     } else {
-        return Err(other(base));
+        return Err(bad(format!("{base:?} is no resource")));
     };
     let waits = matches!(kind, ResourceKind::Callback | ResourceKind::Activity(_));
     if wait_for_token && matches!(kind, ResourceKind::Activity(_) | ResourceKind::HttpInvoke) {
@@ -278,18 +286,6 @@ fn bad(message: impl Into<String>) -> BadResource {
     BadResource {
         message: message.into(),
         not_yet: false,
-    }
-}
-
-fn other(base: &str) -> BadResource {
-    let later = ["container:", "vm:", "http:"];
-    BadResource {
-        message: if later.iter().any(|p| base.starts_with(p)) {
-            format!("the resource {base:?} is not supported yet")
-        } else {
-            format!("{base:?} is no resource")
-        },
-        not_yet: later.iter().any(|p| base.starts_with(p)),
     }
 }
 
@@ -476,6 +472,8 @@ mod tests {
                 Ok(r) => {
                     let kind = match r.kind {
                         ResourceKind::Http => "http".to_owned(),
+                        ResourceKind::Container => "container".to_owned(),
+                        ResourceKind::Machine => "vm".to_owned(),
                         ResourceKind::Callback => "callback".to_owned(),
                         ResourceKind::Activity(name) => format!("activity {name}"),
                         ResourceKind::LambdaInvoke => "invoke".to_owned(),
@@ -529,7 +527,10 @@ mod tests {
         check("activity:print", "activity print token");
         check("activity:a b", "bad");
         check("arn:aws:states:::sqs:sendMessage", "later");
-        check("container:run", "later");
+        check("container:run", "container");
+        check("container:run.waitForTaskToken", "container token");
+        check("vm:run", "vm");
+        check("container:start", "bad");
         check("flow:start", "flow Start");
         check("flow:start.sync", "flow Sync");
         check("flow:start.waitForTaskToken", "flow Start token");

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use stepwell_types::{BridgeAnswer, BridgeCall};
+use stepwell_types::{BridgeAnswer, BridgeCall, LogLine};
 
 /// What a bridge may do about one call. What was answered before a crash comes with the
 /// attempt ([`stepwell_types::StepRequest::recorded`]).
@@ -30,6 +30,15 @@ pub trait GateKeeper: Send + Sync {
     /// Records a piece of the answer of a call that was let go. Not waited for: what
     /// depends on it leaves only after it is durable too.
     fn answered(&self, answer: BridgeAnswer);
+    /// Whether nothing is recorded.
+    fn is_open(&self) -> bool {
+        false
+    }
+    /// Adds lines to the execution's log while the attempt runs. Not waited for; lines of an
+    /// attempt that is over are dropped.
+    fn log(&self, call: &BridgeCall, lines: Vec<LogLine>);
+    /// How many lines of the call's attempt are durable.
+    fn logged(&self, call: &BridgeCall) -> std::pin::Pin<Box<dyn Future<Output = usize> + Send>>;
 }
 
 /// A [`GateKeeper`], cheap to clone.

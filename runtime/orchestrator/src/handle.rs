@@ -17,7 +17,9 @@ use crate::api::{
 };
 use crate::catalog::{Matched, Upload, check_name};
 use crate::driver::{Redrive, Reply, Request, Ticket, TokenAnswer, execution_of, read_execution};
+use crate::gate::GateHandle;
 use crate::rows::{self, NameRow, SummaryRow};
+use crate::shell::event_loop::LoopGate;
 use crate::shell::{Shared, shard_for};
 
 /// Rows looked at for one page of a filtered list, at most.
@@ -35,6 +37,14 @@ pub struct Orchestrator {
 impl Orchestrator {
     pub(crate) fn new(shared: Arc<Shared>) -> Orchestrator {
         Orchestrator { shared }
+    }
+
+    /// The gate, for who looks after what attempts left elsewhere.
+    #[must_use]
+    pub fn gate(&self) -> GateHandle {
+        Arc::new(LoopGate {
+            shared: self.shared.clone(),
+        })
     }
 
     /// Starts an execution; returns when that is durable.

@@ -2,7 +2,7 @@
 //!
 //! Refuses decisions: it moves messages, time and bytes between the drivers and the ports.
 
-mod event_loop;
+pub(crate) mod event_loop;
 mod inbox;
 mod processors;
 

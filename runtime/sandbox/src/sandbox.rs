@@ -111,6 +111,8 @@ impl Sandbox {
         match &request.target {
             StepTarget::Wasm { digest, .. } => self.modules.ready(digest).is_some(),
             StepTarget::Http
+            | StepTarget::Container
+            | StepTarget::Machine
             | StepTarget::Flow(_)
             | StepTarget::Callback
             | StepTarget::Activity { .. }

@@ -2,6 +2,7 @@
 //!
 //! Refuses behaviour: nothing here decides, evaluates or stores.
 
+pub mod call;
 pub mod child;
 pub mod data;
 pub mod grants;
@@ -12,6 +13,7 @@ pub mod limits;
 pub mod message;
 pub mod time;
 
+pub use call::{ContainerCall, FileIn, FilesOut, MachineCall, OutputForm, Pull};
 pub use child::{ChildMode, ChildStart, ParentLink, Wants};
 pub use data::Data;
 pub use grants::{Granted, Grants, HttpGrant, KeyValueGrant};

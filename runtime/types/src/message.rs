@@ -73,6 +73,10 @@ pub enum StepTarget {
     WriteResults(Arc<ResultWrite>),
     /// No step runs: the orchestrator collects a distributed Map's results into an array.
     CollectResults,
+    /// The bridge `container:run`: the input is a [`crate::ContainerCall`].
+    Container,
+    /// The bridge `vm:run`: the input is a [`crate::MachineCall`].
+    Machine,
 }
 
 impl StepTarget {

@@ -13,7 +13,7 @@ use super::tally::{self, Tally};
 use crate::{place, shell};
 
 /// Test binaries that are suites of their own, whatever package they are in.
-const OWN: &[&str] = &["conformance", "crash"];
+const OWN: &[&str] = &["bridges", "conformance", "crash", "elsewhere"];
 /// The package whose other test binaries are the suite `e2e`.
 const TESTS: &str = "stepwell-tests";
 /// Tells the crash suite how often to kill the server.
@@ -75,6 +75,8 @@ impl Choice {
         let own = OWN.contains(&name);
         let end = package == TESTS && is_test_target && !own;
         match self {
+            // What runs elsewhere is reached by bridges, too.
+            Choice::Named("bridges") => matches!(name, "bridges" | "elsewhere"),
             Choice::Named(wanted) => name == wanted,
             Choice::Unit => !own && !end,
             Choice::EndToEnd => end,
@@ -239,7 +241,7 @@ mod tests {
     #[test]
     fn every_binary_belongs_to_exactly_one_suite() {
         let check = |package: &str, name: &str, is_test: bool, suite: &str| {
-            for other in ["unit", "conformance", "e2e", "crash"] {
+            for other in ["unit", "conformance", "e2e", "bridges", "crash"] {
                 let choice = match other {
                     "unit" => Choice::Unit,
                     name => Choice::suite(name),
@@ -254,6 +256,8 @@ mod tests {
         check("stepwell-tests", "e2e", true, "e2e");
         check("stepwell-tests", "bad_input", true, "e2e");
         check("stepwell-tests", "crash", true, "crash");
+        check("stepwell-tests", "bridges", true, "bridges");
+        check("stepwell-tests", "elsewhere", true, "bridges");
         check("stepwell-tests", "stepwell_tests", false, "unit");
     }
 

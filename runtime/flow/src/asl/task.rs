@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use stepwell_types::StepTarget;
 
-use super::{Compiler, expect};
+use super::{Compiler, bridge, expect};
 use crate::check;
 use crate::diagnostic::code;
 use crate::document::{At, Tree};
@@ -104,7 +104,7 @@ impl<'t> Compiler<'t, '_> {
                         let modules = self.resolve.modules();
                         let names: Vec<&str> = modules.iter().map(|(name, _)| &**name).collect();
                         format!(
-                            "a resource is wasm:NAME[@VERSION][#FUNCTION], http:request, flow:start, callback, activity:NAME, or one of AWS's names that docs/flows.md lists; {}{}",
+                            "a resource is wasm:NAME[@VERSION][#FUNCTION], http:request, container:run, vm:run, flow:start, callback, activity:NAME, or one of AWS's names that docs/flows.md lists; {}{}",
                             self.resolve.advice().bind(),
                             resource::listed(&names)
                         )
@@ -116,8 +116,16 @@ impl<'t> Compiler<'t, '_> {
         };
         let (target, service) = match resource.kind {
             ResourceKind::Http => {
-                self.http_parameters(at);
+                self.call_parameters(at, &bridge::HTTP);
                 (StepTarget::Http, Service::Plain)
+            }
+            ResourceKind::Container => {
+                self.call_parameters(at, &bridge::CONTAINER);
+                (StepTarget::Container, Service::Plain)
+            }
+            ResourceKind::Machine => {
+                self.call_parameters(at, &bridge::MACHINE);
+                (StepTarget::Machine, Service::Plain)
             }
             ResourceKind::Flow(mode) => {
                 self.child_parameters(at);

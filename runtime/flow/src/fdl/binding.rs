@@ -44,6 +44,8 @@ fn target(
         Some(ResourceKind::Http) => return Some(Binding::Http),
         Some(ResourceKind::Flow(_)) => return Some(Binding::Start),
         Some(ResourceKind::Callback) => StepTarget::Callback,
+        Some(ResourceKind::Container) => StepTarget::Container,
+        Some(ResourceKind::Machine) => StepTarget::Machine,
         Some(ResourceKind::Activity(name)) => StepTarget::Activity { name: name.into() },
         Some(ResourceKind::Module {
             name,
@@ -67,7 +69,7 @@ fn target(
                 code::BAD_RESOURCE,
                 format!("the resource map binds it to {bound:?}, which no task of CloudFlow takes"),
                 Some(
-                    "bind it to wasm:NAME, http:request, flow:start, activity:NAME or callback"
+                    "bind it to wasm:NAME, http:request, container:run, vm:run, flow:start, activity:NAME or callback"
                         .to_owned(),
                 ),
             );

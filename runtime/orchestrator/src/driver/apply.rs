@@ -378,6 +378,21 @@ impl Driver {
         self.touch(id);
     }
 
+    /// Records what a running attempt has written so far.
+    pub fn lines(
+        &mut self,
+        id: ExecutionId,
+        entry: EntryId,
+        attempt: u32,
+        lines: Vec<LogLine>,
+        now: Timestamp,
+    ) {
+        let hot = self.hot.get(&id);
+        if hot.is_some_and(|hot| hot.steps.contains_key(&(entry, attempt))) {
+            self.log_lines(id, entry, attempt, lines, now);
+        }
+    }
+
     /// Records what a step logged.
     pub(super) fn log_lines(
         &mut self,

@@ -139,7 +139,10 @@ impl Driver {
             return (0, Verdict::Stopped);
         };
         let Some(running) = hot.steps.get_mut(&key) else {
-            return (0, Verdict::Stopped);
+            // Once that is durable: who hears it may end what the attempt left elsewhere. Of
+            // an express execution nothing is, and nothing has to be.
+            let batch = if hot.express.is_some() { 0 } else { hot.batch };
+            return (batch, Verdict::Stopped);
         };
         if self.stopping {
             // Its failure would be ours, not the flow's: it must not be recorded.

@@ -1,7 +1,7 @@
 //! One loop: its inbox, its driver's work and outputs, and when to seal and to sleep.
 
 use std::collections::HashMap;
-use std::future::Future as _;
+use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -9,15 +9,17 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
+use stepwell_interpreter::codec::Logged;
 use stepwell_types::{
-    BridgeAnswer, BridgeCall, EntryId, ExecutionId, Failure, Spent, StepOutcome, StepRequest,
+    BridgeAnswer, BridgeCall, EntryId, ExecutionId, Failure, LogLine, Spent, StepOutcome,
+    StepRequest,
 };
 use tokio::sync::{mpsc, oneshot};
 
 use super::processors::{OnRecord, Processors};
 use super::{Message, ReplyTo, Shared};
 use crate::Error;
-use crate::driver::{Driver, Output, Reply, Request, Ticket, Turn};
+use crate::driver::{Driver, Output, Reply, Request, Ticket, Turn, read_log};
 use crate::gate::{GateHandle, GateKeeper, Verdict, VerdictFuture};
 use crate::ports::StepRunner;
 
@@ -195,6 +197,9 @@ impl EventLoop {
                 self.driver.step_ended(id, entry, attempt, *outcome, now);
             }
             Message::Answered(answer) => self.driver.call_answered(*answer, now),
+            Message::Lines(id, entry, attempt, lines) => {
+                self.driver.lines(id, entry, attempt, lines, now);
+            }
             Message::Committed(number) => {
                 let changed = self.driver.committed(number, now);
                 self.shared.watchers.announce(&changed);
@@ -371,8 +376,8 @@ fn panicked() -> StepOutcome {
 }
 
 /// The gate of every loop: sends the call to the loop that owns its execution.
-struct LoopGate {
-    shared: Arc<Shared>,
+pub(crate) struct LoopGate {
+    pub(crate) shared: Arc<Shared>,
 }
 
 impl GateKeeper for LoopGate {
@@ -391,6 +396,34 @@ impl GateKeeper for LoopGate {
         if let Some(inbox) = self.shared.inbox_of(answer.by.execution) {
             inbox.send(Message::Answered(Box::new(answer)));
         }
+    }
+
+    fn log(&self, call: &BridgeCall, lines: Vec<LogLine>) {
+        let (id, entry, attempt) = (call.by.execution, call.by.entry, call.by.attempt);
+        if let Some(inbox) = self.shared.inbox_of(id) {
+            inbox.send(Message::Lines(id, entry, attempt, lines));
+        }
+    }
+
+    fn logged(&self, call: &BridgeCall) -> Pin<Box<dyn Future<Output = usize> + Send>> {
+        let reader = self.shared.reader.clone();
+        let (id, own) = (call.by.execution, (call.by.entry, call.by.attempt));
+        Box::pin(async move {
+            let count = tokio::task::spawn_blocking(move || {
+                let log = read_log(&*reader, id, 0).unwrap_or_default();
+                let lines = log.iter().map(|logged| match logged {
+                    Logged::Logs {
+                        entry,
+                        attempt,
+                        lines,
+                        ..
+                    } if (*entry, *attempt) == own => lines.len(),
+                    _ => 0,
+                });
+                lines.sum()
+            });
+            count.await.unwrap_or_default()
+        })
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use stepwell_types::{BridgeAnswer, EntryId, ExecutionId, StepOutcome};
+use stepwell_types::{BridgeAnswer, EntryId, ExecutionId, LogLine, StepOutcome};
 use tokio::sync::mpsc;
 
 use super::ReplyTo;
@@ -18,6 +18,8 @@ pub(crate) enum Message {
     StepEnded(ExecutionId, EntryId, u32, Box<StepOutcome>),
     /// A bridge got a piece of its answer.
     Answered(Box<BridgeAnswer>),
+    /// What an attempt runs elsewhere has written.
+    Lines(ExecutionId, EntryId, u32, Vec<LogLine>),
     /// From this loop or another, to an execution.
     Post(Box<Post>),
     /// Batches up to this one are durable.

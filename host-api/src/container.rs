@@ -1,0 +1,234 @@
+//! The bridge `container:run`: one container as a Task, through the gate.
+//!
+//! Refuses what the configuration does not grant by name, and to start a container twice
+//! for one attempt: after a crash it is found by its name and labels.
+
+mod engine;
+mod request;
+mod run;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use stepwell_types::{
+    AttemptId, BridgeCall, ContainerCall, Data, Digest, EntryId, Failure, Spent, StepOutcome,
+    StepRequest,
+};
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::gate::Gate;
+use crate::http::WallClock;
+use crate::job;
+use crate::job::program::Kind;
+use crate::objects::Objects;
+use engine::{Engine, Listed};
+use run::Run;
+
+/// How often what nobody wants is looked for.
+const SWEEP: Duration = Duration::from_secs(60);
+
+/// Settings of the bridge. Nothing is granted by default.
+#[derive(Debug, Clone)]
+pub struct ContainerOptions {
+    /// The engine's Unix socket; without one no container runs.
+    pub socket: Option<PathBuf>,
+    /// Images that may run, spelt as calls spell them; a final `*` stands for any rest.
+    pub images: Vec<String>,
+    /// Networks that a call may ask for, likewise.
+    pub networks: Vec<String>,
+    /// Capabilities that every container keeps; all others are dropped.
+    pub capabilities: Vec<String>,
+    /// Most memory of one container in MiB. Default 2,048.
+    pub memory_mib_max: u64,
+    /// Most processors of one container. Default 2.
+    pub cpus_max: f64,
+    /// Most processes and threads of one container. Default 1,024.
+    pub pids_max: u64,
+    /// Longest run in milliseconds. Default a day.
+    pub timeout_ms_max: u64,
+    /// Largest standard output that a call may ask for, in bytes. Default 8 MiB.
+    pub stdout_bytes_max: u64,
+    /// Containers under way at once; more wait. Default 16.
+    pub runs_max: usize,
+    /// Names this server for its engine: it touches no other's containers.
+    pub instance: String,
+}
+
+impl Default for ContainerOptions {
+    fn default() -> ContainerOptions {
+        ContainerOptions {
+            socket: None,
+            images: Vec::new(),
+            networks: Vec::new(),
+            capabilities: Vec::new(),
+            memory_mib_max: 2_048,
+            cpus_max: 2.0,
+            pids_max: 1_024,
+            timeout_ms_max: 86_400_000,
+            stdout_bytes_max: 8 << 20,
+            runs_max: 16,
+            instance: String::new(),
+        }
+    }
+}
+
+/// Runs containers. Runs on tokio; cheap to clone.
+#[derive(Clone)]
+pub struct ContainerBridge(Arc<Inner>);
+
+struct Inner {
+    options: ContainerOptions,
+    objects: Arc<dyn Objects>,
+    clock: WallClock,
+    stopping: CancellationToken,
+    runs: Semaphore,
+}
+
+impl ContainerBridge {
+    /// A bridge with these settings. `stopping` is cancelled when the server begins to stop:
+    /// what runs then goes on and is found by the next process.
+    #[must_use]
+    pub fn new(
+        options: ContainerOptions,
+        objects: Arc<dyn Objects>,
+        clock: WallClock,
+        stopping: CancellationToken,
+    ) -> ContainerBridge {
+        ContainerBridge(Arc::new(Inner {
+            runs: Semaphore::new(options.runs_max.clamp(1, Semaphore::MAX_PERMITS)),
+            options,
+            objects,
+            clock,
+            stopping,
+        }))
+    }
+
+    /// Runs one attempt of a `container:run` task.
+    ///
+    /// Output `{"exit_code", "stdout", "stderr"}`: standard output as text (base 64 where it
+    /// is none, said by `"stdout_encoding"`) or as the JSON value that was asked for, and
+    /// the end of standard error, whose lines are in the execution's log.
+    /// Fails with `Stepwell.ContainerExitCode` (the same object is the cause),
+    /// `Stepwell.ContainerOutOfMemory`, `States.Timeout`, `Stepwell.ContainerNotGranted`,
+    /// `Stepwell.ContainerInvalidRequest`, `Stepwell.ContainerPathRefused`,
+    /// `Stepwell.ContainerImageMissing`, `Stepwell.ContainerPullFailed`,
+    /// `Stepwell.ContainerStartFailed`, `Stepwell.ContainerOutputTooLarge`,
+    /// `Stepwell.ContainerBadOutput`, `Stepwell.ContainerLost`,
+    /// `Stepwell.ContainerEngineUnavailable`, `Stepwell.FileTransferFailed`,
+    /// `Stepwell.ReplayDiverged` or `Stepwell.Stopped`.
+    ///
+    /// Dropping the future kills the container once it is durable that nobody wants it.
+    pub async fn run(&self, gate: Arc<dyn Gate>, request: StepRequest) -> StepOutcome {
+        let started = Instant::now();
+        let mut bytes = request.input.len_bytes() as u64;
+        let result = self.attempt(gate, &request).await;
+        if let Ok(data) = &result {
+            bytes += data.len_bytes() as u64;
+        }
+        StepOutcome {
+            result,
+            spent: Spent {
+                fuel: 0,
+                time_us: u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX),
+                bytes,
+            },
+            logs: Vec::new(),
+        }
+    }
+
+    async fn attempt(&self, gate: Arc<dyn Gate>, request: &StepRequest) -> Result<Data, Failure> {
+        let call: ContainerCall = serde_json::from_str(request.input.text())
+            .map_err(|e| Kind::Container.invalid(format!("the input is no container run: {e}")))?;
+        let inner = &self.0;
+        let checked = request::check(call, &inner.options)?;
+        if let Some(grants) = &request.grants
+            && !grants
+                .images
+                .iter()
+                .any(|grant| request::fits(grant, &checked.image))
+        {
+            return Err(Failure::new(
+                "Stepwell.NotGranted",
+                format!(
+                    "the manifest does not grant the image `{}`; add it under `images` and publish again",
+                    checked.image
+                ),
+            ));
+        }
+        let engine = self.engine()?;
+        let call = BridgeCall {
+            by: request.id(),
+            call: 0,
+            request: Digest::of(request.input.text().as_bytes()),
+            notes: None,
+        };
+        let run = Run::new(inner, engine, &gate, call.clone(), checked, request);
+        job::run(gate, inner.stopping.clone(), call, Arc::new(run)).await
+    }
+
+    fn engine(&self) -> Result<Engine, Failure> {
+        let socket = self.0.options.socket.clone().ok_or_else(|| {
+            Kind::Container.failure(
+                "NotGranted",
+                "this server runs no containers: its configuration names no engine ([containers] socket)",
+            )
+        })?;
+        Ok(Engine::new(socket))
+    }
+
+    /// Removes, until the server stops, containers of this server that nobody wants: what a
+    /// dead process left, and what could not be removed when its attempt ended.
+    pub async fn sweep(&self, gate: Arc<dyn Gate>) {
+        let Ok(engine) = self.engine() else { return };
+        let mut told = false;
+        loop {
+            match self.sweep_once(&engine, &*gate).await {
+                Ok(()) => told = false,
+                Err(failure) if !told => {
+                    told = true;
+                    tracing::warn!(reason = %failure.cause, "containers that nobody wants may be left");
+                }
+                Err(_) => {}
+            }
+            tokio::select! {
+                () = self.0.stopping.cancelled() => return,
+                () = tokio::time::sleep(SWEEP) => {}
+            }
+        }
+    }
+
+    async fn sweep_once(&self, engine: &Engine, gate: &dyn Gate) -> Result<(), Failure> {
+        let stopping = &self.0.stopping;
+        let own = vec![format!("{}={}", run::INSTANCE, self.0.options.instance)];
+        let all = engine.list(&own).await;
+        for listed in all.map_err(|e| e.into_failure("Swept"))? {
+            let Some(call) = call_of(&listed) else {
+                continue;
+            };
+            if job::unwanted(gate, call, stopping).await {
+                tracing::info!(container = %listed.id, "a container that nobody wants is removed");
+                let removed = engine.remove(&listed.id).await;
+                removed.map_err(|e| e.into_failure("Swept"))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The call that a container's labels name.
+fn call_of(listed: &Listed) -> Option<BridgeCall> {
+    let label = |name: &str| listed.labels.get(name).map(String::as_str);
+    Some(BridgeCall {
+        by: AttemptId {
+            execution: label(run::EXECUTION)?.parse().ok()?,
+            entry: EntryId(label(run::ENTRY)?.parse().ok()?),
+            attempt: label(run::ATTEMPT)?.parse().ok()?,
+        },
+        call: label(run::CALL)?.parse().ok()?,
+        request: label(run::REQUEST)?.parse().ok()?,
+        notes: None,
+    })
+}

@@ -1,0 +1,201 @@
+//! A program that a bridge runs elsewhere: begun once, taken up again after a crash, ended
+//! when nobody wants it any more.
+//!
+//! Refuses to forget a job before its answer is durable: until then it is what a crash is
+//! survived by.
+
+pub(crate) mod archive;
+pub(crate) mod output;
+pub(crate) mod program;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use stepwell_types::{BridgeCall, Data, Failure};
+use tokio::runtime::Handle;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::gate::{Boxed, Gate, Verdict};
+
+/// How often the gate is asked whether an attempt is over: at first, and at most.
+const ASK_AGAIN: Duration = Duration::from_millis(20);
+const ASK_AGAIN_MAX: Duration = Duration::from_secs(2);
+
+/// How long what does not answer is asked again.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// First and longest wait between two questions.
+const PAUSE: Duration = Duration::from_millis(100);
+const PAUSE_MAX: Duration = Duration::from_secs(5);
+
+/// Why something elsewhere was not done.
+#[derive(Debug)]
+pub(crate) enum Fault {
+    /// Nobody can tell whether it was done: ask again.
+    Unreachable(String),
+    /// It is over.
+    Failed(Failure),
+}
+
+impl From<Failure> for Fault {
+    fn from(failure: Failure) -> Fault {
+        Fault::Failed(failure)
+    }
+}
+
+/// Tries until it is done or over; what does not answer is asked again, for a while.
+/// # Errors
+/// What it failed with; the last reason, if nothing answers, as `unreachable` words it.
+pub(crate) async fn patiently<F: Future<Output = Result<Data, Fault>>>(
+    mut once: impl FnMut() -> F,
+    unreachable: impl Fn(String) -> Failure,
+) -> Result<Data, Failure> {
+    let mut since: Option<Instant> = None;
+    let mut pause = PAUSE;
+    loop {
+        let began = Instant::now();
+        let reason = match once().await {
+            Ok(data) => return Ok(data),
+            Err(Fault::Failed(failure)) => return Err(failure),
+            Err(Fault::Unreachable(reason)) => reason,
+        };
+        // What was there for a while has a new claim to patience.
+        if began.elapsed() > 2 * PAUSE_MAX {
+            since = None;
+            pause = PAUSE;
+        }
+        if since.get_or_insert(began).elapsed() > PATIENCE {
+            return Err(unreachable(reason));
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(PAUSE_MAX);
+    }
+}
+
+/// One program elsewhere, found by its call's key.
+pub(crate) trait Job: Send + Sync + 'static {
+    /// Begins it, or takes it up where it is, and waits for its end.
+    fn carry_out(&self) -> Boxed<'_, Result<Data, Failure>>;
+    /// Ends it if it runs and removes what is left of it; nothing there is as good.
+    fn clear(&self) -> Boxed<'_, Result<(), Failure>>;
+}
+
+/// Names a call for ever: the execution, the state entry, the attempt and the call.
+pub(crate) fn key(call: &BridgeCall) -> String {
+    format!(
+        "{}-{}-{}-{}",
+        call.by.execution, call.by.entry.0, call.by.attempt, call.call
+    )
+}
+
+/// Carries a job out behind the gate.
+///
+/// After a crash the same call finds its job again. What the job leaves is removed once it
+/// is durable that nobody wants it any more: its answer is recorded, or its attempt is over.
+/// While the server stops, it goes on for the next process to find.
+/// # Errors
+/// The job's own failure; `Stepwell.ReplayDiverged`, `Stepwell.Stopped`.
+pub(crate) async fn run(
+    gate: Arc<dyn Gate>,
+    stopping: CancellationToken,
+    call: BridgeCall,
+    job: Arc<dyn Job>,
+) -> Result<Data, Failure> {
+    match gate.admit(call.clone()).await {
+        Verdict::Go => {}
+        Verdict::Diverged => {
+            return Err(Failure::new(
+                "Stepwell.ReplayDiverged",
+                "this attempt asked for something else before the crash",
+            ));
+        }
+        Verdict::Stopped => return Err(stopped()),
+    }
+    if gate.is_open() {
+        let result = job.carry_out().await;
+        clear(&*job).await;
+        return result;
+    }
+    // Dropped when the answer is handed over, and when the attempt is aborted.
+    let _left = Left(Some(Remains {
+        gate: Arc::clone(&gate),
+        stopping: stopping.clone(),
+        call: call.clone(),
+        job: Arc::clone(&job),
+        runtime: Handle::current(),
+    }));
+    tokio::select! {
+        biased;
+        result = job.carry_out() => result,
+        () = set_aside(&*gate, &call, &stopping) => Err(stopped()),
+    }
+}
+
+fn stopped() -> Failure {
+    Failure::new(
+        "Stepwell.Stopped",
+        "the call was not made: the attempt was stopped",
+    )
+}
+
+async fn clear(job: &dyn Job) {
+    if let Err(failure) = job.clear().await {
+        tracing::warn!(
+            reason = %failure.cause,
+            "what a step ran elsewhere could not be removed; the sweep tries again"
+        );
+    }
+}
+
+/// Resolves when the stopping server has set the attempt aside for the next process.
+async fn set_aside(gate: &dyn Gate, call: &BridgeCall, stopping: &CancellationToken) {
+    stopping.cancelled().await;
+    while gate.admit(call.clone()).await != Verdict::Stopped {
+        tokio::time::sleep(ASK_AGAIN).await;
+    }
+}
+
+/// Sees to what a job leaves, however its attempt ends.
+struct Left(Option<Remains>);
+
+impl Drop for Left {
+    fn drop(&mut self) {
+        if let Some(remains) = self.0.take() {
+            let runtime = remains.runtime.clone();
+            runtime.spawn(remains.remove());
+        }
+    }
+}
+
+struct Remains {
+    gate: Arc<dyn Gate>,
+    stopping: CancellationToken,
+    call: BridgeCall,
+    job: Arc<dyn Job>,
+    runtime: Handle,
+}
+
+impl Remains {
+    async fn remove(self) {
+        let mut pause = ASK_AGAIN;
+        while !unwanted(&*self.gate, self.call.clone(), &self.stopping).await {
+            // The next process wants it, or sweeps it.
+            if self.stopping.is_cancelled() {
+                return;
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(ASK_AGAIN_MAX);
+        }
+        clear(&*self.job).await;
+    }
+}
+
+/// Whether it is durable that nobody wants this call's answer. `false` also while the
+/// server stops, when nobody can tell.
+pub(crate) async fn unwanted(
+    gate: &dyn Gate,
+    call: BridgeCall,
+    stopping: &CancellationToken,
+) -> bool {
+    gate.admit(call).await == Verdict::Stopped && !stopping.is_cancelled()
+}

@@ -1,0 +1,259 @@
+//! Containers and machines: their configuration, and their bridges with it.
+//!
+//! Refuses a machine without a key to prove ourselves by.
+
+use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde::Deserialize;
+use stepwell_buckets::{Buckets, Upload};
+use stepwell_host_api::container::{ContainerBridge, ContainerOptions};
+use stepwell_host_api::gate::Gate;
+use stepwell_host_api::machine::{
+    MachineBridge, MachineOptions, MachinesOptions, private_key, public_key,
+};
+use stepwell_host_api::objects::{self, NewObject, Objects};
+use stepwell_types::Failure;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::Config;
+use crate::exit::Trouble;
+use crate::input;
+use crate::system::{self, SystemClock};
+
+/// Largest key file in bytes.
+const KEY_BYTES_MAX: usize = 64 << 10;
+/// Programs under way at once on one machine, unless it says otherwise.
+const RUNS: usize = 4;
+
+/// `[containers]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Containers {
+    /// The Unix socket of Docker or Podman. Without one no container runs.
+    pub socket: Option<PathBuf>,
+    /// Images that may run; a final `*` stands for any rest. None by default.
+    pub images: Vec<String>,
+    /// Networks that a container may join, likewise. None by default.
+    pub networks: Vec<String>,
+    /// Capabilities that every container keeps. None by default.
+    pub capabilities: Vec<String>,
+    /// Most memory of one container in MiB. Default 2,048.
+    pub memory_mib_max: Option<u64>,
+    /// Most processors of one container. Default 2.
+    pub cpus_max: Option<f64>,
+    /// Most processes and threads of one container. Default 1,024.
+    pub pids_max: Option<u64>,
+    /// Longest run in milliseconds. Default 86,400,000.
+    pub timeout_ms_max: Option<u64>,
+    /// Largest standard output that a call may ask for, in bytes. Default 8 MiB.
+    pub stdout_bytes_max: Option<u64>,
+    /// Containers under way at once. Default 16.
+    pub runs_max: Option<usize>,
+}
+
+/// `[machines.NAME]`
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Machine {
+    /// Host name or address.
+    pub host: String,
+    /// Port. Default 22.
+    #[serde(default = "ssh")]
+    pub port: u16,
+    /// Who runs there.
+    pub user: String,
+    /// The private key, in OpenSSH's format and not encrypted.
+    pub key_file: PathBuf,
+    /// The machine's public keys, as in `ssh-ed25519 AAAA…`.
+    #[serde(default)]
+    pub host_keys: Vec<String>,
+    /// A file of OpenSSH's format that lists them.
+    pub known_hosts: Option<PathBuf>,
+    /// Programs under way at once. Default 4.
+    pub runs_max: Option<usize>,
+}
+
+fn ssh() -> u16 {
+    22
+}
+
+/// The bridges to programs elsewhere. Cheap to clone.
+#[derive(Clone)]
+pub struct Elsewhere {
+    /// For `container:run`.
+    pub containers: ContainerBridge,
+    /// For `vm:run`.
+    pub machines: MachineBridge,
+    /// Cancelled when the server begins to stop.
+    pub stopping: CancellationToken,
+}
+
+impl Elsewhere {
+    /// The bridges of the configuration. What they run is marked as this data directory's;
+    /// without one, as this process's.
+    pub fn open(
+        config: &Config,
+        buckets: &Buckets,
+        data_dir: Option<&Path>,
+    ) -> Result<Elsewhere, Trouble> {
+        let instance = instance(data_dir)?;
+        let stopping = CancellationToken::new();
+        let clock = || Arc::new(|| SystemClock.wall());
+        let objects = || Arc::new(InBuckets(buckets.clone()));
+        let containers = ContainerBridge::new(
+            container_options(&config.containers, &instance)?,
+            objects(),
+            clock(),
+            stopping.clone(),
+        );
+        let machines = MachineBridge::new(
+            MachinesOptions {
+                machines: machines(&config.machines)?,
+                instance,
+                ..MachinesOptions::default()
+            },
+            objects(),
+            clock(),
+            stopping.clone(),
+        );
+        Ok(Elsewhere {
+            containers,
+            machines,
+            stopping,
+        })
+    }
+
+    /// Removes what nobody wants, until the server stops.
+    pub async fn sweep(self, gate: Arc<dyn Gate>) {
+        tokio::join!(
+            self.containers.sweep(Arc::clone(&gate)),
+            self.machines.sweep(gate)
+        );
+    }
+}
+
+/// The data directory's own name, which goes with it wherever it is moved.
+fn instance(data_dir: Option<&Path>) -> Result<String, Trouble> {
+    let drawn = || system::draw().iter().map(|b| format!("{b:02x}")).collect();
+    let Some(dir) = data_dir else {
+        return Ok(drawn());
+    };
+    let file = dir.join("instance");
+    let fine = |text: &str| text.len() == 32 && text.chars().all(|c| c.is_ascii_hexdigit());
+    let failed = |e: std::io::Error| Trouble::system(format!("{}: {e}", file.display()));
+    match std::fs::read_to_string(&file) {
+        Ok(text) if fine(text.trim()) => Ok(text.trim().to_owned()),
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(failed(e)),
+        _ => {
+            let text: String = drawn();
+            let new = dir.join("instance.new");
+            let write = || {
+                let mut made = std::fs::File::create(&new)?;
+                made.write_all(text.as_bytes())?;
+                made.sync_all()?;
+                std::fs::rename(&new, &file)
+            };
+            write().map_err(failed)?;
+            Ok(text)
+        }
+    }
+}
+
+fn container_options(config: &Containers, instance: &str) -> Result<ContainerOptions, Trouble> {
+    let base = ContainerOptions::default();
+    let cpus_max = config.cpus_max.unwrap_or(base.cpus_max);
+    if !(0.01..=1_024.0).contains(&cpus_max) {
+        let text = format!(
+            "the configuration's containers.cpus_max is {cpus_max}; it must be 0.01 to 1024"
+        );
+        return Err(Trouble::usage(text));
+    }
+    // Such a network would be another container's, whoever's it is.
+    if let Some(name) = config.networks.iter().find(|n| n.contains([':', '/'])) {
+        let text = format!("the configuration's containers.networks has {name:?}; name a network");
+        return Err(Trouble::usage(text));
+    }
+    Ok(ContainerOptions {
+        socket: config.socket.clone(),
+        images: config.images.clone(),
+        networks: config.networks.clone(),
+        capabilities: config.capabilities.clone(),
+        memory_mib_max: config.memory_mib_max.unwrap_or(base.memory_mib_max),
+        cpus_max,
+        pids_max: config.pids_max.unwrap_or(base.pids_max),
+        timeout_ms_max: config.timeout_ms_max.unwrap_or(base.timeout_ms_max),
+        stdout_bytes_max: config.stdout_bytes_max.unwrap_or(base.stdout_bytes_max),
+        runs_max: config.runs_max.unwrap_or(base.runs_max),
+        instance: instance.to_owned(),
+    })
+}
+
+fn machines(
+    config: &BTreeMap<String, Machine>,
+) -> Result<BTreeMap<String, MachineOptions>, Trouble> {
+    let mut all = BTreeMap::new();
+    for (name, machine) in config {
+        let wrong =
+            |what: &str, why: String| Trouble::usage(format!("machine {name}: {what}: {why}"));
+        let text = input::text(&machine.key_file, KEY_BYTES_MAX)?;
+        // The key's text is in no message.
+        let key = private_key(&text)
+            .map_err(|why| wrong(&machine.key_file.display().to_string(), why))?;
+        let host_keys = machine
+            .host_keys
+            .iter()
+            .map(|text| public_key(text).map_err(|why| wrong("host_keys", why)));
+        let options = MachineOptions {
+            host: machine.host.clone(),
+            port: machine.port,
+            user: machine.user.clone(),
+            key,
+            host_keys: host_keys.collect::<Result<_, _>>()?,
+            known_hosts: machine.known_hosts.clone(),
+            runs_max: machine.runs_max.unwrap_or(RUNS),
+        };
+        all.insert(name.clone(), options);
+    }
+    Ok(all)
+}
+
+/// Buckets as the bridges see them.
+struct InBuckets(Buckets);
+
+impl Objects for InBuckets {
+    fn open(&self, bucket: &str, key: &str) -> Result<(Box<dyn Read + Send>, u64), Failure> {
+        let object = self.0.bucket(bucket).and_then(|bucket| bucket.get(key));
+        let object = object.map_err(|e| objects::failed(e.to_string()))?;
+        Ok((Box::new(object.file), object.size))
+    }
+
+    fn create(&self, bucket: &str, key: &str) -> Result<Box<dyn NewObject>, Failure> {
+        let upload = self.0.bucket(bucket).and_then(|bucket| bucket.put(key));
+        let upload = upload.map_err(|e| objects::failed(e.to_string()))?;
+        Ok(Box::new(Arriving(upload)))
+    }
+}
+
+struct Arriving(Upload);
+
+impl Write for Arriving {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let written = self.0.write(bytes);
+        written.map_err(|e| std::io::Error::other(e.to_string()))?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl NewObject for Arriving {
+    fn finish(self: Box<Self>) -> Result<(), Failure> {
+        let done = self.0.finish();
+        done.map(drop).map_err(|e| objects::failed(e.to_string()))
+    }
+}

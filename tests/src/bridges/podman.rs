@@ -1,0 +1,158 @@
+//! A Podman service with a store of its own, and an image that holds busybox alone.
+//!
+//! Refuses to share anything with the machine's own Podman.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+
+use super::output;
+
+/// The image's name.
+pub const IMAGE: &str = "localhost/stepwell-busybox";
+
+/// A running service; stopped, and its containers removed, when it is dropped.
+#[derive(Debug)]
+pub struct Podman {
+    dir: PathBuf,
+    service: Option<Child>,
+}
+
+impl Podman {
+    /// Starts one that keeps everything below `dir`, and builds the image.
+    ///
+    /// # Errors
+    /// Something is missing here, or the service does not answer.
+    pub fn start(dir: &Path) -> Result<Podman> {
+        std::fs::create_dir_all(dir)?;
+        let shown = dir.display();
+        // runc and cgroupfs work where there is no systemd; the rest keeps it apart.
+        let containers = format!(
+            "[containers]\ndefault_ulimits = [\"nofile=1024:1024\", \"nproc=1024:1024\"]\n\
+             [engine]\nruntime = \"runc\"\ncgroup_manager = \"cgroupfs\"\nevents_logger = \"file\"\nevents_logfile_path = \"{shown}/events\"\n"
+        );
+        let storage = format!(
+            "[storage]\ndriver = \"vfs\"\nrunroot = \"{shown}/run\"\ngraphroot = \"{shown}/graph\"\n"
+        );
+        std::fs::write(dir.join("containers.conf"), containers)?;
+        std::fs::write(dir.join("storage.conf"), storage)?;
+        let mut podman = Podman {
+            dir: dir.to_owned(),
+            service: None,
+        };
+        podman.build()?;
+        podman.serve()?;
+        Ok(podman)
+    }
+
+    fn build(&self) -> Result<()> {
+        let image = self.dir.join("image");
+        std::fs::create_dir_all(&image)?;
+        std::fs::copy("/bin/busybox", image.join("busybox"))?;
+        std::fs::write(
+            image.join("Containerfile"),
+            "FROM scratch\nCOPY busybox /bin/busybox\nRUN [\"/bin/busybox\", \"--install\", \"-s\", \"/bin\"]\n",
+        )?;
+        let mut build = self.command();
+        output(build.args(["build", "--quiet", "--tag", IMAGE]).arg(image))?;
+        Ok(())
+    }
+
+    /// Starts the service, as after its machine's own restart.
+    ///
+    /// # Errors
+    /// It does not answer.
+    pub fn serve(&mut self) -> Result<()> {
+        let log = std::fs::File::create(self.dir.join("service.log"))?;
+        let mut command = self.command();
+        let socket = format!("unix://{}", self.socket().display());
+        command
+            .args(["system", "service", "--time=0", &socket])
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log);
+        self.service = Some(command.spawn()?);
+        let begun = Instant::now();
+        while std::os::unix::net::UnixStream::connect(self.socket()).is_err() {
+            if begun.elapsed() > Duration::from_secs(30) {
+                let log = std::fs::read_to_string(self.dir.join("service.log"))?;
+                bail!("podman's service does not answer:\n{log}");
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Ok(())
+    }
+
+    /// Ends the service; containers run on.
+    pub fn stop(&mut self) {
+        if let Some(mut service) = self.service.take() {
+            let _ = service.kill();
+            let _ = service.wait();
+        }
+    }
+
+    /// The API's socket.
+    #[must_use]
+    pub fn socket(&self) -> PathBuf {
+        self.dir.join("podman.sock")
+    }
+
+    /// The configuration of a server that may run the image.
+    #[must_use]
+    pub fn config(&self) -> String {
+        let socket = self.socket();
+        format!("[containers]\nsocket = {socket:?}\nimages = [\"{IMAGE}\"]\n")
+    }
+
+    /// `podman`, on this store.
+    #[must_use]
+    pub fn command(&self) -> Command {
+        let mut command = Command::new("podman");
+        command
+            // What it runs leaves files where it was begun.
+            .current_dir(&self.dir)
+            .env("CONTAINERS_CONF", self.dir.join("containers.conf"))
+            .env("CONTAINERS_STORAGE_CONF", self.dir.join("storage.conf"));
+        command
+    }
+
+    /// The names of all containers, ended ones included.
+    ///
+    /// # Errors
+    /// Podman cannot be run.
+    pub fn containers(&self) -> Result<Vec<String>> {
+        let text = output(
+            self.command()
+                .args(["ps", "--all", "--format", "{{.Names}}"]),
+        )?;
+        Ok(text.lines().map(str::to_owned).collect())
+    }
+
+    /// How many containers were ever started here.
+    ///
+    /// # Errors
+    /// Podman cannot be run.
+    pub fn starts(&self) -> Result<usize> {
+        let text = output(self.command().args([
+            "events",
+            "--stream=false",
+            "--since=24h",
+            "--filter=event=start",
+            "--format={{.Name}}",
+        ]))?;
+        Ok(text
+            .lines()
+            .filter(|name| name.starts_with("stepwell-"))
+            .count())
+    }
+}
+
+impl Drop for Podman {
+    fn drop(&mut self) {
+        self.stop();
+        // The folder goes next: nothing may run in it or be mounted from it.
+        let _ = output(self.command().args(["rm", "--all", "--force"]));
+    }
+}

@@ -1,0 +1,690 @@
+//! The bridges against the real thing on this machine: a Podman, an sshd.
+//!
+//! Each test has its own, and a server of its own that is killed and started again.
+#![allow(
+    clippy::disallowed_methods,
+    reason = "tests read the clock and the environment; the rule is for the runtime"
+)]
+
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use serde_json::{Value, json};
+use stepwell_tests::api::Api;
+use stepwell_tests::bridges::podman::{IMAGE, Podman};
+use stepwell_tests::bridges::sshd::Sshd;
+use stepwell_tests::server::Server;
+
+/// A flow whose input is a container's run.
+const CONTAINER: &str =
+    "StartAt: R\nStates:\n  R: {Type: Task, Resource: \"container:run\", End: true}\n";
+/// A flow whose input is a run on a machine.
+const MACHINE: &str = "StartAt: R\nStates:\n  R: {Type: Task, Resource: \"vm:run\", End: true}\n";
+
+fn started(dir: &Path, config: &str) -> Result<(Server, Api)> {
+    let mut server = Server::new(dir, config)?;
+    server.spawn()?;
+    server.ready()?;
+    let api = Api::new(&server.url())?;
+    Ok((server, api))
+}
+
+fn until<T>(what: &str, mut look: impl FnMut() -> Result<Option<T>>) -> Result<T> {
+    for _ in 0..1_500 {
+        if let Some(found) = look()? {
+            return Ok(found);
+        }
+        std::thread::sleep(Duration::from_millis(40));
+    }
+    bail!("{what} did not come")
+}
+
+/// Starts an execution and gives its id.
+fn start(api: &Api, flow: &str, input: &Value) -> Result<String> {
+    let answer = api.send(
+        "POST",
+        &format!("/v1/flows/{flow}/executions"),
+        input.to_string(),
+    )?;
+    let id = answer.body["id"].as_str().map(str::to_owned);
+    id.with_context(|| format!("{answer:?}"))
+}
+
+/// How an execution ended.
+fn ended(api: &Api, id: &str) -> Result<Value> {
+    until("the execution's end", || {
+        let answer = api.get(&format!("/v1/executions/{id}"))?;
+        Ok((answer.body["status"] != "RUNNING").then_some(answer.body))
+    })
+}
+
+#[track_caller]
+fn failed(run: &Value, error: &str) {
+    assert_eq!(run["error"], error, "{run}");
+}
+
+fn put(api: &Api, object: &str, text: &str) -> Result<()> {
+    let (bucket, key) = object.split_once('/').context("BUCKET/KEY")?;
+    let answer = api.send(
+        "PUT",
+        &format!("/v1/buckets/{bucket}/objects/{key}"),
+        text.to_owned(),
+    )?;
+    ensure!(answer.status < 300, "{answer:?}");
+    Ok(())
+}
+
+fn object(api: &Api, object: &str) -> Result<Value> {
+    let (bucket, key) = object.split_once('/').context("BUCKET/KEY")?;
+    let answer = api.get(&format!("/v1/buckets/{bucket}/objects/{key}"))?;
+    ensure!(answer.status == 200, "{object}: {answer:?}");
+    Ok(answer.body)
+}
+
+/// A flow of `examples/`.
+fn example(name: &str) -> Result<String> {
+    let place = format!(
+        "{}/../examples/{name}/flow.yaml",
+        env!("CARGO_MANIFEST_DIR")
+    );
+    Ok(std::fs::read_to_string(place)?)
+}
+
+fn podman_and_server(dir: &Path) -> Result<(Podman, Server, Api)> {
+    let podman = Podman::start(&dir.join("podman"))?;
+    let (server, api) = started(dir, &podman.config())?;
+    api.publish("run", CONTAINER)?;
+    Ok((podman, server, api))
+}
+
+/// No container of ours is left, ended or not.
+fn no_container_left(podman: &Podman) -> Result<()> {
+    until("the removal of every container", || {
+        Ok(podman
+            .containers()?
+            .iter()
+            .all(|name| !name.starts_with("stepwell-"))
+            .then_some(()))
+    })
+}
+
+#[test]
+fn the_container_example_does_its_work_fails_and_runs_out_of_time() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let (podman, _server, api) = podman_and_server(dir.path())?;
+    api.publish("container-job", &example("container-job")?)?;
+    put(&api, "texts/a.txt", "one two two three\nthree three\n")?;
+    put(&api, "texts/empty.txt", "")?;
+    let run = api.run("container-job", r#"{"text": "a.txt"}"#)?;
+    assert_eq!(run["output"]["words"], 6, "{run}");
+    let words = object(&api, "texts/a.txt.words.txt")?;
+    assert_eq!(words, "      3 three\n      2 two\n      1 one\n");
+    let run = api.run("container-job", r#"{"text": "empty.txt"}"#)?;
+    failed(&run, "NoText");
+    let cause = run["cause"].as_str().unwrap_or_default();
+    assert!(
+        cause.contains("ended with 3") && cause.ends_with("the text is empty\n"),
+        "{cause}"
+    );
+    let run = api.run(
+        "container-job",
+        r#"{"text": "a.txt", "slowly": 600, "timeout_ms": 1500}"#,
+    )?;
+    failed(&run, "States.Timeout");
+    no_container_left(&podman)
+}
+
+#[test]
+fn a_killed_server_finds_its_container_again() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let (podman, mut server, api) = podman_and_server(dir.path())?;
+    api.publish("container-job", &example("container-job")?)?;
+    put(&api, "texts/a.txt", "one two\n")?;
+    let id = start(
+        &api,
+        "container-job",
+        &json!({"text": "a.txt", "slowly": 6}),
+    )?;
+    until("the container's start", || {
+        Ok((podman.starts()? == 1).then_some(()))
+    })?;
+    for _ in 0..3 {
+        server.kill()?;
+        server.spawn()?;
+        server.ready()?;
+    }
+    let run = ended(&api, &id)?;
+    assert_eq!(run["output"]["words"], 2, "{run}");
+    assert_eq!(podman.starts()?, 1, "{run}");
+    no_container_left(&podman)
+}
+
+#[test]
+fn a_server_that_stops_leaves_its_container_to_the_next() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let (podman, mut server, api) = podman_and_server(dir.path())?;
+    // Fed over standard input: a container that may have got half of it would be begun anew.
+    let id = start(
+        &api,
+        "run",
+        &json!({"image": IMAGE, "command": ["sh", "-c", "sleep 6; cat"], "input": {"a": 1}, "output": "json"}),
+    )?;
+    until("the container's start", || {
+        Ok(podman
+            .containers()?
+            .iter()
+            .any(|name| name.ends_with("-fed"))
+            .then_some(()))
+    })?;
+    let (status, took) = server.stop(Duration::from_secs(30))?;
+    assert!(status.success(), "{status}");
+    assert!(
+        took < Duration::from_secs(10),
+        "it waited for the container: {took:?}"
+    );
+    server.spawn()?;
+    server.ready()?;
+    let run = ended(&api, &id)?;
+    assert_eq!(run["output"]["stdout"], json!({"a": 1}), "{run}");
+    assert_eq!(podman.starts()?, 1);
+    no_container_left(&podman)
+}
+
+#[test]
+fn a_container_that_nobody_wants_is_removed() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let (podman, mut server, api) = podman_and_server(dir.path())?;
+    let sleeps = json!({"image": IMAGE, "command": ["sleep", "600"]});
+    // Cancelled while the server runs.
+    let id = start(&api, "run", &sleeps)?;
+    until("the container's start", || {
+        Ok((podman.starts()? == 1).then_some(()))
+    })?;
+    api.send("POST", &format!("/v1/executions/{id}/cancel"), "")?;
+    assert_eq!(ended(&api, &id)?["status"], "ABORTED");
+    no_container_left(&podman)?;
+    // Out of time while it does not: the next process finds the container, and nobody wants it.
+    api.publish(
+        "late",
+        "StartAt: R\nStates:\n  R: {Type: Task, Resource: \"container:run\", TimeoutSeconds: 15, End: true}\n",
+    )?;
+    let id = start(&api, "late", &sleeps)?;
+    until("the container's start", || {
+        Ok((podman.starts()? == 2).then_some(()))
+    })?;
+    server.kill()?;
+    std::thread::sleep(Duration::from_secs(15));
+    server.spawn()?;
+    server.ready()?;
+    failed(&ended(&api, &id)?, "States.Timeout");
+    no_container_left(&podman)
+}
+
+#[test]
+fn an_engine_that_comes_back_is_waited_for() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let (mut podman, _server, api) = podman_and_server(dir.path())?;
+    let run = json!({"image": IMAGE, "command": ["sh", "-c", "sleep 4; echo done"]});
+    let id = start(&api, "run", &run)?;
+    until("the container's start", || {
+        Ok((podman.starts()? == 1).then_some(()))
+    })?;
+    podman.stop();
+    std::thread::sleep(Duration::from_secs(1));
+    podman.serve()?;
+    let run = ended(&api, &id)?;
+    assert_eq!(run["output"]["stdout"], "done\n", "{run}");
+    assert_eq!(podman.starts()?, 1);
+    Ok(())
+}
+
+#[test]
+fn what_no_container_may_is_refused_by_name() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let (podman, _server, api) = podman_and_server(dir.path())?;
+    let check = |change: Value, error: &str| -> Result<()> {
+        let mut input = json!({"image": IMAGE, "command": ["true"]});
+        for (name, value) in change.as_object().context("an object")? {
+            input[name] = value.clone();
+        }
+        let run = api.run("run", &input.to_string())?;
+        failed(&run, &format!("Stepwell.{error}"));
+        Ok(())
+    };
+    check(
+        json!({"image": "docker.io/library/alpine"}),
+        "ContainerNotGranted",
+    )?;
+    check(
+        json!({"image": format!("{IMAGE}:latest")}),
+        "ContainerNotGranted",
+    )?;
+    check(
+        json!({"image": "../../containers/x"}),
+        "ContainerInvalidRequest",
+    )?;
+    for network in ["host", "bridge", "container:x", "podman"] {
+        check(json!({"network": network}), "ContainerNotGranted")?;
+    }
+    check(
+        json!({"environment": {"A=B": "c"}}),
+        "ContainerInvalidRequest",
+    )?;
+    check(json!({"user": "0 --privileged"}), "ContainerInvalidRequest")?;
+    check(json!({"privileged": true}), "ContainerInvalidRequest")?;
+    check(json!({"mounts": ["/:/host"]}), "ContainerInvalidRequest")?;
+    check(json!({"memory_mib": 1_000_000}), "ContainerInvalidRequest")?;
+    check(
+        json!({"files": [{"path": "/../etc/x", "content": ""}]}),
+        "ContainerPathRefused",
+    )?;
+    check(
+        json!({"files": [{"path": "/proc/x", "content": ""}]}),
+        "ContainerPathRefused",
+    )?;
+    check(
+        json!({"outputs": [{"path": "/", "bucket": "b"}]}),
+        "ContainerPathRefused",
+    )?;
+    check(
+        json!({"files": [{"path": "/x", "bucket": "b", "key": "../x"}]}),
+        "FileTransferFailed",
+    )?;
+    let link = json!({"command": ["ln", "-s", "/etc/passwd", "/out/x"], "outputs": [{"path": "/out", "bucket": "b"}]});
+    check(link, "FileTransferFailed")?;
+    check(json!({"command": ["nonesuch"]}), "ContainerStartFailed")?;
+    check(
+        json!({"command": ["sh", "-c", "exit 7"]}),
+        "ContainerExitCode",
+    )?;
+    check(
+        json!({"command": ["sh", "-c", "while :; do echo much; done"], "stdout_bytes_max": 1000}),
+        "ContainerOutputTooLarge",
+    )?;
+    check(
+        json!({"command": ["echo", "{"], "output": "json"}),
+        "ContainerBadOutput",
+    )?;
+    no_container_left(&podman)?;
+    // What one gets: no network, no capability, its own words as they are, bounded memory and processes.
+    let look = |command: Value, more: Value| -> Result<String> {
+        let mut input = json!({"image": IMAGE, "command": command});
+        for (name, value) in more.as_object().context("an object")? {
+            input[name] = value.clone();
+        }
+        let run = api.run("run", &input.to_string())?;
+        let text = run["output"]["stdout"].as_str().map(str::to_owned);
+        text.with_context(|| run.to_string())
+    };
+    let links = look(json!(["ls", "/sys/class/net"]), json!({}))?;
+    assert_eq!(links, "lo\n");
+    let caps = look(json!(["grep", "CapEff", "/proc/self/status"]), json!({}))?;
+    assert_eq!(caps, "CapEff:\t0000000000000000\n");
+    let odd = "a b'c\"d$(id)`id`\\ \n;|&*?!#~ é";
+    let told = look(
+        json!(["sh", "-c", "printf '%s|%s' \"$1\" \"$X\"", "sh", odd]),
+        json!({"environment": {"X": odd}}),
+    )?;
+    assert_eq!(told, format!("{odd}|{odd}"));
+    let run = json!({"image": IMAGE, "command": ["sh", "-c", "x=aaaaaaaa; while :; do x=$x$x; done"], "memory_mib": 16});
+    let run = api.run("run", &run.to_string())?;
+    // Podman does not tell the reason; Docker would.
+    failed(&run, "Stepwell.ContainerExitCode");
+    Ok(())
+}
+
+#[test]
+fn images_are_fetched_only_when_asked() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let podman = Podman::start(&dir.path().join("podman"))?;
+    let config = podman.config().replace(IMAGE, "127.0.0.1:1/*");
+    let (_server, api) = started(dir.path(), &config)?;
+    api.publish("run", CONTAINER)?;
+    for (pull, error) in [
+        ("never", "Stepwell.ContainerImageMissing"),
+        ("missing", "Stepwell.ContainerPullFailed"),
+        ("always", "Stepwell.ContainerPullFailed"),
+    ] {
+        let input = json!({"image": "127.0.0.1:1/nonesuch", "pull": pull});
+        failed(&api.run("run", &input.to_string())?, error);
+    }
+    Ok(())
+}
+
+#[test]
+fn without_an_engine_no_container_runs() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let (_server, api) = started(dir.path(), "")?;
+    api.publish("run", CONTAINER)?;
+    let run = api.run("run", &json!({"image": IMAGE}).to_string())?;
+    failed(&run, "Stepwell.ContainerNotGranted");
+    Ok(())
+}
+
+fn sshd_and_server(dir: &Path) -> Result<(Sshd, Server, Api)> {
+    let sshd = Sshd::start(&dir.join("sshd"))?;
+    let (server, api) = started(dir, &sshd.config("worker", "host")?)?;
+    api.publish("run", MACHINE)?;
+    api.publish("machine-job", &example("machine-job")?)?;
+    Ok((sshd, server, api))
+}
+
+/// The folder on the far side that the server keeps its runs in.
+fn runs(server: &Server) -> Result<std::path::PathBuf> {
+    let instance = std::fs::read_to_string(server.data().join("instance"))?;
+    let home = std::env::var_os("HOME").context("HOME")?;
+    Ok(Path::new(&home).join(".stepwell").join(instance))
+}
+
+/// Nothing of ours is left there.
+fn no_run_left(server: &Server) -> Result<()> {
+    let runs = runs(server)?;
+    until("the removal of every run", || {
+        let left = std::fs::read_dir(&runs).map_or(0, Iterator::count);
+        Ok((left == 0).then_some(()))
+    })?;
+    let _ = std::fs::remove_dir(runs);
+    Ok(())
+}
+
+/// The process ids that the example's program wrote when it began.
+fn begun(ledger: &Path) -> Vec<String> {
+    let text = std::fs::read_to_string(ledger).unwrap_or_default();
+    text.lines().map(str::to_owned).collect()
+}
+
+/// Whether it runs: one that is dead, and that nobody has waited for yet, does not.
+fn runs_now(pid: &str) -> bool {
+    let stat = std::fs::read_to_string(Path::new("/proc").join(pid).join("stat"));
+    let state = stat.ok().and_then(|stat| {
+        let (_, rest) = stat.rsplit_once(')')?;
+        rest.trim_start().chars().next()
+    });
+    state.is_some_and(|state| state != 'Z')
+}
+
+#[test]
+fn the_machine_example_does_its_work_fails_and_runs_out_of_time() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let (_sshd, server, api) = sshd_and_server(dir.path())?;
+    put(&api, "tables/t.csv", "name,n\na,1\nb,41\n")?;
+    put(&api, "tables/empty.csv", "")?;
+    let run = api.run("machine-job", r#"{"table": "t.csv"}"#)?;
+    assert_eq!(run["output"], json!({"rows": 2, "sum": 42}), "{run}");
+    assert_eq!(
+        object(&api, "tables/t.csv.sum.json")?,
+        json!({"rows": 2, "sum": 42})
+    );
+    let run = api.run("machine-job", r#"{"table": "empty.csv"}"#)?;
+    failed(&run, "NoTable");
+    let ledger = dir.path().join("ledger");
+    let input = json!({"table": "t.csv", "slowly": 600, "timeout_ms": 1500, "ledger": ledger});
+    failed(
+        &api.run("machine-job", &input.to_string())?,
+        "States.Timeout",
+    );
+    no_run_left(&server)?;
+    let pids = begun(&ledger);
+    assert!(pids.len() == 1 && !runs_now(&pids[0]), "{pids:?}");
+    Ok(())
+}
+
+#[test]
+fn a_killed_server_finds_its_run_on_a_machine_again() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let (_sshd, mut server, api) = sshd_and_server(dir.path())?;
+    put(&api, "tables/t.csv", "name,n\na,1\n")?;
+    let ledger = dir.path().join("ledger");
+    let id = start(
+        &api,
+        "machine-job",
+        &json!({"table": "t.csv", "slowly": 6, "ledger": ledger}),
+    )?;
+    until("the program's start", || {
+        Ok((begun(&ledger).len() == 1).then_some(()))
+    })?;
+    for _ in 0..3 {
+        server.kill()?;
+        server.spawn()?;
+        server.ready()?;
+    }
+    let run = ended(&api, &id)?;
+    assert_eq!(run["output"]["sum"], 1, "{run}");
+    assert_eq!(begun(&ledger).len(), 1, "{run}");
+    no_run_left(&server)
+}
+
+#[test]
+fn a_broken_network_does_not_end_a_run_on_a_machine() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let (mut sshd, server, api) = sshd_and_server(dir.path())?;
+    put(&api, "tables/t.csv", "name,n\na,1\n")?;
+    let ledger = dir.path().join("ledger");
+    let id = start(
+        &api,
+        "machine-job",
+        &json!({"table": "t.csv", "slowly": 4, "ledger": ledger}),
+    )?;
+    until("the program's start", || {
+        Ok((begun(&ledger).len() == 1).then_some(()))
+    })?;
+    sshd.stop()?;
+    std::thread::sleep(Duration::from_secs(1));
+    sshd.serve()?;
+    let run = ended(&api, &id)?;
+    assert_eq!(run["output"]["sum"], 1, "{run}");
+    assert_eq!(begun(&ledger).len(), 1, "{run}");
+    no_run_left(&server)
+}
+
+#[test]
+fn a_run_on_a_machine_that_nobody_wants_is_ended() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let (_sshd, mut server, api) = sshd_and_server(dir.path())?;
+    put(&api, "tables/t.csv", "name,n\na,1\n")?;
+    let ledger = dir.path().join("ledger");
+    let input = json!({"table": "t.csv", "slowly": 600, "ledger": ledger});
+    // Cancelled while the server runs.
+    let id = start(&api, "machine-job", &input)?;
+    until("the program's start", || {
+        Ok((begun(&ledger).len() == 1).then_some(()))
+    })?;
+    api.send("POST", &format!("/v1/executions/{id}/cancel"), "")?;
+    assert_eq!(ended(&api, &id)?["status"], "ABORTED");
+    no_run_left(&server)?;
+    // Out of time while it does not: the next process finds the run, and nobody wants it.
+    let late = example("machine-job")?.replace("TimeoutSeconds: 120", "TimeoutSeconds: 15");
+    api.publish("late", &late)?;
+    let id = start(&api, "late", &input)?;
+    until("the program's start", || {
+        Ok((begun(&ledger).len() == 2).then_some(()))
+    })?;
+    server.kill()?;
+    std::thread::sleep(Duration::from_secs(15));
+    server.spawn()?;
+    server.ready()?;
+    failed(&ended(&api, &id)?, "States.Timeout");
+    no_run_left(&server)?;
+    assert!(
+        begun(&ledger).iter().all(|pid| !runs_now(pid)),
+        "one runs on"
+    );
+    Ok(())
+}
+
+#[test]
+fn what_no_run_on_a_machine_may_is_refused_by_name() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let sshd = Sshd::start(&dir.path().join("sshd"))?;
+    let known = dir.path().join("known_hosts");
+    std::fs::write(
+        &known,
+        "elsewhere ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIN6c5y4SPDkuU5eB7xMHsPqzrjJ1Gc7bDPCtmYBzW0Ya\n",
+    )?;
+    let own = sshd.config("worker", "host")?;
+    let (keys, _) = own.split_once("host_keys").context("host_keys")?;
+    let stranger = format!(
+        "{}known_hosts = {known:?}\n",
+        keys.replace("worker", "stranger")
+    );
+    let other = sshd.config("other", "other")?;
+    let wrong = own
+        .replace("worker", "wrong")
+        .replace("/user\"", "/other\"");
+    let away = own
+        .replace("worker", "away")
+        .replace(&format!("port = {}", sshd.port()), "port = 1");
+    let config = [own, stranger, other, wrong].join("\n");
+    let (server, api) = started(dir.path(), &config)?;
+    api.publish("run", MACHINE)?;
+    let check = |change: Value, error: &str| -> Result<()> {
+        let mut input = json!({"machine": "worker", "command": ["true"]});
+        for (name, value) in change.as_object().context("an object")? {
+            input[name] = value.clone();
+        }
+        failed(
+            &api.run("run", &input.to_string())?,
+            &format!("Stepwell.{error}"),
+        );
+        Ok(())
+    };
+    check(json!({"machine": "nonesuch"}), "MachineNotGranted")?;
+    check(json!({"machine": "stranger"}), "MachineHostUnknown")?;
+    check(json!({"machine": "other"}), "MachineHostKeyMismatch")?;
+    check(json!({"machine": "wrong"}), "MachineAuthenticationFailed")?;
+    check(json!({"command": []}), "MachineInvalidRequest")?;
+    check(json!({"command": ["-c", "id"]}), "MachineInvalidRequest")?;
+    check(json!({"command": ["a\u{0}b"]}), "MachineInvalidRequest")?;
+    check(
+        json!({"environment": {"A;id": "c"}}),
+        "MachineInvalidRequest",
+    )?;
+    check(
+        json!({"environment": {"A": "\u{0}"}}),
+        "MachineInvalidRequest",
+    )?;
+    check(json!({"host": "evil"}), "MachineInvalidRequest")?;
+    check(
+        json!({"files": [{"path": "../../x", "content": ""}]}),
+        "MachinePathRefused",
+    )?;
+    check(
+        json!({"outputs": [{"path": "a/../..", "bucket": "b"}]}),
+        "MachinePathRefused",
+    )?;
+    check(
+        json!({"working_directory": "/tmp/../etc"}),
+        "MachinePathRefused",
+    )?;
+    check(
+        json!({"files": [{"path": "x", "bucket": "b", "key": "../x"}]}),
+        "FileTransferFailed",
+    )?;
+    let link = json!({"command": ["ln", "-s", "/etc/passwd", "out/x"], "outputs": [{"path": "out", "bucket": "b"}]});
+    check(link, "FileTransferFailed")?;
+    check(
+        json!({"command": ["sh", "-c", "exit 7"]}),
+        "MachineExitCode",
+    )?;
+    check(json!({"command": ["nonesuch"]}), "MachineExitCode")?;
+    check(json!({"command": ["yes"]}), "MachineOutputTooLarge")?;
+    check(
+        json!({"command": ["echo", "{"], "output": "json"}),
+        "MachineBadOutput",
+    )?;
+    // No shell reads what a flow says.
+    let trap = dir.path().join("trap");
+    let words: Vec<String> = [
+        "$(touch TRAP)",
+        "`touch TRAP`",
+        "; touch TRAP",
+        "'; touch TRAP; '",
+        "\"; touch TRAP; \"",
+        "\n touch TRAP\n",
+        "\\'; touch TRAP; #",
+        "| touch TRAP",
+        "&& touch TRAP",
+        "-n",
+        "--",
+        "*",
+        "~",
+        "$HOME",
+        "!!",
+        "a b",
+        "",
+        "é\u{202e}",
+    ]
+    .map(|word| word.replace("TRAP", &trap.display().to_string()))
+    .into();
+    let mut command = vec!["printf".to_owned(), "%s\u{1}".to_owned()];
+    command.extend(words.clone());
+    let mut input =
+        json!({"machine": "worker", "command": command, "environment": {}, "files": []});
+    for (n, word) in words.iter().enumerate() {
+        input["environment"][format!("V{n}")] = json!(word);
+        let plain = word.replace(['\n', '/', '\u{202e}'], "_");
+        if !plain.is_empty() {
+            input["files"]
+                .as_array_mut()
+                .context("files")?
+                .push(json!({"path": format!("in/{plain}"), "content": n}));
+        }
+    }
+    let run = api.run("run", &input.to_string())?;
+    let expected: String = words.iter().map(|word| format!("{word}\u{1}")).collect();
+    assert_eq!(run["output"]["stdout"], expected, "{run}");
+    input["command"] = json!([
+        "sh",
+        "-c",
+        (0..words.len())
+            .map(|n| format!("printf '%s\\001' \"$V{n}\";"))
+            .collect::<String>()
+    ]);
+    let run = api.run("run", &input.to_string())?;
+    assert_eq!(run["output"]["stdout"], expected, "{run}");
+    assert!(!trap.exists());
+    no_run_left(&server)?;
+    // An address where nobody answers is asked again for a while: it is tried in a flow of its own time.
+    drop(server);
+    let there = dir.path().join("away");
+    std::fs::create_dir(&there)?;
+    let (_server, api) = started(&there, &away)?;
+    api.publish(
+        "run",
+        &MACHINE.replace("End: true", "TimeoutSeconds: 3, End: true"),
+    )?;
+    let run = api.run(
+        "run",
+        &json!({"machine": "away", "command": ["true"]}).to_string(),
+    )?;
+    failed(&run, "States.Timeout");
+    Ok(())
+}
+
+#[test]
+fn the_tools_are_here() -> Result<()> {
+    // Says what is missing before the others fail for it.
+    for (program, version) in [
+        ("podman", "--version"),
+        ("runc", "--version"),
+        ("ssh-keygen", "-?"),
+    ] {
+        Command::new(program)
+            .arg(version)
+            .output()
+            .with_context(|| {
+                format!("{program} is missing; `cargo xtask test bridges` installs it")
+            })?;
+    }
+    ensure!(
+        Path::new("/bin/busybox").exists(),
+        "busybox-static is missing"
+    );
+    ensure!(
+        Path::new("/usr/sbin/sshd").exists(),
+        "openssh-server is missing"
+    );
+    Ok(())
+}
