@@ -16,6 +16,12 @@ pub(super) fn test(test: &Test) -> String {
     cut(&whole(test))
 }
 
+/// Roughly how wide a label is drawn: as wide as the font's letters are at most on average.
+#[allow(clippy::cast_precision_loss, reason = "a label is cut to a short text")]
+pub(super) fn width(label: &str) -> f64 {
+    cut(label).chars().count() as f64 * 6.4
+}
+
 pub(super) fn cut(text: &str) -> String {
     let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
     if text.chars().count() <= CHARS_MAX {

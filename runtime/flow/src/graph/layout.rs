@@ -1,11 +1,11 @@
 //! A layered layout: states in rows from top to bottom, graphs within graphs.
 //!
-//! Long edges pass through places of their own in the rows between; edges that go back
-//! run along the right side. Bounded: beyond [`BENDS_MAX`] places an edge goes straight.
+//! Long edges pass through places of their own in the rows between, and turn only between
+//! rows; edges that go back run along the right side. No edge runs over a state. Bounded: beyond [`BENDS_MAX`] places an edge goes straight.
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::{Edge, End, edges, inner, names, states};
+use super::{Edge, End, edges, inner, label, names, states};
 use crate::Program;
 use crate::program::{GraphIdx, StateIdx};
 
@@ -37,7 +37,7 @@ impl Rect {
 pub(super) struct Way {
     pub(super) edge: Edge,
     pub(super) points: Vec<(f64, f64)>,
-    /// It leaves and arrives at the right sides, along this x.
+    /// It goes back, along this x: its points are joined by straight lines.
     pub(super) lane: Option<f64>,
 }
 
@@ -83,8 +83,9 @@ pub(super) fn place(program: &Program, graph: GraphIdx) -> Placed {
     }
     let ranks = ranks(&ends, &edges);
     let rows = rows(&ends, &edges, &ranks);
-    let (spots, width, height) = coordinates(&rows, &sizes);
-    let (ways, width) = ways(edges, &ranks, &spots, width);
+    let (spots, bands, width) = coordinates(&rows, &sizes);
+    let height = bands.last().map_or(0.0, |(_, bottom)| *bottom);
+    let (ways, width) = ways(edges, &ranks, &spots, &bands, width);
     let mut placed = Placed {
         w: width,
         h: height,
@@ -239,11 +240,12 @@ fn rows(ends: &[End], edges: &[Edge], ranks: &BTreeMap<End, usize>) -> Vec<Vec<S
     rows
 }
 
-/// Rows below each other, each centred.
+/// Rows below each other, each centred: the places, the top and bottom of each row, and the
+/// width. What stands in a row begins at its top, so that edges come in from above.
 fn coordinates(
     rows: &[Vec<Spot>],
     sizes: &HashMap<End, (f64, f64)>,
-) -> (HashMap<Spot, Rect>, f64, f64) {
+) -> (HashMap<Spot, Rect>, Vec<(f64, f64)>, f64) {
     let size = |spot: &Spot| match spot {
         Spot::Node(end) => sizes.get(end).copied().unwrap_or_default(),
         Spot::Bend(..) => (12.0, 0.0),
@@ -255,6 +257,7 @@ fn coordinates(
     };
     let width = rows.iter().map(|r| width_of(r)).fold(0.0, f64::max);
     let mut spots = HashMap::new();
+    let mut bands = Vec::with_capacity(rows.len());
     let mut y = 0.0;
     for row in rows {
         let height = row.iter().map(|s| size(s).1).fold(0.0, f64::max);
@@ -265,13 +268,13 @@ fn coordinates(
                 Spot::Bend(..) => (size(spot).0, height),
                 Spot::Node(_) => size(spot),
             };
-            let top = y + (height - h) / 2.0;
-            spots.insert(*spot, Rect { x, y: top, w, h });
+            spots.insert(*spot, Rect { x, y, w, h });
             x += w + GAP_X;
         }
+        bands.push((y, y + height));
         y += height + GAP_Y;
     }
-    (spots, width, (y - GAP_Y).max(0.0))
+    (spots, bands, width)
 }
 
 /// The edges' points, and the width with the lanes of those that go back.
@@ -279,27 +282,67 @@ fn ways(
     edges: Vec<Edge>,
     ranks: &BTreeMap<End, usize>,
     spots: &HashMap<Spot, Rect>,
+    bands: &[(f64, f64)],
     mut width: f64,
 ) -> (Vec<Way>, f64) {
     let mut all = Vec::with_capacity(edges.len());
+    let band = |rank: usize| bands.get(rank).copied().unwrap_or_default();
+    // The right end of each row: what stands there has nothing to its right.
+    let mut ends: HashMap<usize, f64> = HashMap::new();
+    for (spot, rect) in spots {
+        if let Spot::Node(end) = spot {
+            let right = ends
+                .entry(ranks.get(end).copied().unwrap_or(0))
+                .or_default();
+            *right = right.max(rect.x + rect.w);
+        }
+    }
+    let mut backs = 0u32;
     for (n, edge) in edges.into_iter().enumerate() {
         let rank = |end: &End| ranks.get(end).copied().unwrap_or(0);
         let at = |end: End| spots.get(&Spot::Node(end)).copied().unwrap_or_default();
         let (from, to) = (at(edge.from), at(edge.to));
         if rank(&edge.to) <= rank(&edge.from) {
-            width += LANE;
-            let points = vec![
-                (from.x + from.w, from.y + from.h / 2.0),
-                (to.x + to.w, to.y + to.h / 2.0),
-            ];
+            // Its label stands on the lane, and reaches out to both sides.
+            let half = label::width(&edge.label) / 2.0;
+            width += LANE.max(half + 8.0);
+            let last = |rank: usize, rect: &Rect| {
+                let end = ends.get(&rank).copied().unwrap_or(0.0);
+                rect.x + rect.w >= end - 0.5
+            };
+            let (leaves, arrives) = (rank(&edge.from), rank(&edge.to));
+            // Those of a row turn at heights of their own.
+            let turn = 10.0 + 4.0 * f64::from(backs % 4);
+            backs += 1;
+            let mut points = Vec::with_capacity(6);
+            if last(leaves, &from) {
+                points.push((from.x + from.w, from.y + from.h / 2.0));
+                points.push((width, from.y + from.h / 2.0));
+            } else {
+                let (x, y) = (from.middle() + from.w / 5.0, band(leaves).1 + turn);
+                points.extend([(x, from.y + from.h), (x, y), (width, y)]);
+            }
+            if last(arrives, &to) {
+                // Below the middle, where a loop of one state has left.
+                let y = to.y + to.h * if edge.from == edge.to { 0.8 } else { 0.5 };
+                points.extend([(width, y), (to.x + to.w, y)]);
+            } else {
+                let (x, y) = (to.middle() + to.w / 5.0, band(arrives).0 - turn);
+                points.extend([(width, y), (x, y), (x, to.y)]);
+            }
             all.push(Way {
                 edge,
                 points,
                 lane: Some(width),
             });
+            width += (half - LANE).max(0.0);
             continue;
         }
         let mut points = vec![(from.middle(), from.y + from.h)];
+        let bottom = band(rank(&edge.from)).1;
+        if bottom > from.y + from.h + 0.5 {
+            points.push((from.middle(), bottom));
+        }
         for step in rank(&edge.from) + 1..rank(&edge.to) {
             if let Some(bend) = spots.get(&Spot::Bend(n, step)) {
                 points.push((bend.middle(), bend.y));

@@ -12,6 +12,8 @@ use crate::program::GraphIdx;
 const MARGIN: f64 = 24.0;
 const PAD: f64 = 16.0;
 const TITLE: f64 = 24.0;
+/// Radius of an edge's corner.
+const CORNER: f64 = 8.0;
 
 const STYLE: &str = "text{font:13px system-ui,sans-serif;fill:#1c2733;text-anchor:middle}\
 .k{font-size:10px;fill:#5b6b7b}.l{font-size:11px;fill:#34495e;paint-order:stroke;stroke:#fff;stroke-width:4px}\
@@ -146,13 +148,18 @@ fn draw(way: &Way, x: f64, y: f64, out: &mut String) {
         return;
     };
     let mut d = format!("M{:.1} {:.1}", first.0, first.1);
-    if let Some(lane) = way.lane {
-        let side = lane + x + 6.0;
-        let _ = write!(
-            d,
-            "C{side:.1} {:.1} {side:.1} {:.1} {:.1} {:.1}",
-            first.1, last.1, last.0, last.1
-        );
+    if way.lane.is_some() {
+        for corner in points.windows(3) {
+            if let [before, at, after] = corner {
+                let (a, b) = (toward(*at, *before), toward(*at, *after));
+                let _ = write!(
+                    d,
+                    "L{:.1} {:.1}Q{:.1} {:.1} {:.1} {:.1}",
+                    a.0, a.1, at.0, at.1, b.0, b.1
+                );
+            }
+        }
+        let _ = write!(d, "L{:.1} {:.1}", last.0, last.1);
     } else {
         for pair in points.windows(2) {
             if let [from, to] = pair {
@@ -169,6 +176,18 @@ fn draw(way: &Way, x: f64, y: f64, out: &mut String) {
     let _ = writeln!(out, "<path class=\"{class}\" d=\"{d}\"/>");
 }
 
+/// The point on the way from one to another where a round corner begins.
+fn toward(from: (f64, f64), to: (f64, f64)) -> (f64, f64) {
+    let (dx, dy) = (to.0 - from.0, to.1 - from.1);
+    let length = dx.hypot(dy);
+    let part = if length > 0.0 {
+        (CORNER / length).min(0.5)
+    } else {
+        0.0
+    };
+    (from.0 + dx * part, from.1 + dy * part)
+}
+
 /// Labels before this one that it keeps clear of: those of one state follow each other.
 const CLEAR_OF: usize = 64;
 
@@ -178,8 +197,7 @@ fn write_label(way: &Way, x: f64, y: f64, taken: &mut Vec<Rect>, out: &mut Strin
         return;
     }
     let text = label::cut(&way.edge.label);
-    // As wide as the font's letters are at most on average.
-    let (w, h) = (text.chars().count() as f64 * 6.4, 14.0);
+    let (w, h) = (label::width(&way.edge.label), 14.0);
     let centred = |(cx, cy): (f64, f64)| Rect {
         x: cx - w / 2.0,
         y: cy - h / 2.0,
@@ -211,14 +229,17 @@ fn meet(a: &Rect, b: &Rect) -> bool {
 
 /// Where a way's label may stand, the best place first.
 fn places(way: &Way) -> Vec<(f64, f64)> {
-    if let (Some(lane), [from, to, ..]) = (way.lane, way.points.as_slice()) {
+    if let (Some(lane), [from, .., to]) = (way.lane, way.points.as_slice()) {
         let middle = f64::midpoint(from.1, to.1);
         return [0.0, 15.0, -15.0, 30.0, -30.0]
-            .map(|dy| (lane - 4.0, middle + dy))
+            .map(|dy| (lane, middle + dy))
             .to_vec();
     }
     let mut all = Vec::new();
-    for pair in way.points.windows(2) {
+    // Between rows: along a row other states stand beside the way.
+    let along = |pair: &[(f64, f64)]| matches!(pair, [a, b] if a.0.to_bits() == b.0.to_bits());
+    let only = way.points.len() == 2;
+    for pair in way.points.windows(2).filter(|pair| only || !along(pair)) {
         let [from, to] = pair else { continue };
         // Near the arrow's end, where edges of one state stand apart.
         let on = |fx: f64, fy: f64| (from.0 + (to.0 - from.0) * fx, from.1 + (to.1 - from.1) * fy);
