@@ -5,6 +5,7 @@
 mod codec;
 mod expression;
 mod format;
+mod graph;
 mod items;
 mod language;
 mod trigger;
@@ -43,6 +44,15 @@ pub const ALL: &[Target] = &[
         seeds: || {
             let files = seeds::definitions(&[".json", ".yaml", ".yml"]);
             [files, seeds::scripts("cloudflow"), seeds::scripts("steps")].concat()
+        },
+        words: language::WORDS,
+    },
+    Target {
+        name: "graph",
+        run: graph::run,
+        seeds: || {
+            let files = seeds::definitions(&[".json", ".yaml", ".yml"]);
+            [files, seeds::recorded()].concat()
         },
         words: language::WORDS,
     },

@@ -358,3 +358,61 @@ fn ways(
     }
     (all, width)
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::{AnyModule, compile};
+
+    /// No way runs over a state that it neither leaves nor reaches.
+    fn check(placed: &Placed) {
+        for way in &placed.ways {
+            for pair in way.points.windows(2) {
+                let [a, b] = pair else { continue };
+                for (end, rect) in &placed.nodes {
+                    if *end == way.edge.from || *end == way.edge.to {
+                        continue;
+                    }
+                    // Curves stay between their ends.
+                    let apart = a.0.max(b.0) <= rect.x + 0.5
+                        || a.0.min(b.0) >= rect.x + rect.w - 0.5
+                        || a.1.max(b.1) <= rect.y + 0.5
+                        || a.1.min(b.1) >= rect.y + rect.h - 0.5;
+                    assert!(apart, "a way from {a:?} to {b:?} runs over {rect:?}");
+                }
+            }
+        }
+        placed.inner.iter().for_each(|(.., inner)| check(inner));
+    }
+
+    fn drawn(flow: &Value) {
+        let checked = compile(&flow.to_string(), &AnyModule);
+        let program = checked.program.expect("a flow");
+        check(&place(&program, GraphIdx(0)));
+    }
+
+    #[test]
+    fn no_way_runs_over_a_state() {
+        let task = |next: &str| {
+            json!({"Type": "Task", "Resource": "wasm:x", "Next": next,
+            "Catch": [{"ErrorEquals": ["a"], "Next": "Wait"}, {"ErrorEquals": ["b"], "Next": "No"}]})
+        };
+        let tall = json!({"StartAt": "In 1", "States": {
+            "In 1": {"Type": "Pass", "Next": "In 2"}, "In 2": {"Type": "Pass", "Next": "In 3"},
+            "In 3": {"Type": "Choice", "Default": "In 4",
+                "Choices": [{"Variable": "$.again", "BooleanEquals": true, "Next": "In 1"}]},
+            "In 4": {"Type": "Succeed"}}});
+        let flat = json!({"StartAt": "Flat", "States": {"Flat": {"Type": "Pass", "End": true}}});
+        let rule = |next: &str| json!({"Variable": "$.k", "StringEquals": next, "Next": next});
+        drawn(&json!({"StartAt": "Pick", "States": {
+            "Pick": {"Type": "Choice", "Choices": [rule("Wait"), rule("Tall"), rule("Short"), rule("Done")],
+                "Default": "No"},
+            "Wait": {"Type": "Wait", "Seconds": 1, "Next": "Pick"},
+            "Tall": {"Type": "Map", "ItemProcessor": tall, "Next": "Last",
+                "Catch": [{"ErrorEquals": ["a"], "Next": "Short"}]},
+            "Short": {"Type": "Parallel", "Branches": [flat], "Next": "Pick"},
+            "Last": task("Tall"), "Done": {"Type": "Succeed"}, "No": {"Type": "Fail"}}}));
+    }
+}
