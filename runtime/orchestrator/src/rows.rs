@@ -10,9 +10,10 @@ use stepwell_flow::program::{Mode, TaskGrants};
 use stepwell_types::{Data, Digest, ExecutionId, Failure, Grants, Timestamp};
 
 use crate::Error;
+use crate::suspects::Deaths;
 
 /// The version of every row kind in this file.
-const VERSION: u8 = 7;
+const VERSION: u8 = 8;
 
 /// What lists and `describe` show of an execution.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -82,7 +83,7 @@ pub struct NameRow {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SuspectsRow {
     /// Execution, entry, attempt, and at how many deaths.
-    pub steps: Vec<(ExecutionId, u64, u32, u8)>,
+    pub steps: Vec<(ExecutionId, u64, u32, Deaths)>,
 }
 
 /// A resume point: all events before `seq` are in the state.

@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde::{Deserialize, Serialize};
 use stepwell_store::{Batch, Key, Reader};
 use stepwell_types::id::SHARDS;
 use stepwell_types::{EntryId, ExecutionId, ShardId};
@@ -14,13 +15,40 @@ use crate::Error;
 use crate::ports::{LastLife, StepKey};
 use crate::rows::{self, SuspectsRow};
 
-/// Deaths on a processor after which a step's execution is parked.
+/// Deaths on a processor, without an outside call begun between them, after which a step's
+/// execution is parked.
 pub(crate) const DEATHS_MAX: u8 = 3;
+
+/// Deaths on a processor after which it is parked whatever it did between them: a step
+/// that calls out and then kills must not go on through ten thousand calls.
+pub(crate) const DEATHS_IN_ALL_MAX: u8 = 10;
+
+/// At how many deaths a step was on a processor.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Deaths {
+    /// Since it last began an outside call that it had not begun before.
+    pub since: u8,
+    /// Of all its lives.
+    pub all: u8,
+}
+
+impl Deaths {
+    fn one_more(self) -> Deaths {
+        Deaths {
+            since: self.since.saturating_add(1),
+            all: self.all.saturating_add(1),
+        }
+    }
+
+    fn too_many(self) -> bool {
+        self.since >= DEATHS_MAX || self.all >= DEATHS_IN_ALL_MAX
+    }
+}
 
 /// The suspects of some shards, and how often each was on a processor at a death.
 #[derive(Debug, Default)]
 pub(crate) struct Suspects {
-    deaths: BTreeMap<StepKey, u8>,
+    deaths: BTreeMap<StepKey, Deaths>,
     changed: BTreeSet<ShardId>,
 }
 
@@ -72,8 +100,10 @@ pub fn count(reader: &dyn Reader, last: &LastLife, batch: &mut Batch) -> Result<
                 .iter_mut()
                 .find(|s| (s.0, s.1, s.2) == (*id, entry.0, *attempt));
             match known {
-                Some(step) => step.3 = step.3.saturating_add(1),
-                None => row.steps.push((*id, entry.0, *attempt, 1)),
+                Some(step) => step.3 = step.3.one_more(),
+                None => row
+                    .steps
+                    .push((*id, entry.0, *attempt, Deaths::default().one_more())),
             }
         }
         sum += row.steps.len();
@@ -103,7 +133,7 @@ impl Suspects {
         !self.deaths.is_empty() && self.range(id).next().is_some()
     }
 
-    fn range(&self, id: ExecutionId) -> impl Iterator<Item = (&StepKey, &u8)> {
+    fn range(&self, id: ExecutionId) -> impl Iterator<Item = (&StepKey, &Deaths)> {
         let all = (id, EntryId(0), 0)..=(id, EntryId(u64::MAX), u32::MAX);
         self.deaths.range(all)
     }
@@ -118,8 +148,18 @@ impl Suspects {
     /// A step of this execution that has died too often, and how often.
     pub fn killer(&self, id: ExecutionId) -> Option<(EntryId, u32, u8)> {
         self.range(id)
-            .find(|(_, n)| **n >= DEATHS_MAX)
-            .map(|((_, entry, attempt), n)| (*entry, *attempt, *n))
+            .find(|(_, deaths)| deaths.too_many())
+            .map(|((_, entry, attempt), deaths)| (*entry, *attempt, deaths.all))
+    }
+
+    /// A step came further than in any life before: what killed it then does not do so
+    /// each time. It stays a suspect, as if it had died once.
+    pub fn came_further(&mut self, id: ExecutionId, entry: EntryId, attempt: u32) {
+        let known = self.deaths.get_mut(&(id, entry, attempt));
+        if let Some(deaths) = known.filter(|deaths| deaths.since > 1) {
+            deaths.since = 1;
+            self.changed.insert(id.shard());
+        }
     }
 
     /// A step came to its end without killing anybody, or is not wanted any more.
@@ -168,6 +208,31 @@ mod tests {
     use stepwell_types::Timestamp;
 
     use super::*;
+
+    #[test]
+    fn who_comes_further_each_life_is_parked_later() {
+        let memory = Memory::default();
+        let id = ExecutionId::new(Timestamp(1), ShardId(5), 7);
+        let step = (id, EntryId(3), 0);
+        for life in 1..=u64::from(DEATHS_IN_ALL_MAX) {
+            let mut batch = Batch::default();
+            let last = LastLife {
+                life,
+                steps: vec![step],
+            };
+            count(&memory, &last, &mut batch).unwrap();
+            memory.writer().commit(&[batch]).unwrap();
+            let mut suspects = Suspects::default();
+            suspects.load(&memory, ShardId(5)).unwrap();
+            assert!(suspects.has(id, EntryId(3), 0));
+            let parked = suspects.killer(id).is_some();
+            assert_eq!(parked, life == u64::from(DEATHS_IN_ALL_MAX), "{life}");
+            suspects.came_further(id, EntryId(3), 0);
+            let mut batch = Batch::default();
+            suspects.write(&mut batch);
+            memory.writer().commit(&[batch]).unwrap();
+        }
+    }
 
     #[test]
     fn each_death_counts_once_and_an_end_clears() {

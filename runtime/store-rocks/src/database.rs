@@ -2,8 +2,13 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
 
-use rocksdb::{ColumnFamily, DB, Direction, IteratorMode, ReadOptions, WriteBatch, WriteOptions};
+use rocksdb::properties::ACTUAL_DELAYED_WRITE_RATE;
+use rocksdb::{
+    ColumnFamily, DB, Direction, ErrorKind, IteratorMode, ReadOptions, WriteBatch, WriteOptions,
+};
 use stepwell_store::{Batch, Change, Error, Key, Range, Reader, Writer};
 
 use crate::ballast::Ballast;
@@ -14,6 +19,9 @@ use crate::{FORMAT, Options, error};
 
 /// The meta row that repeats the format, so that rows and `FORMAT` can't be mixed up.
 const FORMAT_ROW: &str = "format";
+
+/// Time between two looks at whether RocksDB is still behind with its files.
+const BEHIND_LOOK: Duration = Duration::from_millis(2);
 
 /// Commits between two looks at whether the ballast can be made again.
 const COMMITS_PER_LOOK: u32 = 1_024;
@@ -162,14 +170,25 @@ impl Writer for RocksWriter {
                     .into(),
             });
         }
-        let merged = self.merge(batches)?;
         let mut options = WriteOptions::default();
         options.set_sync(self.sync);
-        // It becomes visible to readers only after the sync: visible means durable.
-        self.shared.db.write_opt(merged, &options).map_err(|e| {
-            self.failed = true;
-            error::rocks("commit", &e)
-        })?;
+        // A write that waits inside RocksDB for its merges leads the write queue, and the
+        // recovery from a full disk waits for that queue: neither would ever go on.
+        options.set_no_slowdown(true);
+        loop {
+            let merged = self.merge(batches)?;
+            let bytes = merged.size_in_bytes();
+            // It becomes visible to readers only after the sync: visible means durable.
+            match self.shared.db.write_opt(merged, &options) {
+                Ok(()) => break,
+                // Nothing of it has been written.
+                Err(e) if e.kind() == ErrorKind::Incomplete => self.let_catch_up(bytes),
+                Err(e) => {
+                    self.failed = true;
+                    return Err(error::rocks("commit", &e));
+                }
+            }
+        }
         self.look_after_ballast();
         Ok(())
     }
@@ -202,6 +221,32 @@ impl RocksWriter {
             }
         }
         Ok(merged)
+    }
+
+    /// Waits while RocksDB's merges are behind, as long as it would have held up a write
+    /// of this size.
+    ///
+    /// It refills its allowance at a rate, and a write refused before there is enough
+    /// sets that moment back: who asks too often is never let in.
+    fn let_catch_up(&self, bytes: usize) {
+        let mut waited = Duration::ZERO;
+        loop {
+            thread::sleep(BEHIND_LOOK);
+            waited += BEHIND_LOOK;
+            // 0: not slowed down, but perhaps stopped. The next try will tell.
+            let rate = self
+                .shared
+                .db
+                .property_int_value(ACTUAL_DELAYED_WRITE_RATE)
+                .ok()
+                .flatten()
+                .unwrap_or(0);
+            // The allowance is set back once by the refused write, and filled once more.
+            let owed = 2 * bytes as u128 * 1_000 / u128::from(rate.max(1));
+            if rate == 0 || waited.as_millis() > owed {
+                return;
+            }
+        }
     }
 
     fn look_after_ballast(&mut self) {

@@ -158,7 +158,7 @@ impl Driver {
                 let batch = self.hot.get(&id).map_or(0, |hot| hot.batch);
                 return (batch, Verdict::Go);
             }
-            None => {}
+            None => self.suspects.came_further(id, key.0, key.1),
         }
         self.notes(call.by, call.notes, now);
         let intent = Logged::CallIntent {
