@@ -134,6 +134,14 @@ impl Server {
         Ok(measure::process_number(self.pid(), "status", "VmRSS")? * 1024)
     }
 
+    /// The most resident memory that it ever had, in bytes.
+    ///
+    /// # Errors
+    /// The process is gone.
+    pub fn peak_bytes(&self) -> Result<u64> {
+        Ok(measure::process_number(self.pid(), "status", "VmHWM")? * 1024)
+    }
+
     /// Bytes that it has sent towards the disk.
     ///
     /// # Errors

@@ -339,18 +339,23 @@ fn results_are_rows_until_the_map_is_left() {
 
 #[test]
 fn results_that_are_too_much_together_are_refused_with_advice() {
-    let place = Place::Memory(Memory::default());
-    let mut world = World::new(place, flow("EXPRESS", ONE_STEP));
-    world.start(5);
     let large = format!("\"{}\"", "x".repeat(8 << 20));
-    for _ in 0..5 {
-        world.answer(&large);
+    // Small as text, but each part takes some hundred bytes in memory.
+    let many = format!("[{}[]]", "[],".repeat(450_000));
+    for (each, limit) in [(large, "33554432 bytes"), (many, "2000000 values and keys")] {
+        let place = Place::Memory(Memory::default());
+        let mut world = World::new(place, flow("EXPRESS", ONE_STEP));
+        world.start(5);
+        for _ in 0..5 {
+            world.answer(&each);
+        }
+        let ended = world.ended.expect("it ended");
+        assert_eq!(ended.status, Status::Failed);
+        let failure = ended.failure.expect("a failure");
+        assert_eq!(&*failure.error, "States.DataLimitExceeded");
+        assert!(failure.cause.contains(limit), "{}", failure.cause);
+        assert!(failure.cause.contains("ResultWriter"), "{}", failure.cause);
     }
-    let ended = world.ended.expect("it ended");
-    assert_eq!(ended.status, Status::Failed);
-    let failure = ended.failure.expect("a failure");
-    assert_eq!(&*failure.error, "States.DataLimitExceeded");
-    assert!(failure.cause.contains("ResultWriter"), "{}", failure.cause);
 }
 
 /// Eight items of two steps, whose fourth fails in its second until the redrive, with a death

@@ -6,7 +6,10 @@ use serde_json::value::RawValue;
 use stepwell_types::items::{OutputType, ResultChunk, ResultFile, ResultWrite, Transformation};
 use stepwell_types::{Data, Failure};
 
-use crate::Buckets;
+use crate::{Buckets, Error, Upload};
+
+/// Bytes that go to the file at once.
+const PIECE_BYTES: usize = 64 << 10;
 
 /// Writes one file: `records` is an array of records, or the manifest. The answer is a
 /// [`ResultFile`] as JSON. Blocks until the file is on the disk.
@@ -15,14 +18,12 @@ use crate::Buckets;
 pub fn write(buckets: &Buckets, write: &ResultWrite, records: &Data) -> Result<Data, Failure> {
     let key = write.key();
     let bucket = &*write.target.bucket;
-    let done = contents(write, records).and_then(|contents| {
-        let put = || {
-            let mut upload = buckets.bucket(bucket)?.put(&key)?;
-            upload.write(contents.as_bytes())?;
-            upload.finish()
-        };
-        put().map_err(|e| e.to_string())
-    });
+    let put = || {
+        let mut upload = buckets.bucket(bucket)?.put(&key)?;
+        contents(write, records.text(), &mut upload)?;
+        Ok(upload.finish()?)
+    };
+    let done: Result<_, Trouble> = put();
     match done {
         Ok((info, _)) => {
             let file = ResultFile {
@@ -39,48 +40,94 @@ pub fn write(buckets: &Buckets, write: &ResultWrite, records: &Data) -> Result<D
     }
 }
 
-fn contents(write: &ResultWrite, records: &Data) -> Result<String, String> {
-    let text = records.text();
+/// Why a file is not written.
+enum Trouble {
+    Bucket(Error),
+    NoArray(serde_json::Error),
+}
+
+impl std::fmt::Display for Trouble {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Trouble::Bucket(e) => e.fmt(f),
+            Trouble::NoArray(e) => write!(f, "what is to be written is no array: {e}"),
+        }
+    }
+}
+
+impl From<Error> for Trouble {
+    fn from(e: Error) -> Trouble {
+        Trouble::Bucket(e)
+    }
+}
+
+impl From<serde_json::Error> for Trouble {
+    fn from(e: serde_json::Error) -> Trouble {
+        Trouble::NoArray(e)
+    }
+}
+
+/// Records on their way into a file, some at a time: a second copy of all of them, for each
+/// file that is under way, is what a large Map's memory would be.
+struct Pieces<'u> {
+    upload: &'u mut Upload,
+    piece: String,
+    output: OutputType,
+    first: bool,
+}
+
+impl Pieces<'_> {
+    fn push(&mut self, record: &RawValue) -> Result<(), Error> {
+        match self.output {
+            OutputType::Json => {
+                self.piece.push(if self.first { '[' } else { ',' });
+                self.piece.push_str(record.get());
+            }
+            OutputType::JsonLines => {
+                // A line break in JSON text is only ever space between tokens.
+                self.piece.extend(record.get().chars().map(|c| match c {
+                    '\r' | '\n' => ' ',
+                    c => c,
+                }));
+                self.piece.push('\n');
+            }
+        }
+        self.first = false;
+        if self.piece.len() >= PIECE_BYTES {
+            self.upload.write(self.piece.as_bytes())?;
+            self.piece.clear();
+        }
+        Ok(())
+    }
+
+    fn finish(mut self) -> Result<(), Error> {
+        if self.output == OutputType::Json {
+            self.piece.push_str(if self.first { "[]" } else { "]" });
+        }
+        self.upload.write(self.piece.as_bytes())
+    }
+}
+
+fn contents(write: &ResultWrite, text: &str, upload: &mut Upload) -> Result<(), Trouble> {
     if write.chunk == ResultChunk::Manifest {
-        return Ok(text.to_owned());
+        return Ok(upload.write(text.as_bytes())?);
     }
-    let bad = |e: serde_json::Error| format!("what is to be written is no array: {e}");
-    let records: Vec<&RawValue> = serde_json::from_str(text).map_err(bad)?;
-    let mut flat = Vec::with_capacity(records.len());
+    let records: Vec<&RawValue> = serde_json::from_str(text)?;
+    let mut pieces = Pieces {
+        upload,
+        piece: String::with_capacity(PIECE_BYTES),
+        output: write.target.output,
+        first: true,
+    };
     for record in records {
-        let inner = match write.target.transformation {
+        match write.target.transformation {
             Transformation::Flatten if record.get().starts_with('[') => {
-                Some(serde_json::from_str::<Vec<&RawValue>>(record.get()).map_err(bad)?)
+                for inner in serde_json::from_str::<Vec<&RawValue>>(record.get())? {
+                    pieces.push(inner)?;
+                }
             }
-            _ => None,
-        };
-        match inner {
-            Some(inner) => flat.extend(inner),
-            None => flat.push(record),
+            _ => pieces.push(record)?,
         }
     }
-    let mut out = String::with_capacity(text.len() + 2);
-    let array = write.target.output == OutputType::Json;
-    if array {
-        out.push('[');
-    }
-    for (index, record) in flat.iter().enumerate() {
-        if array {
-            if index > 0 {
-                out.push(',');
-            }
-            out.push_str(record.get());
-        } else {
-            // A line break in JSON text is only ever space between tokens.
-            out.extend(record.get().chars().map(|c| match c {
-                '\r' | '\n' => ' ',
-                c => c,
-            }));
-            out.push('\n');
-        }
-    }
-    if array {
-        out.push(']');
-    }
-    Ok(out)
+    Ok(pieces.finish()?)
 }

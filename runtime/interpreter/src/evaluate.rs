@@ -11,7 +11,7 @@ use std::rc::Rc;
 use jsonata_core::value::JValue;
 use serde_json::{Number, Value};
 use stepwell_flow::expression::Measure;
-use stepwell_types::limits::{JSON_DEPTH_MAX, PAYLOAD_BYTES_MAX};
+use stepwell_types::limits::{JSON_DEPTH_MAX, JSON_VALUES_MAX, PAYLOAD_BYTES_MAX};
 use stepwell_types::{Data, EntryId, Failure, Timestamp};
 
 use crate::state::{Core, Variables};
@@ -77,6 +77,15 @@ impl Fault {
         Fault::new(
             "States.DataLimitExceeded",
             format!("{what} exceeds the limit of {PAYLOAD_BYTES_MAX} bytes."),
+        )
+    }
+
+    /// `States.DataLimitExceeded`, of small data in many parts: in memory each takes far more
+    /// than its text.
+    pub fn too_many(what: &str) -> Fault {
+        Fault::new(
+            "States.DataLimitExceeded",
+            format!("{what} holds more than {JSON_VALUES_MAX} values and keys."),
         )
     }
 
@@ -312,7 +321,19 @@ pub(crate) fn bounded(value: Value) -> Result<Data, Fault> {
     if size(&value) > PAYLOAD_BYTES_MAX {
         return Err(Fault::too_large("The state's data"));
     }
+    if parts(&value) > JSON_VALUES_MAX {
+        return Err(Fault::too_many("The state's data"));
+    }
     Ok(Data::from_value(value))
+}
+
+/// Values and keys.
+fn parts(value: &Value) -> usize {
+    match value {
+        Value::Array(items) => 1 + items.iter().map(parts).sum::<usize>(),
+        Value::Object(map) => 1 + map.values().map(|v| 1 + parts(v)).sum::<usize>(),
+        _ => 1,
+    }
 }
 
 fn deeper_than(value: &Value, levels: usize) -> bool {

@@ -5,8 +5,8 @@
 use std::sync::Arc;
 
 use stepwell_flow::program::{DataFlow, Kind, State as Node};
-use stepwell_types::data::nesting;
-use stepwell_types::limits::{JSON_DEPTH_MAX, PAYLOAD_BYTES_MAX};
+use stepwell_types::data::shape;
+use stepwell_types::limits::{JSON_DEPTH_MAX, JSON_VALUES_MAX, PAYLOAD_BYTES_MAX};
 use stepwell_types::{Data, EntryId, Failure};
 
 use crate::evaluate::{Fault, QUERY_ERROR, flow};
@@ -190,11 +190,15 @@ pub(crate) fn joined_output(join: &Join<Data>) -> Result<Data, Fault> {
         return Err(Fault::too_large("The state's output"));
     }
     let joined = join.array();
-    if nesting(joined.text()) >= JSON_DEPTH_MAX {
+    let shape = shape(joined.text());
+    if shape.depth >= JSON_DEPTH_MAX {
         return Err(Fault::new(
             "States.DataLimitExceeded",
             "The state's output is nested too deep.",
         ));
+    }
+    if shape.values > JSON_VALUES_MAX {
+        return Err(Fault::too_many("The state's output"));
     }
     Ok(joined)
 }

@@ -174,6 +174,31 @@ fn data_cannot_grow_without_end() {
 }
 
 #[test]
+fn small_data_of_many_parts_cannot_grow_without_end() {
+    // Three bytes for each: 32 MiB of them would be a gigabyte in memory.
+    let parts: Vec<Value> = (0..400_000).map(|_| json!([])).collect();
+    let error = "States.DataLimitExceeded";
+    let names = ["a", "b", "c", "d", "e", "f"];
+    let copies = names.map(|name| (format!("{name}.$"), json!("$")));
+    let copies = serde_json::Map::from_iter(copies);
+    let copied = json!({"StartAt": "A", "States": {"A": {"Type": "Pass", "Parameters": copies, "End": true}}});
+    check_error(&copied, json!(parts), error);
+    let branch =
+        |name: &str| json!({"StartAt": name, "States": {name: {"Type": "Pass", "End": true}}});
+    let branches = names.map(branch);
+    let joined = json!({"StartAt": "P", "States": {"P": {"Type": "Parallel", "Branches": branches, "End": true}}});
+    let ran = check_error(&joined, json!(parts), error);
+    let Some(Outcome::Failed(failure)) = ran.state.outcome() else {
+        panic!("{:?}", ran.state.outcome());
+    };
+    assert!(
+        failure.cause.contains("2000000 values and keys"),
+        "{}",
+        failure.cause
+    );
+}
+
+#[test]
 fn nesting_by_joins_ends() {
     check_error(
         &json!({"StartAt": "P", "States": {

@@ -76,6 +76,10 @@ fn fleet_reads() {
     check("fleet-reads");
 }
 #[test]
+fn fleet_max_items() {
+    check("fleet-max-items");
+}
+#[test]
 fn fleet_fails() {
     check("fleet-fails");
 }

@@ -5,7 +5,8 @@
 //! over a batch that somebody waits for, and a commit begins a moment after the first
 //! such batch, so that the other loops can add theirs: at once when they all sleep.
 //! The more waited for a commit, the later the next: few who wait are served quickly,
-//! and under load commits stay few and large.
+//! and under load commits stay few and large. After a slow commit the next one waits for what
+//! it has set going: that comes back within milliseconds, and would miss a commit that began at once.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -22,6 +23,12 @@ pub(crate) type Durable = Box<dyn FnOnce() + Send>;
 /// Wait for the other loops' batches while one of them is awake, in microseconds: the
 /// length of a loop's turn.
 const GATHER_US: u64 = 300;
+/// From this time on a commit is slow.
+const SLOW_US: u64 = 4_000;
+/// The share of its time for which the next one waits after its end.
+const REST_SHARE: u64 = 8;
+/// At most.
+const REST_US_MAX: u64 = 25_000;
 /// From the beginning of a commit to that of the next while some loop is awake, for each
 /// effect that waited for it. Up to two effects a millisecond, the pace stays at this.
 const PACE_US: u64 = 500;
@@ -145,7 +152,8 @@ impl Committer {
     }
 
     fn run(&self, mut writer: Box<dyn Writer>, fatal: &dyn Fn(Error)) {
-        while let Some((batches, acks)) = self.gather() {
+        let mut rested_us = 0;
+        while let Some((batches, acks)) = self.gather(rested_us) {
             let begun = self.clock.monotonic_us();
             let bytes: usize = batches.iter().map(Batch::len_bytes).sum();
             if let Err(e) = writer.commit(&batches) {
@@ -162,11 +170,13 @@ impl Committer {
             for ack in acks {
                 ack();
             }
+            rested_us = self.clock.monotonic_us() + rest_us(us);
         }
     }
 
     /// Waits until there is something worth committing. `None`: closed and empty.
-    fn gather(&self) -> Option<(Vec<Batch>, Vec<Durable>)> {
+    /// Not before `rested_us`, unless there is much.
+    fn gather(&self, rested_us: u64) -> Option<(Vec<Batch>, Vec<Durable>)> {
         let mut queue = self.lock();
         loop {
             if queue.batches.is_empty() {
@@ -181,9 +191,13 @@ impl Committer {
             }
             let now = self.clock.monotonic_us();
             let paced = self.next_us.load(Ordering::Acquire);
-            let wait = (queue.since_us + GATHER_US).max(paced).saturating_sub(now);
             let asleep = self.awake.load(Ordering::Acquire) == 0;
-            if asleep || queue.closed || wait == 0 || queue.bytes >= GATHER_BYTES {
+            let due = match asleep {
+                true => rested_us,
+                false => (queue.since_us + GATHER_US).max(paced).max(rested_us),
+            };
+            let wait = due.saturating_sub(now);
+            if queue.closed || wait == 0 || queue.bytes >= GATHER_BYTES {
                 queue.bytes = 0;
                 let pace = PACE_US * std::mem::take(&mut queue.effects).max(1);
                 let next = now + pace.min(PACE_US_MAX);
@@ -198,5 +212,98 @@ impl Committer {
                 .unwrap_or_else(PoisonError::into_inner)
                 .0;
         }
+    }
+}
+
+/// How long nothing is committed after a commit that took so long: what it let out is on its way
+/// to the loops, and they may all be asleep still.
+fn rest_us(took_us: u64) -> u64 {
+    match took_us < SLOW_US {
+        true => 0,
+        false => (took_us / REST_SHARE).min(REST_US_MAX),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use stepwell_store::Key;
+    use stepwell_types::Timestamp;
+
+    use super::*;
+
+    /// A clock that only commits and the test move.
+    #[derive(Default)]
+    struct Hands(AtomicU64);
+
+    impl Clock for Hands {
+        fn now(&self) -> Timestamp {
+            Timestamp(0)
+        }
+
+        fn monotonic_us(&self) -> u64 {
+            self.0.load(Ordering::Acquire)
+        }
+    }
+
+    /// A disk that takes 100 ms for a commit, and begins when it is told to.
+    struct SlowDisk {
+        clock: Arc<Hands>,
+        begins: mpsc::Receiver<()>,
+        rows: mpsc::Sender<usize>,
+    }
+
+    impl Writer for SlowDisk {
+        fn commit(&mut self, batches: &[Batch]) -> Result<(), stepwell_store::Error> {
+            let _ = self.begins.recv();
+            self.clock.0.fetch_add(100_000, Ordering::AcqRel);
+            let rows = batches.iter().map(|batch| batch.changes.len()).sum();
+            let _ = self.rows.send(rows);
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn after_a_slow_commit_the_next_one_waits_for_what_it_set_going() {
+        let clock = Arc::new(Hands::default());
+        let (begin, begins) = mpsc::channel();
+        let (rows, committed) = mpsc::channel();
+        let disk = SlowDisk {
+            clock: clock.clone(),
+            begins,
+            rows,
+        };
+        let started = Committer::start(Box::new(disk), clock.clone(), Arc::new(|_| {}));
+        let (committer, thread) = started.expect("a thread");
+        let (ack, acked) = mpsc::channel();
+        let submit = |name: &str| {
+            let (mut batch, ack) = (Batch::default(), ack.clone());
+            batch.put(Key::Meta { name: name.into() }, Vec::new());
+            let durable = Box::new(move || ack.send(()).expect("the test listens"));
+            committer.submit(batch, 1, durable);
+        };
+        submit("first");
+        while !committer.commits.load(Ordering::Acquire) {
+            std::thread::yield_now();
+        }
+        submit("meanwhile");
+        begin.send(()).expect("a disk");
+        acked.recv().expect("the first is durable");
+        // All loops sleep, and what the first let out is on its way to them.
+        submit("set going");
+        clock.0.fetch_add(rest_us(100_000), Ordering::AcqRel);
+        begin.send(()).expect("a disk");
+        assert_eq!(committed.iter().take(2).collect::<Vec<_>>(), [1, 2]);
+        committer.close();
+        drop(begin);
+        thread.join().expect("it ends");
+    }
+
+    #[test]
+    fn a_quick_disk_does_not_rest() {
+        // A local drive's commit, a network disk's, one beside a large copy, a stall.
+        let rests = [500, 8_000, 100_000, 20_000_000].map(rest_us);
+        assert_eq!(rests, [0, 1_000, 12_500, REST_US_MAX]);
     }
 }

@@ -143,6 +143,8 @@ impl Reader for RocksReader {
         options.set_iterate_upper_bound(upper);
         // A log is read within its execution: files that lack it are passed over.
         options.set_prefix_same_as_start(column == Column::Log);
+        // A Map's results are read once, all of them: nothing else is to leave the cache for them.
+        options.fill_cache(!matches!(range, Range::MapResults { .. }));
         let db = &self.shared.db;
         db.iterator_cf_opt(family(db, column)?, options, mode)
             .take(limit)

@@ -114,25 +114,45 @@ impl Data {
     }
 }
 
-/// Deepest nesting of valid JSON text.
+/// How much there is in a JSON document.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Shape {
+    /// Deepest nesting.
+    pub depth: usize,
+    /// Values and keys, as [`Data::parse`] counts them.
+    pub values: usize,
+}
+
+/// The shape of valid JSON text.
 #[must_use]
-pub fn nesting(text: &str) -> usize {
-    let (mut depth, mut deepest, mut quoted, mut escaped) = (0usize, 0, false, false);
+pub fn shape(text: &str) -> Shape {
+    let mut shape = Shape::default();
+    let (mut depth, mut quoted, mut escaped, mut bare) = (0usize, false, false, false);
     for byte in text.bytes() {
+        let was_bare = std::mem::take(&mut bare);
         match byte {
             _ if escaped => escaped = false,
             b'\\' if quoted => escaped = true,
-            b'"' => quoted = !quoted,
+            b'"' => {
+                quoted = !quoted;
+                shape.values += usize::from(quoted);
+            }
             _ if quoted => {}
             b'[' | b'{' => {
                 depth += 1;
-                deepest = deepest.max(depth);
+                shape.depth = shape.depth.max(depth);
+                shape.values += 1;
             }
             b']' | b'}' => depth = depth.saturating_sub(1),
-            _ => {}
+            b',' | b':' | b' ' | b'\t' | b'\n' | b'\r' => {}
+            // A number, or a word.
+            _ => {
+                bare = true;
+                shape.values += usize::from(!was_bare);
+            }
         }
     }
-    deepest
+    shape
 }
 
 impl PartialEq for Data {
@@ -182,5 +202,21 @@ mod tests {
         check(r#""[[[\\\"[[[""#, true);
         check("[1, 2", false);
         check("", false);
+    }
+
+    #[test]
+    fn values_and_keys_are_counted_as_the_parser_counts_them() {
+        let check = |text: &str, depth, values| {
+            assert_eq!(shape(text), Shape { depth, values }, "{text}");
+            let mut counted = 0;
+            let mut reader = serde_json::Deserializer::from_str(text);
+            let sound = check::Sound(&mut counted).deserialize(&mut reader);
+            sound.expect("valid JSON");
+            assert_eq!(counted, values, "{text}");
+        };
+        check("[]", 1, 1);
+        check(" -1.5e+3 ", 0, 1);
+        check(r#"{"a": [1,22, true ,null,"x"], "b\\\"[":{}}"#, 2, 10);
+        check(r#"[[],{},"",[[0]]]"#, 3, 7);
     }
 }

@@ -74,6 +74,9 @@ pub(crate) fn begin(
     });
     let run = run_name(turn.state, id, node, map);
     turn.note_in(id, || HistoryKind::MapRunStarted { run: run.into() });
+    if let Some(failure) = plan.refused {
+        return fail(turn, id, failure);
+    }
     turn.state.core.work.push(Work::Fill { entry: id, attempt });
     Ok(())
 }

@@ -6,8 +6,9 @@
 
 use stepwell_interpreter::{Event, Outcome, RunStep};
 use stepwell_store::{Batch, Key, Range};
+use stepwell_types::data::shape;
 use stepwell_types::items::{RESULT_FILE_BYTES, ResultChunk, ResultKind};
-use stepwell_types::limits::{INLINE_BYTES_MAX, PAYLOAD_BYTES_MAX};
+use stepwell_types::limits::{INLINE_BYTES_MAX, JSON_VALUES_MAX, PAYLOAD_BYTES_MAX};
 use stepwell_types::{
     ChildStart, Data, Digest, EntryId, ExecutionId, Failure, FlowRef, ParentLink, Spent,
     StepOutcome, StepTarget, Timestamp, Wants,
@@ -75,8 +76,10 @@ pub(super) struct Gather {
     step: RunStep,
     /// The next slot to read.
     from: u32,
-    /// What there is so far, without the brackets.
+    /// What there is so far: an array without its end.
     text: String,
+    /// Values and keys in it.
+    values: usize,
 }
 
 /// The answer to a file of results, with where the next one begins.
@@ -372,11 +375,18 @@ impl Driver {
         };
         let running = super::hot::Running::default();
         hot.steps.insert((step.entry, step.attempt), running);
+        // A file fills its place exactly, and is not copied: a large Map writes many in a row.
+        let mut text = String::with_capacity(match step.target {
+            StepTarget::WriteResults(_) => RESULT_FILE_BYTES + 2,
+            _ => 0,
+        });
+        text.push('[');
         let gather = Gather {
             id,
             step: step.clone(),
             from,
-            text: String::new(),
+            text,
+            values: 1,
         };
         let (batch, queue) = (hot.batch, hot.events);
         if batch <= self.durable {
@@ -415,9 +425,9 @@ impl Driver {
         match self.gather_page(gather, results) {
             Ok(Gathered::More(gather)) => self.events.push(queue, Work::Gather(gather)),
             Ok(Gathered::All(data)) => self.answer_step((id, entry, attempt), Ok(data), now),
-            Ok(Gathered::TooLarge) => {
+            Ok(Gathered::TooLarge(what)) => {
                 let cause = format!(
-                    "The results of the Map's items exceed the limit of {PAYLOAD_BYTES_MAX} bytes; write them to a bucket with a ResultWriter."
+                    "The results of the Map's items exceed the limit of {what}; write them to a bucket with a ResultWriter."
                 );
                 let failure = Failure::new("States.DataLimitExceeded", cause);
                 self.answer_step((id, entry, attempt), Err(failure), now);
@@ -501,14 +511,22 @@ impl Driver {
                 Some(inner) if apart => inner.trim(),
                 _ => text,
             };
-            let full = gather.text.len() + text.len() >= bytes_max;
-            if full && kind.is_none() {
-                return Ok(Gathered::TooLarge);
+            let full = gather.text.len() + text.len() > bytes_max;
+            if kind.is_none() {
+                gather.values += shape(text).values;
+                if full {
+                    return Ok(Gathered::TooLarge(format!("{PAYLOAD_BYTES_MAX} bytes")));
+                }
+                if gather.values > JSON_VALUES_MAX {
+                    let what = format!("{JSON_VALUES_MAX} values and keys");
+                    return Ok(Gathered::TooLarge(what));
+                }
             }
-            if full && !gather.text.is_empty() {
+            let empty = gather.text.len() == 1;
+            if full && !empty {
                 return Ok(gather.done(Some(slot)));
             }
-            if !gather.text.is_empty() && !text.is_empty() {
+            if !empty && !text.is_empty() {
                 gather.text.push(',');
             }
             gather.text.push_str(text);
@@ -527,12 +545,14 @@ enum Gathered {
     All(Data),
     /// The records of one file, and the slot with which the next begins.
     File(Box<RunStep>, Data, Option<u32>),
-    TooLarge,
+    /// The limit that they exceed.
+    TooLarge(String),
 }
 
 impl Gather {
-    fn done(self, next: Option<u32>) -> Gathered {
-        let data = Data::from_valid_text(format!("[{}]", self.text));
+    fn done(mut self, next: Option<u32>) -> Gathered {
+        self.text.push(']');
+        let data = Data::from_valid_text(self.text);
         match self.step.target {
             StepTarget::CollectResults => Gathered::All(data),
             _ => Gathered::File(Box::new(self.step), data, next),

@@ -5,9 +5,9 @@
 use serde_json::Value;
 use stepwell_flow::expression::{Expression, Template};
 use stepwell_flow::program::{Distributed, ItemReader, MapState};
-use stepwell_types::Data;
 use stepwell_types::items::{ItemPlace, ItemSource, ResultTarget};
 use stepwell_types::limits::PAYLOAD_BYTES_MAX;
+use stepwell_types::{Data, Failure};
 
 use crate::evaluate::{Env, Fault, excerpt, flow, jsonata, template};
 use crate::fleet::{Batch, Place, Reading, Tolerated};
@@ -31,6 +31,8 @@ pub(super) struct Plan {
     pub batch: Option<Batch<Data>>,
     pub tolerated: Tolerated,
     pub target: Option<ResultTarget>,
+    /// Why the run fails as soon as it has begun.
+    pub refused: Option<Failure>,
 }
 
 pub(super) fn plan(env: &Env<'_>, map: &MapState, how: &Distributed) -> Result<Plan, Fault> {
@@ -49,11 +51,7 @@ pub(super) fn plan(env: &Env<'_>, map: &MapState, how: &Distributed) -> Result<P
             (Data::from_valid_text("[]"), true, 0, Some(reading))
         }
     };
-    let wanted = how.reader.as_ref().and_then(|r| r.max_items.as_ref());
-    let items_max = match whole(env, wanted, "MaxItems")? {
-        None | Some(0) => u32::MAX,
-        Some(n) => u32::try_from(n).unwrap_or(u32::MAX),
-    };
+    let (items_max, refused) = items_max(env, how)?;
     Ok(Plan {
         source,
         listed,
@@ -64,6 +62,26 @@ pub(super) fn plan(env: &Env<'_>, map: &MapState, how: &Distributed) -> Result<P
         batch: batch(env, how)?,
         tolerated: tolerated(env, how)?,
         target: target(env, how)?,
+        refused,
+    })
+}
+
+/// `MaxItems` of the `ItemReader`; 0, as without it: all. A number below 0 fails the run.
+fn items_max(env: &Env<'_>, how: &Distributed) -> Result<(u32, Option<Failure>), Fault> {
+    const FIELD: &str = "MaxItems";
+    let wanted = how.reader.as_ref().and_then(|r| r.max_items.as_ref());
+    let Some(wanted) = wanted else {
+        return Ok((u32::MAX, None));
+    };
+    let value = number(env, wanted, FIELD)?;
+    if of_number(&value).is_some_and(|n| n < 0.0) {
+        let cause = format!("field {FIELD} must be positive");
+        let failure = Failure::new("States.ItemReaderFailed", cause);
+        return Ok((u32::MAX, Some(failure)));
+    }
+    Ok(match of_whole(wanted, FIELD, &value)? {
+        0 => (u32::MAX, None),
+        n => (u32::try_from(n).unwrap_or(u32::MAX), None),
     })
 }
 
@@ -126,15 +144,19 @@ fn whole(
         return Ok(None);
     };
     let value = number(env, expression, field)?;
-    let number = of_number(&value).filter(|n| n.fract() == 0.0 && *n >= 0.0 && *n < 9.0e15);
+    of_whole(expression, field, &value).map(Some)
+}
+
+fn of_whole(expression: &Expression, field: &str, value: &Value) -> Result<u64, Fault> {
+    let number = of_number(value).filter(|n| n.fract() == 0.0 && *n >= 0.0 && *n < 9.0e15);
     match number {
         #[allow(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
             reason = "a whole number below 2^53"
         )]
-        Some(n) => Ok(Some(n as u64)),
-        None => Err(wrong(expression, field, "a whole number", &value)),
+        Some(n) => Ok(n as u64),
+        None => Err(wrong(expression, field, "a whole number", value)),
     }
 }
 
