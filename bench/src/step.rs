@@ -9,6 +9,7 @@ use std::sync::Barrier;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
+use stepwell_host_api::secrets::GivenSecrets;
 use stepwell_host_api::wasi::Directories;
 use stepwell_host_api::{Bridges, HttpBridge, HttpOptions, OpenGate};
 use stepwell_sandbox::{Clock, CompileLimits, Limits, Options, Pool, Sandbox};
@@ -190,8 +191,10 @@ impl Boxed {
             bridges: Bridges {
                 http: Arc::new(HttpBridge::new(
                     HttpOptions::default(),
+                    Arc::new(GivenSecrets::default()),
                     Arc::new(|| Timestamp(0)),
                 )?),
+                secrets: Arc::new(GivenSecrets::default()),
             },
             clock: Arc::new(SystemClock(Instant::now())),
         })?;

@@ -9,8 +9,15 @@
 )]
 
 wasmtime::component::bindgen!({
-    path: ["../wit/log@1.0.0", "../wit/step@1.0.0"],
-    world: "stepwell:step/step@1.0.0",
+    path: ["../wit/log@1.0.0", "../wit/step@1.0.0", "../wit/secrets@1.0.0"],
+    inline: "
+        package stepwell:host;
+        world host {
+            include stepwell:step/step@1.0.0;
+            import stepwell:secrets/secrets@1.0.0;
+        }
+    ",
+    world: "stepwell:host/host",
     ownership: Borrowing { duplicate_if_necessary: true },
     exports: { default: async },
 });

@@ -6,13 +6,15 @@ use stepwell_types::{Grants, StepRequest, Timestamp};
 
 use crate::gate::Gate;
 use crate::waits::Steady;
-use crate::{HttpBridge, Journal};
+use crate::{HttpBridge, Journal, Secrets};
 
 /// One of each kind; shared by every attempt, whichever door it comes by.
 #[derive(Clone)]
 pub struct Bridges {
     /// HTTP: `wasi:http` for guests, `http:request` for Tasks.
     pub http: Arc<HttpBridge>,
+    /// What both doors read secrets from.
+    pub secrets: Arc<dyn Secrets>,
 }
 
 /// What leads one attempt of a guest outside.

@@ -37,6 +37,38 @@ pub enum Error {
         /// What is wrong.
         detail: String,
     },
+    /// The file of the master key cannot be used.
+    #[error("HOST0006: the key file {file}: {detail}")]
+    KeyFile {
+        /// Where it is, or would be.
+        file: String,
+        /// What is wrong.
+        detail: String,
+    },
+    /// A secret was sealed with a key that is not in the key file.
+    #[error(
+        "HOST0007: secrets in the store are sealed with key {id}, which is not in {file}; put the right key file there and start the server again, or delete the secrets"
+    )]
+    OtherKey {
+        /// Where the key is looked for.
+        file: String,
+        /// Which key is missing.
+        id: String,
+    },
+    /// A secret's row is not as it was written.
+    #[error("HOST0008: secret {name:?}: {detail}")]
+    SecretDamaged {
+        /// Its name.
+        name: String,
+        /// What is wrong.
+        detail: String,
+    },
+    /// A secret that cannot be kept.
+    #[error("HOST0009: the secret cannot be kept: {detail}")]
+    SecretRefused {
+        /// Why.
+        detail: String,
+    },
 }
 
 impl Error {
@@ -49,6 +81,10 @@ impl Error {
             Error::Link { .. } => "HOST0003",
             Error::Directory { .. } => "HOST0004",
             Error::BadConnection { .. } => "HOST0005",
+            Error::KeyFile { .. } => "HOST0006",
+            Error::OtherKey { .. } => "HOST0007",
+            Error::SecretDamaged { .. } => "HOST0008",
+            Error::SecretRefused { .. } => "HOST0009",
         }
     }
 }

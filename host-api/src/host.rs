@@ -12,6 +12,7 @@ use wasmtime_wasi::{WasiCtxView, WasiView};
 use wasmtime_wasi_http::WasiHttpCtxView;
 
 use crate::bindings::stepwell::log::log;
+use crate::bindings::stepwell::secrets::secrets;
 use crate::log::{LogLimits, Logs};
 use crate::waits::Io;
 use crate::wasi::{Directories, Wasi};
@@ -58,6 +59,11 @@ impl Host {
         self.made().view()
     }
 
+    /// What leads the attempt outside.
+    pub(crate) fn outside(&self) -> &Outside {
+        &self.outside
+    }
+
     /// What the guest waits with.
     pub(crate) fn io(&mut self) -> Io<'_> {
         self.made().io()
@@ -96,6 +102,7 @@ pub fn link<T: HostView>(linker: &mut Linker<T>) -> Result<(), Error> {
     let link_all = |linker: &mut Linker<T>| -> wasmtime::Result<()> {
         wasmtime_wasi::p2::add_to_linker_async(linker)?;
         log::add_to_linker::<T, Doors>(linker, T::host)?;
+        secrets::add_to_linker::<T, Doors>(linker, T::host)?;
         crate::http::link(linker)?;
         replaces(linker)?;
         linker.allow_shadowing(true);
@@ -134,6 +141,7 @@ fn replaces<T: HostView>(linker: &mut Linker<T>) -> wasmtime::Result<()> {
 /// WASI ones in any version 0.2.x.
 pub const OFFERED: &[&str] = &[
     "stepwell:log/log",
+    "stepwell:secrets/secrets",
     "wasi:cli/environment",
     "wasi:cli/exit",
     "wasi:cli/stderr",

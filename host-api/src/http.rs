@@ -4,6 +4,7 @@
 //! sends nothing before its intent is durable.
 
 mod address;
+mod authentication;
 mod connection;
 mod exchange;
 mod guest;
@@ -26,9 +27,11 @@ pub use connection::ConnectionOptions;
 pub(crate) use guest::{HttpDoor, link, link_handle};
 pub use policy::{Place, Policy};
 
-use crate::{Error, Journal};
+use crate::{Error, Journal, Secrets};
+use authentication::{Proof, Tokens};
 use connection::{Connections, Lent};
 use request::{Ceilings, Checked};
+use response::Received;
 use send::Sender;
 
 /// Settings of the bridge.
@@ -69,14 +72,20 @@ pub struct HttpBridge {
     clock: WallClock,
     calls: Arc<Semaphore>,
     connections: Connections,
+    secrets: Arc<dyn Secrets>,
+    tokens: Tokens,
     sender: OnceLock<Sender>,
 }
 
 impl HttpBridge {
-    /// A bridge with these settings. The HTTP client itself is made by the first call.
+    /// A bridge with these settings, which reads `secrets` for calls that need one. The HTTP client itself is made by the first call.
     /// # Errors
     /// `HOST0001`, `HOST0005`.
-    pub fn new(options: HttpOptions, clock: WallClock) -> Result<HttpBridge, Error> {
+    pub fn new(
+        options: HttpOptions,
+        secrets: Arc<dyn Secrets>,
+        clock: WallClock,
+    ) -> Result<HttpBridge, Error> {
         Ok(HttpBridge {
             policy: Arc::new(Policy::parse(&options.allow)?),
             ceilings: Ceilings {
@@ -88,6 +97,8 @@ impl HttpBridge {
                 options.calls_max.clamp(1, Semaphore::MAX_PERMITS),
             )),
             clock,
+            secrets,
+            tokens: Tokens::default(),
             sender: OnceLock::new(),
         })
     }
@@ -100,7 +111,8 @@ impl HttpBridge {
     /// the cause), `States.Http.Socket`, `States.Timeout`, `Stepwell.HttpDenied`,
     /// `Stepwell.HttpInvalidRequest`, `Stepwell.HttpResponseTooLarge`,
     /// `Stepwell.HttpTooManyRedirects`, `Stepwell.HttpBadRedirect`, `Stepwell.NotGranted`,
-    /// `Stepwell.ReplayDiverged` or `Stepwell.Stopped`.
+    /// `Stepwell.SecretUnknown`, `Stepwell.SecretUnreadable`, `Stepwell.SecretGone`,
+    /// `Stepwell.SecretInOutput`, `Stepwell.HttpTokenFailed`, `Stepwell.ReplayDiverged` or `Stepwell.Stopped`.
     ///
     /// A call whose answer was lost in a crash is sent again, with the same
     /// `Idempotency-Key`. Dropping the future abandons the call.
@@ -108,6 +120,7 @@ impl HttpBridge {
         let started = Instant::now();
         let mut bytes = request.input.len_bytes() as u64;
         let result = self.attempt(journal, &request).await;
+        let result = journal.keep_secrets(result, &mut []);
         if let Ok(data) = &result {
             bytes += data.len_bytes() as u64;
         }
@@ -133,17 +146,25 @@ impl HttpBridge {
         }
         let connection = checked.connection.take();
         let lent = self.connections.lend(connection.as_deref(), &checked.url)?;
+        // Before the intent, which records the secret's version.
+        let grants = request.grants.as_deref();
+        let proof = match &checked.authentication {
+            Some(how) => Some(Proof::read(how, journal, &*self.secrets, grants)?),
+            None => None,
+        };
         // The answer is the step's outcome, which is recorded anyway.
         let what = || checked.describe();
         journal.call().admit(checked.digest(), &what).await?;
-        self.send(request, checked, lent).await
+        self.send(journal, request, checked, lent, proof).await
     }
 
     async fn send(
         &self,
+        journal: &Journal,
         request: &StepRequest,
         checked: Checked,
         lent: Option<&Lent>,
+        proof: Option<Proof>,
     ) -> Result<Data, Failure> {
         let mut timeout_ms = checked.timeout_ms;
         if let Some(deadline) = request.deadline {
@@ -152,7 +173,12 @@ impl HttpBridge {
         let work = async {
             let _permit = self.calls.acquire().await;
             let grants = request.grants.as_deref();
-            self.sender()?.send(checked, lent, grants).await?.outcome()
+            let sender = self.sender()?;
+            let answer = match proof {
+                None => sender.send(checked, lent, grants).await?,
+                Some(proof) => self.prove(journal, &proof, sender, checked, grants).await?,
+            };
+            answer.outcome()
         };
         tokio::time::timeout(Duration::from_millis(timeout_ms), work)
             .await
@@ -162,6 +188,33 @@ impl HttpBridge {
                     format!("the HTTP call took longer than {timeout_ms} ms"),
                 ))
             })
+    }
+
+    /// Sends a call with what proves who sends it. A kept token that is refused is forgotten,
+    /// and the call sent once more with a new one: who answers 401 has not done it.
+    async fn prove(
+        &self,
+        journal: &Journal,
+        proof: &Proof,
+        sender: &Sender,
+        checked: Checked,
+        grants: Option<&Grants>,
+    ) -> Result<Received, Failure> {
+        loop {
+            let (lent, token) = proof
+                .header(&checked.url, journal, &self.tokens, sender, grants)
+                .await?;
+            let answer = sender.send(checked.clone(), Some(&lent), grants).await?;
+            match token {
+                Some(token) if answer.status == http::StatusCode::UNAUTHORIZED => {
+                    self.tokens.refused(proof, &token).await;
+                    if token.fresh {
+                        return Ok(answer);
+                    }
+                }
+                _ => return Ok(answer),
+            }
+        }
     }
 
     fn sender(&self) -> Result<&Sender, Failure> {

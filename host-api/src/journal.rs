@@ -5,6 +5,8 @@
 //! key. Every bridge calls through here, whichever door it was called by.
 //! Refuses to go on after a divergence: the attempt ends with its name.
 
+mod secrets;
+
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -20,8 +22,8 @@ use stepwell_types::{
 use crate::answer;
 use crate::gate::{Gate, Verdict};
 
-/// First byte of recorded notes.
-const NOTES_VERSION: u8 = 1;
+/// First byte of recorded notes. Version 1 knew no secrets.
+const NOTES_VERSION: u8 = 2;
 /// What a note weighs in the journal, beside the indices of what was ready.
 const NOTE_BYTES: usize = 8;
 
@@ -32,6 +34,8 @@ enum Note {
     Began(i64),
     /// It waited.
     Waited(Wait),
+    /// It read a secret of this name in this version; 0: there was none.
+    Read(String, u32),
 }
 
 /// How one wait of a guest ended.
@@ -50,6 +54,7 @@ pub struct Journal {
     recorded: Option<Arc<Recorded>>,
     began: Timestamp,
     state: Mutex<State>,
+    known: Mutex<secrets::Known>,
 }
 
 #[derive(Default)]
@@ -77,6 +82,7 @@ impl Journal {
             recorded: request.recorded.clone(),
             began: now,
             state: Mutex::default(),
+            known: Mutex::default(),
         };
         if let Some(recorded) = journal.recorded.clone() {
             journal.read_notes(&recorded);
@@ -88,7 +94,7 @@ impl Journal {
         let state = self.state.get_mut();
         for bytes in &recorded.notes {
             let notes: Option<Vec<Note>> = match bytes.split_first() {
-                Some((&NOTES_VERSION, rest)) => postcard::from_bytes(rest).ok(),
+                Some((1..=NOTES_VERSION, rest)) => postcard::from_bytes(rest).ok(),
                 _ => None,
             };
             let Some(notes) = notes else {
@@ -102,6 +108,9 @@ impl Journal {
                         state.dated = true;
                     }
                     Note::Waited(wait) => state.before.push_back(wait),
+                    Note::Read(name, version) => {
+                        self.known.get_mut().before.insert(name, version);
+                    }
                 }
             }
         }
@@ -149,6 +158,13 @@ impl Journal {
     pub(crate) fn waited(&self, wait: Wait) {
         self.weigh(NOTE_BYTES + 4 * wait.ready.len());
         self.state.lock().notes.push(Note::Waited(wait));
+    }
+
+    /// Notes that a secret was read.
+    fn read_secret(&self, name: &str, version: u32) {
+        self.weigh(NOTE_BYTES + name.len());
+        let note = Note::Read(name.to_owned(), version);
+        self.state.lock().notes.push(note);
     }
 
     /// What the attempt must end with, if it must.
@@ -244,7 +260,8 @@ impl Call {
         self.journal.gate.asked(self.number, what);
         let known = self.journal.recorded.as_ref();
         if let Some(known) = known.and_then(|r| r.calls.get(&self.number)) {
-            if known.request != request {
+            let digest = self.journal.digest(request);
+            if digest.is_some_and(|digest| known.request != digest) {
                 return Err(self.ends(self.other()));
             }
             if !known.parts.is_empty() {
@@ -264,7 +281,7 @@ impl Call {
         let call = BridgeCall {
             by: self.journal.by,
             call: self.number,
-            request,
+            request: self.journal.digest(request).unwrap_or(request),
             notes: self.journal.take_notes(),
         };
         match self.journal.gate.admit(call).await {

@@ -16,6 +16,8 @@ pub mod journal;
 pub mod log;
 pub mod machine;
 pub mod objects;
+pub mod secrets;
+pub mod vault;
 pub mod waits;
 pub mod wasi;
 
@@ -25,4 +27,6 @@ pub use gate::{Gate, OpenGate, Verdict};
 pub use host::{Host, HostView, link};
 pub use http::{HttpBridge, HttpOptions};
 pub use journal::{Call, Journal};
+pub use secrets::Secrets;
+pub use vault::Vault;
 pub use waits::Steady;

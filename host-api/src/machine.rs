@@ -20,7 +20,7 @@ use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-pub use connection::{MachineOptions, private_key, public_key};
+pub use connection::{KeySource, MachineOptions, private_key, public_key, secret_key};
 
 use crate::gate::Gate;
 use crate::http::WallClock;

@@ -1,7 +1,7 @@
 //! WASI 0.2 in its smallest form, fixed for an attempt.
 //!
 //! Refuses the machine: no environment, no arguments, no network, no directory
-//! but those that the configuration grants. Clocks and randomness come from the
+//! but those that the configuration and the module's manifest both name. Clocks and randomness come from the
 //! attempt's start, waits and seed, so that a replay sees the same.
 
 use std::sync::Arc;
@@ -28,11 +28,11 @@ const LINE_BYTES_MAX: usize = 8 << 10;
 /// and never depends on how fast the machine is.
 pub(crate) const TICK_NS: u64 = 1_000;
 
-/// Directories that the configuration shows to modules, read-only unless said. None by default.
+/// Directories that modules may be granted, read-only unless said. None by default.
 #[derive(Debug, Default)]
 pub struct Directories(pub Vec<DirectoryGrant>);
 
-/// One directory that guests may open; nothing outside it can be reached.
+/// One directory that guests whose manifest names it may open; nothing outside it can be reached.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DirectoryGrant {
     /// On the host.
@@ -99,7 +99,12 @@ impl Wasi {
             })
             .allow_tcp(false)
             .allow_udp(false);
+        let granted = outside.grants.iter().flat_map(|g| &g.directories);
+        let granted: Vec<&str> = granted.map(|path| &**path).collect();
         for grant in &directories.0 {
+            if !granted.contains(&grant.guest.as_str()) {
+                continue;
+            }
             let perms = if grant.write {
                 FsPerms::ReadWrite
             } else {

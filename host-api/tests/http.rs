@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use stepwell_host_api::gate::Boxed;
 use stepwell_host_api::http::ConnectionOptions;
+use stepwell_host_api::secrets::GivenSecrets;
 use stepwell_host_api::{Gate, HttpBridge, HttpOptions, Journal, OpenGate, Verdict};
 use stepwell_types::{
     BridgeAnswer, BridgeCall, Data, EntryId, ExecutionId, Failure, ShardId, StepOutcome,
@@ -180,7 +181,12 @@ fn bridge(allow: &[&str]) -> HttpBridge {
         allow: allow.iter().map(|a| (*a).to_owned()).collect(),
         ..HttpOptions::default()
     };
-    HttpBridge::new(options, Arc::new(|| Timestamp(1_000_000))).expect("bridge")
+    HttpBridge::new(
+        options,
+        Arc::new(GivenSecrets::default()),
+        Arc::new(|| Timestamp(1_000_000)),
+    )
+    .expect("bridge")
 }
 
 fn request(input: &str) -> StepRequest {
@@ -535,7 +541,12 @@ fn a_redirect_out_of_a_connections_place_goes_without_its_headers() {
         connections: BTreeMap::from([("billing".into(), connection)]),
         ..HttpOptions::default()
     };
-    let bridge = HttpBridge::new(options, Arc::new(|| Timestamp(1_000_000))).expect("bridge");
+    let bridge = HttpBridge::new(
+        options,
+        Arc::new(GivenSecrets::default()),
+        Arc::new(|| Timestamp(1_000_000)),
+    )
+    .expect("bridge");
     let url = server.url("/keep");
     call(
         &bridge,

@@ -7,6 +7,7 @@ use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use stepwell_host_api::secrets::GivenSecrets;
 use stepwell_host_api::{HttpBridge, HttpOptions, Journal, OpenGate, answer};
 use stepwell_types::{Data, EntryId, ExecutionId, ShardId, StepRequest, StepTarget, Timestamp};
 
@@ -60,7 +61,12 @@ fn a_json_response_takes_a_few_times_its_bytes() {
         allow: vec![address.to_string()],
         ..HttpOptions::default()
     };
-    let bridge = HttpBridge::new(options, Arc::new(|| Timestamp(1))).expect("bridge");
+    let bridge = HttpBridge::new(
+        options,
+        Arc::new(GivenSecrets::default()),
+        Arc::new(|| Timestamp(1)),
+    )
+    .expect("bridge");
     let input = format!(r#"{{"url":"http://{address}/","response_bytes_max":16777216}}"#);
     let request = StepRequest {
         execution: ExecutionId::new(Timestamp(1), ShardId(1), 1),

@@ -15,6 +15,8 @@ mod failure;
 #[cfg(feature = "http")]
 pub mod http;
 mod log;
+#[cfg(feature = "secrets")]
+pub mod secrets;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;

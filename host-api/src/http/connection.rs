@@ -32,12 +32,26 @@ impl std::fmt::Debug for ConnectionOptions {
 pub(crate) struct Lent {
     place: Url,
     headers: HeaderMap,
+    /// The place is all of its origin.
+    whole: bool,
 }
 
 impl Lent {
+    /// Headers for the origin of a URL.
+    pub(crate) fn to_origin(url: &Url, headers: HeaderMap) -> Lent {
+        Lent {
+            place: url.clone(),
+            headers,
+            whole: true,
+        }
+    }
+
     /// Whether a URL lies in the place. One that spells `/`, `\` or `.` by code does not:
     /// the far side may read a way out of it.
     fn covers(&self, url: &Url) -> bool {
+        if self.whole {
+            return url.origin() == self.place.origin();
+        }
         let Some(rest) = url
             .path()
             .strip_prefix(self.place.path().trim_end_matches('/'))
@@ -84,7 +98,12 @@ impl Connections {
                 value.set_sensitive(true);
                 headers.insert(parsed, value);
             }
-            Ok((name.clone(), Lent { place, headers }))
+            let lent = Lent {
+                place,
+                headers,
+                whole: false,
+            };
+            Ok((name.clone(), lent))
         };
         all.iter()
             .map(one)

@@ -57,15 +57,28 @@ impl Policy {
     /// Why this address may not be called; `None`: it may.
     #[must_use]
     pub fn refusal(&self, address: IpAddr) -> Option<&'static str> {
-        let canonical = address.to_canonical();
-        if self
-            .ranges
-            .iter()
-            .any(|r| r.contains(&address) || r.contains(&canonical))
-        {
+        if self.has(address) {
             return None;
         }
         address::refusal(address)
+    }
+
+    /// Whether an entry names the address or a range with it.
+    fn has(&self, address: IpAddr) -> bool {
+        let canonical = address.to_canonical();
+        let mut ranges = self.ranges.iter();
+        ranges.any(|r| r.contains(&address) || r.contains(&canonical))
+    }
+
+    /// Whether an entry names a URL's host with its port, or the address that the host is.
+    #[must_use]
+    pub fn names(&self, url: &Url) -> bool {
+        let address = match url.host() {
+            Some(Host::Ipv4(v4)) => self.has(IpAddr::V4(v4)),
+            Some(Host::Ipv6(v6)) => self.has(IpAddr::V6(v6)),
+            _ => false,
+        };
+        address || self.judge(url) == Place::Named
     }
 
     /// Judges a URL's host. The URL parser has already turned the odd spellings of
@@ -134,7 +147,12 @@ mod tests {
         let policy =
             Policy::parse(&["localhost:8080", "127.0.0.1:9000", "10.1.0.0/16"]).expect("policy");
         let check = |url: &str, named: bool, refused: bool| {
-            let place = policy.judge(&Url::parse(url).expect(url));
+            let url = &Url::parse(url).expect(url);
+            let place = policy.judge(url);
+            let within = url
+                .host_str()
+                .is_some_and(|h| h.contains("10.1.") || h.contains("a01:203"));
+            assert_eq!(policy.names(url), named || within, "{url}");
             assert_eq!(place == Place::Named, named, "{url}: {place:?}");
             assert_eq!(
                 matches!(place, Place::Refused(_)),

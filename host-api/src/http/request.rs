@@ -8,7 +8,7 @@ use serde_json::Value;
 use stepwell_types::limits::{
     HTTP_HEADERS_REFUSED, HTTP_METHODS, HTTP_TIMEOUT_MS_MAX, HTTP_URL_BYTES_MAX,
 };
-use stepwell_types::{Digest, Failure, HttpCall, StepRequest};
+use stepwell_types::{Authentication, Digest, Failure, HttpCall, StepRequest};
 
 /// Most headers of one request.
 const HEADERS_MAX: usize = 100;
@@ -32,6 +32,8 @@ pub(crate) struct Checked {
     pub(crate) response_bytes_max: u64,
     /// Whose headers go with it.
     pub(crate) connection: Option<String>,
+    /// How it proves who sends it.
+    pub(crate) authentication: Option<Authentication>,
 }
 
 /// The limits of the host that a call cannot raise.
@@ -48,6 +50,10 @@ pub(crate) struct Ceilings {
 pub(crate) fn check(request: &StepRequest, ceilings: Ceilings) -> Result<Checked, Failure> {
     let call: HttpCall = serde_json::from_str(request.input.text())
         .map_err(|e| invalid(format!("the input is no HTTP call: {e}")))?;
+    if call.connection.is_some() && call.authentication.is_some() {
+        let cause = "a call has a connection or an authentication, not both";
+        return Err(invalid(cause));
+    }
     let method = method(&call.method)?;
     let url = url(&call.url)?;
     let mut headers = headers(&call)?;
@@ -83,6 +89,7 @@ pub(crate) fn check(request: &StepRequest, ceilings: Ceilings) -> Result<Checked
             .unwrap_or(RESPONSE_BYTES)
             .min(ceilings.response_bytes),
         connection: call.connection,
+        authentication: call.authentication,
     })
 }
 
@@ -113,10 +120,25 @@ pub(super) fn from_guest(
         timeout_ms: HTTP_TIMEOUT_MS_MAX,
         response_bytes_max: RESPONSE_BYTES,
         connection: None,
+        authentication: None,
     })
 }
 
 impl Checked {
+    /// A call of our own that sends a form's text.
+    pub(super) fn form(url: Url, headers: HeaderMap, form: String, max: u64) -> Checked {
+        Checked {
+            method: Method::POST,
+            url,
+            headers,
+            body: form.into_bytes(),
+            timeout_ms: TIMEOUT_MS,
+            response_bytes_max: max,
+            connection: None,
+            authentication: None,
+        }
+    }
+
     /// Whether doing it twice is as good as once.
     pub(crate) fn is_safe(&self) -> bool {
         matches!(self.method, Method::GET | Method::HEAD | Method::OPTIONS)
@@ -132,6 +154,9 @@ impl Checked {
                 "\n{name}: {}",
                 String::from_utf8_lossy(value.as_bytes())
             );
+        }
+        if let Some(how) = &self.authentication {
+            let _ = write!(text, "\n{how:?}");
         }
         match std::str::from_utf8(&self.body) {
             Ok("") => {}
@@ -161,6 +186,10 @@ impl Checked {
         }
         bytes.extend((self.body.len() as u64).to_be_bytes());
         bytes.extend(&self.body);
+        // By name: which version it is, the attempt's journal says.
+        if let Some(how) = &self.authentication {
+            bytes.extend(format!("{how:?}").as_bytes());
+        }
         Digest::of(&bytes)
     }
 }

@@ -78,12 +78,7 @@ impl Sender {
         grants: Option<&Grants>,
     ) -> Result<Received, Failure> {
         for _ in 0..=REDIRECTS_MAX {
-            let how = match grants {
-                None => Strictness::Configured,
-                Some(_) => super::granted(grants, &request)
-                    .ok_or_else(|| super::not_granted(&request))?
-                    .into(),
-            };
+            let how = judged(&request, grants)?;
             let response = self.hop(&request, lent, how).await?;
             match next_hop(&request, &response)? {
                 None => return response::read(response, request.response_bytes_max).await,
@@ -94,6 +89,22 @@ impl Sender {
             "Stepwell.HttpTooManyRedirects",
             format!("more than {REDIRECTS_MAX} redirects"),
         ))
+    }
+
+    /// Sends the request and reads the answer, which leads nowhere else.
+    pub(crate) async fn once(
+        &self,
+        request: &Checked,
+        grants: Option<&Grants>,
+    ) -> Result<Received, Failure> {
+        let how = judged(request, grants)?;
+        let response = self.hop(request, None, how).await?;
+        response::read(response, request.response_bytes_max).await
+    }
+
+    /// Whether the configuration names this place.
+    pub(crate) fn is_named(&self, url: &Url) -> bool {
+        self.policy.names(url)
     }
 
     async fn hop(
@@ -146,6 +157,16 @@ impl Sender {
             Place::Name | Place::Address => Ok(checked),
             Place::Refused(reason) => Err(denied(url.host_str().unwrap_or_default(), reason)),
         }
+    }
+}
+
+/// How strictly a hop's address is judged.
+fn judged(request: &Checked, grants: Option<&Grants>) -> Result<Strictness, Failure> {
+    match grants {
+        None => Ok(Strictness::Configured),
+        Some(_) => super::granted(grants, request)
+            .map(Strictness::from)
+            .ok_or_else(|| super::not_granted(request)),
     }
 }
 

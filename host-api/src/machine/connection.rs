@@ -18,6 +18,7 @@ use stepwell_types::Failure;
 use tokio::io::AsyncWriteExt as _;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use crate::Secrets;
 use crate::job::Fault;
 use crate::job::program::Kind;
 
@@ -30,6 +31,10 @@ const ALIVE: Duration = Duration::from_secs(15);
 /// Commands that share a connection: OpenSSH takes no more than ten.
 const SHARED: usize = 8;
 
+/// Where a private key comes from. Fails with `Stepwell.MachineAuthenticationFailed` or a
+/// secret's failure.
+pub type KeySource = Arc<dyn Fn() -> Result<PrivateKey, Failure> + Send + Sync>;
+
 /// One machine, as configured.
 #[derive(Clone)]
 pub struct MachineOptions {
@@ -39,8 +44,8 @@ pub struct MachineOptions {
     pub port: u16,
     /// Who runs there.
     pub user: String,
-    /// The private key in OpenSSH's format.
-    pub key: PrivateKey,
+    /// The private key, asked for at every connection.
+    pub key: KeySource,
     /// The machine's keys.
     pub host_keys: Vec<PublicKey>,
     /// A file of OpenSSH's format with more of them; read at every connection.
@@ -63,6 +68,21 @@ pub fn private_key(text: &str) -> Result<PrivateKey, String> {
         return Err("RSA keys are not supported; make one with `ssh-keygen -t ed25519`".to_owned());
     }
     Ok(key)
+}
+
+/// The key that a secret holds at the time: a new version is used by the next connection.
+#[must_use]
+pub fn secret_key(secrets: Arc<dyn Secrets>, name: String) -> KeySource {
+    Arc::new(move || {
+        let refused = |why: &str| {
+            let cause = format!("secret {name:?} is no key: {why}");
+            Kind::Machine.failure("AuthenticationFailed", cause)
+        };
+        let opened = secrets.open(&name, None)?;
+        let opened = opened.ok_or_else(|| refused("there is no secret of this name"))?;
+        let text = std::str::from_utf8(opened.value.bytes());
+        private_key(text.map_err(|_| refused("it is no text"))?).map_err(|why| refused(&why))
+    })
 }
 
 /// Reads a public key, `ssh-ed25519 AAAA…`.
@@ -230,6 +250,7 @@ impl Connections {
             host, port, user, ..
         } = &self.options;
         let known = self.known_keys()?;
+        let key = (self.options.key)()?;
         let mut config = client::Config {
             inactivity_timeout: Some(IDLE),
             keepalive_interval: Some(ALIVE),
@@ -253,7 +274,7 @@ impl Connections {
             }) => self.other_key(),
             Trouble::Ssh(e) => Fault::Unreachable(e.to_string()),
         })?;
-        let key = PrivateKeyWithHashAlg::new(Arc::new(self.options.key.clone()), None);
+        let key = PrivateKeyWithHashAlg::new(Arc::new(key), None);
         let proved = handle.authenticate_publickey(user, key).await;
         match proved {
             Ok(AuthResult::Success) => Ok(handle),

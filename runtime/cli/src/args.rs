@@ -1,11 +1,14 @@
 //! The command line.
 
+mod secret;
+
 use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
 
 use crate::exit::Exit;
+pub use secret::Secret;
 
 const AFTER: &str = "\
 Exit statuses:
@@ -18,9 +21,10 @@ Exit statuses:
   6  the execution still runs when the time of `start --wait SECONDS` is over, or `poll` got no task
 
 Environment:
-  STEPWELL_URL    where the server is (as --url)
-  STEPWELL_TOKEN  the bearer token, for `serve` and for every client command
-  STEPWELL_LOG    what `serve` logs, e.g. `debug` or `warn,stepwell_server=debug`; default `info`
+  STEPWELL_URL       where the server is (as --url)
+  STEPWELL_TOKEN     the bearer token, for `serve` and for every client command
+  STEPWELL_KEY_FILE  the master key of secrets, for `serve`
+  STEPWELL_LOG       what `serve` logs, e.g. `debug` or `warn,stepwell_server=debug`; default `info`
 
 Examples:
   stepwell serve --data ./data
@@ -74,6 +78,9 @@ pub enum Command {
     /// Put, get and list objects: the large data that flows map over
     #[command(subcommand)]
     Object(Object),
+    /// Set, list and delete secrets
+    #[command(subcommand)]
+    Secret(Secret),
     /// Start an execution
     Start(Start),
     /// Show one execution
@@ -216,6 +223,9 @@ pub struct Run {
     /// A further flow, which the flow may start by this name
     #[arg(long = "flow", value_name = "NAME=FILE")]
     pub flows: Vec<String>,
+    /// A secret that the flow and its modules may be granted
+    #[arg(long = "secret", value_name = "NAME=FILE")]
+    pub secrets: Vec<String>,
     /// A directory that the flow may read as this bucket
     #[arg(long = "bucket", value_name = "NAME=DIR")]
     pub buckets: Vec<String>,
@@ -316,6 +326,9 @@ pub struct Replay {
     /// The attempt, from 0 [default: the last one]
     #[arg(long, value_name = "N")]
     pub attempt: Option<u32>,
+    /// A secret that the attempt read: the journal has its name, not its value
+    #[arg(long = "secret", value_name = "NAME=FILE")]
+    pub secrets: Vec<String>,
     /// Also run this module on the same journal
     #[arg(long, value_name = "FILE")]
     pub module: Option<PathBuf>,

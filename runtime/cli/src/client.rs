@@ -6,6 +6,7 @@ mod commands;
 mod follow;
 mod object;
 mod replay;
+mod secret;
 mod show;
 
 use std::time::Duration;
@@ -20,6 +21,7 @@ use crate::{output, system};
 
 pub use object::object;
 pub use replay::replay;
+pub use secret::secret;
 
 pub use commands::{
     cancel, describe, flow, graph, history, list, module, poll, redrive, start, tasks, token, usage,

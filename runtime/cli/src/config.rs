@@ -14,6 +14,7 @@ use stepwell_server::Token;
 use crate::args;
 use crate::elsewhere::{Containers, Machine};
 use crate::exit::Trouble;
+use crate::secrets::Secrets;
 use crate::{input, system};
 
 /// Where a server listens, and a client looks, unless told otherwise.
@@ -44,6 +45,8 @@ pub struct Config {
     pub containers: Containers,
     /// Machines that programs run on, by name. None by default.
     pub machines: BTreeMap<String, Machine>,
+    /// Where the master key of secrets lies.
+    pub secrets: Secrets,
     /// Headers with secrets that calls borrow by name.
     pub connections: BTreeMap<String, Connection>,
     /// What resources mean in flows that are published here, unless they say otherwise.

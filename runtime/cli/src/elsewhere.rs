@@ -9,10 +9,11 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 use stepwell_buckets::{Buckets, Upload};
+use stepwell_host_api::Secrets;
 use stepwell_host_api::container::{ContainerBridge, ContainerOptions};
 use stepwell_host_api::gate::Gate;
 use stepwell_host_api::machine::{
-    MachineBridge, MachineOptions, MachinesOptions, private_key, public_key,
+    KeySource, MachineBridge, MachineOptions, MachinesOptions, private_key, public_key, secret_key,
 };
 use stepwell_host_api::objects::{self, NewObject, Objects};
 use stepwell_types::Failure;
@@ -66,7 +67,9 @@ pub struct Machine {
     /// Who runs there.
     pub user: String,
     /// The private key, in OpenSSH's format and not encrypted.
-    pub key_file: PathBuf,
+    pub key_file: Option<PathBuf>,
+    /// The secret that holds it, in place of a file.
+    pub key_secret: Option<String>,
     /// The machine's public keys, as in `ssh-ed25519 AAAA…`.
     #[serde(default)]
     pub host_keys: Vec<String>,
@@ -98,6 +101,7 @@ impl Elsewhere {
         config: &Config,
         buckets: &Buckets,
         data_dir: Option<&Path>,
+        secrets: &Arc<dyn Secrets>,
     ) -> Result<Elsewhere, Trouble> {
         let instance = instance(data_dir)?;
         let stopping = CancellationToken::new();
@@ -111,7 +115,7 @@ impl Elsewhere {
         );
         let machines = MachineBridge::new(
             MachinesOptions {
-                machines: machines(&config.machines)?,
+                machines: machines(&config.machines, secrets)?,
                 instance,
                 ..MachinesOptions::default()
             },
@@ -193,15 +197,26 @@ fn container_options(config: &Containers, instance: &str) -> Result<ContainerOpt
 
 fn machines(
     config: &BTreeMap<String, Machine>,
+    secrets: &Arc<dyn Secrets>,
 ) -> Result<BTreeMap<String, MachineOptions>, Trouble> {
     let mut all = BTreeMap::new();
     for (name, machine) in config {
         let wrong =
             |what: &str, why: String| Trouble::usage(format!("machine {name}: {what}: {why}"));
-        let text = input::text(&machine.key_file, KEY_BYTES_MAX)?;
-        // The key's text is in no message.
-        let key = private_key(&text)
-            .map_err(|why| wrong(&machine.key_file.display().to_string(), why))?;
+        let key: KeySource = match (&machine.key_file, &machine.key_secret) {
+            (Some(file), None) => {
+                let text = input::text(file, KEY_BYTES_MAX)?;
+                // The key's text is in no message.
+                let key =
+                    private_key(&text).map_err(|why| wrong(&file.display().to_string(), why))?;
+                Arc::new(move || Ok(key.clone()))
+            }
+            (None, Some(secret)) => secret_key(Arc::clone(secrets), secret.clone()),
+            _ => {
+                let why = "name one of the two".to_owned();
+                return Err(wrong("key_file and key_secret", why));
+            }
+        };
         let host_keys = machine
             .host_keys
             .iter()

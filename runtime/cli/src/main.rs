@@ -17,6 +17,7 @@ mod graph;
 mod input;
 mod output;
 mod run;
+mod secrets;
 mod serve;
 mod system;
 mod validate;
@@ -64,6 +65,7 @@ fn dispatch(cli: Cli) -> Result<Exit, exit::Trouble> {
         Command::Module(command) => client::module(&remote?, command),
         Command::Flow(command) => client::flow(&remote?, command),
         Command::Object(command) => client::object(&remote?, command),
+        Command::Secret(command) => client::secret(&remote?, command),
         Command::Start(args) => client::start(&remote?, args),
         Command::Describe { id, wait } => client::describe(&remote?, &id, wait),
         Command::History { id, follow, after } => client::history(&remote?, &id, follow, after),

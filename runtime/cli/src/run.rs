@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use stepwell_flow::program::{Keep, TaskGrants};
 use stepwell_flow::resource::Bound;
 use stepwell_flow::{Program, Resolve, Unresolved};
-use stepwell_host_api::Bridges;
+use stepwell_host_api::{Bridges, Secrets};
 use stepwell_orchestrator::api::{Execution, HistoryLine, Status};
 use stepwell_orchestrator::gate::GateHandle;
 use stepwell_orchestrator::oneshot::{self, OneShot};
@@ -21,7 +21,7 @@ use crate::config::{Bucket, Config};
 use crate::elsewhere::Elsewhere;
 use crate::exit::{Exit, Trouble};
 use crate::system::{SystemClock, SystemEntropy};
-use crate::{args, filling, input, output, validate, wiring};
+use crate::{args, filling, input, output, secrets, validate, wiring};
 
 /// Runs a flow to its end and prints how it ended.
 pub fn run(args: &args::Run) -> Result<Exit, Trouble> {
@@ -54,7 +54,9 @@ pub fn run(args: &args::Run) -> Result<Exit, Trouble> {
         .context("the runtime")?;
     // Compiled modules live as long as this run.
     let scratch = tempfile::tempdir().context("a folder for compiled modules")?;
-    let bridges = wiring::bridges(&config)?;
+    let secrets = secrets::given("--secret", &args.secrets)?;
+    let secrets: Arc<dyn Secrets> = secrets;
+    let bridges = wiring::bridges(&config, Arc::clone(&secrets))?;
     let loading = load(&modules, scratch.path(), &config, bridges.clone());
     let (sandbox, mut known) = runtime.block_on(loading)?;
     let name = args.flow.file_stem().unwrap_or_default().to_string_lossy();
@@ -84,7 +86,7 @@ pub fn run(args: &args::Run) -> Result<Exit, Trouble> {
     let runner = wiring::Runner {
         sandbox,
         bridges,
-        elsewhere: Elsewhere::open(&config, &buckets, None)?,
+        elsewhere: Elsewhere::open(&config, &buckets, None, &secrets)?,
         buckets,
     };
     let shot = OneShot {

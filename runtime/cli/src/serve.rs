@@ -8,10 +8,12 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context as _;
+use stepwell_host_api::Secrets;
 use stepwell_orchestrator::ports::Ports;
 use stepwell_orchestrator::shell::{self, Companion, Shell};
 use stepwell_orchestrator::{Orchestrator, driver};
 use stepwell_server as server;
+use stepwell_store::Reader;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -20,7 +22,7 @@ use crate::config::{self, Config, Settings};
 use crate::elsewhere::Elsewhere;
 use crate::exit::{Exit, Trouble};
 use crate::system::{self, SystemClock, SystemEntropy};
-use crate::{output, wiring};
+use crate::{output, secrets, wiring};
 
 /// What is in a data directory.
 const STORE: &str = "store";
@@ -138,12 +140,15 @@ fn ports(
     // After the store: from here on no other process has this data directory.
     let buckets = wiring::buckets(&settings.config, Some(dir.join(BUCKETS)))?;
     options.buckets = buckets.clone();
-    let bridges = wiring::bridges(&settings.config)?;
+    let reader: Arc<dyn Reader> = Arc::new(reader);
+    let vault = secrets::open(settings, Arc::clone(&reader))?;
+    let kept: Arc<dyn Secrets> = Arc::new(vault.clone());
+    let bridges = wiring::bridges(&settings.config, Arc::clone(&kept))?;
     let sandbox = wiring::sandbox(dir.join(MODULES), &settings.config, bridges.clone())?;
     let shelf = wiring::Shelf(sandbox.modules().clone());
-    let elsewhere = Elsewhere::open(&settings.config, &buckets, Some(dir))?;
+    let elsewhere = Elsewhere::open(&settings.config, &buckets, Some(dir), &kept)?;
     let ports = Ports {
-        reader: Arc::new(reader),
+        reader,
         writer: Box::new(writer),
         runner: Arc::new(wiring::Runner {
             sandbox: Some(sandbox),
@@ -152,6 +157,7 @@ fn ports(
             buckets,
         }),
         modules: Arc::new(shelf),
+        vault: Arc::new(secrets::Sealer(vault)),
         clock: Arc::new(SystemClock),
         entropy: Arc::new(SystemEntropy),
         black_box: Arc::new(wiring::Recorder::open(&dir.join(BLACK_BOX))),

@@ -11,7 +11,7 @@ use stepwell_buckets::{Buckets, Grant, buckets, items, results};
 use stepwell_host_api::gate::{Boxed, Gate, Verdict};
 use stepwell_host_api::http::{ConnectionOptions, HttpBridge, HttpOptions};
 use stepwell_host_api::wasi::{Directories, DirectoryGrant};
-use stepwell_host_api::{Bridges, Journal};
+use stepwell_host_api::{Bridges, Journal, Secrets};
 use stepwell_orchestrator as orchestrator;
 use stepwell_orchestrator::api::ModuleAbout;
 use stepwell_orchestrator::gate::{GateHandle, Verdict as Ruling};
@@ -334,14 +334,15 @@ fn compiler() -> Result<Vec<OsString>, Trouble> {
     Ok(vec![own.into(), "compile-module".into()])
 }
 
-/// The bridges to the outside.
-pub fn bridges(config: &Config) -> Result<Bridges, Trouble> {
+/// The bridges to the outside, and the secrets that calls may need.
+pub fn bridges(config: &Config, secrets: Arc<dyn Secrets>) -> Result<Bridges, Trouble> {
     Ok(Bridges {
-        http: http(config)?,
+        http: http(config, Arc::clone(&secrets))?,
+        secrets,
     })
 }
 
-fn http(config: &Config) -> Result<Arc<HttpBridge>, Trouble> {
+fn http(config: &Config, secrets: Arc<dyn Secrets>) -> Result<Arc<HttpBridge>, Trouble> {
     let base = HttpOptions::default();
     let http = &config.http;
     let options = HttpOptions {
@@ -352,7 +353,7 @@ fn http(config: &Config) -> Result<Arc<HttpBridge>, Trouble> {
         ..base
     };
     let clock = Arc::new(|| SystemClock.wall());
-    let bridge = HttpBridge::new(options, clock).map_err(Trouble::usage)?;
+    let bridge = HttpBridge::new(options, secrets, clock).map_err(Trouble::usage)?;
     Ok(Arc::new(bridge))
 }
 

@@ -11,6 +11,24 @@ use stepwell_interpreter::redrive::Refusal;
 use stepwell_types::limits::{REDRIVES_MAX, TRANSITIONS_MAX};
 use stepwell_types::{Data, Digest, ExecutionId, Failure, Grants, TaskToken, Timestamp};
 
+/// A version of a secret, without its value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SecretVersion {
+    /// From 1; a number never names two values.
+    pub version: u32,
+    /// When it was set.
+    pub set: Timestamp,
+}
+
+/// A secret, without its value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SecretInfo {
+    /// Its name.
+    pub name: Arc<str>,
+    /// The versions that are kept, oldest first; at least one.
+    pub versions: Vec<SecretVersion>,
+}
+
 /// Where an execution stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Status {

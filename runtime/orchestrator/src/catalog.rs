@@ -1,10 +1,11 @@
-//! Flows, modules and triggers: what is published, and what names mean.
+//! Flows, modules, triggers and secrets: what is published, and what names mean.
 //!
 //! Changes go one at a time and are durable before they are seen. A published version
 //! never changes: the modules that it names were resolved to digests when it came.
 
 mod flows;
 mod modules;
+mod secrets;
 mod triggers;
 
 use std::collections::{BTreeMap, HashMap};
@@ -25,7 +26,7 @@ pub use triggers::Matched;
 use crate::Error;
 use crate::api::Permission;
 use crate::committer::Committer;
-use crate::ports::{Clock, ModuleStore, Programs};
+use crate::ports::{Clock, ModuleStore, Programs, Vault};
 use crate::rows::{self, FlowRow, ModuleRow, TriggerRow};
 use flows::Compiled;
 
@@ -66,6 +67,7 @@ struct Inner {
     checking: Arc<tokio::sync::Semaphore>,
     reader: Arc<dyn Reader>,
     store: Arc<dyn ModuleStore>,
+    vault: Arc<dyn Vault>,
     committer: Arc<Committer>,
     clock: Arc<dyn Clock>,
     /// The server's own bindings.
@@ -77,6 +79,7 @@ impl Catalog {
     pub fn open(
         reader: Arc<dyn Reader>,
         store: Arc<dyn ModuleStore>,
+        vault: Arc<dyn Vault>,
         committer: Arc<Committer>,
         clock: Arc<dyn Clock>,
         resources: ResourceMap,
@@ -141,6 +144,7 @@ impl Catalog {
             checking: Arc::new(tokio::sync::Semaphore::new(1)),
             reader,
             store,
+            vault,
             committer,
             clock,
             resources,

@@ -172,6 +172,17 @@ pub enum Error {
         /// What is new, a line each.
         beyond: Vec<String>,
     },
+    /// No such secret.
+    #[error("RUN0028: there is no secret named {0}")]
+    NoSecret(String),
+    /// The vault refused or failed.
+    #[error("{code}: {message}")]
+    Vault {
+        /// `HOST####`.
+        code: &'static str,
+        /// What is wrong and what to do.
+        message: String,
+    },
     /// There is no such attempt of a module's step.
     #[error(
         "RUN0025: execution {id} has no attempt of a module's step in state {state:?}; it has: {}", .others.join(", ")
@@ -229,6 +240,8 @@ impl Error {
             Error::BadGrants(_) => "RUN0026",
             Error::WiderGrants { .. } => "RUN0027",
             Error::NoAttempt { .. } => "RUN0025",
+            Error::NoSecret(_) => "RUN0028",
+            Error::Vault { code, .. } => code,
         }
     }
 

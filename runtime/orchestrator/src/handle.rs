@@ -8,12 +8,14 @@ use stepwell_flow::Diagnostic;
 use stepwell_flow::program::Mode;
 use stepwell_store::{Key, Range};
 use stepwell_types::limits::{EXPRESS_SECONDS_MAX, PAYLOAD_BYTES_MAX};
-use stepwell_types::{Data, Digest, ExecutionId, Failure, FlowRef, StartRequest, TaskToken};
+use stepwell_types::{
+    Data, Digest, ExecutionId, Failure, FlowRef, Secret, StartRequest, TaskToken,
+};
 
 use crate::Error;
 use crate::api::{
     Execution, Filling, FlowInfo, HttpTrigger, ListFilter, Metrics, ModuleInfo, Page, Permission,
-    Picture, Published, Redriven, Started, Status, Usage, UsageRow,
+    Picture, Published, Redriven, SecretInfo, SecretVersion, Started, Status, Usage, UsageRow,
 };
 use crate::catalog::{Matched, Upload, check_name};
 use crate::driver::{Redrive, Reply, Request, Ticket, TokenAnswer, execution_of, read_execution};
@@ -430,6 +432,40 @@ impl Orchestrator {
     /// `RUN0003`, `RUN0013`.
     pub async fn delete_module(&self, name: &str) -> Result<(), Error> {
         self.shared.catalog.delete_module(name).await
+    }
+
+    /// Sets a secret: its new version is what attempts that begin from now on read.
+    /// # Errors
+    /// `RUN0006`, `RUN0014`, `HOST0006` to `HOST0009`.
+    pub async fn set_secret(&self, name: &str, value: Secret) -> Result<SecretVersion, Error> {
+        self.room()?;
+        self.shared.catalog.set_secret(name, value).await
+    }
+
+    /// Secrets by name, without their values.
+    /// # Errors
+    /// `RUN0012`, `HOST0008`.
+    pub fn secrets(
+        &self,
+        after: Option<Arc<str>>,
+        limit: usize,
+    ) -> Result<Page<SecretInfo, Arc<str>>, Error> {
+        self.shared.catalog.secrets(after, limit)
+    }
+
+    /// Deletes a secret with all versions.
+    /// # Errors
+    /// `RUN0028`, `HOST0008`.
+    pub async fn delete_secret(&self, name: &str) -> Result<(), Error> {
+        self.shared.catalog.delete_secret(name).await
+    }
+
+    /// Makes a new master key, seals all secrets with it and drops the old one; how many they are.
+    /// # Errors
+    /// `RUN0006`, `RUN0012`, `HOST0006` to `HOST0008`.
+    pub async fn rotate_secret_key(&self) -> Result<usize, Error> {
+        self.room()?;
+        self.shared.catalog.rotate_secret_key().await
     }
 
     /// The flow whose endpoint a request meets, the endpoint, and its path parameters.

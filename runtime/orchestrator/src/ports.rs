@@ -7,10 +7,12 @@ use std::sync::Arc;
 use stepwell_flow::Program;
 use stepwell_interpreter::{Command, Event, Observer, State};
 use stepwell_store::{Reader, Writer};
-use stepwell_types::{Digest, EntryId, ExecutionId, FlowRef, StepOutcome, StepRequest, Timestamp};
+use stepwell_types::{
+    Digest, EntryId, ExecutionId, FlowRef, Secret, StepOutcome, StepRequest, Timestamp,
+};
 
 use crate::Error;
-use crate::api::ModuleAbout;
+use crate::api::{ModuleAbout, SecretVersion};
 use crate::gate::GateHandle;
 
 /// A step that runs. Dropping it stops it.
@@ -118,6 +120,43 @@ pub trait ModuleUpload: Send {
     fn finish(self: Box<Self>) -> Answer<'static, (Digest, ModuleAbout)>;
 }
 
+/// Seals secrets. What is in a secret's row is the vault's; that it is there, the catalog's.
+/// Its errors are [`Error::Vault`].
+pub trait Vault: Send + Sync {
+    /// The row with one version more, and that version's number; `None`: there is no row yet.
+    /// `others`: how many rows there are beside it.
+    /// # Errors
+    /// `HOST0006` to `HOST0009`.
+    fn add(
+        &self,
+        name: &str,
+        row: Option<&[u8]>,
+        value: &Secret,
+        others: usize,
+        now: Timestamp,
+    ) -> Result<(Vec<u8>, u32), Error>;
+    /// The row without its versions.
+    /// # Errors
+    /// `HOST0008`.
+    fn clear(&self, name: &str, row: &[u8]) -> Result<Vec<u8>, Error>;
+    /// The versions in a row, oldest first; none: the secret was deleted.
+    /// # Errors
+    /// `HOST0008`.
+    fn versions(&self, name: &str, row: &[u8]) -> Result<Vec<SecretVersion>, Error>;
+    /// Makes a new master key; the others open rows still.
+    /// # Errors
+    /// `HOST0006` to `HOST0008`.
+    fn begin_rotation(&self) -> Result<(), Error>;
+    /// The row sealed anew with the newest key.
+    /// # Errors
+    /// `HOST0007`, `HOST0008`.
+    fn reseal(&self, name: &str, row: &[u8]) -> Result<Vec<u8>, Error>;
+    /// Drops the older keys: every row is durably sealed with the newest.
+    /// # Errors
+    /// `HOST0006`, `HOST0007`.
+    fn end_rotation(&self) -> Result<(), Error>;
+}
+
 /// All ports together.
 pub struct Ports {
     /// Reads what is durable.
@@ -128,6 +167,8 @@ pub struct Ports {
     pub runner: Arc<dyn StepRunner>,
     /// Keeps modules.
     pub modules: Arc<dyn ModuleStore>,
+    /// Seals secrets.
+    pub vault: Arc<dyn Vault>,
     /// Time.
     pub clock: Arc<dyn Clock>,
     /// Randomness.

@@ -136,6 +136,7 @@ impl Shell {
         let catalog = Catalog::open(
             ports.reader.clone(),
             ports.modules.clone(),
+            ports.vault.clone(),
             committer.clone(),
             ports.clock.clone(),
             options.resources.clone(),

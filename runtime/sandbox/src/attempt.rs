@@ -111,6 +111,8 @@ pub(crate) struct Ended {
     pub(crate) refused: Refused,
     pub(crate) fuel: u64,
     pub(crate) logs: Vec<LogLine>,
+    /// What it saw, and what must not leave with it.
+    pub(crate) journal: Arc<Journal>,
 }
 
 /// How a call came back.
@@ -202,6 +204,7 @@ pub(crate) async fn run(
         refused: ctx.refused,
         fuel: limits.fuel.saturating_sub(left),
         logs: ctx.host.take_logs(),
+        journal,
     })
 }
 

@@ -134,7 +134,8 @@ impl Sandbox {
     /// backtrace), `Stepwell.InputTooLarge`, `Stepwell.OutputTooLarge`, `Stepwell.InvalidOutput`,
     /// `Stepwell.ModuleMissing`, `Stepwell.ModuleUnusable`, `Stepwell.FunctionMissing`,
     /// `Stepwell.SandboxFailed`, `Stepwell.ReplayDiverged`, `Stepwell.JournalFull`,
-    /// `Stepwell.Stopped` and `States.Timeout`. The step's own failures pass as they are.
+    /// `Stepwell.Stopped`, `Stepwell.SecretUnreadable`, `Stepwell.SecretGone`,
+    /// `Stepwell.TooManySecrets`, `Stepwell.SecretInOutput` and `States.Timeout`. The step's own failures pass as they are.
     pub fn run(
         self: &Arc<Sandbox>,
         request: StepRequest,
@@ -217,11 +218,12 @@ impl Sandbox {
         let ended = attempt::run(&bench, &loaded, function, request, gate).await?;
         *fuel = ended.fuel;
         *logs = ended.logs;
-        match ended.call {
+        let result = match ended.call {
             Some(Called::Back(call)) => outcome::judge(call, ended.refused, &self.limits),
             Some(Called::Broken(failure)) => Err(failure),
             None => Err(outcome::timed_out()),
-        }
+        };
+        ended.journal.keep_secrets(result, logs)
     }
 }
 

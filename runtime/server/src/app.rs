@@ -85,6 +85,7 @@ where
         (name = "executions", description = "Runs of flows"),
         (name = "tasks", description = "Answers of outside programs, by task token"),
         (name = "objects", description = "Large data in buckets: what a distributed Map reads and writes"),
+        (name = "secrets", description = "Values that steps and calls use by name; they are never read back"),
         (name = "operations", description = "Health, metrics, usage")
     ),
     security(("token" = [])),

@@ -188,6 +188,7 @@ fn status_of(e: &orchestrator::Error) -> StatusCode {
         | Run::NoFlow(_)
         | Run::NoModule(_)
         | Run::NoAttempt { .. }
+        | Run::NoSecret(_)
         | Run::BadToken => StatusCode::NOT_FOUND,
         Run::NameTaken { .. }
         | Run::TaskOver
@@ -205,9 +206,20 @@ fn status_of(e: &orchestrator::Error) -> StatusCode {
         Run::BadFilling(_) | Run::BadGrants(_) => StatusCode::UNPROCESSABLE_ENTITY,
         Run::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
         Run::BadModule { code, .. } => box_status(code),
+        Run::Vault { code, .. } => vault_status(code),
         Run::Store(_) | Run::Broken { .. } | Run::HistoryEnds { .. } => {
             StatusCode::INTERNAL_SERVER_ERROR
         }
+    }
+}
+
+/// Statuses of the vault's refusals.
+fn vault_status(code: &str) -> StatusCode {
+    match code {
+        "HOST0009" => StatusCode::UNPROCESSABLE_ENTITY,
+        // The operator has to do something: the key file is missing, or another.
+        "HOST0006" | "HOST0007" => StatusCode::CONFLICT,
+        _ => StatusCode::INTERNAL_SERVER_ERROR,
     }
 }
 

@@ -9,6 +9,7 @@ mod modules;
 mod objects;
 mod operations;
 mod redrive;
+mod secrets;
 mod start;
 mod tasks;
 mod trace;
@@ -58,6 +59,9 @@ pub(crate) fn all() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(objects::buckets))
         .routes(routes!(objects::list))
         .routes(routes!(objects::put, objects::get, objects::delete))
+        .routes(routes!(secrets::list))
+        .routes(routes!(secrets::set, secrets::delete))
+        .routes(routes!(secrets::rotate))
         .routes(routes!(operations::usage))
         .routes(routes!(operations::health))
         .routes(routes!(operations::ready))

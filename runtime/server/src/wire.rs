@@ -9,6 +9,7 @@ pub mod json;
 pub mod module;
 pub mod object;
 pub mod problem;
+pub mod secret;
 pub mod task;
 pub mod trace;
 pub mod usage;

@@ -28,6 +28,8 @@ use tower::ServiceExt as _;
 mod endpoints;
 #[path = "api/gauges.rs"]
 mod gauges;
+#[path = "api/no_vault.rs"]
+mod no_vault;
 #[path = "api/publish.rs"]
 mod publish;
 
@@ -141,6 +143,7 @@ fn house_over(memory: Memory, change: impl FnOnce(&mut Options)) -> House {
         writer: Box::new(memory.writer()),
         runner: Arc::new(NoSteps),
         modules: Arc::new(Shelf),
+        vault: Arc::new(no_vault::NoVault),
         clock,
         entropy: Arc::new(Counter(AtomicU64::new(0))),
         black_box: Arc::new(NoBlackBox),

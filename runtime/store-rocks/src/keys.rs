@@ -28,6 +28,7 @@
 //! | 15 activity's task | name, id, entry (8), attempt (4) |
 //! | 16 child | parent's id, id |
 //! | 17 result of a Map's item | id, entry (8), run (4), slot (4) |
+//! | 18 secret | name |
 
 use std::sync::Arc;
 
@@ -59,6 +60,7 @@ mod kind {
     pub(super) const ACTIVITY: u8 = 15;
     pub(super) const CHILD: u8 = 16;
     pub(super) const MAP_RESULT: u8 = 17;
+    pub(super) const SECRET: u8 = 18;
 }
 
 /// Where rows of this key's kind live.
@@ -79,6 +81,7 @@ pub(crate) fn column(key: &Key) -> Column {
         | Key::Flow { .. }
         | Key::Module { .. }
         | Key::Trigger { .. }
+        | Key::Secret { .. }
         | Key::Meta { .. } => Column::Catalog,
     }
 }
@@ -112,6 +115,7 @@ pub(crate) fn encode(key: &Key, out: &mut Vec<u8>) {
         Key::Flow { name, version } => to.kind(kind::FLOW).text(name).u32(*version),
         Key::Module { name } => to.kind(kind::MODULE).text(name),
         Key::Trigger { flow } => to.kind(kind::TRIGGER).text(flow),
+        Key::Secret { name } => to.kind(kind::SECRET).text(name),
         Key::Meta { name } => to.kind(kind::META).text(name),
         Key::Activity {
             name,
@@ -200,6 +204,7 @@ fn parse(bytes: &[u8]) -> Option<Key> {
         },
         kind::MODULE => Key::Module { name: from.text()? },
         kind::TRIGGER => Key::Trigger { flow: from.text()? },
+        kind::SECRET => Key::Secret { name: from.text()? },
         kind::CHILD => Key::Child {
             parent: from.id()?,
             execution: from.id()?,
@@ -292,6 +297,12 @@ pub(crate) fn bounds(range: &Range) -> Bounds {
                 .as_ref()
                 .map(|name| next(named(kind::MODULE, Some(name))));
             up(Column::Catalog, named(kind::MODULE, None), from)
+        }
+        Range::Secrets { after } => {
+            let from = after
+                .as_ref()
+                .map(|name| next(named(kind::SECRET, Some(name))));
+            up(Column::Catalog, named(kind::SECRET, None), from)
         }
         Range::Triggers => up(Column::Catalog, named(kind::TRIGGER, None), None),
         Range::Activities { name, after } => {

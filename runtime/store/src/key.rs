@@ -113,6 +113,11 @@ pub enum Key {
         /// Of which attempt.
         attempt: u32,
     },
+    /// A secret's versions, sealed: only the vault reads what is in the row.
+    Secret {
+        /// The secret's name.
+        name: Arc<str>,
+    },
     /// What a child of a distributed Map ended with, until the Map is left.
     MapResult {
         /// The parent.
@@ -202,6 +207,11 @@ pub enum Range {
         /// Only rows after this execution, entry and attempt.
         after: Option<(ExecutionId, EntryId, u32)>,
     },
+    /// All secrets, by name.
+    Secrets {
+        /// Only rows after this name.
+        after: Option<Arc<str>>,
+    },
     /// The results of one run of a distributed Map, by slot.
     MapResults {
         /// The parent.
@@ -268,6 +278,9 @@ impl Range {
                 after.as_ref().is_none_or(|after| name > after)
             }
             (Range::Triggers, Key::Trigger { .. }) => true,
+            (Range::Secrets { after }, Key::Secret { name }) => {
+                after.as_ref().is_none_or(|after| name > after)
+            }
             (
                 Range::Activities { name, after },
                 Key::Activity {

@@ -354,6 +354,7 @@ fn one_of_each_kind() -> Vec<Key> {
         },
         Key::Module { name: name.clone() },
         Key::Trigger { flow },
+        Key::Secret { name: name.clone() },
         Key::Activity {
             name: name.clone(),
             execution,

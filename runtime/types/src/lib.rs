@@ -11,6 +11,7 @@ pub mod items;
 pub mod journal;
 pub mod limits;
 pub mod message;
+pub mod secret;
 pub mod time;
 
 pub use call::{ContainerCall, FileIn, FilesOut, MachineCall, OutputForm, Pull};
@@ -20,6 +21,8 @@ pub use grants::{Granted, Grants, HttpGrant, KeyValueGrant};
 pub use id::{Digest, EntryId, ExecutionId, FlowRef, ShardId, TaskToken};
 pub use journal::{AttemptId, BridgeAnswer, BridgeCall, Recorded, RecordedCall};
 pub use message::{
-    Failure, HttpCall, LogLevel, LogLine, Spent, StartRequest, StepOutcome, StepRequest, StepTarget,
+    Authentication, Failure, HttpCall, LogLevel, LogLine, Spent, StartRequest, StepOutcome,
+    StepRequest, StepTarget,
 };
+pub use secret::Secret;
 pub use time::Timestamp;

@@ -21,6 +21,10 @@ pub const ERROR_CHARS_MAX: usize = 256;
 pub const CAUSE_CHARS_MAX: usize = 32_768;
 /// Payloads above this many bytes are stored once, by digest, and referred to.
 pub const INLINE_BYTES_MAX: usize = 64 << 10;
+/// Largest secret, in bytes.
+pub const SECRET_BYTES_MAX: usize = 64 << 10;
+/// Secrets of one server.
+pub const SECRETS_MAX: usize = 1_000;
 /// Outside calls of one attempt.
 pub const JOURNAL_CALLS_MAX: u32 = 10_000;
 /// Bytes of answers, and of what it waited for, that one attempt may leave in its journal.

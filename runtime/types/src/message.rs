@@ -219,6 +219,53 @@ pub struct HttpCall {
     /// A connection of the server's configuration, whose headers go with the call.
     #[serde(default, alias = "Connection")]
     pub connection: Option<String>,
+    /// How the call proves who sends it, by a secret that the flow's manifest grants.
+    #[serde(default, alias = "Authentication")]
+    pub authentication: Option<Authentication>,
+}
+
+/// How an HTTP call proves who sends it. `secret` is the name of a secret, never its value.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "lowercase", deny_unknown_fields)]
+pub enum Authentication {
+    /// `Authorization: Bearer SECRET`.
+    Bearer {
+        /// The token.
+        secret: Arc<str>,
+    },
+    /// `Authorization: Basic …`.
+    Basic {
+        /// The user; none: the secret is `USER:PASSWORD`.
+        #[serde(default)]
+        user: Option<Arc<str>>,
+        /// The password.
+        secret: Arc<str>,
+    },
+    /// A header of this name, an API key's for instance.
+    Header {
+        /// The header's name.
+        name: Arc<str>,
+        /// Its value.
+        secret: Arc<str>,
+    },
+    /// A token of OAuth 2, by client credentials (RFC 6749, 4.4).
+    OAuth2 {
+        /// Where the token is asked for.
+        token_url: Arc<str>,
+        /// Who asks.
+        client_id: Arc<str>,
+        /// The client's secret.
+        secret: Arc<str>,
+        /// What is asked for; words with spaces between them.
+        #[serde(default)]
+        scope: Option<Arc<str>>,
+        /// Whom the token is for, where the server wants to know.
+        #[serde(default)]
+        audience: Option<Arc<str>>,
+        /// Whether id and secret go in the body; by default in a header, by Basic.
+        #[serde(default)]
+        in_body: bool,
+    },
 }
 
 fn get() -> String {

@@ -7,7 +7,7 @@ use super::tree::{Breach, Tree};
 /// At 600 ask what blurred; here it is an error.
 const LINES_MAX: usize = 700;
 const TYPES: &str = "runtime/types/src/";
-const TYPES_LINES_MAX: usize = 1_700;
+const TYPES_LINES_MAX: usize = 1_900;
 
 /// Counts lines.
 pub fn check(tree: &Tree) -> Result<Vec<Breach>> {
@@ -44,6 +44,7 @@ mod tests {
             ("runtime/types/src/a.rs", short.as_str()),
             ("runtime/types/src/b.rs", &short),
             ("runtime/types/src/c.rs", &short),
+            ("runtime/types/src/d.rs", &short),
         ];
         assert_eq!(planted(check, &types).len(), 1);
     }

@@ -476,7 +476,7 @@ fn ending(error: Option<String>, cause: Option<String>) -> Value {
 }
 
 /// All pages of a list.
-fn all(remote: &Remote, what: &str) -> Result<Vec<Value>, Trouble> {
+pub(super) fn all(remote: &Remote, what: &str) -> Result<Vec<Value>, Trouble> {
     pages(remote, what, || remote.get(&[what]))
 }
 

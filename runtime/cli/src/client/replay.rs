@@ -22,7 +22,7 @@ use super::Remote;
 use crate::args::Replay;
 use crate::config::Config;
 use crate::exit::{Exit, Trouble};
-use crate::{output, wiring};
+use crate::{output, secrets, wiring};
 
 /// `replay …`
 pub fn replay(remote: &Remote, args: &Replay) -> Result<Exit, Trouble> {
@@ -40,7 +40,8 @@ pub fn replay(remote: &Remote, args: &Replay) -> Result<Exit, Trouble> {
         .context("the runtime")?;
     let scratch = tempfile::tempdir().context("a folder for compiled modules")?;
     let config = Config::default();
-    let bridges: Bridges = wiring::bridges(&config)?;
+    let secrets = secrets::given("--secret", &args.secrets)?;
+    let bridges: Bridges = wiring::bridges(&config, secrets)?;
     let sandbox = wiring::sandbox(scratch.path().join("modules"), &config, bridges)?;
     let request = read(remote, &trace)?;
     let then = runtime.block_on(run(&sandbox, &wasm, request.clone()))?;

@@ -176,6 +176,31 @@ pub fn buckets(answer: &Value) {
     table(&rows);
 }
 
+/// Secrets, without their values.
+pub fn secrets(list: &[Value]) {
+    let mut rows = vec![
+        ["NAME", "VERSION", "SET", "KEPT"]
+            .map(str::to_owned)
+            .to_vec(),
+    ];
+    for secret in list {
+        let versions: Vec<&Value> = items(secret, "versions").collect();
+        let newest = |name: &str| {
+            versions
+                .last()
+                .and_then(|v| field(v, name))
+                .unwrap_or_default()
+        };
+        rows.push(vec![
+            field(secret, "name").unwrap_or_default(),
+            newest("version"),
+            newest("set"),
+            versions.len().to_string(),
+        ]);
+    }
+    table(&rows);
+}
+
 /// Objects of a bucket.
 pub fn objects(list: &[Value]) {
     let mut rows = vec![["KEY", "SIZE", "MODIFIED"].map(str::to_owned).to_vec()];

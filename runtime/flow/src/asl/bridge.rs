@@ -28,7 +28,7 @@ pub(super) struct Shape {
 /// `http:request`.
 pub(super) const HTTP: Shape = Shape {
     what: "an HTTP call",
-    hint: "a call has the fields method, url, headers, body, timeout_ms and response_bytes_max",
+    hint: "a call has the fields method, url, headers, body, timeout_ms, response_bytes_max, connection and authentication",
     needed: || vec![("url", json!("http://x"))],
     check: takes::<HttpCall>,
 };
@@ -70,7 +70,8 @@ impl Shape {
         call.insert(name.to_owned(), value.cloned().unwrap_or(Value::Null));
         match (self.check)(Value::Object(call)) {
             Ok(()) => Field::Fine,
-            Err(e) if e.starts_with("unknown field") => Field::Unknown,
+            // One within the value is the value's fault.
+            Err(e) if e.starts_with(&format!("unknown field `{name}`")) => Field::Unknown,
             Err(e) if value.is_some() => Field::Wrong(e),
             Err(_) => Field::Fine,
         }
@@ -190,6 +191,11 @@ mod tests {
         check(&HTTP, "timeout_ms", None, "fine");
         check(&HTTP, "uri", Some(json!("http://a")), "unknown");
         check(&HTTP, "uri", None, "unknown");
+        let by = |secret: Value| Some(json!({"type": "bearer", "secret": secret}));
+        check(&HTTP, "authentication", by(json!("token")), "fine");
+        check(&HTTP, "authentication", by(json!(1)), "wrong");
+        let more = json!({"type": "bearer", "secret": "token", "user": "u"});
+        check(&HTTP, "authentication", Some(more), "wrong");
         check(&MACHINE, "Machine", Some(json!("m")), "fine");
         check(&MACHINE, "command", Some(json!(["ls"])), "fine");
         check(&MACHINE, "Command", Some(json!("ls")), "wrong");

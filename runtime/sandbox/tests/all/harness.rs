@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
+use stepwell_host_api::secrets::GivenSecrets;
 use stepwell_host_api::wasi::Directories;
 use stepwell_host_api::{Bridges, HttpBridge, HttpOptions, OpenGate};
 use stepwell_sandbox::{Clock, CompileLimits, Limits, Options, Pool, Sandbox};
@@ -51,15 +52,26 @@ pub fn options(dir: &Path, limits: Limits) -> Options {
 /// Bridges of these settings.
 pub fn bridges(http: HttpOptions) -> Bridges {
     let clock = Arc::new(|| RealClock(Instant::now()).now());
-    let http = HttpBridge::new(http, clock).expect("bridge");
+    let secrets = Arc::new(GivenSecrets::default());
+    let http = HttpBridge::new(http, secrets.clone(), clock).expect("bridge");
     Bridges {
         http: Arc::new(http),
+        secrets,
     }
 }
 
 pub fn sandbox(limits: Limits) -> TestBox {
     let dir = tempfile::tempdir().expect("a temporary folder");
     let sandbox = Sandbox::open(options(dir.path(), limits)).expect("sandbox");
+    TestBox { sandbox, dir }
+}
+
+/// A sandbox with directories that modules may be granted.
+pub fn sandbox_with(directories: Directories) -> TestBox {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let mut options = options(dir.path(), Limits::default());
+    options.directories = directories;
+    let sandbox = Sandbox::open(options).expect("sandbox");
     TestBox { sandbox, dir }
 }
 

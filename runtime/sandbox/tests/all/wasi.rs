@@ -1,9 +1,12 @@
 //! WASI in its smallest form, and growth beyond limits that Rust guests can't reach.
 
-use stepwell_sandbox::Limits;
-use stepwell_types::StepOutcome;
+use std::sync::Arc;
 
-use crate::harness::{request, sandbox, wait};
+use stepwell_host_api::wasi::{Directories, DirectoryGrant};
+use stepwell_sandbox::Limits;
+use stepwell_types::{Grants, StepOutcome};
+
+use crate::harness::{request, sandbox, sandbox_with, wait};
 use crate::wat_guest::{answer, compile, run, step, with_import};
 
 fn failure(outcome: StepOutcome) -> (String, String) {
@@ -155,6 +158,41 @@ fn counts(interface: &str, function: &str, outside_types: &str, list: &str) -> V
     compile(&step(&outside, with, &core))
 }
 
+/// A step that answers with the number of directories that it sees.
+fn counts_directories() -> Vec<u8> {
+    counts(
+        "wasi:filesystem/preopens@0.2.6",
+        "get-directories",
+        r#"(alias outer 1 $descriptor (type $d)) (export "descriptor" (type $descriptor (eq $d)))"#,
+        "(list (tuple (own $descriptor) string))",
+    )
+}
+
+#[test]
+fn a_directory_is_seen_by_those_whose_manifest_names_it() {
+    let host = tempfile::tempdir().expect("a folder");
+    let shown = |guest: &str| DirectoryGrant {
+        host: host.path().to_owned(),
+        guest: guest.to_owned(),
+        write: false,
+    };
+    let sandbox = sandbox_with(Directories(vec![shown("/data"), shown("/other")]));
+    let digest = sandbox.upload(&counts_directories());
+    let check = |granted: &[&str], seen: usize| {
+        let mut step = request(digest, "0");
+        step.grants = Some(Arc::new(Grants {
+            directories: granted.iter().map(|path| (*path).into()).collect(),
+            ..Grants::default()
+        }));
+        let outcome = wait(sandbox.start(step)).result.expect("a count");
+        assert_eq!(outcome.text(), format!("\"{seen:020}\""), "{granted:?}");
+    };
+    check(&[], 0);
+    check(&["/data"], 1);
+    check(&["/data", "/other"], 2);
+    check(&["/", "/dat", "/data/", "/nowhere"], 0);
+}
+
 #[test]
 fn the_machine_is_not_seen() {
     let sandbox = sandbox(Limits::default());
@@ -171,21 +209,9 @@ fn the_machine_is_not_seen() {
             "",
             "(list string)",
         ),
-        (
-            "wasi:filesystem/preopens@0.2.6",
-            "get-directories",
-            "",
-            "(list (tuple (own $descriptor) string))",
-        ),
     ];
     for (interface, function, types, list) in table {
-        // A directory is a resource, which has a name in an interface of its own.
-        let descriptor = if list.contains("$descriptor") {
-            r#"(alias outer 1 $descriptor (type $d)) (export "descriptor" (type $descriptor (eq $d)))"#
-        } else {
-            types
-        };
-        let component = counts(interface, function, descriptor, list);
+        let component = counts(interface, function, types, list);
         let digest = sandbox.upload(&component);
         let outcome = sandbox.run(digest, "0");
         assert_eq!(

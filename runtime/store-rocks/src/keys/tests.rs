@@ -81,6 +81,7 @@ fn layout() {
         attempt: 3,
     };
     check(&key, "010f 61 00ff 62 0000 ID 0000000000000002 00000003");
+    check(&Key::Secret { name: name.clone() }, "0112 61 00ff 62 0000");
     check(&Key::Meta { name }, "010e 61 00ff 62 0000");
     let key = Key::MapResult {
         execution,

@@ -131,6 +131,10 @@ impl Row {
                 last: (u64::from(*run) << 32) | u64::from(*slot),
                 ..of(17)
             },
+            Key::Secret { name } => Sort {
+                text: name,
+                ..of(18)
+            },
         }
     }
 }
@@ -237,6 +241,10 @@ pub(super) fn edge(range: &Range) -> Edge {
             name: Arc::default(),
         }),
         Range::Modules { after: Some(name) } => after(Key::Module { name: name.clone() }),
+        Range::Secrets { after: None } => from(Key::Secret {
+            name: Arc::default(),
+        }),
+        Range::Secrets { after: Some(name) } => after(Key::Secret { name: name.clone() }),
         Range::Triggers => from(Key::Trigger {
             flow: Arc::default(),
         }),

@@ -96,7 +96,7 @@ impl Random {
 
     fn key(&mut self) -> Key {
         let execution = self.execution();
-        match self.below(17) {
+        match self.below(18) {
             0 => Key::Log {
                 execution,
                 seq: self.number(),
@@ -151,6 +151,7 @@ impl Random {
                 run: self.version(),
                 slot: self.version(),
             },
+            16 => Key::Secret { name: self.text() },
             _ => Key::Meta { name: self.text() },
         }
     }
@@ -172,7 +173,7 @@ impl Random {
     }
 
     fn range(&mut self) -> Range {
-        match self.below(13) {
+        match self.below(14) {
             0 => Range::Log {
                 execution: self.execution(),
                 from_seq: self.number(),
@@ -219,6 +220,9 @@ impl Random {
                 entry: EntryId(self.number()),
                 run: self.version(),
                 from: self.version(),
+            },
+            12 => Range::Secrets {
+                after: self.maybe(Random::text),
             },
             _ => Range::Triggers,
         }

@@ -94,6 +94,7 @@ fn groups() -> Vec<Vec<Key>> {
     };
     let module = |name: &str| Key::Module { name: name.into() };
     let trigger = |flow: &str| Key::Trigger { flow: flow.into() };
+    let secret = |name: &str| Key::Secret { name: name.into() };
     vec![
         // 0
         vec![
@@ -170,7 +171,9 @@ fn groups() -> Vec<Vec<Key>> {
         vec![module(""), module("a"), module("a\u{0}"), module("aa")],
         // 9
         vec![trigger("a"), trigger("b")],
-        // 10: neighbours that no range reads.
+        // 10
+        vec![secret("a"), secret("a\u{0}"), secret("b")],
+        // 11: neighbours that no range reads.
         vec![
             Key::Checkpoint { execution: old },
             Key::Checkpoint { execution: HIGH },
@@ -285,6 +288,7 @@ fn by_name() -> Vec<(Range, At, At)> {
         after: after.map(|(name, version)| (name.into(), version)),
     };
     let modules = |after| Range::Modules { after };
+    let secrets = |after| Range::Secrets { after };
     vec![
         (usage(None), k(6, 0), k(6, 5)),
         (usage(text("a")), k(6, 0), k(6, 2)),
@@ -307,6 +311,9 @@ fn by_name() -> Vec<(Range, At, At)> {
         (modules(text("a")), k(8, 2), k(8, 3)),
         (modules(text("aa")), no, no),
         (Range::Triggers, k(9, 0), k(9, 1)),
+        (secrets(None), k(10, 0), k(10, 2)),
+        (secrets(text("a")), k(10, 1), k(10, 2)),
+        (secrets(text("b")), no, no),
     ]
 }
 

@@ -1,0 +1,185 @@
+//! The secrets that an attempt has read: which versions, and that none of them gets out.
+//!
+//! An attempt reads each secret once, and again in the same version after a crash. From the
+//! first on, digests of its requests are keyed: they may be of a value that could be guessed.
+//! Refuses to let a value out in a result, a failure or a log line.
+
+use std::collections::BTreeMap;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use stepwell_types::{Data, Digest, Failure, LogLine, Secret};
+
+use super::Journal;
+use crate::secrets::{Opened, Secrets};
+
+/// Most secrets that one attempt may read.
+const SECRETS_READ_MAX: usize = 64;
+/// What is shorter is found everywhere and guards nothing: it is not looked for.
+const LOOKED_FOR_BYTES_MIN: usize = 6;
+
+/// What an attempt read.
+#[derive(Default)]
+pub(super) struct Known {
+    /// Versions from before a crash; 0: there was none.
+    pub(super) before: BTreeMap<String, u32>,
+    read: Vec<(String, Option<Secret>)>,
+    digests: Digests,
+    /// What else must not get out: tokens that were got with a secret.
+    others: Vec<(String, Secret)>,
+}
+
+/// How requests are told apart.
+#[derive(Default)]
+enum Digests {
+    /// By their own digests.
+    #[default]
+    Plain,
+    /// By keyed ones.
+    Keyed(Box<ring::hmac::Key>),
+    /// Not at all: the key is not here.
+    Unknown,
+}
+
+impl Journal {
+    /// A secret for this attempt: the newest version, or the one that it had before a crash.
+    /// `None`: there is none of this name. What it is granted is for the caller to know.
+    /// # Errors
+    /// `Stepwell.SecretUnreadable`, `Stepwell.SecretGone`, `Stepwell.TooManySecrets`; the attempt ends.
+    pub fn secret(&self, secrets: &dyn Secrets, name: &str) -> Result<Option<Secret>, Failure> {
+        let ends = |failure: Failure| {
+            self.break_off(failure.clone());
+            failure
+        };
+        let known = &mut *self.known.lock();
+        if let Some((_, value)) = known.read.iter().find(|(read, _)| read == name) {
+            return Ok(value.clone());
+        }
+        if known.read.len() >= SECRETS_READ_MAX {
+            let cause = format!("the step read more than {SECRETS_READ_MAX} secrets");
+            return Err(ends(Failure::new("Stepwell.TooManySecrets", cause)));
+        }
+        let before = known.before.get(name).copied();
+        let opened = match before {
+            Some(0) => None,
+            version => secrets.open(name, version).map_err(ends)?,
+        };
+        match (before, &opened) {
+            (Some(version @ 1..), None) => {
+                let cause = format!(
+                    "secret {name:?} has no version {version} any more, with which this attempt began"
+                );
+                return Err(ends(Failure::new("Stepwell.SecretGone", cause)));
+            }
+            (Some(_), _) => {}
+            (None, opened) => self.read_secret(name, opened.as_ref().map_or(0, |o| o.version)),
+        }
+        if let Some(Opened { digest_key, .. }) = &opened
+            && matches!(known.digests, Digests::Plain)
+        {
+            known.digests = match digest_key {
+                Some(key) => {
+                    let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, key.bytes());
+                    Digests::Keyed(Box::new(key))
+                }
+                None => Digests::Unknown,
+            };
+        }
+        let value = opened.map(|opened| opened.value);
+        known.read.push((name.to_owned(), value.clone()));
+        Ok(value)
+    }
+
+    /// Also keeps a token back that was got with a secret of this name.
+    pub(crate) fn conceal(&self, name: &str, token: &Secret) {
+        let known = &mut *self.known.lock();
+        known.others.push((name.to_owned(), token.clone()));
+    }
+
+    /// What the log knows a request by; `None`: requests cannot be told apart here.
+    pub(super) fn digest(&self, request: Digest) -> Option<Digest> {
+        match &self.known.lock().digests {
+            Digests::Plain => Some(request),
+            Digests::Unknown => None,
+            Digests::Keyed(key) => {
+                let mut digest = Digest([0; 32]);
+                digest
+                    .0
+                    .copy_from_slice(ring::hmac::sign(key, &request.0).as_ref());
+                Some(digest)
+            }
+        }
+    }
+
+    /// Takes what the attempt read out of what leaves it. A result that holds a secret becomes
+    /// the failure `Stepwell.SecretInOutput`; in failures and log lines its name takes its place.
+    /// # Errors
+    /// The attempt's own failure, or that.
+    pub fn keep_secrets(
+        &self,
+        result: Result<Data, Failure>,
+        logs: &mut [LogLine],
+    ) -> Result<Data, Failure> {
+        let known = self.known.lock();
+        let read = known.read.iter();
+        let read = read.filter_map(|(name, value)| value.as_ref().map(|value| (name, value)));
+        let all = read.chain(known.others.iter().map(|(name, value)| (name, value)));
+        let all: Vec<(&str, Vec<String>)> = all
+            .map(|(name, value)| (name.as_str(), forms(value)))
+            .collect();
+        if all.is_empty() {
+            return result;
+        }
+        let hidden = |text: &str| {
+            let mut text = text.to_owned();
+            for (name, forms) in &all {
+                for form in forms {
+                    if text.contains(form.as_str()) {
+                        text = text.replace(form.as_str(), &format!("[secret {name}]"));
+                    }
+                }
+            }
+            text
+        };
+        for line in logs {
+            line.message = hidden(&line.message);
+        }
+        match result {
+            Err(failure) => Err(Failure::new(hidden(&failure.error), hidden(&failure.cause))),
+            Ok(data) => {
+                let text = data.text();
+                let holds = |(_, forms): &&(&str, Vec<String>)| {
+                    forms.iter().any(|form| text.contains(form.as_str()))
+                };
+                match all.iter().find(holds) {
+                    None => Ok(data),
+                    Some((name, _)) => Err(Failure::new(
+                        "Stepwell.SecretInOutput",
+                        format!("the result holds secret {name:?}, and would be in the history"),
+                    )),
+                }
+            }
+        }
+    }
+}
+
+/// How a value may look in text: as it is, within JSON, and in base 64; of one with several
+/// lines, each line. The longest first.
+fn forms(value: &Secret) -> Vec<String> {
+    let mut forms = vec![STANDARD.encode(value.bytes())];
+    if let Ok(text) = std::str::from_utf8(value.bytes()) {
+        let lines = text.lines().map(str::trim);
+        for text in std::iter::once(text).chain([text.trim()]).chain(lines) {
+            let json = serde_json::Value::from(text).to_string();
+            forms.push(json.trim_matches('"').to_owned());
+            forms.push(text.to_owned());
+        }
+    }
+    forms.retain(|form| form.len() >= LOOKED_FOR_BYTES_MIN);
+    forms.sort_unstable_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
+    forms.dedup();
+    forms
+}
+
+#[cfg(test)]
+mod tests;

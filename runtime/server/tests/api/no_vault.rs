@@ -1,0 +1,51 @@
+//! A vault that is shut.
+
+use stepwell_orchestrator::Error;
+use stepwell_orchestrator::api::SecretVersion;
+use stepwell_orchestrator::ports::Vault;
+use stepwell_types::{Secret, Timestamp};
+
+/// What a vault answers whose key file is not there.
+pub struct NoVault;
+
+impl NoVault {
+    fn refuses<T>() -> Result<T, Error> {
+        Err(Error::Vault {
+            code: "HOST0006",
+            message: "no key file".into(),
+        })
+    }
+}
+
+impl Vault for NoVault {
+    fn add(
+        &self,
+        _: &str,
+        _: Option<&[u8]>,
+        _: &Secret,
+        _: usize,
+        _: Timestamp,
+    ) -> Result<(Vec<u8>, u32), Error> {
+        NoVault::refuses()
+    }
+
+    fn clear(&self, _: &str, _: &[u8]) -> Result<Vec<u8>, Error> {
+        NoVault::refuses()
+    }
+
+    fn versions(&self, _: &str, _: &[u8]) -> Result<Vec<SecretVersion>, Error> {
+        NoVault::refuses()
+    }
+
+    fn begin_rotation(&self) -> Result<(), Error> {
+        NoVault::refuses()
+    }
+
+    fn reseal(&self, _: &str, _: &[u8]) -> Result<Vec<u8>, Error> {
+        NoVault::refuses()
+    }
+
+    fn end_rotation(&self) -> Result<(), Error> {
+        NoVault::refuses()
+    }
+}

@@ -1,0 +1,677 @@
+//! Secrets on a real server: used by calls and by guests, kept over deaths, and found nowhere.
+#![allow(
+    clippy::disallowed_methods,
+    reason = "tests read the clock and the environment; the rule is for the runtime"
+)]
+
+use std::io::Write as _;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use serde_json::{Value, json};
+use stepwell_tests::api::{Answer, Api};
+use stepwell_tests::bridges::sshd::Sshd;
+use stepwell_tests::guests;
+use stepwell_tests::server::{self, Server};
+
+#[path = "secrets/place.rs"]
+mod place;
+
+use place::{Place, TOKEN_HEAD};
+
+/// Values that must be found nowhere. Not one of them compresses.
+const TOKEN: &str = "tQ7vXk2mR9pLw4ZsB8nY-bearer";
+const NEXT: &str = "hJ3dFg6sA1qWe5rTy0uI-second";
+const PASSWORD: &str = "pZ9xCv8bNm7aSd6fGh5j:word";
+const API_KEY: &str = "kL2wEr3tYu4iOp5aSd6f/key";
+const CLIENT: &str = "cV5bNm6qWe7rTy8uIo9p+client";
+/// Is found, so that one knows that the search finds.
+const MARK: &str = "zA1xSw2cDe3vFr4bGt5n-mark";
+
+const CALL: &str = r#"{"StartAt": "T", "States": {"T": {"Type": "Task", "Resource": "http:request", "End": true}}}"#;
+
+struct House {
+    dir: tempfile::TempDir,
+    server: Server,
+    api: Api,
+    place: Place,
+    /// Every answer of the API.
+    answers: Vec<String>,
+}
+
+impl House {
+    /// A server with the flow `call`, which may use every secret but `other`, and the module
+    /// and flow `reads`, likewise.
+    fn start() -> Result<House> {
+        let dir = tempfile::tempdir()?;
+        let place = Place::start()?;
+        let config = "[http]\nallow = [\"127.0.0.1\"]\n";
+        let mut server = Server::new(dir.path(), config)?;
+        server.spawn()?;
+        server.ready()?;
+        let mut house = House {
+            api: Api::new(&server.url())?,
+            dir,
+            server,
+            place,
+            answers: Vec::new(),
+        };
+        let grants = house.grants();
+        house.publish("call", CALL, Some(&grants))?;
+        let encoded: String =
+            url::form_urlencoded::byte_serialize(grants.to_string().as_bytes()).collect();
+        let wasm = std::fs::read(guests::program("secrets")?)?;
+        let pushed = house.send("PUT", &format!("/v1/modules/reads?grants={encoded}"), wasm)?;
+        ensure!(pushed.status == 201, "{pushed:?}");
+        let gained = pushed.body["gained"].to_string();
+        ensure!(gained.contains("secret token"), "{gained}");
+        let flow = CALL.replace("http:request", "wasm:reads");
+        house.publish("reads", &flow, None)?;
+        Ok(house)
+    }
+
+    fn grants(&self) -> Value {
+        json!({
+            "http": [{"host": "127.0.0.1", "ports": [self.place.address.port()]}],
+            "secrets": ["token", "password", "pair", "api-key", "client", "missing"],
+        })
+    }
+
+    fn publish(&mut self, name: &str, flow: &str, grants: Option<&Value>) -> Result<()> {
+        let mut body = json!({"definition": flow});
+        if let Some(grants) = grants {
+            body["grants"] = grants.clone();
+        }
+        let kind = [("content-type", "application/vnd.stepwell.publish+json")];
+        let path = format!("/v1/flows/{name}?confirm_grants=true");
+        let answer = self.api.send_with("PUT", &path, &kind, body.to_string())?;
+        ensure!(answer.status < 300, "{name}: {answer:?}");
+        Ok(())
+    }
+
+    fn send(&mut self, method: &str, path: &str, body: impl Into<reqwest::Body>) -> Result<Answer> {
+        let answer = self.api.send(method, path, body)?;
+        self.answers.push(answer.body.to_string());
+        Ok(answer)
+    }
+
+    fn set(&mut self, name: &str, value: &str) -> Result<u64> {
+        let answer = self.send("PUT", &format!("/v1/secrets/{name}"), value.to_owned())?;
+        let version = answer.body["version"].as_u64();
+        version.with_context(|| format!("{answer:?}"))
+    }
+
+    /// Runs a flow to its end, and reads all that can be read of it.
+    fn run(&mut self, flow: &str, input: &Value) -> Result<Value> {
+        let path = format!("/v1/flows/{flow}/executions?wait=60");
+        let shown = self.send("POST", &path, input.to_string())?.body;
+        let id = shown["id"].as_str().unwrap_or_default().to_owned();
+        for path in ["", "/history", "/history?limit=1000", "/trace?state=T"] {
+            self.send("GET", &format!("/v1/executions/{id}{path}"), "")?;
+        }
+        Ok(shown)
+    }
+
+    fn begin(&mut self, flow: &str, input: &Value) -> Result<String> {
+        let path = format!("/v1/flows/{flow}/executions");
+        let started = self.send("POST", &path, input.to_string())?;
+        let id = started.body["id"].as_str().context("no id")?;
+        Ok(id.to_owned())
+    }
+
+    fn ended(&mut self, id: &str) -> Result<Value> {
+        Ok(self
+            .send("GET", &format!("/v1/executions/{id}?wait=60"), "")?
+            .body)
+    }
+
+    fn call(&self, path: &str, authentication: Value) -> Value {
+        json!({"url": self.place.url(path), "method": "POST", "authentication": authentication})
+    }
+
+    fn restart(&mut self) -> Result<()> {
+        self.server.kill()?;
+        self.server.spawn()?;
+        self.server.ready()
+    }
+
+    /// The command line; its value goes in by standard input.
+    fn cli(&mut self, args: &[&str], input: &str) -> Result<(Option<i32>, String)> {
+        let mut run = Command::new(server::binary()?)
+            .args(args)
+            .args(["--url", &self.server.url()])
+            .env_remove("STEPWELL_TOKEN")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()?;
+        run.stdin
+            .take()
+            .context("no input")?
+            .write_all(input.as_bytes())?;
+        let done = run.wait_with_output()?;
+        let text = String::from_utf8_lossy(&done.stdout).into_owned();
+        let text = text + &String::from_utf8_lossy(&done.stderr);
+        self.answers.push(text.clone());
+        Ok((done.status.code(), text))
+    }
+
+    /// Whether a file of the server holds a text.
+    fn somewhere(&self, text: &str) -> Result<bool> {
+        let mut files = Vec::new();
+        walk(self.dir.path(), &mut files)?;
+        let read = files
+            .iter()
+            .map(std::fs::read)
+            .collect::<Result<Vec<_>, _>>()?;
+        Ok(read.iter().any(|bytes| holds(bytes, text)))
+    }
+
+    /// Looks for values in every file of the server and in every answer that it gave.
+    fn found_nowhere(&self) -> Result<()> {
+        let mut files = Vec::new();
+        walk(self.dir.path(), &mut files)?;
+        for file in files {
+            let bytes = std::fs::read(&file)?;
+            for value in [TOKEN, NEXT, PASSWORD, API_KEY, CLIENT, TOKEN_HEAD] {
+                for form in [
+                    value.to_owned(),
+                    base64(value),
+                    base64(&format!("user:{value}")),
+                ] {
+                    ensure!(!holds(&bytes, &form), "{} holds {form}", file.display());
+                }
+            }
+        }
+        ensure!(self.somewhere(MARK)?, "the search finds what is there");
+        for answer in &self.answers {
+            for value in [TOKEN, NEXT, PASSWORD, API_KEY, CLIENT, TOKEN_HEAD] {
+                ensure!(!answer.contains(value), "{answer}");
+                ensure!(!answer.contains(&base64(value)), "{answer}");
+            }
+        }
+        Ok(())
+    }
+}
+
+fn walk(dir: &Path, files: &mut Vec<std::path::PathBuf>) -> Result<()> {
+    for entry in std::fs::read_dir(dir)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            walk(&entry.path(), files)?;
+        } else {
+            files.push(entry.path());
+        }
+    }
+    Ok(())
+}
+
+fn holds(bytes: &[u8], text: &str) -> bool {
+    bytes.windows(text.len()).any(|w| w == text.as_bytes())
+}
+
+/// Without the end, which depends on what follows.
+fn base64(text: &str) -> String {
+    const DIGITS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let groups = text.as_bytes().chunks_exact(3);
+    let group = |g: &[u8]| {
+        let n = u32::from(g[0]) << 16 | u32::from(g[1]) << 8 | u32::from(g[2]);
+        [18, 12, 6, 0].map(|shift| char::from(DIGITS[(n >> shift & 63) as usize]))
+    };
+    groups.flat_map(group).collect()
+}
+
+#[track_caller]
+fn failed(shown: &Value, error: &str) {
+    assert_eq!(shown["error"], error, "{shown}");
+}
+
+#[test]
+fn secrets_prove_who_calls_and_are_found_nowhere() -> Result<()> {
+    let mut house = House::start()?;
+    let file = house.dir.path().join("api-key.txt");
+    // Line ends of files and pipes are part of the value, and no part of a header.
+    std::fs::write(&file, format!("{API_KEY}\n"))?;
+    let file = file.display().to_string();
+    let (code, text) = house.cli(&["secret", "set", "api-key", "--file", &file], "")?;
+    assert_eq!(
+        (code, text.trim()),
+        (Some(0), "secret api-key has version 1 now")
+    );
+    std::fs::remove_file(&file)?;
+    let (code, text) = house.cli(&["secret", "set", "token"], TOKEN)?;
+    assert_eq!(code, Some(0), "{text}");
+    let (code, text) = house.cli(&["secret", "set", "token", TOKEN], "")?;
+    assert_eq!(code, Some(2), "a value is no argument: {text}");
+    house.answers.pop();
+    house.set("password", PASSWORD)?;
+    house.set("pair", &format!("user:{PASSWORD}"))?;
+    house.set("client", CLIENT)?;
+    house.set("other", NEXT)?;
+
+    // Every kind, and what the other side got.
+    let token_url = house.place.url("/token");
+    let kinds = [
+        (
+            json!({"type": "bearer", "secret": "token"}),
+            format!("Bearer {TOKEN}"),
+        ),
+        (
+            json!({"type": "basic", "user": "user", "secret": "password"}),
+            format!("Basic {}", base64(&format!("user:{PASSWORD}"))),
+        ),
+        (
+            json!({"type": "basic", "secret": "pair"}),
+            format!("Basic {}", base64(&format!("user:{PASSWORD}"))),
+        ),
+        (
+            json!({"type": "header", "name": "x-api-key", "secret": "api-key"}),
+            API_KEY.to_owned(),
+        ),
+        (
+            json!({"type": "oauth2", "token_url": token_url, "client_id": "id with space", "secret": "client", "scope": "read write"}),
+            format!("Bearer {TOKEN_HEAD}1"),
+        ),
+        (
+            json!({"type": "oauth2", "token_url": token_url, "client_id": "id", "secret": "client", "in_body": true, "audience": "them"}),
+            format!("Bearer {TOKEN_HEAD}2"),
+        ),
+    ];
+    for (authentication, expected) in kinds {
+        let mut input = house.call("/fine", authentication);
+        input["body"] = json!(MARK);
+        let shown = house.run("call", &input)?;
+        assert_eq!(shown["output"]["status"], 200, "{shown}");
+        let got = house.place.calls("/fine");
+        let got = got.last().context("no call")?;
+        assert!(got.starts_with(&expected), "{got}, not {expected}");
+    }
+    let asked = house.place.calls("/token");
+    let id = base64("id+with+space:cV5bNm6qWe7rTy8uIo9p%2Bclient");
+    assert!(asked[0].starts_with(&format!("Basic {id}")), "{asked:?}");
+    assert!(
+        asked[0].ends_with("grant_type=client_credentials&scope=read+write"),
+        "{asked:?}"
+    );
+    assert!(
+        asked[1].contains("audience=them&client_id=id&client_secret=cV5b"),
+        "{asked:?}"
+    );
+
+    // What the other side says goes into the history: not with a secret in it.
+    let bearer = json!({"type": "bearer", "secret": "token"});
+    let shown = house.run("call", &house.call("/echo", bearer.clone()))?;
+    failed(&shown, "Stepwell.SecretInOutput");
+    let shown = house.run("call", &house.call("/fails", bearer.clone()))?;
+    failed(&shown, "States.Http.StatusCode.503");
+    assert!(
+        shown["cause"].to_string().contains("[secret token]"),
+        "{shown}"
+    );
+
+    // Guests, and where they let it slip.
+    let read = |more: Value| {
+        let mut input = json!({"read": ["password", "token"], "mark": MARK});
+        for (name, value) in more.as_object().into_iter().flatten() {
+            input[name] = value.clone();
+        }
+        input
+    };
+    let shown = house.run("reads", &read(json!({"call": house.place.url("/fine")})))?;
+    assert_eq!(shown["output"], json!(["25", "27", "200"]), "{shown}");
+    let got = house.place.calls("/fine");
+    assert_eq!(got.last(), Some(&format!("Bearer {TOKEN}")));
+    let shown = house.run("reads", &read(json!({"slip": "log"})))?;
+    assert_eq!(shown["status"], "SUCCEEDED", "{shown}");
+    let shown = house.run("reads", &read(json!({"slip": "output"})))?;
+    failed(&shown, "Stepwell.SecretInOutput");
+    let shown = house.run("reads", &read(json!({"slip": "failure"})))?;
+    failed(&shown, "Slip");
+    assert_eq!(shown["cause"], "refused: [secret token]", "{shown}");
+    let shown = house.run("reads", &read(json!({"slip": "panic"})))?;
+    failed(&shown, "Stepwell.Trap");
+
+    // Refusals by name.
+    let shown = house.run("reads", &json!({"read": ["missing"]}))?;
+    failed(&shown, "Stepwell.SecretUnknown");
+    let shown = house.run("reads", &json!({"read": ["other"]}))?;
+    failed(&shown, "Stepwell.NotGranted");
+    for (name, error) in [
+        ("missing", "Stepwell.SecretUnknown"),
+        ("other", "Stepwell.NotGranted"),
+    ] {
+        let input = house.call("/refused", json!({"type": "bearer", "secret": name}));
+        let shown = house.run("call", &input)?;
+        failed(&shown, error);
+    }
+    house.publish("free", CALL, None)?;
+    let shown = house.run("free", &house.call("/refused", bearer.clone()))?;
+    failed(&shown, "Stepwell.NotGranted");
+    assert_eq!(house.place.calls("/refused").len(), 0);
+
+    let (code, text) = house.cli(&["secret", "list"], "")?;
+    assert_eq!(code, Some(0), "{text}");
+    let names: Vec<&str> = text
+        .lines()
+        .filter_map(|l| l.split_whitespace().next())
+        .collect();
+    assert_eq!(
+        names,
+        [
+            "NAME", "api-key", "client", "other", "pair", "password", "token"
+        ]
+    );
+    assert_eq!(house.send("GET", "/v1/secrets/token", "")?.status, 405);
+    house.server.kill()?;
+    house.found_nowhere()?;
+    let line = "the secret is [secret token]";
+    assert!(house.somewhere(line)?, "the line is in the log without it");
+    house.server.spawn()?;
+    house.server.ready()?;
+    let shown = house.run("call", &house.call("/fine", bearer))?;
+    assert_eq!(shown["output"]["status"], 200, "{shown}");
+    house.server.stop(Duration::from_secs(60))?;
+    house.found_nowhere()
+}
+
+#[test]
+fn an_attempt_keeps_its_version_over_a_death() -> Result<()> {
+    let mut house = House::start()?;
+    house.set("token", TOKEN)?;
+    let call = house.call("/held", json!({"type": "bearer", "secret": "token"}));
+    let read = json!({"read": ["token"], "call": house.place.url("/held"), "mark": MARK});
+    let (called, reading) = (house.begin("call", &call)?, house.begin("reads", &read)?);
+    house.place.until("/held", 2)?;
+    assert_eq!(house.set("token", NEXT)?, 2);
+    house.restart()?;
+    house.place.until("/held", 4)?;
+    house.place.open();
+    for id in [&called, &reading] {
+        let shown = house.ended(id)?;
+        assert_eq!(shown["status"], "SUCCEEDED", "{shown}");
+    }
+    let first = format!("Bearer {TOKEN}");
+    assert!(house.place.calls("/held").iter().all(|c| *c == first));
+    // Once more, here: with the value the same, without it named.
+    let value = house.dir.path().join("value");
+    std::fs::write(&value, TOKEN)?;
+    let given = format!("token={}", value.display());
+    let (code, text) = house.cli(
+        &["replay", &reading, "--state", "T", "--secret", &given],
+        "",
+    )?;
+    assert_eq!(code, Some(0), "{text}");
+    std::fs::remove_file(&value)?;
+    let (code, text) = house.cli(&["replay", &reading, "--state", "T"], "")?;
+    assert_eq!(code, Some(1), "{text}");
+    assert!(text.contains("`--secret token=FILE` gives it"), "{text}");
+
+    // From now on the new one; and what was revoked in the middle is gone.
+    house.run(
+        "call",
+        &house.call("/fine", json!({"type": "bearer", "secret": "token"})),
+    )?;
+    assert_eq!(house.place.calls("/fine"), [format!("Bearer {NEXT}")]);
+    house.place.lock().open = false;
+    let again = house.begin("call", &call)?;
+    house.place.until("/held", 5)?;
+    assert_eq!(house.send("DELETE", "/v1/secrets/token", "")?.status, 204);
+    assert_eq!(
+        house.send("DELETE", "/v1/secrets/token", "")?.body["code"],
+        "RUN0028"
+    );
+    house.restart()?;
+    let shown = house.ended(&again)?;
+    failed(&shown, "Stepwell.SecretGone");
+    assert_eq!(
+        house.set("token", TOKEN)?,
+        3,
+        "a number never names two values"
+    );
+    house.place.open();
+    house.found_nowhere()
+}
+
+#[test]
+fn a_missing_wrong_or_open_key_is_named_and_a_new_one_takes_over() -> Result<()> {
+    let mut house = House::start()?;
+    house.set("token", TOKEN)?;
+    let call = house.call("/fine", json!({"type": "bearer", "secret": "token"}));
+    let key = house.dir.path().join("data.key");
+    let right = std::fs::read(&key)?;
+    let with_key = |house: &mut House, text: Option<&[u8]>| -> Result<()> {
+        house.server.kill()?;
+        std::fs::remove_file(&key)?;
+        if let Some(text) = text {
+            std::fs::write(&key, text)?;
+            let mode = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+            std::fs::set_permissions(&key, mode)?;
+        }
+        house.server.spawn()?;
+        house.server.ready()
+    };
+    let wrong = format!("stepwell-key-1 {}\n", "ab".repeat(32));
+    for text in [None, Some(wrong.as_bytes())] {
+        with_key(&mut house, text)?;
+        let shown = house.run("call", &call)?;
+        failed(&shown, "Stepwell.SecretUnreadable");
+        assert!(shown["cause"].to_string().contains("HOST0007"), "{shown}");
+        let shown = house.run("reads", &json!({"read": ["token"]}))?;
+        failed(&shown, "Stepwell.SecretUnreadable");
+        let refused = house.send("PUT", "/v1/secrets/token", NEXT)?;
+        assert_eq!(
+            (refused.status, &refused.body["code"]),
+            (409, &json!("HOST0007")),
+            "{refused:?}"
+        );
+        let refused = house.send("POST", "/v1/secret-key/rotate", "")?;
+        assert_eq!(refused.body["code"], "HOST0007", "{refused:?}");
+        assert_eq!(
+            house.send("GET", "/v1/secrets", "")?.body["secrets"][0]["name"],
+            "token"
+        );
+        assert!(
+            house.server.log_end().contains("HOST0007"),
+            "said at the start"
+        );
+        if text.is_none() {
+            std::fs::write(&key, "")?;
+        }
+    }
+    with_key(&mut house, Some(&right))?;
+    assert_eq!(house.run("call", &call)?["output"]["status"], 200);
+
+    let (code, text) = house.cli(&["secret", "rotate-key"], "")?;
+    assert_eq!(
+        (code, text.trim()),
+        (Some(0), "1 secret(s) are sealed with a new key")
+    );
+    assert_eq!(house.run("call", &call)?["output"]["status"], 200);
+    house.restart()?;
+    assert_eq!(house.run("call", &call)?["output"]["status"], 200);
+    let new = std::fs::read(&key)?;
+    assert_ne!(new, right);
+    with_key(&mut house, Some(&right))?;
+    failed(&house.run("call", &call)?, "Stepwell.SecretUnreadable");
+    with_key(&mut house, Some(&new))?;
+
+    house.server.kill()?;
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o644);
+    std::fs::set_permissions(&key, mode)?;
+    house.server.spawn()?;
+    assert!(house.server.ready().is_err(), "a key that others can read");
+    assert!(
+        house.server.log_end().contains("HOST0006"),
+        "{}",
+        house.server.log_end()
+    );
+    Ok(())
+}
+
+#[test]
+fn tokens_are_asked_for_once_and_dropped_when_they_are_refused() -> Result<()> {
+    let mut house = House::start()?;
+    house.set("client", CLIENT)?;
+    let oauth = |url: &str| json!({"type": "oauth2", "token_url": url, "client_id": "id", "secret": "client"});
+    let call = house.call("/resource", oauth(&house.place.url("/token")));
+    let many = json!({"StartAt": "M", "States": {"M": {"Type": "Map", "ItemsPath": "$", "End": true,
+        "ItemProcessor": {"StartAt": "T", "States": {"T": {"Type": "Task", "Resource": "http:request",
+            "ResultSelector": {"status.$": "$.status"}, "End": true}}}}}});
+    let grants = house.grants();
+    house.publish("many", &many.to_string(), Some(&grants))?;
+    let shown = house.run("many", &json!(vec![call.clone(); 12]))?;
+    assert_eq!(
+        shown["output"],
+        json!(vec![json!({"status": 200}); 12]),
+        "{shown}"
+    );
+    assert_eq!(
+        house.place.lock().tokens,
+        1,
+        "twelve calls at once, one token"
+    );
+
+    // Refused by the other side: dropped, and asked for anew, once.
+    house.place.lock().refused = 1;
+    assert_eq!(house.run("call", &call)?["output"]["status"], 200);
+    assert_eq!(house.place.lock().tokens, 2);
+    house.place.lock().refused = 9;
+    failed(&house.run("call", &call)?, "States.Http.StatusCode.401");
+    assert_eq!(house.place.lock().tokens, 3);
+    house.place.lock().refused = 0;
+    // A token that has no time left is for the call that asked for it.
+    house.place.lock().life = 5;
+    for tokens in [4, 5] {
+        assert_eq!(house.run("call", &call)?["output"]["status"], 200);
+        assert_eq!(house.place.lock().tokens, tokens);
+    }
+    // A new version of the secret gets a new token.
+    house.place.lock().life = 3_600;
+    assert_eq!(house.run("call", &call)?["output"]["status"], 200);
+    house.set("client", NEXT)?;
+    assert_eq!(house.run("call", &call)?["output"]["status"], 200);
+    assert_eq!(house.place.lock().tokens, 7);
+
+    let refused = house.call("/resource", oauth(&house.place.url("/token-refused")));
+    let shown = house.run("call", &refused)?;
+    failed(&shown, "Stepwell.HttpTokenFailed");
+    assert!(
+        shown["cause"]
+            .to_string()
+            .contains("answered 400 invalid_client"),
+        "{shown}"
+    );
+    let elsewhere = house.call("/resource", oauth("https://tokens.example/"));
+    failed(&house.run("call", &elsewhere)?, "Stepwell.NotGranted");
+    Ok(())
+}
+
+#[test]
+fn secrets_go_to_their_origin_alone_and_not_in_the_clear() -> Result<()> {
+    let mut house = House::start()?;
+    house.set("token", TOKEN)?;
+    let other = Place::start()?;
+    let mut grants = house.grants();
+    grants["http"] = json!([
+        {"host": "127.0.0.1", "ports": [house.place.address.port(), other.address.port()]},
+        {"host": "*", "ports": [80]},
+    ]);
+    house.publish("call", CALL, Some(&grants))?;
+    let bearer = json!({"type": "bearer", "secret": "token"});
+    let away = house.call(&format!("/to/{}", other.address.port()), bearer.clone());
+    assert_eq!(house.run("call", &away)?["output"]["status"], 200);
+    assert_eq!(other.calls("/landed"), [""], "without the secret");
+    let back = house.call(
+        &format!("/to/{}", house.place.address.port()),
+        bearer.clone(),
+    );
+    assert_eq!(house.run("call", &back)?["output"]["status"], 200);
+    assert_eq!(house.place.calls("/landed"), [format!("Bearer {TOKEN}")]);
+
+    let clear = json!({"url": "http://example.com/", "authentication": bearer});
+    let shown = house.run("call", &clear)?;
+    failed(&shown, "Stepwell.HttpDenied");
+    assert!(
+        shown["cause"].to_string().contains("does not go over http"),
+        "{shown}"
+    );
+    for (more, error) in [
+        (
+            json!({"type": "header", "name": "host", "secret": "token"}),
+            "Stepwell.HttpInvalidRequest",
+        ),
+        (
+            json!({"type": "header", "name": "a b", "secret": "token"}),
+            "Stepwell.HttpInvalidRequest",
+        ),
+        (
+            json!({"type": "header", "secret": "token"}),
+            "Stepwell.HttpInvalidRequest",
+        ),
+        (
+            json!({"type": "magic", "secret": "token"}),
+            "Stepwell.HttpInvalidRequest",
+        ),
+        (
+            json!({"type": "bearer", "secret": "token", "value": "x"}),
+            "Stepwell.HttpInvalidRequest",
+        ),
+    ] {
+        failed(&house.run("call", &house.call("/never", more))?, error);
+    }
+    house.set("token", "two\nlines")?;
+    let shown = house.run(
+        "call",
+        &house.call("/never", json!({"type": "bearer", "secret": "token"})),
+    )?;
+    failed(&shown, "Stepwell.HttpInvalidRequest");
+    assert_eq!(house.place.calls("/never").len(), 0);
+    Ok(())
+}
+
+#[test]
+fn a_machine_is_reached_by_the_key_that_a_secret_holds_now() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let sshd = Sshd::start(&dir.path().join("sshd"))?;
+    let own = sshd.config("worker", "host")?;
+    let (file, secret) = (
+        format!("key_file = {:?}", sshd.key()),
+        "key_secret = \"key\"",
+    );
+    ensure!(own.contains(&file), "{own}");
+    let mut server = Server::new(dir.path(), &own.replace(&file, secret))?;
+    server.spawn()?;
+    server.ready()?;
+    let api = Api::new(&server.url())?;
+    api.publish("run", &CALL.replace("http:request", "vm:run"))?;
+    let input = json!({"machine": "worker", "command": ["true"]}).to_string();
+    let refused = api.run("run", &input)?;
+    failed(&refused, "Stepwell.MachineAuthenticationFailed");
+    // A key that the machine does not know, then the right one.
+    for (key, error) in [
+        (
+            "no key".to_owned(),
+            Some("Stepwell.MachineAuthenticationFailed"),
+        ),
+        (
+            std::fs::read_to_string(dir.path().join("sshd/other"))?,
+            Some("Stepwell.MachineAuthenticationFailed"),
+        ),
+        (std::fs::read_to_string(sshd.key())?, None),
+    ] {
+        let set = api.send("PUT", "/v1/secrets/key", key)?;
+        ensure!(set.status == 200, "{set:?}");
+        let run = api.run("run", &input)?;
+        match error {
+            Some(error) => failed(&run, error),
+            None => assert_eq!(run["output"]["exit_code"], 0, "{run}"),
+        }
+    }
+    let home = std::env::var_os("HOME").context("HOME")?;
+    let instance = std::fs::read_to_string(server.data().join("instance"))?;
+    server.stop(Duration::from_secs(60))?;
+    let runs = Path::new(&home).join(".stepwell").join(instance);
+    Ok(std::fs::remove_dir_all(runs)?)
+}

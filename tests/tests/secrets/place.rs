@@ -1,0 +1,164 @@
+//! An HTTP server that remembers what proved who calls, and gives out tokens.
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::time::Duration;
+
+use anyhow::Result;
+
+/// An HTTP server that knows who may come in.
+#[derive(Clone)]
+pub struct Place {
+    pub address: SocketAddr,
+    state: Arc<(Mutex<State>, Condvar)>,
+}
+
+#[derive(Default)]
+pub struct State {
+    /// Path and the headers that prove something, in order.
+    calls: Vec<(String, String)>,
+    pub open: bool,
+    /// Tokens that were given out.
+    pub tokens: u32,
+    /// Seconds that they live.
+    pub life: u32,
+    /// Those up to this one are refused.
+    pub refused: u32,
+}
+
+impl Place {
+    pub fn start() -> Result<Place> {
+        let listener = TcpListener::bind("127.0.0.1:0")?;
+        let place = Place {
+            address: listener.local_addr()?,
+            state: Arc::default(),
+        };
+        place.lock().life = 3_600;
+        let shared = place.clone();
+        std::thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let shared = shared.clone();
+                // A connection of a killed server breaks off: that is the test.
+                std::thread::spawn(move || shared.serve(stream));
+            }
+        });
+        Ok(place)
+    }
+
+    pub fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.0.lock().unwrap_or_else(|e| e.into_inner())
+    }
+
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    pub fn calls(&self, path: &str) -> Vec<String> {
+        let calls = self.lock().calls.clone();
+        let these = calls.into_iter().filter(|(p, _)| p == path);
+        these.map(|(_, proof)| proof).collect()
+    }
+
+    pub fn until(&self, path: &str, calls: usize) -> Result<()> {
+        for _ in 0..3_000 {
+            if self.calls(path).len() >= calls {
+                return Ok(());
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        anyhow::bail!("{calls} calls to {path} did not come")
+    }
+
+    pub fn open(&self) {
+        self.lock().open = true;
+        self.state.1.notify_all();
+    }
+
+    fn serve(&self, stream: TcpStream) -> std::io::Result<()> {
+        let mut out = stream.try_clone()?;
+        let mut input = BufReader::new(stream);
+        loop {
+            let mut line = String::new();
+            if input.read_line(&mut line)? == 0 {
+                return Ok(());
+            }
+            let (mut proof, mut length) = (String::new(), 0);
+            loop {
+                let mut header = String::new();
+                input.read_line(&mut header)?;
+                let Some((name, value)) = header.trim().split_once(':') else {
+                    break;
+                };
+                match name.to_ascii_lowercase().as_str() {
+                    "authorization" | "x-api-key" => proof = value.trim().to_owned(),
+                    "content-length" => length = value.trim().parse().unwrap_or(0),
+                    _ => {}
+                }
+            }
+            let mut body = vec![0; length];
+            input.read_exact(&mut body)?;
+            let body = String::from_utf8_lossy(&body).into_owned();
+            let path = line.split(' ').nth(1).unwrap_or_default().to_owned();
+            let (status, head, text) = self.answer(&path, &proof, &body);
+            let length = text.len();
+            write!(
+                out,
+                "HTTP/1.1 {status} Any\r\n{head}content-length: {length}\r\n\r\n{text}"
+            )?;
+        }
+    }
+
+    fn answer(&self, path: &str, proof: &str, body: &str) -> (u16, String, String) {
+        let mut state = self.lock();
+        let seen = match path {
+            "/token" => format!("{proof} {body}"),
+            _ => proof.to_owned(),
+        };
+        state.calls.push((path.to_owned(), seen));
+        let plain = |status: u16, text: &str| (status, String::new(), text.to_owned());
+        match path {
+            "/echo" => plain(200, &format!("you said {proof}")),
+            "/fails" => plain(503, &format!("not now, {proof}")),
+            "/held" => {
+                let open = self.state.1.wait_while(state, |s| !s.open);
+                drop(open);
+                plain(200, "held")
+            }
+            "/token-refused" => plain(
+                400,
+                "{\"error\": \"invalid_client\", \"error_description\": \"x\"}",
+            ),
+            "/token" => {
+                state.tokens += 1;
+                let (n, life) = (state.tokens, state.life);
+                drop(state);
+                // Long enough for others to come meanwhile.
+                std::thread::sleep(Duration::from_millis(100));
+                plain(
+                    200,
+                    &format!(
+                        "{{\"access_token\": \"{}{n}\", \"token_type\": \"Bearer\", \"expires_in\": {life}}}",
+                        TOKEN_HEAD
+                    ),
+                )
+            }
+            "/resource" => {
+                let number = proof.strip_prefix(&format!("Bearer {TOKEN_HEAD}"));
+                let number = number.and_then(|n| n.parse::<u32>().ok()).unwrap_or(0);
+                plain(if number > state.refused { 200 } else { 401 }, "resource")
+            }
+            _ => match path.strip_prefix("/to/") {
+                Some(port) => (
+                    307,
+                    format!("location: http://127.0.0.1:{port}/landed\r\n"),
+                    String::new(),
+                ),
+                None => plain(200, "fine"),
+            },
+        }
+    }
+}
+
+/// What every access token begins with.
+pub const TOKEN_HEAD: &str = "gH6jKl7zXc8vBn9mQw0e-access-";
