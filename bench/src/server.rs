@@ -5,6 +5,7 @@
 
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -204,7 +205,11 @@ impl Drop for Server {
 pub fn folder() -> Result<tempfile::TempDir> {
     let parent = xtask::place::cache().join("bench");
     std::fs::create_dir_all(&parent)?;
-    Ok(tempfile::tempdir_in(parent)?)
+    // As a careful user would: a server warns of a directory that others may read.
+    let own = std::fs::Permissions::from_mode(0o700);
+    Ok(tempfile::Builder::new()
+        .permissions(own)
+        .tempdir_in(parent)?)
 }
 
 fn address(mut output: impl BufRead) -> Result<SocketAddr> {

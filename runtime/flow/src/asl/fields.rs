@@ -58,15 +58,6 @@ impl<'t> Compiler<'t, '_> {
         }
     }
 
-    pub(super) fn not_supported(&mut self, at: &At<'_, '_>, feature: &str) {
-        self.report.error_hint(
-            at,
-            code::NOT_SUPPORTED,
-            format!("{feature} is not supported yet"),
-            None,
-        );
-    }
-
     /// The field of this name; its absence is reported.
     pub(super) fn required<'c>(
         &mut self,

@@ -85,7 +85,16 @@ impl<'t> Compiler<'t, '_> {
         if let Given::Literal(place, kind) = self.given(&given, "InvocationType")
             && kind != "RequestResponse"
         {
-            self.not_supported(&place, &format!("the InvocationType {kind:?}"));
+            let hint = "a step belongs to an execution that waits for it; states:startExecution of a flow with this Task answers at once";
+            self.report.error_hint(
+                &place,
+                code::NOT_SUPPORTED,
+                format!(
+                    "the InvocationType {:?} is not supported",
+                    crate::path::clip(kind)
+                ),
+                (kind == "Event").then(|| hint.to_owned()),
+            );
         }
         let qualifier = match self.given(&given, "Qualifier") {
             Given::Literal(place, text) => Some((place, text)),

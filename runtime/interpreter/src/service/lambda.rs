@@ -12,6 +12,8 @@ use stepwell_types::{Data, Failure, StepTarget};
 use super::Attempt;
 use crate::time;
 
+const REQUEST_RESPONSE: &str = "RequestResponse";
+
 /// Function and payload of `{FunctionName, Payload, …}`.
 pub(super) fn request(
     target: &StepTarget,
@@ -19,6 +21,16 @@ pub(super) fn request(
     input: &Data,
 ) -> Result<(StepTarget, Data), Failure> {
     let value = input.value();
+    // In the definition it is refused when the flow is published; this one comes from the data.
+    if let Some(kind) = value
+        .get("InvocationType")
+        .filter(|kind| *kind != REQUEST_RESPONSE)
+    {
+        return Err(Failure::new(
+            "Lambda.InvalidParameterValueException",
+            format!("the InvocationType {kind} is not supported: {REQUEST_RESPONSE} is"),
+        ));
+    }
     let target = if *target == StepTarget::Chosen {
         chosen(functions, value)?
     } else {
@@ -151,6 +163,14 @@ mod tests {
         check(
             json!({"FunctionName": "f", "Payload": "x"}),
             "Lambda.InvalidRequestContentException",
+        );
+        check(
+            json!({"FunctionName": "f", "InvocationType": "RequestResponse"}),
+            "{}",
+        );
+        check(
+            json!({"FunctionName": "f", "InvocationType": "Event"}),
+            "Lambda.InvalidParameterValueException",
         );
     }
 
