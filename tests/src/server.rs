@@ -33,7 +33,7 @@ pub struct Server {
 
 impl Server {
     /// A server that keeps everything below `dir`: its data in `dir/data`, its log in
-    /// `dir/server.log`. `config` is TOML without `listen` and `data_dir`. Not started yet.
+    /// `dir/server.log`. `config` is TOML without `listen` and `data`. Not started yet.
     ///
     /// # Errors
     /// There is no built command, no free port, or `dir` cannot be written.
@@ -55,7 +55,7 @@ impl Server {
     /// It cannot be written.
     pub fn configure(&self, config: &str) -> Result<()> {
         let (address, data) = (self.address, self.data());
-        let text = format!("listen = \"{address}\"\ndata_dir = {data:?}\n{config}");
+        let text = format!("listen = \"{address}\"\ndata = {data:?}\n{config}");
         Ok(std::fs::write(self.dir.join("stepwell.toml"), text)?)
     }
 

@@ -13,12 +13,13 @@ pub use secret::Secret;
 const AFTER: &str = "\
 Exit statuses:
   0  all well
-  1  the execution (or the file under `validate`) is a failure
+  1  the execution ended without success (`run`, `start --wait`, `redrive --wait`, `describe --wait`,
+     `history --follow`); a definition does not pass (`validate`, `assess`, `fmt`); `replay` differs
   2  the command line or the flow is wrong
   3  the server cannot be reached
   4  the server refused; the message has a code, explained in docs/errors/CODE.md
   5  this machine failed: a file, the data directory, a socket
-  6  the execution still runs when the time of `start --wait SECONDS` is over, or `poll` got no task
+  6  the execution still runs when the seconds of --wait are over, or `poll` got no task
 
 Environment:
   STEPWELL_URL       where the server is (as --url)
@@ -46,7 +47,7 @@ pub struct Cli {
         hide_env = true
     )]
     pub url: Option<String>,
-    /// Print the server's JSON instead of text for people
+    /// Print JSON instead of text for people
     #[arg(long, global = true)]
     pub json: bool,
     /// What to do.
@@ -307,9 +308,10 @@ pub struct Filling {
 /// `replay`
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Asks the server for the attempt's input, module and journal, and runs it here. Calls are answered from
-the journal; nothing leaves. Exit status 0 when the result is the same, bit for bit, 1 when it is not. With --module
-also 1 when the patched module's calls or result differ; the first call that differs is shown.
+Asks the server for the attempt's input, module and journal, and runs it here. Calls are answered
+from the journal; nothing leaves. Exit status 0 when the result is the same, bit for bit, 1 when it
+is not. With --module also 1 when the patched module's calls or result differ; the first call that
+differs is shown.
 
 Examples:
   stepwell replay 01h… --state Charge
@@ -320,7 +322,7 @@ pub struct Replay {
     /// The state
     #[arg(long, value_name = "NAME")]
     pub state: String,
-    /// The state entry, as history numbers it [default: the last one]
+    /// The state entry, by the number that `replay` prints [default: the last one]
     #[arg(long, value_name = "N")]
     pub entry: Option<u64>,
     /// The attempt, from 0 [default: the last one]
@@ -562,7 +564,7 @@ pub struct Start {
     /// The flow's version; the newest when absent
     #[arg(long)]
     pub version: Option<u32>,
-    /// Wait for the end, at most this many seconds; without a number as long as it takes
+    /// Wait for the end, at most this many seconds; without a number, or with 0, as long as it takes
     #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "0")]
     pub wait: Option<u64>,
 }
@@ -590,7 +592,7 @@ pub struct Redrive {
     /// Go on with this version of the flow
     #[arg(long)]
     pub version: Option<u32>,
-    /// Wait for the end, at most this many seconds; without a number as long as it takes
+    /// Wait for the end, at most this many seconds; without a number, or with 0, as long as it takes
     #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "0")]
     pub wait: Option<u64>,
 }

@@ -68,7 +68,7 @@ const NO_FLOW: &str = "no flow";
 struct Row {
     file: String,
     verdict: &'static str,
-    /// Modules, flows and activities that must be there when it runs.
+    /// Modules and flows that must be there when it runs.
     uses: Vec<String>,
     /// Lines for the file of `--resources`, and options.
     needs: BTreeSet<String>,

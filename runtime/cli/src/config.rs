@@ -27,7 +27,6 @@ pub struct Config {
     /// Address and port. Default `127.0.0.1:7420`.
     pub listen: Option<SocketAddr>,
     /// Where everything is kept. Default `stepwell-data` in the working directory.
-    #[serde(alias = "data_dir")]
     pub data: Option<PathBuf>,
     /// A file that holds the bearer token alone.
     pub token_file: Option<PathBuf>,

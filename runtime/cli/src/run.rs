@@ -137,7 +137,14 @@ fn named_files(option: &str, given: &[String]) -> Result<BTreeMap<String, PathBu
         let (name, file) = text
             .split_once('=')
             .filter(|(name, file)| !name.is_empty() && !file.is_empty())
-            .ok_or_else(|| Trouble::usage(format!("{option} {text}: write NAME=FILE")))?;
+            .ok_or_else(|| {
+                let what = if option.starts_with("--bucket") {
+                    "DIR"
+                } else {
+                    "FILE"
+                };
+                Trouble::usage(format!("{option} {text}: write NAME={what}"))
+            })?;
         if out.insert(name.to_owned(), file.into()).is_some() {
             return Err(Trouble::usage(format!("{option} {name} is given twice")));
         }

@@ -200,14 +200,14 @@ pub(crate) fn express(
 /// a distributed Map whose children are express ones.
 pub(crate) fn standard(report: &mut Report, resolve: &dyn Resolve, at: &At<'_, '_>) {
     let hint = match (resolve.express(), report.express_children) {
-        (true, _) => "publish the flow as a standard one, or run the step without a token",
+        (true, _) => "publish the flow as a standard one, or do without it",
         (false, true) => "set \"ExecutionType\": \"STANDARD\" for the Map around it",
         (false, false) => return,
     };
     report.error_hint(
         at,
         code::NOT_IN_EXPRESS,
-        "this needs what an express execution has not: task tokens, activities and children are for standard ones".to_owned(),
+        "this needs what an express execution has not: task tokens, activities, children and distributed Maps are for standard ones".to_owned(),
         Some(hint.to_owned()),
     );
 }

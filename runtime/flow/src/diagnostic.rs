@@ -153,6 +153,8 @@ pub mod code {
     pub const MAYBE_UNSET: &str = "FLOW0043";
     /// A state from which no end can be reached (warning).
     pub const NO_WAY_OUT: &str = "FLOW0044";
+    /// A name that the engine does not give: of a function, or below `$states` or `$$` (warning).
+    pub const UNKNOWN_NAME: &str = "FLOW0045";
     /// A CloudFlow expression that cannot be read.
     pub const BAD_EXPRESSION: &str = "FLOW0101";
     /// Something that behaves differently here than in CloudFlow (warning).

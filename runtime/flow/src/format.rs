@@ -27,7 +27,11 @@ use crate::document::{self, At, Node, Position, Tree};
 pub fn format(text: &str) -> Result<String, Vec<Diagnostic>> {
     let root = read(text)?;
     if !matches!(root.tree, Tree::Object(_)) {
-        return Err(refused(root.at, "a definition is an object"));
+        return Err(refused_because(
+            root.at,
+            "a definition is an object",
+            "this file holds no flow; give `fmt` the files that do",
+        ));
     }
     let language = Language::of(&root);
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
@@ -102,13 +106,21 @@ fn verified(
 }
 
 fn refused(at: Position, what: &str) -> Vec<Diagnostic> {
+    refused_because(
+        at,
+        what,
+        "write this place in a plainer way, or leave the file as it is",
+    )
+}
+
+fn refused_because(at: Position, what: &str, hint: &str) -> Vec<Diagnostic> {
     let mut report = Report::default();
     report.error_at(
         at,
         String::new(),
         code::NOT_FORMATTED,
         format!("this is not formatted: {what}"),
-        Some("write this place in a plainer way, or leave the file as it is".to_owned()),
+        Some(hint.to_owned()),
     );
     report.finish().1
 }

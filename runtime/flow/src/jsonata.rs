@@ -16,6 +16,7 @@ use jsonata_core::parser;
 use crate::diagnostic::{Report, code};
 use crate::document::At;
 use crate::expression::Jsonata;
+use crate::given;
 
 /// Longest expression, in bytes.
 const SOURCE_BYTES_MAX: usize = 65_536;
@@ -98,6 +99,13 @@ pub(crate) fn compile(
     };
     for name in free::of(&tree) {
         report.read(at, &name);
+    }
+    for name in free::calls(&tree) {
+        given::check_function(at, &name, report);
+    }
+    for path in free::below_states(&tree) {
+        let names: Vec<_> = path.iter().map(String::as_str).collect();
+        given::check_states(at, &names, report);
     }
     Jsonata {
         source: source.into(),

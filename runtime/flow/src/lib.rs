@@ -12,6 +12,7 @@ pub mod error;
 pub mod expression;
 pub mod fdl;
 mod format;
+mod given;
 pub mod graph;
 mod intrinsic;
 mod jsonata;

@@ -8,8 +8,8 @@ use std::collections::HashMap;
 
 use crate::diagnostic::{Report, code};
 use crate::document::{At, Tree};
-use crate::expression::{DataPath, Expression, QueryLanguage, Root, Template};
-use crate::{intrinsic, jsonata, path};
+use crate::expression::{DataPath, Expression, Query, QueryLanguage, Root, Segment, Template};
+use crate::{given, intrinsic, jsonata, path};
 
 /// Compiles a template of either language; `location` is the field's name.
 pub(crate) fn compile(
@@ -168,7 +168,8 @@ pub(crate) fn report_fault(at: &At<'_, '_>, fault: path::Fault, report: &mut Rep
     report.error_inside(at, fault.offset, fault.code, fault.message, fault.hint);
 }
 
-/// Notes the variables that a path or call of JSONPath mode reads.
+/// Notes the variables that a path or call of JSONPath mode reads, and warns of names that
+/// the Context object has not.
 pub(crate) fn note_reads(at: &At<'_, '_>, expression: &Expression, report: &mut Report) {
     match expression {
         Expression::Path(path) => note_root(at, path, report),
@@ -181,7 +182,15 @@ pub(crate) fn note_reads(at: &At<'_, '_>, expression: &Expression, report: &mut 
 
 /// Notes the variable that a path begins at, if it does.
 pub(crate) fn note_root(at: &At<'_, '_>, path: &DataPath, report: &mut Report) {
-    if let Root::Variable(name) = &path.root {
-        report.read(at, name);
+    match (&path.root, &path.query) {
+        (Root::Variable(name), _) => report.read(at, name),
+        (Root::Context, Query::Definite(segments)) => {
+            let names = segments.iter().map_while(|segment| match segment {
+                Segment::Name(name) => Some(&**name),
+                Segment::Index(_) => None,
+            });
+            given::check_context(at, "$$", &names.collect::<Vec<_>>(), report);
+        }
+        _ => {}
     }
 }

@@ -144,7 +144,7 @@ fn variables_and_graphs_within() {
             .hint
             .as_deref()
             .unwrap_or_default()
-            .contains("\"states\""),
+            .contains("\"$states\""),
         "{}",
         said[0]
     );

@@ -345,7 +345,7 @@ impl<'a> Turn<'a> {
         if spin >= SPIN_TRANSITIONS_MAX {
             self.end(Outcome::Failed(Failure::new(
                 retry::ENDLESS_LOOP,
-                format!("{SPIN_TRANSITIONS_MAX} state transitions in a row without a step, a wait or a callback between them, the last into '{}'.", node.name),
+                format!("{SPIN_TRANSITIONS_MAX} state transitions in a row without a step, a wait that takes time or a callback between them, the last into '{}'.", node.name),
             )));
             return Ok(());
         }

@@ -110,7 +110,7 @@ pub enum Error {
     )]
     Parked(ExecutionId),
     /// The execution cannot be redriven.
-    #[error("RUN0018: execution {id} cannot be redriven: {reason}")]
+    #[error("RUN0018: no redrive of {id}: {reason}")]
     NotRedrivable {
         /// Which.
         id: ExecutionId,
@@ -118,7 +118,7 @@ pub enum Error {
         reason: String,
     },
     /// The execution can be redriven, but not so.
-    #[error("RUN0019: execution {id} cannot be redriven so: {reason}")]
+    #[error("RUN0019: no such redrive of {id}: {reason}")]
     BadRedrive {
         /// Which.
         id: ExecutionId,
@@ -185,7 +185,7 @@ pub enum Error {
     },
     /// There is no such attempt of a module's step.
     #[error(
-        "RUN0025: execution {id} has no attempt of a module's step in state {state:?}; it has: {}", .others.join(", ")
+        "RUN0025: execution {id} has no such attempt of a module's step in state {state:?}; {}", attempts(.others)
     )]
     NoAttempt {
         /// Which execution.
@@ -205,6 +205,13 @@ pub enum Error {
         /// The bound.
         max: u64,
     },
+}
+
+fn attempts(others: &[String]) -> String {
+    if others.is_empty() {
+        return "no module's step of it was recorded".to_owned();
+    }
+    format!("states with such steps: {}", others.join(", "))
 }
 
 impl Error {

@@ -36,7 +36,7 @@ pub const CHILD_DEPTH_MAX: u16 = 32;
 pub const DESCENDANTS_MAX: u32 = 1_000_000;
 /// State transitions that one execution may make in its life.
 pub const TRANSITIONS_MAX: u64 = 10_000_000;
-/// State transitions in a row without a step, a wait or a callback between them:
+/// State transitions in a row without a step, a wait that takes time or a callback between them:
 /// more is an endless Choice and Pass loop.
 pub const SPIN_TRANSITIONS_MAX: u32 = 100_000;
 /// Redrives of one execution (Step Functions' own bound).

@@ -209,7 +209,7 @@ fn configuration(address: SocketAddr, receiver: SocketAddr, data: &std::path::Pa
     format!(
         "# Written by `cargo xtask demo`.\n\
          listen = \"{address}\"\n\
-         data_dir = {data:?}\n\n\
+         data = {data:?}\n\n\
          [http]\n\
          # The demo's receiver; other loopback addresses stay refused.\n\
          allow = [\"{receiver}\"]\n"

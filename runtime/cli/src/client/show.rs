@@ -115,14 +115,16 @@ fn reaches(m: &Value) -> String {
         .get("grants")
         .and_then(|g| serde_json::from_value(g.clone()).ok())
         .unwrap_or_default();
-    let mut lines = grants.beyond(&stepwell_types::Grants::default());
-    if lines.is_empty() {
-        lines.push("nothing".to_owned());
+    let lines = grants.beyond(&stepwell_types::Grants::default());
+    let granted = if lines.is_empty() {
+        "nothing".to_owned()
+    } else {
+        lines.join(", ")
+    };
+    match ungranted(m, &grants) {
+        Some(import) => format!("{granted} (it imports {import}: each call is refused)"),
+        None => granted,
     }
-    if let Some(import) = ungranted(m, &grants) {
-        lines.push(format!("(it imports {import}: each call is refused)"));
-    }
-    lines.join(", ")
 }
 
 /// An interface to the outside that a module imports, and of which nothing was granted.

@@ -162,7 +162,10 @@ impl<'t> Compiler<'t, '_> {
                     .to_owned(),
             )
         } else if self.report.wants_hints() {
-            suggest::hint(name, set.iter().copied().chain(["states"])).or_else(|| {
+            let known = set.iter().copied().chain(["states"]);
+            let near =
+                suggest::nearest(name, known).map(|near| format!("did you mean \"${near}\"?"));
+            near.or_else(|| {
                 Some(format!(
                     "assign it in a state before: \"Assign\": {{{name:?}: …}}"
                 ))

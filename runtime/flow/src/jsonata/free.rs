@@ -8,82 +8,7 @@ use std::collections::BTreeSet;
 use jsonata_core::ast::{AstNode, BinaryOp, Stage};
 
 use super::walk;
-
-/// Names that always mean something.
-/// Source: docs.jsonata.org, and Step Functions' additions.
-const KNOWN: &[&str] = &[
-    "states",
-    "abs",
-    "append",
-    "assert",
-    "average",
-    "base64decode",
-    "base64encode",
-    "boolean",
-    "ceil",
-    "clone",
-    "contains",
-    "count",
-    "decodeUrl",
-    "decodeUrlComponent",
-    "distinct",
-    "each",
-    "encodeUrl",
-    "encodeUrlComponent",
-    "error",
-    "eval",
-    "exists",
-    "filter",
-    "floor",
-    "formatBase",
-    "formatInteger",
-    "formatNumber",
-    "fromMillis",
-    "hash",
-    "join",
-    "keys",
-    "length",
-    "lookup",
-    "lowercase",
-    "map",
-    "match",
-    "max",
-    "merge",
-    "millis",
-    "min",
-    "not",
-    "now",
-    "number",
-    "pad",
-    "parse",
-    "parseInteger",
-    "partition",
-    "power",
-    "random",
-    "range",
-    "reduce",
-    "replace",
-    "reverse",
-    "round",
-    "shuffle",
-    "sift",
-    "single",
-    "sort",
-    "split",
-    "spread",
-    "sqrt",
-    "string",
-    "substring",
-    "substringAfter",
-    "substringBefore",
-    "sum",
-    "toMillis",
-    "trim",
-    "type",
-    "uppercase",
-    "uuid",
-    "zip",
-];
+use crate::given::FUNCTIONS;
 
 /// Each name once.
 pub(super) fn of(tree: &AstNode) -> BTreeSet<String> {
@@ -112,8 +37,49 @@ pub(super) fn of(tree: &AstNode) -> BTreeSet<String> {
         walk::children(node, &mut |child| open.push(child));
     }
     let bound = bound(tree);
-    read.retain(|name| !bound.contains(name) && !KNOWN.contains(&name.as_str()));
+    let given = |name: &str| matches!(name, "states" | "eval") || FUNCTIONS.contains(&name);
+    read.retain(|name| !bound.contains(name) && !given(name));
     read
+}
+
+/// The functions that an expression calls by names that it does not bind, each once.
+pub(super) fn calls(tree: &AstNode) -> BTreeSet<String> {
+    let mut calls = BTreeSet::new();
+    let mut open = vec![tree];
+    while let Some(node) = open.pop() {
+        if let AstNode::Function {
+            name,
+            is_builtin: true,
+            ..
+        } = node
+        {
+            calls.insert(name.clone());
+        }
+        walk::children(node, &mut |child| open.push(child));
+    }
+    let bound = bound(tree);
+    calls.retain(|name| !bound.contains(name));
+    calls
+}
+
+/// The paths `$states.name.name…` of an expression, as far as they are plain names, each once.
+pub(super) fn below_states(tree: &AstNode) -> BTreeSet<Vec<String>> {
+    let mut paths = BTreeSet::new();
+    let mut open = vec![tree];
+    while let Some(node) = open.pop() {
+        if let AstNode::Path { steps } = node
+            && let [first, rest @ ..] = &steps[..]
+            && matches!(&first.node, AstNode::Variable(name) if name == "states")
+        {
+            let names = rest.iter().map_while(|step| match &step.node {
+                AstNode::Name(name) => Some(name.clone()),
+                _ => None,
+            });
+            paths.insert(names.collect());
+        }
+        walk::children(node, &mut |child| open.push(child));
+    }
+    paths
 }
 
 /// The names that an expression gives values to, anywhere in it.

@@ -154,16 +154,19 @@ pub fn alone(
     }
 }
 
-/// An expression yielded a value of another type than its field takes.
+/// An expression yielded a value of another type than its field takes, or one out of its bounds.
 pub(crate) fn unexpected(query: &Jsonata, wanted: &str, value: &Value) -> Fault {
-    fault(
-        query,
-        &format!(
-            "returned an unexpected result type. Expected '{wanted}', but was '{}' for value: {}",
-            kind_name(value),
-            excerpt(&value.to_string())
-        ),
-    )
+    let kind = kind_name(value);
+    let text = value.to_string();
+    let shown = excerpt(&text);
+    let why = if kind == wanted {
+        format!("returned a {kind} that the field does not take: {shown}")
+    } else {
+        format!(
+            "returned an unexpected result type. Expected '{wanted}', but was '{kind}' for value: {shown}"
+        )
+    };
+    fault(query, &why)
 }
 
 fn fault(query: &Jsonata, why: &str) -> Fault {
