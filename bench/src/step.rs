@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail, ensure};
 use stepwell_host_api::secrets::GivenSecrets;
 use stepwell_host_api::wasi::Directories;
-use stepwell_host_api::{Bridges, HttpBridge, HttpOptions, OpenGate};
+use stepwell_host_api::{Bridges, HttpBridge, HttpOptions, Namespaces, OpenGate};
 use stepwell_sandbox::{Clock, CompileLimits, Limits, Options, Pool, Sandbox};
 use stepwell_types::{Data, EntryId, ExecutionId, ShardId, StepRequest, StepTarget, Timestamp};
 
@@ -195,6 +195,7 @@ impl Boxed {
                     Arc::new(|| Timestamp(0)),
                 )?),
                 secrets: Arc::new(GivenSecrets::default()),
+                keyvalue: Namespaces::in_memory(),
             },
             clock: Arc::new(SystemClock(Instant::now())),
         })?;

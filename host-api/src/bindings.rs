@@ -9,15 +9,31 @@
 )]
 
 wasmtime::component::bindgen!({
-    path: ["../wit/log@1.0.0", "../wit/step@1.0.0", "../wit/secrets@1.0.0"],
+    path: ["../wit/log@1.0.0", "../wit/step@1.0.0", "../wit/secrets@1.0.0", "../wit/keyvalue@0.2.0-draft"],
     inline: "
         package stepwell:host;
         world host {
             include stepwell:step/step@1.0.0;
             import stepwell:secrets/secrets@1.0.0;
+            import wasi:keyvalue/store@0.2.0-draft;
+            import wasi:keyvalue/atomics@0.2.0-draft;
+            import wasi:keyvalue/batch@0.2.0-draft;
         }
     ",
     world: "stepwell:host/host",
     ownership: Borrowing { duplicate_if_necessary: true },
+    imports: {
+        "wasi:keyvalue/store.open": trappable,
+        "wasi:keyvalue/store.[method]bucket.get": async | trappable,
+        "wasi:keyvalue/store.[method]bucket.set": trappable,
+        "wasi:keyvalue/store.[method]bucket.delete": trappable,
+        "wasi:keyvalue/store.[method]bucket.exists": async | trappable,
+        "wasi:keyvalue/store.[method]bucket.list-keys": async | trappable,
+        "wasi:keyvalue/atomics.increment": async | trappable,
+        "wasi:keyvalue/batch.get-many": async | trappable,
+        "wasi:keyvalue/batch.set-many": trappable,
+        "wasi:keyvalue/batch.delete-many": trappable,
+    },
     exports: { default: async },
+    with: { "wasi:keyvalue/store.bucket": crate::keyvalue::Bucket },
 });

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use stepwell_types::{Grants, StepRequest, Timestamp};
+use stepwell_types::{Grants, StepRequest, StepTarget, Timestamp};
 
 use crate::gate::Gate;
 use crate::waits::Steady;
-use crate::{HttpBridge, Journal, Secrets};
+use crate::{HttpBridge, Journal, Namespaces, Secrets};
 
 /// One of each kind; shared by every attempt, whichever door it comes by.
 #[derive(Clone)]
@@ -15,6 +15,8 @@ pub struct Bridges {
     pub http: Arc<HttpBridge>,
     /// What both doors read secrets from.
     pub secrets: Arc<dyn Secrets>,
+    /// What steps keep.
+    pub keyvalue: Namespaces,
 }
 
 /// What leads one attempt of a guest outside.
@@ -23,6 +25,8 @@ pub struct Outside {
     pub journal: Arc<Journal>,
     /// What its module was granted; `None`: nothing.
     pub grants: Option<Arc<Grants>>,
+    /// Its module, whose own namespaces it may open.
+    pub module: Arc<str>,
     /// What it calls through.
     pub bridges: Bridges,
     /// How long it takes.
@@ -42,6 +46,10 @@ impl Outside {
         Outside {
             journal: Journal::new(gate, request, now),
             grants: request.grants.clone(),
+            module: match &request.target {
+                StepTarget::Wasm { name, .. } => name.clone(),
+                _ => Arc::default(),
+            },
             bridges,
             steady,
         }

@@ -136,6 +136,7 @@ impl ContainerBridge {
                 bytes,
             },
             logs: Vec::new(),
+            effects: None,
         }
     }
 

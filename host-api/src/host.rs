@@ -7,12 +7,13 @@ use std::sync::Arc;
 
 use stepwell_types::LogLine;
 use wasmtime::StoreContextMut;
-use wasmtime::component::{HasData, Linker};
+use wasmtime::component::{HasData, Linker, ResourceTable};
 use wasmtime_wasi::{WasiCtxView, WasiView};
 use wasmtime_wasi_http::WasiHttpCtxView;
 
 use crate::bindings::stepwell::log::log;
 use crate::bindings::stepwell::secrets::secrets;
+use crate::keyvalue::{Touched, View};
 use crate::log::{LogLimits, Logs};
 use crate::waits::Io;
 use crate::wasi::{Directories, Wasi};
@@ -25,6 +26,7 @@ pub struct Host {
     directories: Arc<Directories>,
     outside: Outside,
     wasi: Option<Box<Wasi>>,
+    view: Option<Box<View>>,
 }
 
 impl Host {
@@ -42,6 +44,7 @@ impl Host {
             directories,
             outside,
             wasi: None,
+            view: None,
         }
     }
 
@@ -52,6 +55,26 @@ impl Host {
             wasi.flush_lines();
         }
         self.logs.take()
+    }
+
+    /// What of the namespaces the attempt touched, when it is over.
+    #[must_use]
+    pub fn take_touched(&mut self) -> Option<Touched> {
+        self.view.take().map(|view| view.end())
+    }
+
+    /// The attempt's view of the namespaces.
+    pub(crate) fn view(&mut self) -> &mut View {
+        let outside = &self.outside;
+        self.view.get_or_insert_with(|| {
+            let namespaces = outside.bridges.keyvalue.clone();
+            Box::new(View::new(namespaces, outside.journal.clone()))
+        })
+    }
+
+    /// The guest's resources.
+    pub(crate) fn table(&mut self) -> &mut ResourceTable {
+        self.made().view().table
     }
 
     /// The WASI state, made on the first WASI call.
@@ -89,7 +112,7 @@ pub trait HostView: WasiView + 'static {
     fn host(&mut self) -> &mut Host;
 }
 
-struct Doors;
+pub(crate) struct Doors;
 
 impl HasData for Doors {
     type Data<'a> = &'a mut Host;
@@ -103,6 +126,7 @@ pub fn link<T: HostView>(linker: &mut Linker<T>) -> Result<(), Error> {
         wasmtime_wasi::p2::add_to_linker_async(linker)?;
         log::add_to_linker::<T, Doors>(linker, T::host)?;
         secrets::add_to_linker::<T, Doors>(linker, T::host)?;
+        crate::keyvalue::link(linker)?;
         crate::http::link(linker)?;
         replaces(linker)?;
         linker.allow_shadowing(true);
@@ -138,7 +162,7 @@ fn replaces<T: HostView>(linker: &mut Linker<T>) -> wasmtime::Result<()> {
 
 /// The interfaces that the host offers, without version, for messages.
 ///
-/// WASI ones in any version 0.2.x.
+/// WASI ones in any version 0.2.x, but for [`DRAFTS`].
 pub const OFFERED: &[&str] = &[
     "stepwell:log/log",
     "stepwell:secrets/secrets",
@@ -161,6 +185,9 @@ pub const OFFERED: &[&str] = &[
     "wasi:io/error",
     "wasi:io/poll",
     "wasi:io/streams",
+    "wasi:keyvalue/atomics",
+    "wasi:keyvalue/batch",
+    "wasi:keyvalue/store",
     "wasi:random/insecure",
     "wasi:random/insecure-seed",
     "wasi:random/random",
@@ -172,3 +199,6 @@ pub const OFFERED: &[&str] = &[
     "wasi:sockets/udp",
     "wasi:sockets/udp-create-socket",
 ];
+
+/// Packages of WASI that are drafts still, each offered in one version.
+pub const DRAFTS: &[(&str, &str)] = &[("wasi:keyvalue/", "0.2.0-draft")];

@@ -132,6 +132,7 @@ impl HttpBridge {
                 bytes,
             },
             logs: Vec::new(),
+            effects: None,
         }
     }
 

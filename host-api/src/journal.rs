@@ -22,8 +22,8 @@ use stepwell_types::{
 use crate::answer;
 use crate::gate::{Gate, Verdict};
 
-/// First byte of recorded notes. Version 1 knew no secrets.
-const NOTES_VERSION: u8 = 2;
+/// First byte of recorded notes. Version 1 knew neither secrets nor namespaces, version 2 no namespaces.
+const NOTES_VERSION: u8 = 3;
 /// What a note weighs in the journal, beside the indices of what was ready.
 const NOTE_BYTES: usize = 8;
 
@@ -36,6 +36,8 @@ enum Note {
     Waited(Wait),
     /// It read a secret of this name in this version; 0: there was none.
     Read(String, u32),
+    /// It read from a namespace what has this digest.
+    Saw([u8; 32]),
 }
 
 /// How one wait of a guest ended.
@@ -63,6 +65,8 @@ struct State {
     bytes: usize,
     /// Waits from before the crash that the attempt has not come to yet.
     before: VecDeque<Wait>,
+    /// What it read from namespaces before the crash, and has not come to yet.
+    seen: VecDeque<[u8; 32]>,
     /// Notes that no record carries yet.
     notes: Vec<Note>,
     /// Whether the log knows when the attempt's clock began.
@@ -108,6 +112,7 @@ impl Journal {
                         state.dated = true;
                     }
                     Note::Waited(wait) => state.before.push_back(wait),
+                    Note::Saw(digest) => state.seen.push_back(digest),
                     Note::Read(name, version) => {
                         self.known.get_mut().before.insert(name, version);
                     }
@@ -158,6 +163,25 @@ impl Journal {
     pub(crate) fn waited(&self, wait: Wait) {
         self.weigh(NOTE_BYTES + 4 * wait.ready.len());
         self.state.lock().notes.push(Note::Waited(wait));
+    }
+
+    /// The attempt reads from a namespace what has this digest: whether it is what it read there
+    /// before a crash, if there was one.
+    pub(crate) fn saw(&self, digest: &[u8; 32]) -> bool {
+        self.weigh(NOTE_BYTES + digest.len());
+        let mut state = self.state.lock();
+        if let Some(before) = state.seen.pop_front() {
+            return before == *digest;
+        }
+        state.notes.push(Note::Saw(*digest));
+        true
+    }
+
+    /// Whether the attempt has called outside, before a crash or after.
+    #[must_use]
+    pub fn has_called(&self) -> bool {
+        let before = self.recorded.as_ref().is_some_and(|r| !r.calls.is_empty());
+        before || self.state.lock().calls > 0
     }
 
     /// Notes that a secret was read.

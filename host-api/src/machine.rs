@@ -133,6 +133,7 @@ impl MachineBridge {
                 bytes,
             },
             logs: Vec::new(),
+            effects: None,
         }
     }
 

@@ -210,6 +210,7 @@ impl World {
             },
             spent: Spent::default(),
             logs: Vec::new(),
+            effects: None,
         };
         let (id, entry, attempt) = (step.execution, step.entry, step.attempt);
         let driver = self.driver_of(id);

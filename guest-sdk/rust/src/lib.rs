@@ -14,6 +14,8 @@ mod allocator;
 mod failure;
 #[cfg(feature = "http")]
 pub mod http;
+#[cfg(feature = "keyvalue")]
+pub mod keyvalue;
 mod log;
 #[cfg(feature = "secrets")]
 pub mod secrets;

@@ -155,8 +155,9 @@ fn nothing_opens_with_another_key_or_without_one() {
     );
     assert_eq!(set(&open(&memory, &file), &memory, "a", "again"), Ok(2));
 
+    // The old one opens nothing of it.
     std::fs::write(&file, right).expect("written");
-    assert_eq!(get(&open(&memory, &file), "a", None), some("again", 2));
+    assert_eq!(get(&open(&memory, &file), "a", None), Err("HOST0007"));
 }
 
 #[test]

@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use stepwell_flow::program::{Keep, TaskGrants};
 use stepwell_flow::resource::Bound;
 use stepwell_flow::{Program, Resolve, Unresolved};
-use stepwell_host_api::{Bridges, Secrets};
+use stepwell_host_api::{Bridges, Namespaces, Secrets};
 use stepwell_orchestrator::api::{Execution, HistoryLine, Status};
 use stepwell_orchestrator::gate::GateHandle;
 use stepwell_orchestrator::oneshot::{self, OneShot};
@@ -56,7 +56,7 @@ pub fn run(args: &args::Run) -> Result<Exit, Trouble> {
     let scratch = tempfile::tempdir().context("a folder for compiled modules")?;
     let secrets = secrets::given("--secret", &args.secrets)?;
     let secrets: Arc<dyn Secrets> = secrets;
-    let bridges = wiring::bridges(&config, Arc::clone(&secrets))?;
+    let bridges = wiring::bridges(&config, Arc::clone(&secrets), Namespaces::in_memory())?;
     let loading = load(&modules, scratch.path(), &config, bridges.clone());
     let (sandbox, mut known) = runtime.block_on(loading)?;
     let name = args.flow.file_stem().unwrap_or_default().to_string_lossy();

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context as _;
-use stepwell_host_api::Secrets;
+use stepwell_host_api::{Namespaces, Secrets};
 use stepwell_orchestrator::ports::Ports;
 use stepwell_orchestrator::shell::{self, Companion, Shell};
 use stepwell_orchestrator::{Orchestrator, driver};
@@ -143,7 +143,11 @@ fn ports(
     let reader: Arc<dyn Reader> = Arc::new(reader);
     let vault = secrets::open(settings, Arc::clone(&reader))?;
     let kept: Arc<dyn Secrets> = Arc::new(vault.clone());
-    let bridges = wiring::bridges(&settings.config, Arc::clone(&kept))?;
+    let bridges = wiring::bridges(
+        &settings.config,
+        Arc::clone(&kept),
+        Namespaces::of(Arc::clone(&reader)),
+    )?;
     let sandbox = wiring::sandbox(dir.join(MODULES), &settings.config, bridges.clone())?;
     let shelf = wiring::Shelf(sandbox.modules().clone());
     let elsewhere = Elsewhere::open(&settings.config, &buckets, Some(dir), &kept)?;

@@ -11,7 +11,7 @@ use stepwell_buckets::{Buckets, Grant, buckets, items, results};
 use stepwell_host_api::gate::{Boxed, Gate, Verdict};
 use stepwell_host_api::http::{ConnectionOptions, HttpBridge, HttpOptions};
 use stepwell_host_api::wasi::{Directories, DirectoryGrant};
-use stepwell_host_api::{Bridges, Journal, Secrets};
+use stepwell_host_api::{Bridges, Journal, Namespaces, Secrets};
 use stepwell_orchestrator as orchestrator;
 use stepwell_orchestrator::api::ModuleAbout;
 use stepwell_orchestrator::gate::{GateHandle, Verdict as Ruling};
@@ -104,6 +104,7 @@ fn apart(work: impl FnOnce() -> Result<Data, Failure> + Send + 'static) -> StepF
             result,
             spent,
             logs: Vec::new(),
+            effects: None,
         }
     })
 }
@@ -113,6 +114,7 @@ fn refused(error: &'static str, cause: &'static str) -> StepFuture {
         result: Err(Failure::new(error, cause)),
         spent: Spent::default(),
         logs: Vec::new(),
+        effects: None,
     }))
 }
 
@@ -334,11 +336,16 @@ fn compiler() -> Result<Vec<OsString>, Trouble> {
     Ok(vec![own.into(), "compile-module".into()])
 }
 
-/// The bridges to the outside, and the secrets that calls may need.
-pub fn bridges(config: &Config, secrets: Arc<dyn Secrets>) -> Result<Bridges, Trouble> {
+/// The bridges to the outside, the secrets that calls may need, and what steps keep.
+pub fn bridges(
+    config: &Config,
+    secrets: Arc<dyn Secrets>,
+    keyvalue: Namespaces,
+) -> Result<Bridges, Trouble> {
     Ok(Bridges {
         http: http(config, Arc::clone(&secrets))?,
         secrets,
+        keyvalue,
     })
 }
 

@@ -13,6 +13,7 @@ mod apply;
 mod away;
 mod cancel;
 mod descendants;
+mod effects;
 mod errand;
 mod express;
 mod hot;
@@ -32,7 +33,7 @@ use std::sync::Arc;
 use stepwell_interpreter::{Event, RunStep, State};
 use stepwell_store::{Batch, Reader};
 use stepwell_types::{
-    EntryId, ExecutionId, Failure, FlowRef, ShardId, StepOutcome, StepRequest, Timestamp,
+    EntryId, ExecutionId, Failure, FlowRef, Hold, ShardId, StepOutcome, StepRequest, Timestamp,
 };
 
 pub use activity::Claim;
@@ -103,6 +104,8 @@ pub enum Output {
     /// Let go of this where it holds nobody up: a large value that was read takes
     /// milliseconds to free.
     Discard(Arc<State>),
+    /// A step's writes are durable: let go of what held them.
+    Landed(Hold),
     /// A task of this activity waits for a worker.
     TaskWaits(Arc<str>),
     /// Bring this to the loop of [`Post::to`], and there to [`Driver::post`].
@@ -361,14 +364,16 @@ impl Driver {
         let Some(running) = hot.steps.remove(&(entry, attempt)) else {
             return;
         };
-        let outcome = items::reached(outcome, running.next_slot);
+        let mut outcome = items::reached(outcome, running.next_slot);
         self.steps_running -= usize::from(running.counted);
         hot.forget_journal(entry, attempt);
         self.suspects.clear(execution, entry, attempt);
-        if !outcome.logs.is_empty() {
-            self.log_lines(execution, entry, attempt, outcome.logs, now);
+        let logs = std::mem::take(&mut outcome.logs);
+        if !logs.is_empty() {
+            self.log_lines(execution, entry, attempt, logs, now);
         }
         self.count_attempt(execution, &outcome.spent, now);
+        let effects = self.effects_of(execution, entry, attempt, &mut outcome);
         self.apply(
             execution,
             Event::StepEnded {
@@ -379,6 +384,9 @@ impl Driver {
             },
             now,
         );
+        if let Some(effects) = effects {
+            self.land(effects);
+        }
     }
 
     /// Closes or opens admission for want of disk: free and floor in MiB.

@@ -268,7 +268,10 @@ impl Room {
                     self.root = Some(*execution);
                 }
                 Output::Reply(START, Reply::Refused(e)) => return Err(e),
-                Output::Reply(..) | Output::TaskWaits(_) | Output::Discard(_) => {}
+                Output::Reply(..)
+                | Output::TaskWaits(_)
+                | Output::Discard(_)
+                | Output::Landed(_) => {}
             }
         }
         Ok(())

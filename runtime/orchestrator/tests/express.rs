@@ -126,6 +126,7 @@ impl World {
             },
             spent: Spent::default(),
             logs: Vec::new(),
+            effects: None,
         };
         let (entry, attempt) = (step.entry, step.attempt);
         self.driver

@@ -157,6 +157,7 @@ impl World {
             result: Ok(Data::from_valid_text("1")),
             spent: Spent::default(),
             logs: Vec::new(),
+            effects: None,
         };
         let (entry, attempt) = (step.entry, step.attempt);
         self.driver

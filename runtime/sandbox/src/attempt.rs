@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use stepwell_host_api::bindings::exports::stepwell::step::handler::{Context, Failure as Guest};
+use stepwell_host_api::keyvalue::Touched;
 use stepwell_host_api::log::LogLimits;
 use stepwell_host_api::wasi::Directories;
 use stepwell_host_api::{Bridges, Gate, Host, HostView, Journal, Outside};
@@ -111,6 +112,8 @@ pub(crate) struct Ended {
     pub(crate) refused: Refused,
     pub(crate) fuel: u64,
     pub(crate) logs: Vec<LogLine>,
+    /// What of the namespaces it touched.
+    pub(crate) touched: Option<Touched>,
     /// What it saw, and what must not leave with it.
     pub(crate) journal: Arc<Journal>,
 }
@@ -204,6 +207,7 @@ pub(crate) async fn run(
         refused: ctx.refused,
         fuel: limits.fuel.saturating_sub(left),
         logs: ctx.host.take_logs(),
+        touched: ctx.host.take_touched(),
         journal,
     })
 }

@@ -9,9 +9,12 @@ use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 
+use stepwell_host_api::keyvalue::{Conflict, conflict};
 use stepwell_host_api::wasi::Directories;
 use stepwell_host_api::{Bridges, Gate};
-use stepwell_types::{Data, Failure, LogLine, Spent, StepOutcome, StepRequest, StepTarget};
+use stepwell_types::{
+    Data, Effects, Failure, LogLine, Spent, StepOutcome, StepRequest, StepTarget,
+};
 use tokio::sync::Semaphore;
 use wasmtime::Engine;
 use wasmtime::component::Linker;
@@ -47,6 +50,9 @@ pub struct Options {
     /// The clock port.
     pub clock: Arc<dyn Clock>,
 }
+
+/// Runs of one attempt, when what it read from namespaces changes again and again.
+const RUNS_MAX: usize = 100;
 
 /// Runs attempts. One per process.
 pub struct Sandbox {
@@ -135,7 +141,8 @@ impl Sandbox {
     /// `Stepwell.ModuleMissing`, `Stepwell.ModuleUnusable`, `Stepwell.FunctionMissing`,
     /// `Stepwell.SandboxFailed`, `Stepwell.ReplayDiverged`, `Stepwell.JournalFull`,
     /// `Stepwell.Stopped`, `Stepwell.SecretUnreadable`, `Stepwell.SecretGone`,
-    /// `Stepwell.TooManySecrets`, `Stepwell.SecretInOutput` and `States.Timeout`. The step's own failures pass as they are.
+    /// `Stepwell.TooManySecrets`, `Stepwell.SecretInOutput`, `Stepwell.KeyValueConflict`,
+    /// `Stepwell.KeyValueFailed` and `States.Timeout`. The step's own failures pass as they are.
     pub fn run(
         self: &Arc<Sandbox>,
         request: StepRequest,
@@ -149,7 +156,13 @@ impl Sandbox {
         let began_us = self.clock.monotonic_us();
         let mut fuel = 0;
         let mut logs = Vec::new();
-        let result = self.result(&request, gate, &mut fuel, &mut logs).await;
+        let mut effects = None;
+        let made = Made {
+            fuel: &mut fuel,
+            logs: &mut logs,
+            effects: &mut effects,
+        };
+        let result = self.result(&request, gate, made).await;
         let output_bytes = result.as_ref().map_or(0, Data::len_bytes);
         StepOutcome {
             spent: Spent {
@@ -159,6 +172,7 @@ impl Sandbox {
             },
             result,
             logs,
+            effects,
         }
     }
 
@@ -166,8 +180,7 @@ impl Sandbox {
         &self,
         request: &StepRequest,
         gate: Arc<dyn Gate>,
-        fuel: &mut u64,
-        logs: &mut Vec<LogLine>,
+        made: Made<'_>,
     ) -> Result<Data, Failure> {
         if request.input.len_bytes() > self.limits.input_bytes {
             return Err(Failure::new(
@@ -215,16 +228,50 @@ impl Sandbox {
             directories: &self.directories,
             bridges: &self.bridges,
         };
-        let ended = attempt::run(&bench, &loaded, function, request, gate).await?;
-        *fuel = ended.fuel;
-        *logs = ended.logs;
-        let result = match ended.call {
-            Some(Called::Back(call)) => outcome::judge(call, ended.refused, &self.limits),
-            Some(Called::Broken(failure)) => Err(failure),
-            None => Err(outcome::timed_out()),
-        };
-        ended.journal.keep_secrets(result, logs)
+        let mut turn = None;
+        for _ in 0..RUNS_MAX {
+            let ended = attempt::run(&bench, &loaded, function, request, gate.clone()).await?;
+            *made.fuel += ended.fuel;
+            *made.logs = ended.logs;
+            let result = match ended.call {
+                Some(Called::Back(call)) => outcome::judge(call, ended.refused, &self.limits),
+                Some(Called::Broken(failure)) => Err(failure),
+                None => Err(outcome::timed_out()),
+            };
+            let result = ended.journal.keep_secrets(result, made.logs);
+            let Some(touched) = ended.touched else {
+                return result;
+            };
+            if result.is_err() && !touched.is_stale() {
+                return result;
+            }
+            let namespaces = &self.bridges.keyvalue;
+            let wanted = namespaces.turn(&touched);
+            match namespaces.end(touched, &mut turn) {
+                Ok(effects) => {
+                    *made.effects = effects;
+                    return result;
+                }
+                Err(Conflict::Failed(failure)) => return Err(failure),
+                Err(Conflict::Lost) => {}
+            }
+            // What was asked outside was asked for what is so no more: its flow says what to do.
+            if ended.journal.has_called() {
+                break;
+            }
+            if turn.is_none() {
+                turn = Some(wanted.await);
+            }
+        }
+        Err(conflict())
     }
+}
+
+/// What an attempt leaves beside its result.
+struct Made<'a> {
+    fuel: &'a mut u64,
+    logs: &'a mut Vec<LogLine>,
+    effects: &'a mut Option<Effects>,
 }
 
 fn pick<'a>(

@@ -68,6 +68,7 @@ impl StepRunner for NoSteps {
             result: Err(Failure::new("Test.NoSteps", "")),
             spent: Spent::default(),
             logs: Vec::new(),
+            effects: None,
         }))
     }
 }

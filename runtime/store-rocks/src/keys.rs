@@ -29,6 +29,7 @@
 //! | 16 child | parent's id, id |
 //! | 17 result of a Map's item | id, entry (8), run (4), slot (4) |
 //! | 18 secret | name |
+//! | 19 key of a namespace | namespace, key |
 
 use std::sync::Arc;
 
@@ -61,6 +62,7 @@ mod kind {
     pub(super) const CHILD: u8 = 16;
     pub(super) const MAP_RESULT: u8 = 17;
     pub(super) const SECRET: u8 = 18;
+    pub(super) const KEY_VALUE: u8 = 19;
 }
 
 /// Where rows of this key's kind live.
@@ -72,6 +74,7 @@ pub(crate) fn column(key: &Key) -> Column {
         | Key::FlowExecution { .. }
         | Key::Child { .. }
         | Key::MapResult { .. }
+        | Key::KeyValue { .. }
         | Key::Name { .. } => Column::State,
         Key::Hot { .. } | Key::Timer { .. } | Key::Outbox { .. } | Key::Activity { .. } => {
             Column::Queue
@@ -116,6 +119,7 @@ pub(crate) fn encode(key: &Key, out: &mut Vec<u8>) {
         Key::Module { name } => to.kind(kind::MODULE).text(name),
         Key::Trigger { flow } => to.kind(kind::TRIGGER).text(flow),
         Key::Secret { name } => to.kind(kind::SECRET).text(name),
+        Key::KeyValue { namespace, key } => to.kind(kind::KEY_VALUE).text(namespace).text(key),
         Key::Meta { name } => to.kind(kind::META).text(name),
         Key::Activity {
             name,
@@ -205,6 +209,10 @@ fn parse(bytes: &[u8]) -> Option<Key> {
         kind::MODULE => Key::Module { name: from.text()? },
         kind::TRIGGER => Key::Trigger { flow: from.text()? },
         kind::SECRET => Key::Secret { name: from.text()? },
+        kind::KEY_VALUE => Key::KeyValue {
+            namespace: from.text()?,
+            key: from.text()?,
+        },
         kind::CHILD => Key::Child {
             parent: from.id()?,
             execution: from.id()?,
@@ -297,6 +305,13 @@ pub(crate) fn bounds(range: &Range) -> Bounds {
                 .as_ref()
                 .map(|name| next(named(kind::MODULE, Some(name))));
             up(Column::Catalog, named(kind::MODULE, None), from)
+        }
+        Range::KeyValues { namespace, after } => {
+            let prefix = named(kind::KEY_VALUE, Some(namespace));
+            let from = after
+                .as_ref()
+                .map(|key| next(build(|to| to.raw(&prefix).text(key))));
+            up(Column::State, prefix, from)
         }
         Range::Secrets { after } => {
             let from = after

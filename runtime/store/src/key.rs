@@ -118,6 +118,13 @@ pub enum Key {
         /// The secret's name.
         name: Arc<str>,
     },
+    /// What steps keep under a key of a namespace.
+    KeyValue {
+        /// The namespace, with whose it is.
+        namespace: Arc<str>,
+        /// The key.
+        key: Arc<str>,
+    },
     /// What a child of a distributed Map ended with, until the Map is left.
     MapResult {
         /// The parent.
@@ -212,6 +219,13 @@ pub enum Range {
         /// Only rows after this name.
         after: Option<Arc<str>>,
     },
+    /// What steps keep in a namespace, by key.
+    KeyValues {
+        /// The namespace.
+        namespace: Arc<str>,
+        /// Only rows after this key.
+        after: Option<Arc<str>>,
+    },
     /// The results of one run of a distributed Map, by slot.
     MapResults {
         /// The parent.
@@ -278,6 +292,9 @@ impl Range {
                 after.as_ref().is_none_or(|after| name > after)
             }
             (Range::Triggers, Key::Trigger { .. }) => true,
+            (Range::KeyValues { namespace, after }, Key::KeyValue { namespace: n, key }) => {
+                namespace == n && after.as_ref().is_none_or(|after| key > after)
+            }
             (Range::Secrets { after }, Key::Secret { name }) => {
                 after.as_ref().is_none_or(|after| name > after)
             }

@@ -355,6 +355,10 @@ fn one_of_each_kind() -> Vec<Key> {
         Key::Module { name: name.clone() },
         Key::Trigger { flow },
         Key::Secret { name: name.clone() },
+        Key::KeyValue {
+            namespace: name.clone(),
+            key: name.clone(),
+        },
         Key::Activity {
             name: name.clone(),
             execution,

@@ -5,6 +5,7 @@
 pub mod call;
 pub mod child;
 pub mod data;
+pub mod effects;
 pub mod grants;
 pub mod id;
 pub mod items;
@@ -17,6 +18,7 @@ pub mod time;
 pub use call::{ContainerCall, FileIn, FilesOut, MachineCall, OutputForm, Pull};
 pub use child::{ChildMode, ChildStart, ParentLink, Wants};
 pub use data::Data;
+pub use effects::{Effects, Hold, KeyValueWrite};
 pub use grants::{Granted, Grants, HttpGrant, KeyValueGrant};
 pub use id::{Digest, EntryId, ExecutionId, FlowRef, ShardId, TaskToken};
 pub use journal::{AttemptId, BridgeAnswer, BridgeCall, Recorded, RecordedCall};

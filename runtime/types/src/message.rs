@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::effects::Effects;
 use crate::items::{ItemRead, ResultWrite};
 use crate::journal::{AttemptId, Recorded};
 use crate::{ChildMode, Data, Digest, EntryId, ExecutionId, Grants, TaskToken, Timestamp};
@@ -165,6 +166,8 @@ pub struct StepOutcome {
     pub spent: Spent,
     /// What the step logged, bounded by the runner.
     pub logs: Vec<LogLine>,
+    /// What it wrote; lands if the outcome counts and is none of a failure.
+    pub effects: Option<Effects>,
 }
 
 /// Severity of a step's log line.

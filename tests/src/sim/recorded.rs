@@ -344,7 +344,10 @@ impl<'a> Room<'a> {
                         .walked(turn.walk(), now)
                         .map_err(|e| e.to_string())?;
                 }
-                Output::Reply(..) | Output::TaskWaits(_) | Output::Discard(_) => {}
+                Output::Reply(..)
+                | Output::TaskWaits(_)
+                | Output::Discard(_)
+                | Output::Landed(_) => {}
             }
         }
         Ok(None)
@@ -462,6 +465,7 @@ impl<'a> Room<'a> {
                     result: self.answer(&request).1,
                     spent: Spent::default(),
                     logs: Vec::new(),
+                    effects: None,
                 };
                 let now = self.now;
                 self.driver_of(id)

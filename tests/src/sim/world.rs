@@ -465,6 +465,7 @@ impl World {
                 bytes: request.input.text().len() as u64,
             },
             logs: Vec::new(),
+            effects: None,
         };
         self.note("step");
         let now = self.now;
@@ -496,7 +497,7 @@ impl World {
                 Output::Reply(ticket, reply) => self.reply(ticket, reply)?,
                 // Its flows have no activities.
                 Output::Turn(turn) => self.turns.push(*turn),
-                Output::TaskWaits(_) | Output::Discard(_) => {}
+                Output::TaskWaits(_) | Output::Discard(_) | Output::Landed(_) => {}
             }
         }
         match self.violation.take() {

@@ -35,7 +35,9 @@ pub fn check(tree: &Tree) -> Result<Vec<Breach>> {
     Ok(breaches)
 }
 
+/// A draft of others has a word behind its version.
 fn is_version(text: &str) -> bool {
+    let text = text.split_once('-').map_or(text, |(version, _)| version);
     let parts: Vec<&str> = text.split('.').collect();
     parts.len() == 3 && parts.iter().all(|part| part.parse::<u32>().is_ok())
 }

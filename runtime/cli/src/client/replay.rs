@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use anyhow::Context as _;
 use base64::Engine as _;
 use serde_json::{Value, json};
-use stepwell_host_api::Bridges;
 use stepwell_host_api::gate::{Boxed, Gate, Verdict};
+use stepwell_host_api::{Bridges, Namespaces};
 use stepwell_sandbox::Sandbox;
 use stepwell_server::wire::trace::Trace;
 use stepwell_types::{
@@ -41,7 +41,7 @@ pub fn replay(remote: &Remote, args: &Replay) -> Result<Exit, Trouble> {
     let scratch = tempfile::tempdir().context("a folder for compiled modules")?;
     let config = Config::default();
     let secrets = secrets::given("--secret", &args.secrets)?;
-    let bridges: Bridges = wiring::bridges(&config, secrets)?;
+    let bridges: Bridges = wiring::bridges(&config, secrets, Namespaces::in_memory())?;
     let sandbox = wiring::sandbox(scratch.path().join("modules"), &config, bridges)?;
     let request = read(remote, &trace)?;
     let then = runtime.block_on(run(&sandbox, &wasm, request.clone()))?;

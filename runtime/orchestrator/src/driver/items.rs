@@ -459,6 +459,7 @@ impl Driver {
             result,
             spent: Spent::default(),
             logs: Vec::new(),
+            effects: None,
         };
         self.step_ended(id, entry, attempt, outcome, now);
     }

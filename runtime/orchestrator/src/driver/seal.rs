@@ -130,6 +130,7 @@ impl Driver {
             | Output::Send(_)
             | Output::TaskWaits(_)
             | Output::Discard(_)
+            | Output::Landed(_)
             | Output::Turn(_) => true,
         }
     }

@@ -249,6 +249,7 @@ impl EventLoop {
                 Output::Discard(state) => {
                     self.pool.spawn_blocking(move || drop(state));
                 }
+                Output::Landed(hold) => drop(hold),
                 Output::TaskWaits(activity) => self.shared.watchers.task_waits(&activity),
                 Output::Send(post) => {
                     // A loop that is gone has left the row: the next process sends again.
@@ -372,6 +373,7 @@ fn panicked() -> StepOutcome {
         )),
         spent: Spent::default(),
         logs: Vec::new(),
+        effects: None,
     }
 }
 

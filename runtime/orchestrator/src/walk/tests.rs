@@ -188,6 +188,7 @@ impl World {
                 ..Spent::default()
             },
             logs: Vec::new(),
+            effects: None,
         };
         self.driver
             .step_ended(step.execution, step.entry, step.attempt, outcome, self.now);

@@ -3,7 +3,7 @@
 //! Refuses to run anything. The first look is linear in the file and runs in the compiling process.
 
 use serde::{Deserialize, Serialize};
-use stepwell_host_api::host::OFFERED;
+use stepwell_host_api::host::{DRAFTS, OFFERED};
 use wasmparser::{Parser, Payload};
 use wasmtime::Engine;
 use wasmtime::component::types::{ComponentFunc, ComponentItem};
@@ -157,7 +157,10 @@ fn is_step(function: &ComponentFunc) -> bool {
 /// Whether the host offers an import: the name, in a version that it can stand in for.
 fn is_offered(name: &str) -> bool {
     let version = name.split_once('@').map_or("", |(_, version)| version);
-    let fits = if name.starts_with("wasi:") {
+    let draft = DRAFTS.iter().find(|(package, _)| name.starts_with(package));
+    let fits = if let Some((_, only)) = draft {
+        version == *only
+    } else if name.starts_with("wasi:") {
         // Release candidates of 0.2.0 had other functions.
         version.starts_with("0.2.") && !version.contains('-')
     } else {
@@ -178,7 +181,10 @@ fn closest(name: &str) -> Option<String> {
         .map(|offered| (edits(&bare, offered), *offered))
         .min()?;
     (distance <= bare.len() / 2).then(|| {
-        let version = if best.starts_with("wasi:") {
+        let draft = DRAFTS.iter().find(|(package, _)| best.starts_with(package));
+        let version = if let Some((_, only)) = draft {
+            only
+        } else if best.starts_with("wasi:") {
             "0.2"
         } else {
             "1.0.0"
@@ -213,6 +219,10 @@ mod tests {
         check("stepwell:log/log@1.4.0", true);
         check("stepwell:log/log@2.0.0", false);
         check("stepwell:log/log", false);
+        check("wasi:keyvalue/store@0.2.0-draft", true);
+        check("wasi:keyvalue/store@0.2.0-draft2", false);
+        check("wasi:keyvalue/store@0.2.0", false);
+        check("wasi:keyvalue/watcher@0.2.0-draft", false);
         check("wasi:cli/stdout@0.2.6", true);
         check("wasi:cli/stdout@0.2.0-rc-2023-12-05", false);
         check("wasi:cli/stdout@0.3.0", false);

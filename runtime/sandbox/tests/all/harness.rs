@@ -7,7 +7,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use stepwell_host_api::secrets::GivenSecrets;
 use stepwell_host_api::wasi::Directories;
-use stepwell_host_api::{Bridges, HttpBridge, HttpOptions, OpenGate};
+use stepwell_host_api::{Bridges, HttpBridge, HttpOptions, Namespaces, OpenGate};
 use stepwell_sandbox::{Clock, CompileLimits, Limits, Options, Pool, Sandbox};
 use stepwell_types::{
     Data, Digest, EntryId, ExecutionId, ShardId, StepOutcome, StepRequest, StepTarget, Timestamp,
@@ -57,6 +57,7 @@ pub fn bridges(http: HttpOptions) -> Bridges {
     Bridges {
         http: Arc::new(http),
         secrets,
+        keyvalue: Namespaces::in_memory(),
     }
 }
 

@@ -82,6 +82,11 @@ fn layout() {
     };
     check(&key, "010f 61 00ff 62 0000 ID 0000000000000002 00000003");
     check(&Key::Secret { name: name.clone() }, "0112 61 00ff 62 0000");
+    let key = Key::KeyValue {
+        namespace: "n".into(),
+        key: name.clone(),
+    };
+    check(&key, "0113 6e 0000 61 00ff 62 0000");
     check(&Key::Meta { name }, "010e 61 00ff 62 0000");
     let key = Key::MapResult {
         execution,

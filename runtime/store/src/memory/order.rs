@@ -135,6 +135,11 @@ impl Row {
                 text: name,
                 ..of(18)
             },
+            Key::KeyValue { namespace, key } => Sort {
+                text: namespace,
+                second: key,
+                ..of(19)
+            },
         }
     }
 }
@@ -241,6 +246,20 @@ pub(super) fn edge(range: &Range) -> Edge {
             name: Arc::default(),
         }),
         Range::Modules { after: Some(name) } => after(Key::Module { name: name.clone() }),
+        Range::KeyValues {
+            namespace,
+            after: None,
+        } => from(Key::KeyValue {
+            namespace: namespace.clone(),
+            key: Arc::default(),
+        }),
+        Range::KeyValues {
+            namespace,
+            after: Some(key),
+        } => after(Key::KeyValue {
+            namespace: namespace.clone(),
+            key: key.clone(),
+        }),
         Range::Secrets { after: None } => from(Key::Secret {
             name: Arc::default(),
         }),

@@ -96,7 +96,7 @@ impl Random {
 
     fn key(&mut self) -> Key {
         let execution = self.execution();
-        match self.below(18) {
+        match self.below(19) {
             0 => Key::Log {
                 execution,
                 seq: self.number(),
@@ -152,6 +152,10 @@ impl Random {
                 slot: self.version(),
             },
             16 => Key::Secret { name: self.text() },
+            17 => Key::KeyValue {
+                namespace: self.text(),
+                key: self.text(),
+            },
             _ => Key::Meta { name: self.text() },
         }
     }
@@ -173,7 +177,7 @@ impl Random {
     }
 
     fn range(&mut self) -> Range {
-        match self.below(14) {
+        match self.below(15) {
             0 => Range::Log {
                 execution: self.execution(),
                 from_seq: self.number(),
@@ -222,6 +226,10 @@ impl Random {
                 from: self.version(),
             },
             12 => Range::Secrets {
+                after: self.maybe(Random::text),
+            },
+            13 => Range::KeyValues {
+                namespace: self.text(),
                 after: self.maybe(Random::text),
             },
             _ => Range::Triggers,

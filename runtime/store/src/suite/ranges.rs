@@ -95,6 +95,10 @@ fn groups() -> Vec<Vec<Key>> {
     let module = |name: &str| Key::Module { name: name.into() };
     let trigger = |flow: &str| Key::Trigger { flow: flow.into() };
     let secret = |name: &str| Key::Secret { name: name.into() };
+    let kept = |namespace: &str, key: &str| Key::KeyValue {
+        namespace: namespace.into(),
+        key: key.into(),
+    };
     vec![
         // 0
         vec![
@@ -173,7 +177,15 @@ fn groups() -> Vec<Vec<Key>> {
         vec![trigger("a"), trigger("b")],
         // 10
         vec![secret("a"), secret("a\u{0}"), secret("b")],
-        // 11: neighbours that no range reads.
+        // 11
+        vec![
+            kept("a", "a"),
+            kept("a", "a\u{0}"),
+            kept("a", "b"),
+            kept("a\u{0}", "a"),
+            kept("b", "a"),
+        ],
+        // 12: neighbours that no range reads.
         vec![
             Key::Checkpoint { execution: old },
             Key::Checkpoint { execution: HIGH },
@@ -289,6 +301,10 @@ fn by_name() -> Vec<(Range, At, At)> {
     };
     let modules = |after| Range::Modules { after };
     let secrets = |after| Range::Secrets { after };
+    let kept = |namespace: &str, after| Range::KeyValues {
+        namespace: namespace.into(),
+        after,
+    };
     vec![
         (usage(None), k(6, 0), k(6, 5)),
         (usage(text("a")), k(6, 0), k(6, 2)),
@@ -314,6 +330,11 @@ fn by_name() -> Vec<(Range, At, At)> {
         (secrets(None), k(10, 0), k(10, 2)),
         (secrets(text("a")), k(10, 1), k(10, 2)),
         (secrets(text("b")), no, no),
+        (kept("a", None), k(11, 0), k(11, 2)),
+        (kept("a", text("a")), k(11, 1), k(11, 2)),
+        (kept("a", text("b")), no, no),
+        (kept("b", None), k(11, 4), k(11, 4)),
+        (kept("c", None), no, no),
     ]
 }
 

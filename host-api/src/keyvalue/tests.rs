@@ -1,0 +1,184 @@
+//! Transactions over a memory store: what conflicts, who waits, and what lands.
+
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use stepwell_store::memory::Memory;
+use stepwell_store::{Batch, Key, Writer as _};
+use stepwell_types::{
+    Data, Effects, EntryId, ExecutionId, ShardId, StepRequest, StepTarget, Timestamp,
+};
+
+use super::view::{Place, Stop};
+use super::*;
+use crate::{Journal, OpenGate};
+
+fn view(all: &Namespaces) -> View {
+    let request = StepRequest {
+        execution: ExecutionId::new(Timestamp(1), ShardId(0), 7),
+        execution_name: "e".into(),
+        flow: "f".into(),
+        state: "S".into(),
+        entry: EntryId(1),
+        attempt: 0,
+        target: StepTarget::Http,
+        input: Data::from_valid_text("{}"),
+        deadline: None,
+        token: None,
+        seed: 1,
+        grants: None,
+        recorded: None,
+    };
+    let journal = Journal::new(Arc::new(OpenGate), &request, Timestamp(5));
+    View::new(all.clone(), journal)
+}
+
+fn place(key: &str) -> Place {
+    ("m/own".into(), key.into())
+}
+
+/// What is there at once; `None`: it waits.
+fn now<T>(future: impl Future<Output = T>) -> Option<T> {
+    let mut future = std::pin::pin!(future);
+    match future
+        .as_mut()
+        .poll(&mut Context::from_waker(Waker::noop()))
+    {
+        Poll::Ready(value) => Some(value),
+        Poll::Pending => None,
+    }
+}
+
+fn get(view: &mut View, key: &str) -> Option<Option<String>> {
+    let value = now(view.get(&place(key)))?.expect("readable");
+    Some(value.map(|bytes| String::from_utf8(bytes).expect("text")))
+}
+
+fn put(view: &mut View, key: &str, value: &str) {
+    view.put(place(key), Some(value.as_bytes().to_vec()))
+        .expect("room");
+}
+
+fn end(all: &Namespaces, view: View) -> Result<Option<Effects>, ()> {
+    all.end(view.end(), &mut None)
+        .map_err(|conflict| match conflict {
+            Conflict::Lost => (),
+            Conflict::Failed(failure) => panic!("{failure:?}"),
+        })
+}
+
+/// As the driver does it.
+fn land(memory: &Memory, effects: Effects) {
+    let mut batch = Batch::default();
+    for write in effects.writes {
+        let key = Key::KeyValue {
+            namespace: write.namespace,
+            key: write.key,
+        };
+        match write.value {
+            Some(value) => batch.put(key, value),
+            None => batch.delete(key),
+        }
+    }
+    memory.writer().commit(&[batch]).expect("committed");
+}
+
+#[test]
+fn writes_are_seen_by_others_when_they_have_landed_and_held_until_then() {
+    let memory = Memory::new();
+    let all = Namespaces::of(Arc::new(memory.clone()));
+    let mut first = view(&all);
+    put(&mut first, "k", "1");
+    assert_eq!(get(&mut first, "k"), Some(Some("1".into())), "its own");
+    assert_eq!(get(&mut view(&all), "k"), Some(None));
+    let effects = end(&all, first).expect("no conflict").expect("a write");
+    let mut other = view(&all);
+    assert_eq!(get(&mut other, "k"), None, "who comes now waits");
+    assert_eq!(get(&mut other, "l"), Some(None), "for this key alone");
+    assert!(
+        now(other.list(&"m/own".into(), None)).is_none(),
+        "a listing too"
+    );
+    assert!(now(other.list(&"m/else".into(), None)).is_some());
+    land(&memory, effects);
+    assert_eq!(get(&mut other, "k"), Some(Some("1".into())));
+
+    // What is given up is as if it had never been.
+    let mut lost = view(&all);
+    put(&mut lost, "k", "2");
+    drop(end(&all, lost).expect("no conflict"));
+    assert_eq!(get(&mut view(&all), "k"), Some(Some("1".into())));
+}
+
+#[test]
+fn what_was_read_must_still_be_so() {
+    let memory = Memory::new();
+    let all = Namespaces::of(Arc::new(memory.clone()));
+    let check = |reads: &dyn Fn(&mut View), writes: &dyn Fn(&mut View), fits: bool, why: &str| {
+        let mut slow = view(&all);
+        reads(&mut slow);
+        let mut quick = view(&all);
+        writes(&mut quick);
+        let effects = end(&all, quick).expect("nobody is in its way");
+        land(&memory, effects.expect("a write"));
+        put(&mut slow, "mine", "x");
+        assert_eq!(end(&all, slow).is_ok(), fits, "{why}");
+    };
+    let read = |key: &'static str| move |view: &mut View| drop(get(view, key));
+    let write =
+        |key: &'static str, value: &'static str| move |view: &mut View| put(view, key, value);
+    let delete =
+        |key: &'static str| move |view: &mut View| view.put(place(key), None).expect("room");
+    let list = |view: &mut View| drop(now(view.list(&"m/own".into(), None)));
+    check(&read("a"), &write("a", "1"), false, "a key came");
+    check(
+        &read("a"),
+        &write("a", "1"),
+        true,
+        "it has the value that it had",
+    );
+    check(&read("a"), &write("b", "1"), true, "another key");
+    check(&read("a"), &delete("a"), false, "it went");
+    check(&list, &write("c", "1"), false, "a key came into the list");
+    check(&list, &write("c", "2"), true, "the same keys");
+    check(&list, &delete("c"), false, "one went");
+    check(&|_| {}, &write("mine", "y"), true, "it read nothing");
+}
+
+#[test]
+fn two_writers_of_a_key_meet_and_a_value_that_changed_in_between_is_noticed() {
+    let memory = Memory::new();
+    let all = Namespaces::of(Arc::new(memory.clone()));
+    let (mut first, mut second, mut third) = (view(&all), view(&all), view(&all));
+    put(&mut first, "k", "1");
+    put(&mut second, "k", "2");
+    assert_eq!(get(&mut third, "k"), Some(None));
+    let effects = end(&all, first).expect("no conflict").expect("a write");
+    assert!(end(&all, second).is_err(), "the key is held");
+    land(&memory, effects);
+    let again = now(third.get(&place("k")));
+    assert!(matches!(again, Some(Err(Stop::Changed))), "{again:?}");
+}
+
+#[test]
+fn turns_come_one_after_another_and_end_when_the_writes_have_landed() {
+    let memory = Memory::new();
+    let all = Namespaces::of(Arc::new(memory.clone()));
+    let wants = |all: &Namespaces| {
+        let mut view = view(all);
+        put(&mut view, "k", "1");
+        view.end()
+    };
+    let touched = wants(&all);
+    let mut turn = now(all.turn(&touched));
+    assert!(turn.is_some());
+    let mut next = Box::pin(all.turn(&wants(&all)));
+    assert!(now(next.as_mut()).is_none());
+    let effects = all
+        .end(touched, &mut turn)
+        .expect("no conflict")
+        .expect("a write");
+    assert!(turn.is_none() && now(next.as_mut()).is_none());
+    land(&memory, effects);
+    assert!(now(next.as_mut()).is_some());
+}

@@ -1,0 +1,233 @@
+//! One attempt's view of the namespaces: what it read, what it wrote, and what it sees of both.
+//!
+//! Refuses to read a key twice in two ways: a value that changed in the middle ends the attempt's
+//! run, and it begins anew.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use stepwell_types::{Digest, Failure};
+
+use super::namespaces::{Namespaces, digest};
+use super::{KEY_BYTES_MAX, KEYS_MAX, PAGE, VALUE_BYTES_MAX, WRITTEN_BYTES_MAX};
+use crate::Journal;
+
+/// A namespace and a key.
+pub(super) type Place = (Arc<str>, Arc<str>);
+
+/// All that an attempt touched.
+#[derive(Debug, Default)]
+pub struct Touched {
+    pub(super) reads: BTreeMap<Place, Option<Digest>>,
+    pub(super) lists: Vec<Listed>,
+    pub(super) writes: BTreeMap<Place, Option<Vec<u8>>>,
+    /// Some of it changed before the attempt was over.
+    stale: bool,
+}
+
+impl Touched {
+    /// Whether some of what was read changed before the attempt was over.
+    #[must_use]
+    pub fn is_stale(&self) -> bool {
+        self.stale
+    }
+
+    pub(super) fn first_namespace(&self) -> Option<Arc<str>> {
+        let places = self.writes.keys().chain(self.reads.keys());
+        let lists = self.lists.iter().map(|list| &list.namespace);
+        places
+            .map(|(namespace, _)| namespace)
+            .chain(lists)
+            .min()
+            .cloned()
+    }
+}
+
+/// A page of keys that was read.
+#[derive(Debug)]
+pub(super) struct Listed {
+    pub(super) namespace: Arc<str>,
+    pub(super) after: Option<Arc<str>>,
+    pub(super) limit: usize,
+    pub(super) keys: Digest,
+}
+
+impl Listed {
+    pub(super) fn digest(keys: &[Arc<str>]) -> Digest {
+        let mut bytes = Vec::new();
+        for key in keys {
+            bytes.extend((key.len() as u64).to_be_bytes());
+            bytes.extend(key.as_bytes());
+        }
+        Digest::of(&bytes)
+    }
+}
+
+/// What stops an operation.
+#[derive(Debug)]
+pub(super) enum Stop {
+    /// The guest is told.
+    Refused(String),
+    /// What the attempt read has changed: it begins anew, or ends.
+    Changed,
+    /// The attempt ends.
+    Failed(Failure),
+}
+
+/// What an attempt sees.
+pub(crate) struct View {
+    all: Namespaces,
+    journal: Arc<Journal>,
+    touched: Touched,
+    written_bytes: usize,
+    /// Where pages of listings begin, by cursor.
+    cursors: Vec<(Arc<str>, Arc<str>)>,
+}
+
+impl View {
+    pub(crate) fn new(all: Namespaces, journal: Arc<Journal>) -> View {
+        View {
+            all,
+            journal,
+            touched: Touched::default(),
+            written_bytes: 0,
+            cursors: Vec::new(),
+        }
+    }
+
+    /// What was touched, when the attempt is over.
+    pub(crate) fn end(self) -> Touched {
+        self.touched
+    }
+
+    /// What was read has changed.
+    pub(super) fn lose(&mut self) {
+        self.touched.stale = true;
+    }
+
+    pub(super) async fn get(&mut self, place: &Place) -> Result<Option<Vec<u8>>, Stop> {
+        check_key(&place.1)?;
+        if let Some(written) = self.touched.writes.get(place) {
+            return Ok(written.clone());
+        }
+        let before = self.touched.reads.get(place).copied();
+        if before.is_none() {
+            self.room()?;
+            self.all.free(&place.0, Some(&place.1)).await;
+        }
+        let value = self.all.read(place).map_err(Stop::Failed)?;
+        let seen = digest(value.as_deref());
+        match before {
+            Some(before) if before != seen => return Err(Stop::Changed),
+            Some(_) => {}
+            None => {
+                self.saw(&seen.map_or([0; 32], |digest| digest.0))?;
+                self.touched.reads.insert(place.clone(), seen);
+            }
+        }
+        Ok(value)
+    }
+
+    pub(super) fn put(&mut self, place: Place, value: Option<Vec<u8>>) -> Result<(), Stop> {
+        check_key(&place.1)?;
+        let bytes = value.as_ref().map_or(0, Vec::len);
+        if bytes > VALUE_BYTES_MAX {
+            return Err(Stop::Refused(format!(
+                "the value has {bytes} bytes, the limit is {VALUE_BYTES_MAX}"
+            )));
+        }
+        if !self.touched.writes.contains_key(&place) {
+            self.room()?;
+        }
+        let weight = |key: &str, value: Option<&Vec<u8>>| key.len() + value.map_or(0, Vec::len);
+        let old = self.touched.writes.get(&place);
+        let old = old.map_or(0, |old| weight(&place.1, old.as_ref()));
+        let total = self.written_bytes - old + weight(&place.1, value.as_ref());
+        if total > WRITTEN_BYTES_MAX {
+            return Err(Stop::Refused(format!(
+                "a step writes at most {WRITTEN_BYTES_MAX} bytes"
+            )));
+        }
+        self.written_bytes = total;
+        self.touched.writes.insert(place, value);
+        Ok(())
+    }
+
+    /// A page of keys in order, and where the next begins.
+    pub(super) async fn list(
+        &mut self,
+        namespace: &Arc<str>,
+        cursor: Option<u64>,
+    ) -> Result<(Vec<String>, Option<u64>), Stop> {
+        let after = match cursor {
+            None => None,
+            Some(cursor) => {
+                let at = usize::try_from(cursor)
+                    .ok()
+                    .and_then(|n| self.cursors.get(n));
+                let mine = at.filter(|(of, _)| of == namespace);
+                let mine = mine.ok_or_else(|| Stop::Refused("no such cursor".to_owned()))?;
+                Some(mine.1.clone())
+            }
+        };
+        self.room()?;
+        self.all.free(namespace, None).await;
+        let keys = self
+            .all
+            .keys(namespace, after.as_ref(), PAGE)
+            .map_err(Stop::Failed)?;
+        let seen = Listed::digest(&keys);
+        self.saw(&seen.0)?;
+        self.touched.lists.push(Listed {
+            namespace: namespace.clone(),
+            after: after.clone(),
+            limit: PAGE,
+            keys: seen,
+        });
+        // Up to the page's last key, its own writes count; past it they come with a later page.
+        let end = keys.last().filter(|_| keys.len() == PAGE).cloned();
+        let mut all: std::collections::BTreeSet<Arc<str>> = keys.into_iter().collect();
+        for ((of, key), value) in &self.touched.writes {
+            let within = of == namespace
+                && after.as_ref().is_none_or(|after| key > after)
+                && end.as_ref().is_none_or(|end| key <= end);
+            match value {
+                Some(_) if within => all.insert(key.clone()),
+                None if within => all.remove(key),
+                _ => false,
+            };
+        }
+        let next = end.map(|end| {
+            self.cursors.push((namespace.clone(), end));
+            self.cursors.len() as u64 - 1
+        });
+        Ok((all.iter().map(ToString::to_string).collect(), next))
+    }
+
+    /// What was read is as it was before a crash, if there was one.
+    fn saw(&self, what: &[u8; 32]) -> Result<(), Stop> {
+        match self.journal.saw(what) {
+            true => Ok(()),
+            false => Err(Stop::Changed),
+        }
+    }
+
+    fn room(&self) -> Result<(), Stop> {
+        let touched = &self.touched;
+        if touched.reads.len() + touched.writes.len() + touched.lists.len() < KEYS_MAX {
+            return Ok(());
+        }
+        Err(Stop::Refused(format!(
+            "a step reads and writes at most {KEYS_MAX} keys"
+        )))
+    }
+}
+
+fn check_key(key: &str) -> Result<(), Stop> {
+    if (1..=KEY_BYTES_MAX).contains(&key.len()) {
+        return Ok(());
+    }
+    Err(Stop::Refused(format!(
+        "a key has 1 to {KEY_BYTES_MAX} bytes"
+    )))
+}

@@ -1,0 +1,449 @@
+//! What steps keep, on a real server: seen by whom it should be, never in part, not lost and not
+//! twice, whatever dies and whoever else writes.
+
+use std::collections::BTreeSet;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener};
+use std::process::Command;
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use serde_json::{Value, json};
+use stepwell_tests::api::Api;
+use stepwell_tests::guests;
+use stepwell_tests::server::{self, Server};
+
+struct House {
+    dir: tempfile::TempDir,
+    server: Server,
+    api: Api,
+}
+
+/// What `allow` names may be called.
+fn house(allow: Option<SocketAddr>) -> Result<House> {
+    let dir = tempfile::tempdir()?;
+    let allow = allow.map(|a| format!("\"{a}\"")).unwrap_or_default();
+    let mut server = Server::new(dir.path(), &format!("[http]\nallow = [{allow}]\n"))?;
+    server.spawn()?;
+    server.ready()?;
+    let api = Api::new(&server.url())?;
+    Ok(House { dir, server, api })
+}
+
+impl House {
+    /// Uploads the guest under a name, with this manifest, and publishes a flow of that name.
+    fn module(&self, name: &str, grants: &Value) -> Result<()> {
+        let encoded: String =
+            url::form_urlencoded::byte_serialize(grants.to_string().as_bytes()).collect();
+        let wasm = std::fs::read(guests::program("keyvalue")?)?;
+        let path = format!("/v1/modules/{name}?grants={encoded}&confirm_grants=true");
+        let pushed = self.api.send("PUT", &path, wasm)?;
+        ensure!(pushed.status == 201, "{pushed:?}");
+        self.api.publish(name, &flow(name, ""))
+    }
+
+    fn run(&self, flow: &str, namespace: &str, steps: &Value) -> Result<Value> {
+        let input = json!({"namespace": namespace, "do": steps});
+        self.api.run(flow, &input.to_string())
+    }
+
+    fn start(&self, flow: &str, steps: &Value) -> Result<String> {
+        let path = format!("/v1/flows/{flow}/executions");
+        let started = self
+            .api
+            .send("POST", &path, json!({"do": steps}).to_string())?;
+        let id = started.body["id"].as_str().map(str::to_owned);
+        id.with_context(|| format!("{started:?}"))
+    }
+
+    fn ended(&self, id: &str) -> Result<Value> {
+        Ok(self.api.get(&format!("/v1/executions/{id}?wait=60"))?.body)
+    }
+
+    #[track_caller]
+    fn check(&self, flow: &str, namespace: &str, steps: Value, expected: Value) {
+        let shown = self.run(flow, namespace, &steps).expect("an answer");
+        let got = match shown["error"].as_str() {
+            Some(error) => json!(error),
+            None => shown["output"].clone(),
+        };
+        assert_eq!(got, expected, "{steps} {shown}");
+    }
+}
+
+fn flow(module: &str, more: &str) -> String {
+    format!(
+        "StartAt: S\nStates:\n  S: {{Type: Task, Resource: \"wasm:{module}\", End: true{more}}}\n"
+    )
+}
+
+fn own(write: bool) -> Value {
+    json!({"key_value": [{"namespace": "own", "write": write}]})
+}
+
+#[test]
+fn steps_see_what_others_kept_where_they_are_granted_it() -> Result<()> {
+    let house = house(None)?;
+    house.module(
+        "a",
+        &json!({"key_value": [
+            {"namespace": "own", "write": true},
+            {"namespace": "shared/all", "write": true},
+        ]}),
+    )?;
+    house.module(
+        "b",
+        &json!({"key_value": [
+            {"namespace": "own", "write": true},
+            {"namespace": "shared/all"},
+        ]}),
+    )?;
+    house.check(
+        "a",
+        "own",
+        json!([{"get": "k"}, {"set": ["k", "1"]}, {"get": "k"}, {"exists": "k"}]),
+        json!([null, null, "1", true]),
+    );
+    house.check(
+        "a",
+        "own",
+        json!([{"get": "k"}, {"delete": "k"}, {"exists": "k"}, {"delete": "k"}]),
+        json!(["1", null, false, null]),
+    );
+    house.check("a", "own", json!([{"get": "k"}]), json!([null]));
+    house.check(
+        "a",
+        "own",
+        json!([{"increment": ["n", 5]}, {"increment": ["n", 2]}, {"get": "n"}]),
+        json!([5, 7, "7"]),
+    );
+    house.check("a", "own", json!([{"increment": ["n", 1]}]), json!([8]));
+    house.check(
+        "a",
+        "own",
+        json!([{"set_many": [["x", "1"], ["y", "2"]]}, {"get_many": ["x", "none", "y"]}, {"delete_many": ["x", "none"]}, {"get_many": ["x", "y"]}, "list"]),
+        json!([null, ["1", null, "2"], null, [null, "2"], ["n", "y"]]),
+    );
+    // A namespace is the module's own, unless it is shared by name.
+    house.check("b", "own", json!(["list"]), json!([[]]));
+    house.check(
+        "a",
+        "shared/all",
+        json!([{"set": ["k", "for all"]}]),
+        json!([null]),
+    );
+    house.check("b", "shared/all", json!([{"get": "k"}]), json!(["for all"]));
+    house.check(
+        "b",
+        "shared/all",
+        json!([{"set": ["k", "x"]}]),
+        json!("Stepwell.NotGranted"),
+    );
+    for name in ["other", "", "a/own", "/all", "shared/", "own/"] {
+        house.check(
+            "b",
+            name,
+            json!([{"get": "k"}]),
+            json!("Stepwell.NotGranted"),
+        );
+    }
+    // All of a step or nothing.
+    house.check(
+        "a",
+        "own",
+        json!([{"set": ["k", "2"]}, {"set": ["l", "2"]}, {"fail": "Odd"}]),
+        json!("Odd"),
+    );
+    house.check("a", "own", json!(["list"]), json!([["n", "y"]]));
+    // Limits.
+    house.check(
+        "a",
+        "own",
+        json!([{"set": ["", "x"]}]),
+        json!("Stepwell.KeyValueRefused"),
+    );
+    house.check(
+        "a",
+        "own",
+        json!([{"get": "k".repeat(1_025)}]),
+        json!("Stepwell.KeyValueRefused"),
+    );
+    house.check(
+        "a",
+        "own",
+        json!([{"fill": ["k", "x", (1 << 20) + 1]}]),
+        json!("Stepwell.KeyValueRefused"),
+    );
+    house.check(
+        "a",
+        "own",
+        json!([{"increment": ["y", u64::MAX]}]),
+        json!("Stepwell.KeyValueRefused"),
+    );
+    let nine: Vec<Value> = (0..9)
+        .map(|n| json!({"fill": [format!("f{n}"), "x", 1 << 20]}))
+        .collect();
+    house.check("a", "own", json!(nine), json!("Stepwell.KeyValueRefused"));
+    house.check(
+        "a",
+        "own",
+        json!([{"fill": ["k", "x", 1 << 20]}, {"delete": "k"}]),
+        json!([null, null]),
+    );
+    // Pages, with a step's own writes in them.
+    let many: Vec<Value> = (0..2_500)
+        .map(|n| json!([format!("m{n:05}"), "x"]))
+        .collect();
+    house.check("a", "own", json!([{"set_many": many}]), json!([null]));
+    let shown = house.run(
+        "a",
+        "own",
+        &json!([{"set": ["m00000a", "x"]}, {"delete": "m01999"}, {"set": ["z", "x"]}, "list"]),
+    )?;
+    let keys: Vec<&str> = shown["output"][3]
+        .as_array()
+        .context("keys")?
+        .iter()
+        .filter_map(Value::as_str)
+        .collect();
+    assert_eq!(keys.len(), 2_503);
+    assert!(keys.is_sorted() && keys.contains(&"m00000a") && !keys.contains(&"m01999"));
+    Ok(())
+}
+
+#[test]
+fn steps_at_once_are_as_if_one_ran_after_another() -> Result<()> {
+    let house = house(None)?;
+    house.module("a", &own(true))?;
+    let many = json!({"StartAt": "M", "States": {"M": {"Type": "Map", "ItemsPath": "$", "End": true,
+        "ItemProcessor": {"StartAt": "T", "States": {"T": {"Type": "Task", "Resource": "wasm:a", "End": true}}}}}});
+    house.api.publish("many", &many.to_string())?;
+    let step = json!({"namespace": "own", "do": [{"count": "n"}, {"spin": 200_000}]});
+    let shown = house.api.run("many", &json!(vec![step; 60]).to_string())?;
+    let counted = shown["output"]
+        .as_array()
+        .with_context(|| format!("{shown}"))?;
+    let counted: BTreeSet<u64> = counted.iter().filter_map(|o| o[0].as_u64()).collect();
+    assert_eq!(counted, (1..=60).collect(), "nobody's number is another's");
+    // Who writes what the other reads: never both as if they were first.
+    let (x, y) = (
+        json!([{"get": "y"}, {"set": ["x", "1"]}]),
+        json!([{"get": "x"}, {"set": ["y", "1"]}]),
+    );
+    for _ in 0..20 {
+        house.check(
+            "a",
+            "own",
+            json!([{"delete_many": ["x", "y"]}]),
+            json!([null]),
+        );
+        let both = json!([{"namespace": "own", "do": x}, {"namespace": "own", "do": y}]);
+        let shown = house.api.run("many", &both.to_string())?;
+        let first = |n: usize| shown["output"][n][0].is_null();
+        assert!(!(first(0) && first(1)), "{shown}");
+    }
+    // Nor does a key that comes between two looks at the list.
+    let list = json!({"namespace": "own", "do": ["list", {"spin": 3_000_000}, {"count": "lists"}, "list"]});
+    let mut items = vec![list; 6];
+    items.extend(
+        (0..6).map(|n| json!({"namespace": "own", "do": [{"set": [format!("new{n}"), "x"]}]})),
+    );
+    let shown = house.api.run("many", &json!(items).to_string())?;
+    for output in shown["output"]
+        .as_array()
+        .with_context(|| format!("{shown}"))?
+        .iter()
+        .take(6)
+    {
+        let (before, after) = (output[0].as_array(), output[3].as_array());
+        let own = usize::from(!output[0].to_string().contains("\"lists\""));
+        assert_eq!(
+            before.map(Vec::len).unwrap_or(0) + own,
+            after.map(Vec::len).unwrap_or(0),
+            "{output}"
+        );
+    }
+    Ok(())
+}
+
+#[test]
+fn no_write_is_lost_or_there_twice_after_deaths() -> Result<()> {
+    let mut house = house(None)?;
+    house.module("a", &own(true))?;
+    let mut ids = Vec::new();
+    for round in 0..8 {
+        for n in 0..15 {
+            let key = format!("done/{round}-{n}");
+            ids.push(house.start(
+                "a",
+                &json!([{"count": "n"}, {"spin": 100_000}, {"set": [key, "x"]}]),
+            )?);
+        }
+        // At another moment each time.
+        std::thread::sleep(Duration::from_millis(7 * round));
+        house.server.kill()?;
+        house.server.spawn()?;
+        house.server.ready()?;
+    }
+    let mut counted = BTreeSet::new();
+    for id in &ids {
+        let shown = house.ended(id)?;
+        assert_eq!(shown["status"], "SUCCEEDED", "{shown}");
+        counted.extend(shown["output"][0].as_u64());
+    }
+    let all = ids.len() as u64;
+    assert_eq!(
+        counted,
+        (1..=all).collect(),
+        "each execution's number is its own"
+    );
+    let shown = house.run("a", "own", &json!([{"get": "n"}, "list"]))?;
+    assert_eq!(shown["output"][0], all.to_string(), "{shown}");
+    assert_eq!(
+        shown["output"][1].as_array().map(Vec::len),
+        Some(ids.len() + 1)
+    );
+    Ok(())
+}
+
+/// Calls that came, and whether they are answered.
+type Calls = (Mutex<(usize, bool)>, Condvar);
+
+/// Holds calls until it is told, and counts them.
+fn holding() -> Result<(SocketAddr, Arc<Calls>)> {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let address = listener.local_addr()?;
+    let state: Arc<Calls> = Arc::default();
+    let shared = state.clone();
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let shared = shared.clone();
+            std::thread::spawn(move || -> std::io::Result<()> {
+                let mut out = stream.try_clone()?;
+                let mut input = BufReader::new(stream).take(1 << 20);
+                let mut line = String::new();
+                while input.read_line(&mut line)? > 2 {
+                    line.clear();
+                }
+                let mut now = shared.0.lock().unwrap_or_else(|e| e.into_inner());
+                now.0 += 1;
+                shared.1.notify_all();
+                while !now.1 {
+                    now = shared.1.wait(now).unwrap_or_else(|e| e.into_inner());
+                }
+                drop(now);
+                write!(
+                    out,
+                    "HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+                )
+            });
+        }
+    });
+    Ok((address, state))
+}
+
+fn until(state: &Calls, calls: usize) -> Result<()> {
+    let now = state.0.lock().unwrap_or_else(|e| e.into_inner());
+    let wait = Duration::from_secs(60);
+    let waited = state.1.wait_timeout_while(now, wait, |now| now.0 < calls);
+    let (_now, waited) = waited.unwrap_or_else(|e| e.into_inner());
+    ensure!(!waited.timed_out(), "{calls} calls did not come");
+    Ok(())
+}
+
+fn hold(state: &Calls, open: bool) {
+    state.0.lock().unwrap_or_else(|e| e.into_inner()).1 = open;
+    state.1.notify_all();
+}
+
+#[test]
+fn a_step_that_called_outside_does_not_call_again_for_a_conflict() -> Result<()> {
+    let (address, state) = holding()?;
+    let mut house = house(Some(address))?;
+    let mut grants = own(true);
+    grants["http"] = json!([{"host": "127.0.0.1", "ports": [address.port()]}]);
+    house.module("a", &grants)?;
+    let retry = flow(
+        "a",
+        ", Retry: [{ErrorEquals: [Stepwell.KeyValueConflict], IntervalSeconds: 1}]",
+    );
+    house.api.publish("retries", &retry)?;
+    let call = json!([{"count": "n"}, {"call": format!("http://{address}/")}]);
+
+    // Undisturbed, over a death in the call: the writes come with the outcome.
+    let id = house.start("a", &call)?;
+    until(&state, 1)?;
+    house.check("a", "own", json!([{"get": "n"}]), json!([null]));
+    house.server.kill()?;
+    house.server.spawn()?;
+    house.server.ready()?;
+    until(&state, 2)?;
+    hold(&state, true);
+    assert_eq!(house.ended(&id)?["output"], json!([1, 200]));
+
+    // Another writes meanwhile: that is for the flow to see.
+    hold(&state, false);
+    let (fails, retries) = (house.start("a", &call)?, house.start("retries", &call)?);
+    until(&state, 4)?;
+    house.check("a", "own", json!([{"count": "n"}]), json!([2]));
+    hold(&state, true);
+    assert_eq!(house.ended(&fails)?["error"], "Stepwell.KeyValueConflict");
+    assert_eq!(house.ended(&retries)?["output"], json!([3, 200]));
+    // And over a death, before the call is made again.
+    hold(&state, false);
+    let id = house.start("a", &call)?;
+    until(&state, 6)?;
+    house.check("a", "own", json!([{"count": "n"}]), json!([4]));
+    house.server.kill()?;
+    house.server.spawn()?;
+    house.server.ready()?;
+    assert_eq!(house.ended(&id)?["error"], "Stepwell.KeyValueConflict");
+    house.check("a", "own", json!([{"get": "n"}]), json!(["4"]));
+    Ok(())
+}
+
+#[test]
+fn express_executions_read_alone_and_a_run_without_a_server_keeps_for_itself() -> Result<()> {
+    let house = house(None)?;
+    house.module("a", &own(true))?;
+    house.api.publish("short?type=express", &flow("a", ""))?;
+    house.check("a", "own", json!([{"set": ["k", "1"]}]), json!([null]));
+    house.check("short", "own", json!([{"get": "k"}]), json!(["1"]));
+    house.check(
+        "short",
+        "own",
+        json!([{"set": ["k", "2"]}]),
+        json!("Stepwell.ExpressWrites"),
+    );
+    house.check("a", "own", json!([{"get": "k"}]), json!(["1"]));
+
+    let file = |name: &str, text: &str| -> Result<String> {
+        let file = house.dir.path().join(name);
+        std::fs::write(&file, text)?;
+        Ok(file.display().to_string())
+    };
+    let twice = json!({"StartAt": "A", "States": {
+        "A": {"Type": "Task", "Resource": "wasm:a", "ResultPath": null, "Next": "B"},
+        "B": {"Type": "Task", "Resource": "wasm:a", "End": true}}});
+    let (definition, grants) = (
+        file("twice.json", &twice.to_string())?,
+        file("grants.json", &own(true).to_string())?,
+    );
+    let module = format!("a={}", guests::program("keyvalue")?.display());
+    let run = Command::new(server::binary()?)
+        .args([
+            "run",
+            &definition,
+            "--module",
+            &module,
+            "--grants",
+            &format!("a={grants}"),
+        ])
+        .args(["--input", r#"{"do": [{"count": "n"}]}"#])
+        .output()?;
+    let text = String::from_utf8_lossy(&run.stdout);
+    let shown: Value = serde_json::from_str(&text).with_context(|| format!("{run:?}"))?;
+    assert_eq!(shown["output"], json!([2]), "{text}");
+    Ok(())
+}
