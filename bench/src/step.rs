@@ -11,7 +11,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail, ensure};
 use stepwell_host_api::secrets::GivenSecrets;
 use stepwell_host_api::wasi::Directories;
-use stepwell_host_api::{Bridges, HttpBridge, HttpOptions, Namespaces, OpenGate};
+use stepwell_host_api::{
+    Bridges, HttpBridge, HttpOptions, LimitOptions, Limiter, Namespaces, OpenGate,
+};
 use stepwell_sandbox::{Clock, CompileLimits, Limits, Options, Pool, Sandbox};
 use stepwell_types::{Data, EntryId, ExecutionId, ShardId, StepRequest, StepTarget, Timestamp};
 
@@ -192,6 +194,7 @@ impl Boxed {
                 http: Arc::new(HttpBridge::new(
                     HttpOptions::default(),
                     Arc::new(GivenSecrets::default()),
+                    Limiter::new(LimitOptions::default(), Arc::new(|| Timestamp(0))),
                     Arc::new(|| Timestamp(0)),
                 )?),
                 secrets: Arc::new(GivenSecrets::default()),

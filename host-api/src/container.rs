@@ -11,22 +11,20 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use stepwell_types::{
-    AttemptId, BridgeCall, ContainerCall, Data, Digest, EntryId, Failure, Spent, StepOutcome,
-    StepRequest,
-};
-use tokio::sync::Semaphore;
-use tokio::time::Instant;
+use stepwell_types::{BridgeCall, ContainerCall, Data, Digest, Failure, StepOutcome, StepRequest};
 use tokio_util::sync::CancellationToken;
 
 use crate::gate::Gate;
 use crate::http::WallClock;
-use crate::job;
 use crate::job::program::Kind;
+use crate::job::{self, Order};
+use crate::limit::Limiter;
 use crate::objects::Objects;
+use crate::{Journal, task};
 use engine::{Engine, Listed};
 use run::Run;
 
+const KIND: Kind = Kind::Container;
 /// How often what nobody wants is looked for.
 const SWEEP: Duration = Duration::from_secs(60);
 
@@ -51,8 +49,6 @@ pub struct ContainerOptions {
     pub timeout_ms_max: u64,
     /// Largest standard output that a call may ask for, in bytes. Default 8 MiB.
     pub stdout_bytes_max: u64,
-    /// Containers under way at once; more wait. Default 16.
-    pub runs_max: usize,
     /// Names this server for its engine: it touches no other's containers.
     pub instance: String,
 }
@@ -69,7 +65,6 @@ impl Default for ContainerOptions {
             pids_max: 1_024,
             timeout_ms_max: 86_400_000,
             stdout_bytes_max: 8 << 20,
-            runs_max: 16,
             instance: String::new(),
         }
     }
@@ -84,7 +79,7 @@ struct Inner {
     objects: Arc<dyn Objects>,
     clock: WallClock,
     stopping: CancellationToken,
-    runs: Semaphore,
+    limiter: Limiter,
 }
 
 impl ContainerBridge {
@@ -95,11 +90,12 @@ impl ContainerBridge {
         options: ContainerOptions,
         objects: Arc<dyn Objects>,
         clock: WallClock,
+        limiter: Limiter,
         stopping: CancellationToken,
     ) -> ContainerBridge {
         ContainerBridge(Arc::new(Inner {
-            runs: Semaphore::new(options.runs_max.clamp(1, Semaphore::MAX_PERMITS)),
             options,
+            limiter,
             objects,
             clock,
             stopping,
@@ -118,61 +114,43 @@ impl ContainerBridge {
     /// `Stepwell.ContainerStartFailed`, `Stepwell.ContainerOutputTooLarge`,
     /// `Stepwell.ContainerBadOutput`, `Stepwell.ContainerLost`,
     /// `Stepwell.ContainerEngineUnavailable`, `Stepwell.FileTransferFailed`,
-    /// `Stepwell.ReplayDiverged` or `Stepwell.Stopped`.
+    /// `Stepwell.CircuitOpen`, `Stepwell.TooManyWaiting`, `Stepwell.ReplayDiverged` or
+    /// `Stepwell.Stopped`.
     ///
     /// Dropping the future kills the container once it is durable that nobody wants it.
-    pub async fn run(&self, gate: Arc<dyn Gate>, request: StepRequest) -> StepOutcome {
-        let started = Instant::now();
-        let mut bytes = request.input.len_bytes() as u64;
-        let result = self.attempt(gate, &request).await;
-        if let Ok(data) = &result {
-            bytes += data.len_bytes() as u64;
-        }
-        StepOutcome {
-            result,
-            spent: Spent {
-                fuel: 0,
-                time_us: u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX),
-                bytes,
-            },
-            logs: Vec::new(),
-            effects: None,
-        }
+    pub async fn run(&self, journal: &Arc<Journal>, request: StepRequest) -> StepOutcome {
+        task::measured(&request, self.attempt(journal, &request)).await
     }
 
-    async fn attempt(&self, gate: Arc<dyn Gate>, request: &StepRequest) -> Result<Data, Failure> {
+    async fn attempt(
+        &self,
+        journal: &Arc<Journal>,
+        request: &StepRequest,
+    ) -> Result<Data, Failure> {
         let call: ContainerCall = serde_json::from_str(request.input.text())
-            .map_err(|e| Kind::Container.invalid(format!("the input is no container run: {e}")))?;
+            .map_err(|e| KIND.invalid(format!("the input is no container run: {e}")))?;
         let inner = &self.0;
         let checked = request::check(call, &inner.options)?;
-        if let Some(grants) = &request.grants
-            && !grants
-                .images
-                .iter()
-                .any(|grant| request::fits(grant, &checked.image))
-        {
-            return Err(Failure::new(
-                "Stepwell.NotGranted",
-                format!(
-                    "the manifest does not grant the image `{}`; add it under `images` and publish again",
-                    checked.image
-                ),
-            ));
+        if let Some(grants) = &request.grants {
+            KIND.granted(grants, &checked.image)?;
         }
         let engine = self.engine()?;
-        let call = BridgeCall {
-            by: request.id(),
-            call: 0,
+        let order = Order {
+            kind: KIND,
+            name: checked.image.clone(),
             request: Digest::of(request.input.text().as_bytes()),
-            notes: None,
+            recorded: false,
+            limiter: inner.limiter.clone(),
+            stopping: inner.stopping.clone(),
         };
-        let run = Run::new(inner, engine, &gate, call.clone(), checked, request);
-        job::run(gate, inner.stopping.clone(), call, Arc::new(run)).await
+        let call = journal.call();
+        let run = Run::new(inner, engine, &call, order.request, checked);
+        job::run(order, call, Arc::new(run)).await
     }
 
     fn engine(&self) -> Result<Engine, Failure> {
         let socket = self.0.options.socket.clone().ok_or_else(|| {
-            Kind::Container.failure(
+            KIND.failure(
                 "NotGranted",
                 "this server runs no containers: its configuration names no engine ([containers] socket)",
             )
@@ -222,14 +200,7 @@ impl ContainerBridge {
 /// The call that a container's labels name.
 fn call_of(listed: &Listed) -> Option<BridgeCall> {
     let label = |name: &str| listed.labels.get(name).map(String::as_str);
-    Some(BridgeCall {
-        by: AttemptId {
-            execution: label(run::EXECUTION)?.parse().ok()?,
-            entry: EntryId(label(run::ENTRY)?.parse().ok()?),
-            attempt: label(run::ATTEMPT)?.parse().ok()?,
-        },
-        call: label(run::CALL)?.parse().ok()?,
-        request: label(run::REQUEST)?.parse().ok()?,
-        notes: None,
-    })
+    let key = [run::EXECUTION, run::ENTRY, run::ATTEMPT, run::CALL];
+    let key: Option<Vec<&str>> = key.into_iter().map(label).collect();
+    job::call_of(&key?.join("-"), label(run::REQUEST)?)
 }

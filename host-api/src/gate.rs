@@ -6,7 +6,7 @@
 use std::future::Future;
 use std::pin::Pin;
 
-use stepwell_types::{BridgeAnswer, BridgeCall, LogLine};
+use stepwell_types::{AttemptId, BridgeAnswer, BridgeCall, LogLine};
 
 /// What a gate's method returns: boxed, so that a bridge can hold any gate.
 pub type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -36,6 +36,12 @@ pub trait Gate: Send + Sync {
 
     /// Hears what every call asks, recorded or not. For whoever compares two runs.
     fn asked(&self, _call: u32, _what: &dyn Fn() -> String) {}
+
+    /// The attempt waits for its turn outside. Until it asks leave for a call it keeps no other
+    /// attempt from beginning, and a server that stops sets it aside for the next process.
+    fn waits(&self, by: AttemptId) {
+        let _ = by;
+    }
 
     /// Whether nothing is recorded: then what a call leaves elsewhere can go at once.
     fn is_open(&self) -> bool {

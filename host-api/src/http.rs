@@ -18,21 +18,20 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use stepwell_types::{Data, Failure, Granted, Grants, Spent, StepOutcome, StepRequest, Timestamp};
-use tokio::sync::Semaphore;
-use tokio::time::Instant;
+use stepwell_types::{Data, Failure, Granted, Grants, StepOutcome, StepRequest, Timestamp};
 
 pub use address::refusal;
 pub use connection::ConnectionOptions;
 pub(crate) use guest::{HttpDoor, link, link_handle};
 pub use policy::{Place, Policy};
 
-use crate::{Error, Journal, Secrets};
-use authentication::{Proof, Tokens};
+use crate::limit::{self, Limiter};
+use crate::{Error, Journal, Secrets, task};
+use authentication::{Proof, Tokens, Way};
 use connection::{Connections, Lent};
 use request::{Ceilings, Checked};
 use response::Received;
-use send::Sender;
+use send::{Sender, Turns};
 
 /// Settings of the bridge.
 #[derive(Debug, Clone)]
@@ -44,8 +43,6 @@ pub struct HttpOptions {
     pub request_bytes_max: u64,
     /// Largest response body in bytes that a call may ask for. Default 16 MiB.
     pub response_bytes_max: u64,
-    /// Calls under way at once; more wait. Default 1,024.
-    pub calls_max: usize,
     /// Headers that calls borrow by name. Default: none.
     pub connections: BTreeMap<String, ConnectionOptions>,
 }
@@ -56,7 +53,6 @@ impl Default for HttpOptions {
             allow: Vec::new(),
             request_bytes_max: 4 << 20,
             response_bytes_max: 16 << 20,
-            calls_max: 1024,
             connections: BTreeMap::new(),
         }
     }
@@ -70,7 +66,7 @@ pub struct HttpBridge {
     ceilings: Ceilings,
     policy: Arc<Policy>,
     clock: WallClock,
-    calls: Arc<Semaphore>,
+    limiter: Limiter,
     connections: Connections,
     secrets: Arc<dyn Secrets>,
     tokens: Tokens,
@@ -84,6 +80,7 @@ impl HttpBridge {
     pub fn new(
         options: HttpOptions,
         secrets: Arc<dyn Secrets>,
+        limiter: Limiter,
         clock: WallClock,
     ) -> Result<HttpBridge, Error> {
         Ok(HttpBridge {
@@ -93,9 +90,7 @@ impl HttpBridge {
                 response_bytes: options.response_bytes_max,
             },
             connections: Connections::new(&options.connections)?,
-            calls: Arc::new(Semaphore::new(
-                options.calls_max.clamp(1, Semaphore::MAX_PERMITS),
-            )),
+            limiter,
             clock,
             secrets,
             tokens: Tokens::default(),
@@ -112,28 +107,17 @@ impl HttpBridge {
     /// `Stepwell.HttpInvalidRequest`, `Stepwell.HttpResponseTooLarge`,
     /// `Stepwell.HttpTooManyRedirects`, `Stepwell.HttpBadRedirect`, `Stepwell.NotGranted`,
     /// `Stepwell.SecretUnknown`, `Stepwell.SecretUnreadable`, `Stepwell.SecretGone`,
-    /// `Stepwell.SecretInOutput`, `Stepwell.HttpTokenFailed`, `Stepwell.ReplayDiverged` or `Stepwell.Stopped`.
+    /// `Stepwell.SecretInOutput`, `Stepwell.HttpTokenFailed`, `Stepwell.CircuitOpen`,
+    /// `Stepwell.TooManyWaiting`, `Stepwell.ReplayDiverged` or `Stepwell.Stopped`.
     ///
     /// A call whose answer was lost in a crash is sent again, with the same
     /// `Idempotency-Key`. Dropping the future abandons the call.
     pub async fn run(&self, journal: &Arc<Journal>, request: StepRequest) -> StepOutcome {
-        let started = Instant::now();
-        let mut bytes = request.input.len_bytes() as u64;
-        let result = self.attempt(journal, &request).await;
-        let result = journal.keep_secrets(result, &mut []);
-        if let Ok(data) = &result {
-            bytes += data.len_bytes() as u64;
-        }
-        StepOutcome {
-            result,
-            spent: Spent {
-                fuel: 0,
-                time_us: u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX),
-                bytes,
-            },
-            logs: Vec::new(),
-            effects: None,
-        }
+        let work = async {
+            let result = self.attempt(journal, &request).await;
+            journal.keep_secrets(result, &mut [])
+        };
+        task::measured(&request, work).await
     }
 
     async fn attempt(
@@ -153,10 +137,18 @@ impl HttpBridge {
             Some(how) => Some(Proof::read(how, journal, &*self.secrets, grants)?),
             None => None,
         };
+        let target = limit::host(&checked.url);
+        let permit = self.limiter.turn(&target, journal.asker()).await?;
         // The answer is the step's outcome, which is recorded anyway.
         let what = || checked.describe();
         journal.call().admit(checked.digest(), &what).await?;
-        self.send(journal, request, checked, lent, proof).await
+        let mut turns = Turns {
+            limiter: &self.limiter,
+            asker: journal.asker(),
+            permit: Some(permit),
+        };
+        self.send(journal, request, checked, (lent, proof), &mut turns)
+            .await
     }
 
     async fn send(
@@ -164,31 +156,36 @@ impl HttpBridge {
         journal: &Journal,
         request: &StepRequest,
         checked: Checked,
-        lent: Option<&Lent>,
-        proof: Option<Proof>,
+        (lent, proof): (Option<&Lent>, Option<Proof>),
+        turns: &mut Turns<'_>,
     ) -> Result<Data, Failure> {
         let mut timeout_ms = checked.timeout_ms;
         if let Some(deadline) = request.deadline {
             timeout_ms = timeout_ms.min(deadline.since_ms((self.clock)()));
         }
         let work = async {
-            let _permit = self.calls.acquire().await;
             let grants = request.grants.as_deref();
             let sender = self.sender()?;
             let answer = match proof {
-                None => sender.send(checked, lent, grants).await?,
-                Some(proof) => self.prove(journal, &proof, sender, checked, grants).await?,
+                None => sender.send(checked, lent, grants, turns).await?,
+                Some(proof) => {
+                    let call = (checked, grants);
+                    self.prove(journal, &proof, sender, call, turns).await?
+                }
             };
             answer.outcome()
         };
-        tokio::time::timeout(Duration::from_millis(timeout_ms), work)
-            .await
-            .unwrap_or_else(|_| {
+        let limit = Duration::from_millis(timeout_ms);
+        match tokio::time::timeout(limit, work).await {
+            Ok(result) => result,
+            Err(_) => {
+                turns.tell(|permit| permit.timed_out(limit));
                 Err(Failure::new(
                     "States.Timeout",
                     format!("the HTTP call took longer than {timeout_ms} ms"),
                 ))
-            })
+            }
+        }
     }
 
     /// Sends a call with what proves who sends it. A kept token that is refused is forgotten,
@@ -198,14 +195,20 @@ impl HttpBridge {
         journal: &Journal,
         proof: &Proof,
         sender: &Sender,
-        checked: Checked,
-        grants: Option<&Grants>,
+        (checked, grants): (Checked, Option<&Grants>),
+        turns: &mut Turns<'_>,
     ) -> Result<Received, Failure> {
         loop {
+            let way = Way {
+                sender,
+                grants,
+                turns: &*turns,
+            };
             let (lent, token) = proof
-                .header(&checked.url, journal, &self.tokens, sender, grants)
+                .header(&checked.url, journal, &self.tokens, way)
                 .await?;
-            let answer = sender.send(checked.clone(), Some(&lent), grants).await?;
+            let sent = sender.send(checked.clone(), Some(&lent), grants, turns);
+            let answer = sent.await?;
             match token {
                 Some(token) if answer.status == http::StatusCode::UNAUTHORIZED => {
                     self.tokens.refused(proof, &token).await;

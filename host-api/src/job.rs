@@ -11,12 +11,16 @@ pub(crate) mod program;
 use std::sync::Arc;
 use std::time::Duration;
 
-use stepwell_types::{BridgeCall, Data, Failure};
+use stepwell_types::{AttemptId, BridgeCall, Data, Digest, EntryId, Failure};
 use tokio::runtime::Handle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::answer;
 use crate::gate::{Boxed, Gate, Verdict};
+use crate::journal::Call;
+use crate::limit::{Limiter, Went};
+use program::Kind;
 
 /// How often the gate is asked whether an attempt is over: at first, and at most.
 const ASK_AGAIN: Duration = Duration::from_millis(20);
@@ -88,47 +92,101 @@ pub(crate) fn key(call: &BridgeCall) -> String {
     )
 }
 
-/// Carries a job out behind the gate.
+/// The call of a [`key`] and the digest of its request, as texts.
+pub(crate) fn call_of(key: &str, request: &str) -> Option<BridgeCall> {
+    let mut parts = key.split('-');
+    let call = BridgeCall {
+        by: AttemptId {
+            execution: parts.next()?.parse().ok()?,
+            entry: EntryId(parts.next()?.parse().ok()?),
+            attempt: parts.next()?.parse().ok()?,
+        },
+        call: parts.next()?.parse().ok()?,
+        request: request.parse().ok()?,
+        notes: None,
+    };
+    parts.next().is_none().then_some(call)
+}
+
+/// How a call to run a program elsewhere is carried out.
+pub(crate) struct Order {
+    pub(crate) kind: Kind,
+    /// The image or the machine.
+    pub(crate) name: String,
+    /// Names the request.
+    pub(crate) request: Digest,
+    /// Whether its answer is recorded: a guest's is, a Task's is its outcome.
+    pub(crate) recorded: bool,
+    pub(crate) limiter: Limiter,
+    /// Cancelled when the server begins to stop.
+    pub(crate) stopping: CancellationToken,
+}
+
+/// Carries a job out in its turn and behind the gate.
 ///
 /// After a crash the same call finds its job again. What the job leaves is removed once it
 /// is durable that nobody wants it any more: its answer is recorded, or its attempt is over.
 /// While the server stops, it goes on for the next process to find.
 /// # Errors
-/// The job's own failure; `Stepwell.ReplayDiverged`, `Stepwell.Stopped`.
-pub(crate) async fn run(
-    gate: Arc<dyn Gate>,
-    stopping: CancellationToken,
-    call: BridgeCall,
-    job: Arc<dyn Job>,
-) -> Result<Data, Failure> {
-    match gate.admit(call.clone()).await {
-        Verdict::Go => {}
-        Verdict::Diverged => {
-            return Err(Failure::new(
-                "Stepwell.ReplayDiverged",
-                "this attempt asked for something else before the crash",
-            ));
+/// The job's own failure; `Stepwell.CircuitOpen`, `Stepwell.TooManyWaiting`,
+/// `Stepwell.ReplayDiverged`, `Stepwell.Stopped`.
+pub(crate) async fn run(order: Order, mut call: Call, job: Arc<dyn Job>) -> Result<Data, Failure> {
+    let target = order.kind.target(&order.name);
+    let what = || format!("{target} {}", order.request);
+    let turn = async {
+        match call.was_sent() {
+            true => Ok(order.limiter.resume(&target)),
+            false => order.limiter.turn(&target, call.asker()).await,
         }
-        Verdict::Stopped => return Err(stopped()),
-    }
+    };
+    let mut permit = if order.recorded {
+        match call.admit_in_turn(order.request, &what, turn).await? {
+            None => return call.answer(),
+            Some(Ok(permit)) => permit,
+            // That there was no turn is an answer too: the guest goes on from it.
+            Some(Err(failure)) => {
+                let result = Err(failure);
+                call.record(answer::encode(&result));
+                return result;
+            }
+        }
+    } else {
+        let permit = turn.await?;
+        call.admit(order.request, &what).await?;
+        permit
+    };
+    let gate = Arc::clone(&call.asker().gate);
     if gate.is_open() {
         let result = job.carry_out().await;
         clear(&*job).await;
         return result;
     }
+    let at_gate = call.at_gate(order.request);
     // Dropped when the answer is handed over, and when the attempt is aborted.
-    let _left = Left(Some(Remains {
+    let mut left = Left(Some(Remains {
         gate: Arc::clone(&gate),
-        stopping: stopping.clone(),
-        call: call.clone(),
+        stopping: order.stopping.clone(),
+        call: at_gate.clone(),
         job: Arc::clone(&job),
         runtime: Handle::current(),
+        answered: false,
     }));
-    tokio::select! {
+    let result = tokio::select! {
         biased;
         result = job.carry_out() => result,
-        () = set_aside(&*gate, &call, &stopping) => Err(stopped()),
+        () = set_aside(&*gate, &at_gate, &order.stopping) => return Err(call.ends(stopped())),
+    };
+    permit.tell(match &result {
+        Err(failure) if order.kind.blames_target(failure) => Went::Badly,
+        _ => Went::Well,
+    });
+    if order.recorded {
+        call.record(answer::encode(&result));
+        if let Some(remains) = &mut left.0 {
+            remains.answered = true;
+        }
     }
+    result
 }
 
 fn stopped() -> Failure {
@@ -173,12 +231,20 @@ struct Remains {
     call: BridgeCall,
     job: Arc<dyn Job>,
     runtime: Handle,
+    /// Its answer is recorded, though the attempt goes on.
+    answered: bool,
 }
 
 impl Remains {
     async fn remove(self) {
         let mut pause = ASK_AGAIN;
-        while !unwanted(&*self.gate, self.call.clone(), &self.stopping).await {
+        loop {
+            // The gate answers when all that the attempt recorded is durable.
+            let verdict = self.gate.admit(self.call.clone()).await;
+            let over = verdict == Verdict::Stopped && !self.stopping.is_cancelled();
+            if over || self.answered && verdict == Verdict::Go {
+                break;
+            }
             // The next process wants it, or sweeps it.
             if self.stopping.is_cancelled() {
                 return;

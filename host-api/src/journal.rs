@@ -16,11 +16,12 @@ use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use stepwell_types::limits::{JOURNAL_BYTES_MAX, JOURNAL_CALLS_MAX};
 use stepwell_types::{
-    AttemptId, BridgeAnswer, BridgeCall, Data, Digest, Failure, Recorded, StepRequest, Timestamp,
+    BridgeAnswer, BridgeCall, Data, Digest, Failure, Recorded, StepRequest, Timestamp,
 };
 
 use crate::answer;
 use crate::gate::{Gate, Verdict};
+use crate::limit::Asker;
 
 /// First byte of recorded notes. Version 1 knew neither secrets nor namespaces, version 2 no namespaces.
 const NOTES_VERSION: u8 = 3;
@@ -51,8 +52,7 @@ pub(crate) struct Wait {
 
 /// The journal of one attempt. Costs two words until the attempt calls or waits.
 pub struct Journal {
-    gate: Arc<dyn Gate>,
-    by: AttemptId,
+    asker: Asker,
     recorded: Option<Arc<Recorded>>,
     began: Timestamp,
     state: Mutex<State>,
@@ -81,8 +81,7 @@ impl Journal {
     #[must_use]
     pub fn new(gate: Arc<dyn Gate>, request: &StepRequest, now: Timestamp) -> Arc<Journal> {
         let mut journal = Journal {
-            gate,
-            by: request.id(),
+            asker: Asker::new(gate, request),
             recorded: request.recorded.clone(),
             began: now,
             state: Mutex::default(),
@@ -119,6 +118,11 @@ impl Journal {
                 }
             }
         }
+    }
+
+    /// The attempt, as it asks for a turn outside.
+    pub(crate) fn asker(&self) -> &Asker {
+        &self.asker
     }
 
     /// When the attempt's clock began: before the crash, if there was one.
@@ -263,12 +267,33 @@ pub struct Call {
 }
 
 impl Call {
+    /// The attempt, as it asks for a turn outside.
+    pub(crate) fn asker(&self) -> &Asker {
+        self.journal.asker()
+    }
+
     /// The key under which the other side can tell a repetition: the same for every attempt
     /// of the state entry, and after every crash.
     #[must_use]
     pub fn key(&self) -> String {
-        let by = self.journal.by;
+        let by = self.journal.asker.by;
         stepwell_types::journal::idempotency_key(by.execution, by.entry, self.number)
+    }
+
+    /// Whether it was let go before a crash: it may be under way where it was sent.
+    pub(crate) fn was_sent(&self) -> bool {
+        let recorded = self.journal.recorded.as_ref();
+        recorded.is_some_and(|r| r.calls.contains_key(&self.number))
+    }
+
+    /// The call as the gate knows it. It carries no notes.
+    pub(crate) fn at_gate(&self, request: Digest) -> BridgeCall {
+        BridgeCall {
+            by: self.journal.asker.by,
+            call: self.number,
+            request: self.journal.digest(request).unwrap_or(request),
+            notes: None,
+        }
     }
 
     /// Whether the call was answered, in part at least, before a crash: then the pieces are
@@ -281,7 +306,21 @@ impl Call {
         request: Digest,
         what: &(dyn Fn() -> String + Sync),
     ) -> Result<bool, Failure> {
-        self.journal.gate.asked(self.number, what);
+        let turn = std::future::ready(());
+        Ok(self.admit_in_turn(request, what, turn).await?.is_none())
+    }
+
+    /// As [`Call::admit`], for a call that waits for its turn before it asks for leave. `None`:
+    /// it was answered before a crash, and waits for none.
+    /// # Errors
+    /// As [`Call::admit`].
+    pub(crate) async fn admit_in_turn<T>(
+        &self,
+        request: Digest,
+        what: &(dyn Fn() -> String + Sync),
+        turn: impl Future<Output = T>,
+    ) -> Result<Option<T>, Failure> {
+        self.journal.asker.gate.asked(self.number, what);
         let known = self.journal.recorded.as_ref();
         if let Some(known) = known.and_then(|r| r.calls.get(&self.number)) {
             let digest = self.journal.digest(request);
@@ -289,10 +328,14 @@ impl Call {
                 return Err(self.ends(self.other()));
             }
             if !known.parts.is_empty() {
-                return Ok(true);
+                return Ok(None);
             }
         }
-        self.leave(request).await.map(|()| false)
+        let turn = tokio::select! {
+            turn = turn => turn,
+            failure = self.journal.until_broken() => return Err(failure),
+        };
+        self.leave(request).await.map(|()| Some(turn))
     }
 
     /// Waits for leave to send the call.
@@ -303,12 +346,10 @@ impl Call {
             return Err(failure);
         }
         let call = BridgeCall {
-            by: self.journal.by,
-            call: self.number,
-            request: self.journal.digest(request).unwrap_or(request),
             notes: self.journal.take_notes(),
+            ..self.at_gate(request)
         };
-        match self.journal.gate.admit(call).await {
+        match self.journal.asker.gate.admit(call).await {
             Verdict::Go => Ok(()),
             Verdict::Diverged => Err(self.ends(self.other())),
             Verdict::Stopped => Err(self.ends(Failure::new(
@@ -330,8 +371,8 @@ impl Call {
     /// Records a piece of the answer. To be done before the guest sees it.
     pub fn record(&self, part: Vec<u8>) {
         self.journal.weigh(part.len());
-        self.journal.gate.answered(BridgeAnswer {
-            by: self.journal.by,
+        self.journal.asker.gate.answered(BridgeAnswer {
+            by: self.journal.asker.by,
             call: self.number,
             part,
             notes: self.journal.take_notes(),
@@ -349,10 +390,7 @@ impl Call {
         work: impl Future<Output = Result<Data, Failure>>,
     ) -> Result<Data, Failure> {
         if self.admit(request, what).await? {
-            let bytes = self.recorded().unwrap_or_default();
-            return answer::decode(&bytes).unwrap_or_else(|| {
-                Err(self.ends(diverged("the recorded answer of this call can't be read")))
-            });
+            return self.answer();
         }
         let result = tokio::select! {
             result = work => result,
@@ -360,6 +398,14 @@ impl Call {
         };
         self.record(answer::encode(&result));
         result
+    }
+
+    /// The recorded answer, which came in one piece.
+    pub(crate) fn answer(&mut self) -> Result<Data, Failure> {
+        let bytes = self.recorded().unwrap_or_default();
+        answer::decode(&bytes).unwrap_or_else(|| {
+            Err(self.ends(diverged("the recorded answer of this call can't be read")))
+        })
     }
 
     fn other(&self) -> Failure {

@@ -12,12 +12,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use stepwell_types::{
-    AttemptId, BridgeCall, Data, Digest, EntryId, Failure, MachineCall, Spent, StepOutcome,
-    StepRequest,
-};
-use tokio::sync::Semaphore;
-use tokio::time::Instant;
+use stepwell_types::{BridgeCall, Data, Digest, Failure, MachineCall, StepOutcome, StepRequest};
 use tokio_util::sync::CancellationToken;
 
 pub use connection::{KeySource, MachineOptions, private_key, public_key, secret_key};
@@ -25,11 +20,14 @@ pub use connection::{KeySource, MachineOptions, private_key, public_key, secret_
 use crate::gate::Gate;
 use crate::http::WallClock;
 use crate::job::program::Kind;
-use crate::job::{self, Fault};
+use crate::job::{self, Fault, Order};
+use crate::limit::Limiter;
 use crate::objects::Objects;
+use crate::{Journal, task};
 use connection::Connections;
 use run::Run;
 
+const KIND: Kind = Kind::Machine;
 /// How often what nobody wants is looked for.
 const SWEEP: Duration = Duration::from_secs(600);
 /// Most bytes of a list of runs.
@@ -65,16 +63,11 @@ pub struct MachineBridge(Arc<Inner>);
 
 struct Inner {
     options: MachinesOptions,
-    places: BTreeMap<String, Arc<Place>>,
+    places: BTreeMap<String, Arc<Connections>>,
+    limiter: Limiter,
     objects: Arc<dyn Objects>,
     clock: WallClock,
     stopping: CancellationToken,
-}
-
-/// One machine.
-struct Place {
-    ways: Connections,
-    runs: Semaphore,
 }
 
 impl MachineBridge {
@@ -85,18 +78,16 @@ impl MachineBridge {
         options: MachinesOptions,
         objects: Arc<dyn Objects>,
         clock: WallClock,
+        limiter: Limiter,
         stopping: CancellationToken,
     ) -> MachineBridge {
         let places = options.machines.iter().map(|(name, machine)| {
-            let runs_max = machine.runs_max.clamp(1, Semaphore::MAX_PERMITS);
-            let place = Place {
-                ways: Connections::new(name, machine.clone()),
-                runs: Semaphore::new(runs_max),
-            };
+            let place = Connections::new(name, machine.clone());
             (name.clone(), Arc::new(place))
         });
         MachineBridge(Arc::new(Inner {
             places: places.collect(),
+            limiter,
             options,
             objects,
             clock,
@@ -115,57 +106,39 @@ impl MachineBridge {
     /// `Stepwell.MachineHostKeyMismatch`, `Stepwell.MachineAuthenticationFailed`,
     /// `Stepwell.MachineUnreachable`, `Stepwell.MachineRefused`, `Stepwell.MachineLost`,
     /// `Stepwell.MachineOutputTooLarge`, `Stepwell.MachineBadOutput`,
-    /// `Stepwell.FileTransferFailed`, `Stepwell.ReplayDiverged` or `Stepwell.Stopped`.
+    /// `Stepwell.FileTransferFailed`, `Stepwell.CircuitOpen`, `Stepwell.TooManyWaiting`,
+    /// `Stepwell.ReplayDiverged` or `Stepwell.Stopped`.
     ///
     /// Dropping the future kills the program once it is durable that nobody wants it.
-    pub async fn run(&self, gate: Arc<dyn Gate>, request: StepRequest) -> StepOutcome {
-        let started = Instant::now();
-        let mut bytes = request.input.len_bytes() as u64;
-        let result = self.attempt(gate, &request).await;
-        if let Ok(data) = &result {
-            bytes += data.len_bytes() as u64;
-        }
-        StepOutcome {
-            result,
-            spent: Spent {
-                fuel: 0,
-                time_us: u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX),
-                bytes,
-            },
-            logs: Vec::new(),
-            effects: None,
-        }
+    pub async fn run(&self, journal: &Arc<Journal>, request: StepRequest) -> StepOutcome {
+        task::measured(&request, self.attempt(journal, &request)).await
     }
 
-    async fn attempt(&self, gate: Arc<dyn Gate>, request: &StepRequest) -> Result<Data, Failure> {
+    async fn attempt(
+        &self,
+        journal: &Arc<Journal>,
+        request: &StepRequest,
+    ) -> Result<Data, Failure> {
         let call: MachineCall = serde_json::from_str(request.input.text())
-            .map_err(|e| Kind::Machine.invalid(format!("the input is no run on a machine: {e}")))?;
+            .map_err(|e| KIND.invalid(format!("the input is no run on a machine: {e}")))?;
         let inner = &self.0;
         let checked = request::check(call, &inner.options)?;
-        if let Some(grants) = &request.grants
-            && !grants
-                .machines
-                .iter()
-                .any(|grant| **grant == *checked.machine)
-        {
-            return Err(Failure::new(
-                "Stepwell.NotGranted",
-                format!(
-                    "the manifest does not grant machine `{}`; add it under `machines` and publish again",
-                    checked.machine
-                ),
-            ));
+        if let Some(grants) = &request.grants {
+            KIND.granted(grants, &checked.machine)?;
         }
         let place = inner.places.get(&checked.machine);
-        let place = Arc::clone(place.ok_or_else(|| Kind::Machine.failure("NotGranted", "gone"))?);
-        let call = BridgeCall {
-            by: request.id(),
-            call: 0,
+        let place = Arc::clone(place.ok_or_else(|| KIND.failure("NotGranted", "gone"))?);
+        let order = Order {
+            kind: KIND,
+            name: checked.machine.clone(),
             request: Digest::of(request.input.text().as_bytes()),
-            notes: None,
+            recorded: false,
+            limiter: inner.limiter.clone(),
+            stopping: inner.stopping.clone(),
         };
-        let run = Run::new(inner, place, &gate, call.clone(), checked);
-        job::run(gate, inner.stopping.clone(), call, Arc::new(run)).await
+        let call = journal.call();
+        let run = Run::new(inner, place, &call, order.request, checked);
+        job::run(order, call, Arc::new(run)).await
     }
 
     /// Removes, until the server stops, runs of this server that nobody wants: what a dead
@@ -186,7 +159,7 @@ impl MachineBridge {
     }
 }
 
-async fn sweep_one(inner: &Inner, place: &Place, gate: &dyn Gate) -> Result<(), Fault> {
+async fn sweep_one(inner: &Inner, place: &Connections, gate: &dyn Gate) -> Result<(), Fault> {
     for call in list(inner, place).await? {
         let key = job::key(&call);
         if job::unwanted(gate, call, &inner.stopping).await {
@@ -198,43 +171,27 @@ async fn sweep_one(inner: &Inner, place: &Place, gate: &dyn Gate) -> Result<(), 
 }
 
 /// The runs of this server on a machine.
-async fn list(inner: &Inner, place: &Place) -> Result<Vec<BridgeCall>, Fault> {
+async fn list(inner: &Inner, place: &Connections) -> Result<Vec<BridgeCall>, Fault> {
     let command = script::command("list", &inner.options.instance, "", 0);
-    let answer = place
-        .ways
-        .exec(&command, run::nothing(), LIST_BYTES)
-        .await?;
+    let answer = place.exec(&command, run::nothing(), LIST_BYTES).await?;
     let text = String::from_utf8_lossy(&answer.stdout);
-    Ok(text.lines().filter_map(call_of).collect())
-}
-
-/// `EXECUTION-ENTRY-ATTEMPT-CALL DIGEST`
-fn call_of(line: &str) -> Option<BridgeCall> {
-    let (key, request) = line.split_once(' ')?;
-    let mut parts = key.split('-');
-    let call = BridgeCall {
-        by: AttemptId {
-            execution: parts.next()?.parse().ok()?,
-            entry: EntryId(parts.next()?.parse().ok()?),
-            attempt: parts.next()?.parse().ok()?,
-        },
-        call: parts.next()?.parse().ok()?,
-        request: request.parse().ok()?,
-        notes: None,
-    };
-    parts.next().is_none().then_some(call)
+    // `EXECUTION-ENTRY-ATTEMPT-CALL DIGEST`
+    let calls = text.lines().filter_map(|line| line.split_once(' '));
+    Ok(calls
+        .filter_map(|(key, request)| job::call_of(key, request))
+        .collect())
 }
 
 /// Ends a run and removes all of it; none there is as good.
-async fn clear(inner: &Inner, place: &Place, key: &str) -> Result<(), Fault> {
+async fn clear(inner: &Inner, place: &Connections, key: &str) -> Result<(), Fault> {
     let command = script::command("clear", &inner.options.instance, key, 0);
-    let answer = place.ways.exec(&command, run::nothing(), 0).await?;
+    let answer = place.exec(&command, run::nothing(), 0).await?;
     match answer.status {
         Some(0) => Ok(()),
         _ => {
             let stderr = String::from_utf8_lossy(&answer.stderr);
             let cause = format!("a run could not be removed: {}", stderr.trim());
-            Err(Kind::Machine.failure("Refused", cause).into())
+            Err(KIND.failure("Refused", cause).into())
         }
     }
 }

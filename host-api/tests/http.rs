@@ -6,9 +6,11 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 
 use stepwell_host_api::gate::Boxed;
-use stepwell_host_api::http::ConnectionOptions;
+use stepwell_host_api::http::{ConnectionOptions, WallClock};
 use stepwell_host_api::secrets::GivenSecrets;
-use stepwell_host_api::{Gate, HttpBridge, HttpOptions, Journal, OpenGate, Verdict};
+use stepwell_host_api::{
+    Gate, HttpBridge, HttpOptions, Journal, LimitOptions, Limiter, OpenGate, Verdict,
+};
 use stepwell_types::{
     BridgeAnswer, BridgeCall, Data, EntryId, ExecutionId, Failure, ShardId, StepOutcome,
     StepRequest, StepTarget, Timestamp,
@@ -181,12 +183,13 @@ fn bridge(allow: &[&str]) -> HttpBridge {
         allow: allow.iter().map(|a| (*a).to_owned()).collect(),
         ..HttpOptions::default()
     };
-    HttpBridge::new(
-        options,
-        Arc::new(GivenSecrets::default()),
-        Arc::new(|| Timestamp(1_000_000)),
-    )
-    .expect("bridge")
+    with(options)
+}
+
+fn with(options: HttpOptions) -> HttpBridge {
+    let clock: WallClock = Arc::new(|| Timestamp(1_000_000));
+    let limiter = Limiter::new(LimitOptions::default(), clock.clone());
+    HttpBridge::new(options, Arc::new(GivenSecrets::default()), limiter, clock).expect("bridge")
 }
 
 fn request(input: &str) -> StepRequest {
@@ -541,12 +544,7 @@ fn a_redirect_out_of_a_connections_place_goes_without_its_headers() {
         connections: BTreeMap::from([("billing".into(), connection)]),
         ..HttpOptions::default()
     };
-    let bridge = HttpBridge::new(
-        options,
-        Arc::new(GivenSecrets::default()),
-        Arc::new(|| Timestamp(1_000_000)),
-    )
-    .expect("bridge");
+    let bridge = with(options);
     let url = server.url("/keep");
     call(
         &bridge,

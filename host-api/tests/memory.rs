@@ -7,8 +7,11 @@ use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use stepwell_host_api::http::WallClock;
 use stepwell_host_api::secrets::GivenSecrets;
-use stepwell_host_api::{HttpBridge, HttpOptions, Journal, OpenGate, answer};
+use stepwell_host_api::{
+    HttpBridge, HttpOptions, Journal, LimitOptions, Limiter, OpenGate, answer,
+};
 use stepwell_types::{Data, EntryId, ExecutionId, ShardId, StepRequest, StepTarget, Timestamp};
 
 struct Counting;
@@ -61,12 +64,10 @@ fn a_json_response_takes_a_few_times_its_bytes() {
         allow: vec![address.to_string()],
         ..HttpOptions::default()
     };
-    let bridge = HttpBridge::new(
-        options,
-        Arc::new(GivenSecrets::default()),
-        Arc::new(|| Timestamp(1)),
-    )
-    .expect("bridge");
+    let clock: WallClock = Arc::new(|| Timestamp(1));
+    let limiter = Limiter::new(LimitOptions::default(), clock.clone());
+    let secrets = Arc::new(GivenSecrets::default());
+    let bridge = HttpBridge::new(options, secrets, limiter, clock).expect("bridge");
     let input = format!(r#"{{"url":"http://{address}/","response_bytes_max":16777216}}"#);
     let request = StepRequest {
         execution: ExecutionId::new(Timestamp(1), ShardId(1), 1),

@@ -7,6 +7,7 @@
 )]
 
 pub mod podman;
+pub mod receiver;
 pub mod sshd;
 
 use std::process::Command;

@@ -1,121 +1,15 @@
 //! Steps that call out, on a real server: grants, failures, a cancel, a death in the middle of a call, and
 //! the same attempt again from its journal.
 
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::Command;
-use std::sync::{Arc, Condvar, Mutex};
-use std::time::Duration;
 
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 use stepwell_tests::api::Api;
+use stepwell_tests::bridges::receiver::Receiver;
 use stepwell_tests::guests;
 use stepwell_tests::server::{self, Server};
-
-/// An HTTP server that counts calls by path and key, and holds those to `/held` until told.
-#[derive(Clone)]
-struct Receiver {
-    address: SocketAddr,
-    state: Arc<(Mutex<State>, Condvar)>,
-}
-
-#[derive(Default)]
-struct State {
-    calls: Vec<(String, String)>,
-    open: bool,
-}
-
-impl Receiver {
-    fn start() -> Result<Receiver> {
-        let listener = TcpListener::bind("127.0.0.1:0")?;
-        let receiver = Receiver {
-            address: listener.local_addr()?,
-            state: Arc::default(),
-        };
-        let shared = receiver.clone();
-        std::thread::spawn(move || {
-            for stream in listener.incoming().flatten() {
-                let shared = shared.clone();
-                // A connection of a killed server breaks off: that is the test.
-                std::thread::spawn(move || shared.serve(stream));
-            }
-        });
-        Ok(receiver)
-    }
-
-    fn url(&self, path: &str) -> String {
-        format!("http://{}{path}", self.address)
-    }
-
-    fn calls(&self) -> Vec<(String, String)> {
-        let state = self.state.0.lock().unwrap_or_else(|e| e.into_inner());
-        state.calls.clone()
-    }
-
-    /// Waits until so many calls have come.
-    fn until(&self, calls: usize) -> Result<()> {
-        let state = self.state.0.lock().unwrap_or_else(|e| e.into_inner());
-        let wait = Duration::from_secs(60);
-        let (_state, waited) = self
-            .state
-            .1
-            .wait_timeout_while(state, wait, |s| s.calls.len() < calls)
-            .unwrap_or_else(|e| e.into_inner());
-        anyhow::ensure!(!waited.timed_out(), "{calls} calls did not come");
-        Ok(())
-    }
-
-    /// Lets `/held` go, now and from now on.
-    fn open(&self) {
-        self.state.0.lock().unwrap_or_else(|e| e.into_inner()).open = true;
-        self.state.1.notify_all();
-    }
-
-    fn serve(&self, stream: TcpStream) -> std::io::Result<()> {
-        let mut out = stream.try_clone()?;
-        let mut input = BufReader::new(stream);
-        loop {
-            let mut line = String::new();
-            if input.read_line(&mut line)? == 0 {
-                return Ok(());
-            }
-            let (mut key, mut length) = (String::new(), 0);
-            loop {
-                let mut header = String::new();
-                input.read_line(&mut header)?;
-                let Some((name, value)) = header.trim().split_once(':') else {
-                    break;
-                };
-                match name.to_ascii_lowercase().as_str() {
-                    "idempotency-key" => key = value.trim().to_owned(),
-                    "content-length" => length = value.trim().parse().unwrap_or(0),
-                    _ => {}
-                }
-            }
-            let mut body = vec![0; length];
-            input.read_exact(&mut body)?;
-            let path = line.split(' ').nth(1).unwrap_or_default().to_owned();
-            let (state, changed) = &*self.state;
-            let mut state = state.lock().unwrap_or_else(|e| e.into_inner());
-            state.calls.push((path.clone(), key));
-            changed.notify_all();
-            if path == "/held" {
-                state = changed
-                    .wait_while(state, |s| !s.open)
-                    .unwrap_or_else(|e| e.into_inner());
-            }
-            drop(state);
-            let text = format!("{path} {}", String::from_utf8_lossy(&body));
-            let length = text.len();
-            write!(
-                out,
-                "HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n{text}"
-            )?;
-        }
-    }
-}
 
 /// A server that may call the receiver, and the guest that calls, granted it.
 fn started(dir: &Path, receiver: &Receiver) -> Result<(Server, Api)> {

@@ -105,7 +105,7 @@ impl Request {
     /// Sends it and waits for the response's head, whatever its status.
     /// # Errors
     /// `Stepwell.NotGranted`, `Stepwell.HttpDenied`, `Stepwell.HttpInvalidRequest`,
-    /// `States.Timeout` or `States.Http.Socket`.
+    /// `Stepwell.CircuitOpen`, `Stepwell.TooManyWaiting`, `States.Timeout` or `States.Http.Socket`.
     pub fn send(&self) -> Result<Response, Failure> {
         self.start()?.wait()
     }
@@ -303,6 +303,8 @@ impl Response {
 fn failure(code: ErrorCode) -> Failure {
     let name = match &code {
         ErrorCode::HttpRequestDenied => "Stepwell.NotGranted",
+        ErrorCode::DestinationUnavailable => "Stepwell.CircuitOpen",
+        ErrorCode::ConnectionLimitReached => "Stepwell.TooManyWaiting",
         ErrorCode::DestinationIpProhibited => "Stepwell.HttpDenied",
         ErrorCode::HttpRequestBodySize(_)
         | ErrorCode::HttpRequestMethodInvalid

@@ -264,7 +264,7 @@ impl Engine {
             cmd: run.command.clone(),
             entrypoint: run.entrypoint.clone(),
             env: Some(variables.map(|(n, v)| format!("{n}={v}")).collect()),
-            working_dir: run.working_directory.clone(),
+            working_dir: run.program.working_directory.clone(),
             user: run.user.clone(),
             labels: Some(labels),
             open_stdin: Some(has_input),

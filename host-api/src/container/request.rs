@@ -5,7 +5,7 @@
 use stepwell_types::{ContainerCall, Failure, Pull};
 
 use super::ContainerOptions;
-use crate::job::program::{self, Ceilings, Given, Kind, Program};
+use crate::job::program::{self, Ceilings, Kind, Program, fits};
 
 /// Memory of a run if it doesn't say, in MiB.
 const MEMORY_MIB: u64 = 256;
@@ -23,7 +23,6 @@ pub(crate) struct Checked {
     pub(crate) image: String,
     pub(crate) command: Option<Vec<String>>,
     pub(crate) entrypoint: Option<Vec<String>>,
-    pub(crate) working_directory: Option<String>,
     pub(crate) user: Option<String>,
     pub(crate) network: Option<String>,
     pub(crate) memory_bytes: i64,
@@ -45,11 +44,6 @@ pub(crate) fn check(call: ContainerCall, options: &ContainerOptions) -> Result<C
     }
     for words in [&call.command, &call.entrypoint].into_iter().flatten() {
         program::arguments(KIND, words)?;
-    }
-    if let Some(directory) = &call.working_directory
-        && directory != "/"
-    {
-        program::path(KIND, directory, false)?;
     }
     let word = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | ':');
     if let Some(user) = &call.user
@@ -82,26 +76,15 @@ pub(crate) fn check(call: ContainerCall, options: &ContainerOptions) -> Result<C
             options.cpus_max
         )));
     }
-    let given = Given {
-        environment: call.environment,
-        input: call.input,
-        files: call.files,
-        outputs: call.outputs,
-        output: call.output,
-        exit_codes: call.exit_codes,
-        timeout_ms: call.timeout_ms,
-        stdout_bytes_max: call.stdout_bytes_max,
-    };
     let ceilings = Ceilings {
         timeout_ms: options.timeout_ms_max,
         stdout_bytes: options.stdout_bytes_max,
     };
     Ok(Checked {
-        program: Program::check(KIND, given, ceilings, false)?,
+        program: Program::check(KIND, call.program, ceilings, false)?,
         image: call.image,
         command: call.command,
         entrypoint: call.entrypoint,
-        working_directory: call.working_directory,
         user: call.user,
         network: call.network,
         memory_bytes: memory.saturating_mul(1 << 20),
@@ -126,14 +109,6 @@ fn image(name: &str) -> Result<(), Failure> {
     match fine {
         true => Ok(()),
         false => Err(KIND.invalid("image must be [REGISTRY/]NAME[:TAG] or NAME@sha256:DIGEST")),
-    }
-}
-
-/// Whether a grant is this name, or its beginning and a `*`.
-pub(super) fn fits(grant: &str, name: &str) -> bool {
-    match grant.strip_suffix('*') {
-        Some(start) => name.starts_with(start),
-        None => name == grant,
     }
 }
 

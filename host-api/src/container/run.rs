@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use stepwell_types::{BridgeCall, Data, Failure, Pull, StepRequest, Timestamp};
+use stepwell_types::{BridgeCall, Data, Digest, Failure, Pull, Timestamp};
 use tokio::io::AsyncWriteExt as _;
 use tokio::sync::oneshot;
 
@@ -17,6 +17,7 @@ use crate::gate::{Boxed, Gate};
 use crate::job::output::{self, Lines};
 use crate::job::program::{Ended, Kind};
 use crate::job::{self, Job, archive};
+use crate::journal::Call;
 
 /// Labels that say whose a container is.
 pub(super) const INSTANCE: &str = "stepwell.instance";
@@ -52,11 +53,12 @@ impl Run {
     pub(super) fn new(
         bridge: &Arc<Inner>,
         engine: Engine,
-        gate: &Arc<dyn Gate>,
-        call: BridgeCall,
+        call: &Call,
+        request: Digest,
         checked: Checked,
-        request: &StepRequest,
     ) -> Run {
+        let asker = call.asker();
+        let call = call.at_gate(request);
         let name = format!("stepwell-{}", job::key(&call));
         let labels = [
             (INSTANCE, bridge.options.instance.clone()),
@@ -65,13 +67,13 @@ impl Run {
             (ATTEMPT, call.by.attempt.to_string()),
             (CALL, call.call.to_string()),
             (REQUEST, call.request.to_string()),
-            (FLOW, request.flow.to_string()),
-            (STATE, request.state.to_string()),
+            (FLOW, asker.flow.to_string()),
+            (STATE, asker.state.to_string()),
         ];
         Run {
             bridge: Arc::clone(bridge),
             engine,
-            gate: Arc::clone(gate),
+            gate: Arc::clone(&asker.gate),
             call,
             checked,
             labels: labels.map(|(n, v)| (n.to_owned(), v)).into(),
@@ -330,7 +332,6 @@ impl Run {
 impl Job for Run {
     fn carry_out(&self) -> Boxed<'_, Result<Data, Failure>> {
         Box::pin(async {
-            let _permit = self.bridge.runs.acquire().await;
             let once = || async {
                 self.once().await.map_err(|fault| match fault {
                     Fault::Unreachable(reason) => job::Fault::Unreachable(reason),

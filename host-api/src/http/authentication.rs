@@ -19,7 +19,7 @@ use tokio::time::Instant;
 
 use super::connection::Lent;
 use super::request::{self, Checked};
-use super::send::Sender;
+use super::send::{Sender, Turns};
 use crate::Journal;
 use crate::secrets::{self, Secrets};
 
@@ -69,10 +69,9 @@ impl Proof {
         url: &Url,
         journal: &Journal,
         tokens: &Tokens,
-        sender: &Sender,
-        grants: Option<&Grants>,
+        way: Way<'_>,
     ) -> Result<(Lent, Option<Token>), Failure> {
-        private(url, sender)?;
+        private(url, way.sender)?;
         let mut token = None;
         let (name, value) = match &self.how {
             Authentication::Bearer { .. } => {
@@ -86,12 +85,10 @@ impl Proof {
             }
             Authentication::OAuth2 { token_url, .. } => {
                 let token_url = request::url(token_url)?;
-                private(&token_url, sender)?;
+                private(&token_url, way.sender)?;
                 let key = (self.how.clone(), Digested::of(&self.secret));
                 let got = tokens
-                    .get(key, || {
-                        ask(&self.how, &self.secret, &token_url, sender, grants)
-                    })
+                    .get(key, || ask(&self.how, &self.secret, &token_url, way))
                     .await?;
                 journal.conceal(self::name(&self.how), &got.value);
                 let value = [b"Bearer ", got.value.bytes()].concat();
@@ -109,6 +106,14 @@ impl Proof {
         let headers = HeaderMap::from_iter([(name, value)]);
         Ok((Lent::to_origin(url, headers), token))
     }
+}
+
+/// How a token server is reached.
+#[derive(Clone, Copy)]
+pub(super) struct Way<'a> {
+    pub(super) sender: &'a Sender,
+    pub(super) grants: Option<&'a Grants>,
+    pub(super) turns: &'a Turns<'a>,
 }
 
 /// The name of the secret that an authentication needs.
@@ -255,12 +260,11 @@ async fn ask(
     how: &Authentication,
     secret: &Secret,
     token_url: &Url,
-    sender: &Sender,
-    grants: Option<&Grants>,
+    way: Way<'_>,
 ) -> Result<Token, Failure> {
     let request = token_request(how, secret, token_url)?;
     let began = Instant::now();
-    let answer = sender.once(&request, grants).await?;
+    let answer = way.sender.once(&request, way.grants, way.turns).await?;
     let status = answer.status.as_u16();
     let failed = |what: &str| {
         let host = token_url.host_str().unwrap_or_default();

@@ -20,6 +20,7 @@ use super::HttpBridge;
 use super::guest::Waited;
 use super::request::Checked;
 use crate::journal::{Call, diverged};
+use crate::limit::{self, Permit};
 
 /// First byte of a recorded piece.
 const VERSION: u8 = 1;
@@ -90,6 +91,7 @@ pub(crate) enum Told {
     Incomplete,
     Protocol,
     Internal,
+    Unavailable,
 }
 
 impl Lost {
@@ -110,6 +112,14 @@ impl Lost {
     pub(crate) fn prohibited(failure: Failure) -> Lost {
         Lost {
             told: Told::Prohibited,
+            failure,
+        }
+    }
+
+    /// There was no turn to be had.
+    fn unavailable(failure: Failure) -> Lost {
+        Lost {
+            told: Told::Unavailable,
             failure,
         }
     }
@@ -202,6 +212,10 @@ impl From<Lost> for Wire {
             Told::Tls => Wire::TlsProtocolError,
             Told::Incomplete => Wire::HttpResponseIncomplete,
             Told::Protocol => Wire::HttpProtocolError,
+            Told::Unavailable if &*lost.failure.error == "Stepwell.TooManyWaiting" => {
+                Wire::ConnectionLimitReached
+            }
+            Told::Unavailable => Wire::DestinationUnavailable,
             Told::Internal => Wire::InternalError(Some(lost.failure.cause.to_string())),
         }
     }
@@ -231,7 +245,7 @@ struct Body {
     timeout: Duration,
     /// What came and was too much for one piece.
     rest: Bytes,
-    _place: tokio::sync::OwnedSemaphorePermit,
+    _permit: Permit,
 }
 
 /// The answer to a guest's call: from the journal as far as it goes, then from outside.
@@ -258,14 +272,16 @@ pub(crate) async fn answer(
     };
     let digest = exchange.request.digest();
     let what = || exchange.request.describe();
-    let answered = exchange.call.admit(digest, &what).await;
-    let answered = answered.map_err(internal)?;
-    let (head, live) = if answered {
-        (exchange.recorded().map_err(internal)?, None)
-    } else {
-        let (head, live) = exchange.head().await;
-        exchange.call.record(head.encode());
-        (head, live)
+    let admitted = exchange.call.admit_in_turn(digest, &what, exchange.turn());
+    let admitted = admitted.await.map_err(internal)?;
+    let (head, live) = match admitted {
+        None => (exchange.recorded().map_err(internal)?, None),
+        // That there was no turn is an answer too: the guest goes on from it.
+        Some(turn) => {
+            let (head, live) = exchange.head(turn).await;
+            exchange.call.record(head.encode());
+            (head, live)
+        }
     };
     let (status, headers, body) = match head {
         Piece::Head {
@@ -304,8 +320,8 @@ impl Exchange {
     }
 
     /// Sends the call: a head, with the body if that is small, or how it was lost.
-    async fn head(&self) -> (Piece, Option<Body>) {
-        let coming = match self.send().await {
+    async fn head(&self, turn: Result<Permit, Failure>) -> (Piece, Option<Body>) {
+        let coming = match self.send(turn).await {
             Ok(coming) => coming,
             Err(lost) => return (Piece::Lost(lost), None),
         };
@@ -342,16 +358,26 @@ impl Exchange {
         (head, None)
     }
 
-    async fn send(&self) -> Result<Coming, Lost> {
-        let place = self.bridge.calls.clone().acquire_owned().await;
-        let place = place.map_err(|_| Lost::protocol("the bridge is closed"))?;
+    /// Waits for its turn with the host.
+    async fn turn(&self) -> Result<Permit, Failure> {
+        let target = limit::host(&self.request.url);
+        let limiter = &self.bridge.limiter;
+        limiter.turn(&target, self.call.asker()).await
+    }
+
+    async fn send(&self, turn: Result<Permit, Failure>) -> Result<Coming, Lost> {
+        let mut permit = turn.map_err(Lost::unavailable)?;
         let sender = self.bridge.sender().map_err(Lost::invalid)?;
         let wait = self.timeouts.head.saturating_add(self.timeouts.connect);
         let sent = sender.exchange(&self.request, self.granted.into());
         let response = match tokio::time::timeout(wait, sent).await {
-            Ok(sent) => sent?,
-            Err(_) => return Err(Lost::timeout(Told::Timeout, "the response's head", wait)),
+            Ok(sent) => sent.inspect_err(|lost| permit.failed(&lost.failure))?,
+            Err(_) => {
+                permit.timed_out(wait);
+                return Err(Lost::timeout(Told::Timeout, "the response's head", wait));
+            }
         };
+        permit.answered(response.status(), response.headers());
         let max = self.request.response_bytes_max;
         if response.content_length().is_some_and(|bytes| bytes > max) {
             return Err(Lost::response_too_large(max));
@@ -367,7 +393,7 @@ impl Exchange {
                 max,
                 timeout: self.timeouts.piece,
                 rest: Bytes::new(),
-                _place: place,
+                _permit: permit,
             },
         })
     }
@@ -470,6 +496,7 @@ impl Reading {
             )
         };
         let digest = self.exchange.request.digest();
+        let turn = self.exchange.turn().await;
         let leave = self.exchange.call.leave(digest).await;
         leave.map_err(|failure| Lost {
             told: Told::Internal,
@@ -477,7 +504,7 @@ impl Reading {
         })?;
         let Coming {
             status, mut body, ..
-        } = self.exchange.send().await?;
+        } = self.exchange.send(turn).await?;
         if status != self.status {
             return Err(other());
         }

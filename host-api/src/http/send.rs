@@ -19,6 +19,7 @@ use super::request::{self, Checked};
 use super::resolver::{Denied, Resolver};
 use super::response::{self, Received};
 use crate::Error;
+use crate::limit::{self, Asker, Limiter, Permit};
 
 /// Most redirects that are followed.
 const REDIRECTS_MAX: usize = 5;
@@ -46,6 +47,50 @@ pub(crate) enum Strictness {
     PublicOnly,
     /// Those of the configuration too.
     Configured,
+}
+
+/// The turns of one call: at its first host, then at those that it is redirected to.
+pub(crate) struct Turns<'a> {
+    pub(crate) limiter: &'a Limiter,
+    pub(crate) asker: &'a Asker,
+    /// The one that it has; `None`: it got none where it was redirected to.
+    pub(crate) permit: Option<Permit>,
+}
+
+impl Turns<'_> {
+    /// Goes over to the host of a URL. The last one's place is given up first: nobody waits for
+    /// one host while he holds another.
+    /// # Errors
+    /// `Stepwell.CircuitOpen`, `Stepwell.TooManyWaiting`.
+    async fn to(&mut self, url: &Url) -> Result<(), Failure> {
+        let target = limit::host(url);
+        match self.permit.take() {
+            Some(permit) if *permit.target() == target => self.permit = Some(permit),
+            permit => {
+                let moved = self.limiter.moved(permit, &target, self.asker);
+                self.permit = Some(moved.await?);
+            }
+        }
+        Ok(())
+    }
+
+    /// Says how the hop went.
+    pub(crate) fn tell(&mut self, word: impl FnOnce(&mut Permit)) {
+        self.permit.as_mut().map(word);
+    }
+
+    /// A turn for what the call itself has to ask somebody first. Where that is its own target,
+    /// it needs no other.
+    /// # Errors
+    /// As [`Turns::to`].
+    async fn aside(&self, url: &Url) -> Result<Option<Permit>, Failure> {
+        let target = limit::host(url);
+        if self.permit.as_ref().is_some_and(|p| *p.target() == target) {
+            return Ok(None);
+        }
+        let moved = self.limiter.moved(None, &target, self.asker);
+        moved.await.map(Some)
+    }
 }
 
 /// The clients: connections to named places are never mixed with checked ones, nor those
@@ -76,10 +121,15 @@ impl Sender {
         mut request: Checked,
         lent: Option<&Lent>,
         grants: Option<&Grants>,
+        turns: &mut Turns<'_>,
     ) -> Result<Received, Failure> {
         for _ in 0..=REDIRECTS_MAX {
             let how = judged(&request, grants)?;
-            let response = self.hop(&request, lent, how).await?;
+            turns.to(&request.url).await?;
+            let response = self.hop(&request, lent, how).await;
+            let response =
+                response.inspect_err(|failure| turns.tell(|permit| permit.failed(failure)))?;
+            turns.tell(|permit| permit.answered(response.status(), response.headers()));
             match next_hop(&request, &response)? {
                 None => return response::read(response, request.response_bytes_max).await,
                 Some(next) => request = next,
@@ -96,9 +146,18 @@ impl Sender {
         &self,
         request: &Checked,
         grants: Option<&Grants>,
+        turns: &Turns<'_>,
     ) -> Result<Received, Failure> {
         let how = judged(request, grants)?;
-        let response = self.hop(request, None, how).await?;
+        let mut permit = turns.aside(&request.url).await?;
+        let response = self.hop(request, None, how).await;
+        if let Some(permit) = &mut permit {
+            match &response {
+                Ok(response) => permit.answered(response.status(), response.headers()),
+                Err(failure) => permit.failed(failure),
+            }
+        }
+        let response = response?;
         response::read(response, request.response_bytes_max).await
     }
 

@@ -6,7 +6,9 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
-use stepwell_types::{Data, Failure, FileIn, FilesOut, OutputForm};
+use stepwell_types::{
+    Data, Failure, FileIn, FilesOut, Grants, OutputForm, ProgramCall, TargetKind, TargetName,
+};
 
 /// Most variables of one program.
 const VARIABLES_MAX: usize = 200;
@@ -40,6 +42,49 @@ impl Kind {
         Failure::new(format!("Stepwell.{self:?}{what}"), cause)
     }
 
+    /// Whether this failure says that what runs programs there is out of order.
+    pub(crate) fn blames_target(self, failure: &Failure) -> bool {
+        let names: &[&str] = match self {
+            Kind::Container => &["EngineUnavailable", "PullFailed"],
+            Kind::Machine => &["Unreachable", "AuthenticationFailed"],
+        };
+        names
+            .iter()
+            .any(|name| *failure.error == *self.failure(name, "").error)
+    }
+
+    /// What limits know it by.
+    pub(crate) fn target(self, name: &str) -> TargetName {
+        let kind = match self {
+            Kind::Container => TargetKind::Image,
+            Kind::Machine => TargetKind::Machine,
+        };
+        TargetName::new(kind, name)
+    }
+
+    /// Whether a manifest grants an image or a machine.
+    /// # Errors
+    /// `Stepwell.NotGranted`.
+    pub(crate) fn granted(self, grants: &Grants, name: &str) -> Result<(), Failure> {
+        let (what, list) = match self {
+            Kind::Container => ("image", &grants.images),
+            Kind::Machine => ("machine", &grants.machines),
+        };
+        let granted = |grant: &str| match self {
+            Kind::Container => fits(grant, name),
+            Kind::Machine => grant == name,
+        };
+        if list.iter().any(|grant| granted(grant)) {
+            return Ok(());
+        }
+        Err(Failure::new(
+            "Stepwell.NotGranted",
+            format!(
+                "the manifest does not grant the {what} `{name}`; add it under `{what}s` and publish again"
+            ),
+        ))
+    }
+
     pub(crate) fn invalid(self, cause: impl Into<std::sync::Arc<str>>) -> Failure {
         self.failure("InvalidRequest", cause)
     }
@@ -50,6 +95,7 @@ impl Kind {
 pub(crate) struct Program {
     pub(crate) kind: Kind,
     pub(crate) environment: Vec<(String, String)>,
+    pub(crate) working_directory: Option<String>,
     pub(crate) input: Option<Vec<u8>>,
     pub(crate) files: Vec<Brought>,
     pub(crate) outputs: Vec<FilesOut>,
@@ -73,16 +119,12 @@ pub(crate) enum Source {
     Content(Vec<u8>),
 }
 
-/// The fields of a call that both have, as given.
-pub(crate) struct Given {
-    pub(crate) environment: Map<String, Value>,
-    pub(crate) input: Option<Value>,
-    pub(crate) files: Vec<FileIn>,
-    pub(crate) outputs: Vec<FilesOut>,
-    pub(crate) output: OutputForm,
-    pub(crate) exit_codes: Option<Vec<i64>>,
-    pub(crate) timeout_ms: Option<u64>,
-    pub(crate) stdout_bytes_max: Option<u64>,
+/// Whether a grant is this name, or its beginning and a `*`.
+pub(crate) fn fits(grant: &str, name: &str) -> bool {
+    match grant.strip_suffix('*') {
+        Some(start) => name.starts_with(start),
+        None => name == grant,
+    }
 }
 
 /// What a call cannot raise.
@@ -96,7 +138,7 @@ impl Program {
     /// Checks it all. Paths may be relative where `relative` says so.
     pub(crate) fn check(
         kind: Kind,
-        given: Given,
+        given: ProgramCall,
         ceilings: Ceilings,
         relative: bool,
     ) -> Result<Program, Failure> {
@@ -111,6 +153,11 @@ impl Program {
         for output in &given.outputs {
             path(kind, &output.path, relative)?;
         }
+        if let Some(directory) = &given.working_directory
+            && directory != "/"
+        {
+            path(kind, directory, false)?;
+        }
         let timeout_ms = given
             .timeout_ms
             .unwrap_or(TIMEOUT_MS.min(ceilings.timeout_ms));
@@ -123,6 +170,7 @@ impl Program {
         Ok(Program {
             kind,
             environment: variables(kind, given.environment)?,
+            working_directory: given.working_directory,
             input: given.input.map(bytes),
             files,
             outputs: given.outputs,
@@ -326,19 +374,6 @@ pub(crate) fn path(kind: Kind, text: &str, relative: bool) -> Result<(), Failure
 mod tests {
     use super::*;
 
-    fn given() -> Given {
-        Given {
-            environment: Map::new(),
-            input: None,
-            files: Vec::new(),
-            outputs: Vec::new(),
-            output: OutputForm::Text,
-            exit_codes: None,
-            timeout_ms: None,
-            stdout_bytes_max: None,
-        }
-    }
-
     const CEILINGS: Ceilings = Ceilings {
         timeout_ms: 1_000_000,
         stdout_bytes: 1 << 20,
@@ -379,7 +414,7 @@ mod tests {
     #[test]
     fn variables_with_odd_names_or_values_are_refused() {
         let check = |name: &str, value: Value, fine: bool| {
-            let mut given = given();
+            let mut given = ProgramCall::default();
             given.environment.insert(name.to_owned(), value);
             let got = Program::check(Kind::Container, given, CEILINGS, false);
             assert_eq!(got.is_ok(), fine, "{name:?}");
@@ -398,8 +433,8 @@ mod tests {
 
     #[test]
     fn an_end_is_judged() {
-        let check = |change: fn(&mut Given), ended: Ended, expected: Result<Value, &str>| {
-            let mut given = given();
+        let check = |change: fn(&mut ProgramCall), ended: Ended, expected: Result<Value, &str>| {
+            let mut given = ProgramCall::default();
             change(&mut given);
             let program = Program::check(Kind::Machine, given, CEILINGS, false).expect("fine");
             match (program.judge(&ended), expected) {

@@ -50,8 +50,6 @@ pub struct MachineOptions {
     pub host_keys: Vec<PublicKey>,
     /// A file of OpenSSH's format with more of them; read at every connection.
     pub known_hosts: Option<PathBuf>,
-    /// Programs under way at once; more wait.
-    pub runs_max: usize,
 }
 
 /// Reads a private key.

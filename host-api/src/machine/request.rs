@@ -5,7 +5,7 @@
 use stepwell_types::{Failure, MachineCall};
 
 use super::MachinesOptions;
-use crate::job::program::{self, Ceilings, Given, Kind, Program};
+use crate::job::program::{self, Ceilings, Kind, Program};
 
 const KIND: Kind = Kind::Machine;
 
@@ -15,7 +15,6 @@ pub(super) struct Checked {
     pub(super) program: Program,
     pub(super) machine: String,
     pub(super) command: Vec<String>,
-    pub(super) working_directory: Option<String>,
 }
 
 /// Checks a call against what is granted.
@@ -38,29 +37,13 @@ pub(super) fn check(call: MachineCall, options: &MachinesOptions) -> Result<Chec
         }
         Some(_) => {}
     }
-    if let Some(directory) = &call.working_directory
-        && directory != "/"
-    {
-        program::path(KIND, directory, false)?;
-    }
-    let given = Given {
-        environment: call.environment,
-        input: call.input,
-        files: call.files,
-        outputs: call.outputs,
-        output: call.output,
-        exit_codes: call.exit_codes,
-        timeout_ms: call.timeout_ms,
-        stdout_bytes_max: call.stdout_bytes_max,
-    };
     let ceilings = Ceilings {
         timeout_ms: options.timeout_ms_max,
         stdout_bytes: options.stdout_bytes_max,
     };
     Ok(Checked {
-        program: Program::check(KIND, given, ceilings, true)?,
+        program: Program::check(KIND, call.program, ceilings, true)?,
         machine: call.machine,
         command: call.command,
-        working_directory: call.working_directory,
     })
 }

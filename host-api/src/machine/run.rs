@@ -8,17 +8,18 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _};
 use russh::ChannelMsg;
-use stepwell_types::{BridgeCall, Data, Failure, Timestamp};
+use stepwell_types::{BridgeCall, Data, Digest, Failure, Timestamp};
 use tokio::sync::oneshot;
 
-use super::connection::{Answer, Way};
+use super::Inner;
+use super::connection::{Answer, Connections, Way};
 use super::request::Checked;
 use super::script;
-use super::{Inner, Place};
 use crate::gate::{Boxed, Gate};
 use crate::job::output::{self, Lines, STDERR_BYTES_MAX};
 use crate::job::program::{Brought, Ended, Kind, STDERR_BYTES, Source};
 use crate::job::{self, Fault, Job, archive};
+use crate::journal::Call;
 
 /// Most bytes of one look: its first line and a piece of standard error.
 const LOOK_BYTES: usize = 80 << 10;
@@ -26,7 +27,7 @@ const LOOK_BYTES: usize = 80 << 10;
 /// One run.
 pub(super) struct Run {
     bridge: Arc<Inner>,
-    place: Arc<Place>,
+    place: Arc<Connections>,
     gate: Arc<dyn Gate>,
     call: BridgeCall,
     checked: Checked,
@@ -59,15 +60,17 @@ struct Look {
 impl Run {
     pub(super) fn new(
         bridge: &Arc<Inner>,
-        place: Arc<Place>,
-        gate: &Arc<dyn Gate>,
-        call: BridgeCall,
+        place: Arc<Connections>,
+        call: &Call,
+        request: Digest,
         checked: Checked,
     ) -> Run {
+        let gate = Arc::clone(&call.asker().gate);
+        let call = call.at_gate(request);
         Run {
             bridge: Arc::clone(bridge),
             place,
-            gate: Arc::clone(gate),
+            gate,
             key: job::key(&call),
             call,
             checked,
@@ -91,11 +94,7 @@ impl Run {
         let ended = ended.map_err(|_| self.checked.program.timed_out())??;
         let answer = self.checked.program.judge(&ended)?;
         for (n, output) in self.checked.program.outputs.iter().enumerate() {
-            let way = self
-                .place
-                .ways
-                .begin(&self.command("fetch", n as u64))
-                .await?;
+            let way = self.place.begin(&self.command("fetch", n as u64)).await?;
             let tar = received(way);
             archive::unpack(Arc::clone(&self.bridge.objects), output.clone(), tar).await?;
         }
@@ -136,7 +135,7 @@ impl Run {
             path: path.to_owned(),
             from: Source::Content(bytes),
         };
-        let directory = self.checked.working_directory.as_deref();
+        let directory = program.working_directory.as_deref();
         let run = script::run(program, &self.checked.command, directory);
         let supervise = script::supervise(program.stdout_bytes_max, STDERR_BYTES_MAX);
         let mut files: Vec<Brought> = relative.collect();
@@ -259,7 +258,7 @@ impl Run {
         max: usize,
     ) -> Result<Answer, Fault> {
         let command = self.command(verb, number);
-        self.place.ways.exec(&command, stdin, max).await
+        self.place.exec(&command, stdin, max).await
     }
 
     fn now(&self) -> Timestamp {
@@ -319,7 +318,6 @@ fn read_look(bytes: &[u8]) -> Option<Look> {
 impl Job for Run {
     fn carry_out(&self) -> Boxed<'_, Result<Data, Failure>> {
         Box::pin(async {
-            let _permit = self.place.runs.acquire().await;
             let machine = &self.checked.machine;
             let unreachable = |reason: String| {
                 let cause = format!("machine {machine} cannot be reached: {reason}");

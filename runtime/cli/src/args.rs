@@ -145,6 +145,8 @@ Examples:
         #[arg(long, default_value_t = 60, value_name = "SECONDS")]
         wait: u64,
     },
+    /// Show what is called outside: limits, circuits, what waits
+    Targets,
     /// Show usage by flow and day
     Usage {
         /// Only this flow's

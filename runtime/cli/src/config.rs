@@ -14,6 +14,7 @@ use stepwell_server::Token;
 use crate::args;
 use crate::elsewhere::{Containers, Machine};
 use crate::exit::Trouble;
+use crate::limits::Limits;
 use crate::secrets::Secrets;
 use crate::{input, system};
 
@@ -46,6 +47,8 @@ pub struct Config {
     pub machines: BTreeMap<String, Machine>,
     /// Where the master key of secrets lies.
     pub secrets: Secrets,
+    /// How many calls go outside, and how fast.
+    pub limits: Limits,
     /// Headers with secrets that calls borrow by name.
     pub connections: BTreeMap<String, Connection>,
     /// What resources mean in flows that are published here, unless they say otherwise.

@@ -9,13 +9,13 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 use stepwell_buckets::{Buckets, Upload};
-use stepwell_host_api::Secrets;
 use stepwell_host_api::container::{ContainerBridge, ContainerOptions};
 use stepwell_host_api::gate::Gate;
 use stepwell_host_api::machine::{
     KeySource, MachineBridge, MachineOptions, MachinesOptions, private_key, public_key, secret_key,
 };
 use stepwell_host_api::objects::{self, NewObject, Objects};
+use stepwell_host_api::{Limiter, Secrets};
 use stepwell_types::Failure;
 use tokio_util::sync::CancellationToken;
 
@@ -26,8 +26,6 @@ use crate::system::{self, SystemClock};
 
 /// Largest key file in bytes.
 const KEY_BYTES_MAX: usize = 64 << 10;
-/// Programs under way at once on one machine, unless it says otherwise.
-const RUNS: usize = 4;
 
 /// `[containers]`
 #[derive(Debug, Default, Deserialize)]
@@ -51,8 +49,6 @@ pub struct Containers {
     pub timeout_ms_max: Option<u64>,
     /// Largest standard output that a call may ask for, in bytes. Default 8 MiB.
     pub stdout_bytes_max: Option<u64>,
-    /// Containers under way at once. Default 16.
-    pub runs_max: Option<usize>,
 }
 
 /// `[machines.NAME]`
@@ -75,8 +71,6 @@ pub struct Machine {
     pub host_keys: Vec<String>,
     /// A file of OpenSSH's format that lists them.
     pub known_hosts: Option<PathBuf>,
-    /// Programs under way at once. Default 4.
-    pub runs_max: Option<usize>,
 }
 
 fn ssh() -> u16 {
@@ -99,6 +93,7 @@ impl Elsewhere {
     /// without one, as this process's.
     pub fn open(
         config: &Config,
+        limiter: &Limiter,
         buckets: &Buckets,
         data_dir: Option<&Path>,
         secrets: &Arc<dyn Secrets>,
@@ -111,6 +106,7 @@ impl Elsewhere {
             container_options(&config.containers, &instance)?,
             objects(),
             clock(),
+            limiter.clone(),
             stopping.clone(),
         );
         let machines = MachineBridge::new(
@@ -121,6 +117,7 @@ impl Elsewhere {
             },
             objects(),
             clock(),
+            limiter.clone(),
             stopping.clone(),
         );
         Ok(Elsewhere {
@@ -190,7 +187,6 @@ fn container_options(config: &Containers, instance: &str) -> Result<ContainerOpt
         pids_max: config.pids_max.unwrap_or(base.pids_max),
         timeout_ms_max: config.timeout_ms_max.unwrap_or(base.timeout_ms_max),
         stdout_bytes_max: config.stdout_bytes_max.unwrap_or(base.stdout_bytes_max),
-        runs_max: config.runs_max.unwrap_or(base.runs_max),
         instance: instance.to_owned(),
     })
 }
@@ -228,7 +224,6 @@ fn machines(
             key,
             host_keys: host_keys.collect::<Result<_, _>>()?,
             known_hosts: machine.known_hosts.clone(),
-            runs_max: machine.runs_max.unwrap_or(RUNS),
         };
         all.insert(name.clone(), options);
     }

@@ -15,6 +15,7 @@ mod folder;
 mod grants;
 mod graph;
 mod input;
+mod limits;
 mod output;
 mod run;
 mod secrets;
@@ -80,6 +81,7 @@ fn dispatch(cli: Cli) -> Result<Exit, exit::Trouble> {
             wait,
         } => client::poll(&remote?, &activity, worker.as_deref(), wait),
         Command::Tasks { id } => client::tasks(&remote?, &id),
+        Command::Targets => client::targets(&remote?),
         Command::Usage { flow } => client::usage(&remote?, flow.as_deref()),
     }
 }

@@ -56,7 +56,9 @@ pub fn run(args: &args::Run) -> Result<Exit, Trouble> {
     let scratch = tempfile::tempdir().context("a folder for compiled modules")?;
     let secrets = secrets::given("--secret", &args.secrets)?;
     let secrets: Arc<dyn Secrets> = secrets;
-    let bridges = wiring::bridges(&config, Arc::clone(&secrets), Namespaces::in_memory())?;
+    let limiter = config.limits.limiter()?;
+    let keyvalue = Namespaces::in_memory();
+    let bridges = wiring::bridges(&config, &limiter, Arc::clone(&secrets), keyvalue)?;
     let loading = load(&modules, scratch.path(), &config, bridges.clone());
     let (sandbox, mut known) = runtime.block_on(loading)?;
     let name = args.flow.file_stem().unwrap_or_default().to_string_lossy();
@@ -86,7 +88,7 @@ pub fn run(args: &args::Run) -> Result<Exit, Trouble> {
     let runner = wiring::Runner {
         sandbox,
         bridges,
-        elsewhere: Elsewhere::open(&config, &buckets, None, &secrets)?,
+        elsewhere: Elsewhere::open(&config, &limiter, &buckets, None, &secrets)?,
         buckets,
     };
     let shot = OneShot {

@@ -21,6 +21,7 @@ use crate::args;
 use crate::config::{self, Config, Settings};
 use crate::elsewhere::Elsewhere;
 use crate::exit::{Exit, Trouble};
+use crate::limits::Ways;
 use crate::system::{self, SystemClock, SystemEntropy};
 use crate::{output, secrets, wiring};
 
@@ -143,14 +144,16 @@ fn ports(
     let reader: Arc<dyn Reader> = Arc::new(reader);
     let vault = secrets::open(settings, Arc::clone(&reader))?;
     let kept: Arc<dyn Secrets> = Arc::new(vault.clone());
+    let limiter = settings.config.limits.limiter()?;
     let bridges = wiring::bridges(
         &settings.config,
+        &limiter,
         Arc::clone(&kept),
         Namespaces::of(Arc::clone(&reader)),
     )?;
     let sandbox = wiring::sandbox(dir.join(MODULES), &settings.config, bridges.clone())?;
     let shelf = wiring::Shelf(sandbox.modules().clone());
-    let elsewhere = Elsewhere::open(&settings.config, &buckets, Some(dir), &kept)?;
+    let elsewhere = Elsewhere::open(&settings.config, &limiter, &buckets, Some(dir), &kept)?;
     let ports = Ports {
         reader,
         writer: Box::new(writer),
@@ -160,6 +163,7 @@ fn ports(
             elsewhere: elsewhere.clone(),
             buckets,
         }),
+        outward: Arc::new(Ways(limiter)),
         modules: Arc::new(shelf),
         vault: Arc::new(secrets::Sealer(vault)),
         clock: Arc::new(SystemClock),

@@ -11,7 +11,7 @@ use stepwell_buckets::{Buckets, Grant, buckets, items, results};
 use stepwell_host_api::gate::{Boxed, Gate, Verdict};
 use stepwell_host_api::http::{ConnectionOptions, HttpBridge, HttpOptions};
 use stepwell_host_api::wasi::{Directories, DirectoryGrant};
-use stepwell_host_api::{Bridges, Journal, Namespaces, Secrets};
+use stepwell_host_api::{Bridges, Journal, Limiter, Namespaces, Secrets};
 use stepwell_orchestrator as orchestrator;
 use stepwell_orchestrator::api::ModuleAbout;
 use stepwell_orchestrator::gate::{GateHandle, Verdict as Ruling};
@@ -21,8 +21,8 @@ use stepwell_orchestrator::ports::{
 use stepwell_sandbox::{CompileLimits, Limits, Modules, Pool, Sandbox, Upload};
 use stepwell_types::limits::MODULE_BYTES_MAX;
 use stepwell_types::{
-    BridgeAnswer, BridgeCall, Data, Digest, Failure, LogLine, Spent, StepOutcome, StepRequest,
-    StepTarget,
+    AttemptId, BridgeAnswer, BridgeCall, Data, Digest, Failure, LogLine, Spent, StepOutcome,
+    StepRequest, StepTarget,
 };
 
 use crate::config::Config;
@@ -52,19 +52,15 @@ impl StepRunner for Runner {
             }
             (StepTarget::Http, _) => {
                 let http = Arc::clone(&self.bridges.http);
-                Box::pin(async move {
-                    let began = SystemClock.wall();
-                    let journal = Journal::new(Arc::new(Door(gate)), &request, began);
-                    http.run(&journal, request).await
-                })
+                Box::pin(async move { http.run(&journal(gate, &request), request).await })
             }
             (StepTarget::Container, _) => {
                 let containers = self.elsewhere.containers.clone();
-                Box::pin(async move { containers.run(Arc::new(Door(gate)), request).await })
+                Box::pin(async move { containers.run(&journal(gate, &request), request).await })
             }
             (StepTarget::Machine, _) => {
                 let machines = self.elsewhere.machines.clone();
-                Box::pin(async move { machines.run(Arc::new(Door(gate)), request).await })
+                Box::pin(async move { machines.run(&journal(gate, &request), request).await })
             }
             (StepTarget::ReadItems(wanted), _) => {
                 let (buckets, wanted) = (self.buckets.clone(), Arc::clone(wanted));
@@ -85,6 +81,11 @@ impl StepRunner for Runner {
             ) => refused("Stepwell.EngineFault", "this is not a step that runs here"),
         }
     }
+}
+
+/// The journal of a Task's attempt that begins now.
+fn journal(gate: GateHandle, request: &StepRequest) -> Arc<Journal> {
+    Journal::new(Arc::new(Door(gate)), request, SystemClock.wall())
 }
 
 /// Runs what blocks on a thread that may.
@@ -131,6 +132,10 @@ impl Gate for Door {
                 Ruling::Stopped => Verdict::Stopped,
             }
         })
+    }
+
+    fn waits(&self, by: AttemptId) {
+        self.0.waits(by);
     }
 
     fn answered(&self, answer: BridgeAnswer) {
@@ -339,17 +344,22 @@ fn compiler() -> Result<Vec<OsString>, Trouble> {
 /// The bridges to the outside, the secrets that calls may need, and what steps keep.
 pub fn bridges(
     config: &Config,
+    limiter: &Limiter,
     secrets: Arc<dyn Secrets>,
     keyvalue: Namespaces,
 ) -> Result<Bridges, Trouble> {
     Ok(Bridges {
-        http: http(config, Arc::clone(&secrets))?,
+        http: http(config, limiter, Arc::clone(&secrets))?,
         secrets,
         keyvalue,
     })
 }
 
-fn http(config: &Config, secrets: Arc<dyn Secrets>) -> Result<Arc<HttpBridge>, Trouble> {
+fn http(
+    config: &Config,
+    limiter: &Limiter,
+    secrets: Arc<dyn Secrets>,
+) -> Result<Arc<HttpBridge>, Trouble> {
     let base = HttpOptions::default();
     let http = &config.http;
     let options = HttpOptions {
@@ -357,10 +367,10 @@ fn http(config: &Config, secrets: Arc<dyn Secrets>) -> Result<Arc<HttpBridge>, T
         request_bytes_max: http.request_bytes_max.unwrap_or(base.request_bytes_max),
         response_bytes_max: http.response_bytes_max.unwrap_or(base.response_bytes_max),
         connections: connections(config)?,
-        ..base
     };
     let clock = Arc::new(|| SystemClock.wall());
-    let bridge = HttpBridge::new(options, secrets, clock).map_err(Trouble::usage)?;
+    let bridge = HttpBridge::new(options, secrets, limiter.clone(), clock);
+    let bridge = bridge.map_err(Trouble::usage)?;
     Ok(Arc::new(bridge))
 }
 

@@ -68,10 +68,15 @@ impl Orchestrator {
         let poll = self.shared.watchers.poll(activity);
         let search = async {
             loop {
+                if let Err(wait) = self.shared.outward.reserve(activity) {
+                    tokio::time::sleep(wait).await;
+                    continue;
+                }
                 if let Some(task) = self.claim_one(activity, worker).await? {
                     poll.pass_on();
                     return Ok(Some(task));
                 }
+                self.shared.outward.give_back(activity);
                 poll.changed().await;
             }
         };

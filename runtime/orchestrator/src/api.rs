@@ -9,7 +9,7 @@ use stepwell_flow::Diagnostic;
 pub use stepwell_flow::program::{Keep, Mode};
 use stepwell_interpreter::redrive::Refusal;
 use stepwell_types::limits::{REDRIVES_MAX, TRANSITIONS_MAX};
-use stepwell_types::{Data, Digest, ExecutionId, Failure, Grants, TaskToken, Timestamp};
+use stepwell_types::{Data, Digest, ExecutionId, Failure, Grants, TaskToken, Timestamp, Waiting};
 
 /// A version of a secret, without its value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,6 +81,8 @@ pub struct Execution {
     pub parent: Option<ExecutionId>,
     /// An express execution: kept in memory, with a history only if its flow asks for one.
     pub express: bool,
+    /// Calls to the outside that wait for their turn; left out of lists.
+    pub waiting: Vec<Waiting>,
 }
 
 impl Execution {

@@ -397,6 +397,10 @@ impl Driver {
     /// No further step begins; starts are refused.
     pub fn stop(&mut self) {
         self.stopping = true;
+        let steps = self.hot.values_mut().flat_map(|hot| hot.steps.values_mut());
+        for running in steps.filter(|running| running.waits) {
+            running.set_aside = true;
+        }
         self.usage_due = self.usage_since.is_some();
     }
 

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use stepwell_types::{BridgeAnswer, BridgeCall, LogLine};
+use stepwell_types::{AttemptId, BridgeAnswer, BridgeCall, LogLine};
 
 /// What a bridge may do about one call. What was answered before a crash comes with the
 /// attempt ([`stepwell_types::StepRequest::recorded`]).
@@ -30,6 +30,9 @@ pub trait GateKeeper: Send + Sync {
     /// Records a piece of the answer of a call that was let go. Not waited for: what
     /// depends on it leaves only after it is durable too.
     fn answered(&self, answer: BridgeAnswer);
+    /// The attempt waits for its turn outside, and has left no intent. Until it asks leave for a
+    /// call it takes no other attempt's place, and a stop sets it aside.
+    fn waits(&self, by: AttemptId);
     /// Whether nothing is recorded.
     fn is_open(&self) -> bool {
         false

@@ -9,7 +9,7 @@ use stepwell_flow::program::Mode;
 use stepwell_store::{Key, Range};
 use stepwell_types::limits::{EXPRESS_SECONDS_MAX, PAYLOAD_BYTES_MAX};
 use stepwell_types::{
-    Data, Digest, ExecutionId, Failure, FlowRef, Secret, StartRequest, TaskToken,
+    Data, Digest, ExecutionId, Failure, FlowRef, Secret, StartRequest, TargetStatus, TaskToken,
 };
 
 use crate::Error;
@@ -186,10 +186,17 @@ impl Orchestrator {
         let now = crate::history::progress(self, id, &found).await?;
         found.input = now.input;
         if found.status == Status::Running {
+            found.waiting = self.shared.outward.waiting(id);
             found.transitions = now.transitions;
             found.fuel = now.fuel;
         }
         Ok(found)
+    }
+
+    /// Every target outside that was called lately.
+    #[must_use]
+    pub fn targets(&self) -> Vec<TargetStatus> {
+        self.shared.outward.targets()
     }
 
     /// The summary of one execution.

@@ -14,8 +14,8 @@ use stepwell_store::memory::Memory;
 use stepwell_store::{Reader, Writer};
 use stepwell_types::id::SHARDS;
 use stepwell_types::{
-    BridgeAnswer, BridgeCall, Data, EntryId, ExecutionId, Failure, FlowRef, LogLine, ShardId,
-    StepOutcome, Timestamp,
+    AttemptId, BridgeAnswer, BridgeCall, Data, EntryId, ExecutionId, Failure, FlowRef, LogLine,
+    ShardId, StepOutcome, Timestamp,
 };
 use tokio::sync::mpsc;
 
@@ -301,6 +301,8 @@ impl Programs for Given {
 struct OpenGate;
 
 impl GateKeeper for OpenGate {
+    fn waits(&self, _by: AttemptId) {}
+
     fn admit(&self, _call: BridgeCall) -> VerdictFuture {
         Box::pin(async { Verdict::Go })
     }

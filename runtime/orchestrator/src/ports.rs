@@ -3,12 +3,14 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use stepwell_flow::Program;
 use stepwell_interpreter::{Command, Event, Observer, State};
 use stepwell_store::{Reader, Writer};
 use stepwell_types::{
-    Digest, EntryId, ExecutionId, FlowRef, Secret, StepOutcome, StepRequest, Timestamp,
+    Digest, EntryId, ExecutionId, FlowRef, Secret, StepOutcome, StepRequest, TargetStatus,
+    Timestamp, Waiting,
 };
 
 use crate::Error;
@@ -157,6 +159,40 @@ pub trait Vault: Send + Sync {
     fn end_rotation(&self) -> Result<(), Error>;
 }
 
+/// What limits the ways outside: shown by the edges, asked before a worker gets a task.
+pub trait Outward: Send + Sync {
+    /// Every target that was called lately.
+    fn targets(&self) -> Vec<TargetStatus>;
+    /// The calls of an execution that wait for their turn.
+    fn waiting(&self, execution: ExecutionId) -> Vec<Waiting>;
+    /// Takes one of the tasks that workers of an activity may get a second.
+    /// # Errors
+    /// How long there is none.
+    fn reserve(&self, activity: &Arc<str>) -> Result<(), Duration>;
+    /// There was no task for what was reserved.
+    fn give_back(&self, activity: &Arc<str>);
+}
+
+/// No limits, and nothing outside.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Boundless;
+
+impl Outward for Boundless {
+    fn targets(&self) -> Vec<TargetStatus> {
+        Vec::new()
+    }
+
+    fn waiting(&self, _execution: ExecutionId) -> Vec<Waiting> {
+        Vec::new()
+    }
+
+    fn reserve(&self, _activity: &Arc<str>) -> Result<(), Duration> {
+        Ok(())
+    }
+
+    fn give_back(&self, _activity: &Arc<str>) {}
+}
+
 /// All ports together.
 pub struct Ports {
     /// Reads what is durable.
@@ -165,6 +201,8 @@ pub struct Ports {
     pub writer: Box<dyn Writer>,
     /// Runs steps.
     pub runner: Arc<dyn StepRunner>,
+    /// Limits the ways outside.
+    pub outward: Arc<dyn Outward>,
     /// Keeps modules.
     pub modules: Arc<dyn ModuleStore>,
     /// Seals secrets.

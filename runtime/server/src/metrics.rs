@@ -13,6 +13,7 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::{Registry, Unit};
 use stepwell_orchestrator::api::Metrics;
+use stepwell_types::{Circuit, TargetStatus};
 
 /// Upper bounds of the request duration buckets, in microseconds.
 const BUCKETS_US: [u64; 12] = [
@@ -80,10 +81,11 @@ impl Drop for Timer {
 
 /// All metrics in the OpenMetrics text format.
 #[must_use]
-pub fn text(run: &Metrics, http: &Arc<HttpMetrics>) -> String {
+pub fn text(run: &Metrics, targets: Vec<TargetStatus>, http: &Arc<HttpMetrics>) -> String {
     let mut registry = Registry::with_prefix("stepwell");
     registry.register_collector(Box::new(Snapshot {
         run: run.clone(),
+        targets,
         http: Arc::clone(http),
     }));
     let mut out = String::new();
@@ -95,12 +97,14 @@ pub fn text(run: &Metrics, http: &Arc<HttpMetrics>) -> String {
 #[derive(Debug)]
 struct Snapshot {
     run: Metrics,
+    targets: Vec<TargetStatus>,
     http: Arc<HttpMetrics>,
 }
 
 impl Collector for Snapshot {
     fn encode(&self, mut out: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
         self.encode_run(&mut out)?;
+        self.encode_targets(&mut out)?;
         self.encode_http(&mut out)
     }
 }
@@ -168,6 +172,57 @@ impl Snapshot {
         Ok(())
     }
 
+    fn encode_targets(&self, out: &mut DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        type Value = fn(&TargetStatus) -> u64;
+        let counters: [(&str, &str, Value); 3] = [
+            ("target_calls", "Calls outside that were let go", |t| {
+                t.calls
+            }),
+            (
+                "target_failures",
+                "Of these, those that failed as the circuit counts",
+                |t| t.failed,
+            ),
+            (
+                "target_refusals",
+                "Calls refused by an open circuit or a full queue",
+                |t| t.refused,
+            ),
+        ];
+        for (name, help, value) in counters {
+            let mut family = out.encode_descriptor(name, help, None, MetricType::Counter)?;
+            for target in &self.targets {
+                let label = label(target);
+                ConstCounter::new(value(target)).encode(family.encode_family(&label)?)?;
+            }
+        }
+        let gauges: [(&str, &str, Value); 3] = [
+            ("target_under_way", "Calls outside under way", |t| {
+                t.under_way.into()
+            }),
+            ("target_waiting", "Calls that wait for their turn", |t| {
+                t.waiting.into()
+            }),
+            (
+                "target_circuit",
+                "0 closed, 1 half-open, 2 open",
+                |t| match t.circuit {
+                    Circuit::Closed => 0,
+                    Circuit::HalfOpen => 1,
+                    Circuit::Open => 2,
+                },
+            ),
+        ];
+        for (name, help, value) in gauges {
+            let mut family = out.encode_descriptor(name, help, None, MetricType::Gauge)?;
+            for target in &self.targets {
+                let value = i64::try_from(value(target)).unwrap_or(i64::MAX);
+                ConstGauge::new(value).encode(family.encode_family(&label(target))?)?;
+            }
+        }
+        Ok(())
+    }
+
     fn encode_http(&self, out: &mut DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
         let http = &self.http;
         let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
@@ -209,6 +264,15 @@ impl Snapshot {
     }
 }
 
+/// What tells one target's samples from another's.
+fn label(target: &TargetStatus) -> [(&'static str, String); 2] {
+    let name = &target.target;
+    [
+        ("kind", name.kind.word().to_owned()),
+        ("name", name.name.to_string()),
+    ]
+}
+
 /// Microseconds as the seconds that Prometheus wants; exact enough to 285 years.
 #[allow(clippy::cast_precision_loss, reason = "a metric is an approximation")]
 fn seconds(us: u64) -> f64 {
@@ -217,6 +281,8 @@ fn seconds(us: u64) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use stepwell_types::{TargetKind, TargetName};
+
     use super::*;
 
     #[test]
@@ -230,7 +296,20 @@ mod tests {
             ..Metrics::default()
         };
         http.refused(StatusCode::UNAUTHORIZED);
-        let text = text(&run, &http);
+        let target = TargetStatus {
+            target: TargetName::new(TargetKind::Host, "a.example"),
+            circuit: Circuit::Open,
+            open_until: None,
+            paused_until: None,
+            under_way: 1,
+            waiting: 2,
+            concurrency: None,
+            per_second: None,
+            calls: 3,
+            failed: 4,
+            refused: 5,
+        };
+        let text = text(&run, vec![target], &http);
         for line in [
             "stepwell_executions_started_total 3",
             "stepwell_executions_ended_total{status=\"FAILED\"} 1",
@@ -240,6 +319,8 @@ mod tests {
             "stepwell_http_refused_total 1",
             "stepwell_http_request_duration_seconds_bucket{le=\"0.00025\"} 0",
             "stepwell_http_request_duration_seconds_count 0",
+            "stepwell_target_calls_total{kind=\"host\",name=\"a.example\"} 3",
+            "stepwell_target_circuit{kind=\"host\",name=\"a.example\"} 2",
             "# EOF",
         ] {
             assert!(text.contains(line), "{line} is not in\n{text}");

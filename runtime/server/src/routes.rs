@@ -63,6 +63,7 @@ pub(crate) fn all() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(secrets::set, secrets::delete))
         .routes(routes!(secrets::rotate))
         .routes(routes!(operations::usage))
+        .routes(routes!(operations::targets))
         .routes(routes!(operations::health))
         .routes(routes!(operations::ready))
         .routes(routes!(operations::metrics))

@@ -10,6 +10,7 @@ pub mod module;
 pub mod object;
 pub mod problem;
 pub mod secret;
+pub mod target;
 pub mod task;
 pub mod trace;
 pub mod usage;

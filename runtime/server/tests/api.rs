@@ -143,6 +143,7 @@ fn house_over(memory: Memory, change: impl FnOnce(&mut Options)) -> House {
         reader: Arc::new(memory.clone()),
         writer: Box::new(memory.writer()),
         runner: Arc::new(NoSteps),
+        outward: Arc::new(stepwell_orchestrator::ports::Boundless),
         modules: Arc::new(Shelf),
         vault: Arc::new(no_vault::NoVault),
         clock,

@@ -20,15 +20,38 @@ pub struct ContainerCall {
     /// The program in place of the image's own.
     #[serde(default, alias = "Entrypoint")]
     pub entrypoint: Option<Vec<String>>,
-    /// Variables: a string, number or truth value each.
-    #[serde(default, alias = "Environment")]
-    pub environment: Map<String, Value>,
-    /// An absolute path in the container; none: the image's.
-    #[serde(default, alias = "WorkingDirectory")]
-    pub working_directory: Option<String>,
     /// Who runs it, `USER[:GROUP]`; none: the image's.
     #[serde(default, alias = "User")]
     pub user: Option<String>,
+    /// A network that the server's configuration grants; none: no network.
+    #[serde(default, alias = "Network")]
+    pub network: Option<String>,
+    /// Memory in MiB, swap included; default 256.
+    #[serde(default, alias = "MemoryMib")]
+    pub memory_mib: Option<u64>,
+    /// Processors; default 1.
+    #[serde(default, alias = "Cpus")]
+    pub cpus: Option<f64>,
+    /// Processes and threads; default 128.
+    #[serde(default, alias = "Pids")]
+    pub pids: Option<u64>,
+    /// When the image is fetched; default never.
+    #[serde(default, alias = "Pull")]
+    pub pull: Pull,
+    /// What it has in common with a run anywhere else.
+    #[serde(flatten)]
+    pub program: ProgramCall,
+}
+
+/// What every call to run a program elsewhere says.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct ProgramCall {
+    /// Variables: a string, number or truth value each.
+    #[serde(default, alias = "Environment")]
+    pub environment: Map<String, Value>,
+    /// An absolute path there; none: the image's, or on a machine a directory of its own that goes with it.
+    #[serde(default, alias = "WorkingDirectory")]
+    pub working_directory: Option<String>,
     /// Standard input: a string goes raw, anything else as JSON; none: it is empty.
     #[serde(default, alias = "Input")]
     pub input: Option<Value>,
@@ -44,27 +67,12 @@ pub struct ContainerCall {
     /// The exit codes that are no failure; default 0 alone.
     #[serde(default, alias = "ExitCodes")]
     pub exit_codes: Option<Vec<i64>>,
-    /// A network that the server's configuration grants; none: no network.
-    #[serde(default, alias = "Network")]
-    pub network: Option<String>,
-    /// Memory in MiB, swap included; default 256.
-    #[serde(default, alias = "MemoryMib")]
-    pub memory_mib: Option<u64>,
-    /// Processors; default 1.
-    #[serde(default, alias = "Cpus")]
-    pub cpus: Option<f64>,
-    /// Processes and threads; default 128.
-    #[serde(default, alias = "Pids")]
-    pub pids: Option<u64>,
     /// Milliseconds from its start until it is killed; default 900,000.
     #[serde(default, alias = "TimeoutMs")]
     pub timeout_ms: Option<u64>,
     /// Largest standard output in bytes; default 1 MiB.
     #[serde(default, alias = "StdoutBytesMax")]
     pub stdout_bytes_max: Option<u64>,
-    /// When the image is fetched; default never.
-    #[serde(default, alias = "Pull")]
-    pub pull: Pull,
 }
 
 /// What a program's standard output holds.
@@ -95,7 +103,7 @@ pub enum Pull {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FileIn {
-    /// Where the program finds it; absolute.
+    /// Where the program finds it; absolute, or on a machine in its own directory.
     #[serde(alias = "Path")]
     pub path: String,
     /// The object's bucket.
@@ -113,7 +121,7 @@ pub struct FileIn {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FilesOut {
-    /// Where the program leaves them; absolute.
+    /// Where the program leaves them; absolute, or on a machine in its own directory.
     #[serde(alias = "Path")]
     pub path: String,
     /// The objects' bucket.
@@ -124,9 +132,7 @@ pub struct FilesOut {
     pub prefix: String,
 }
 
-/// The input of the Task resource `vm:run`.
-///
-/// JSON names in lower case, or capitalised as in Step Functions.
+/// The input of the Task resource `vm:run`, its names written likewise.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct MachineCall {
@@ -136,31 +142,7 @@ pub struct MachineCall {
     /// The program and its arguments. No shell reads them.
     #[serde(alias = "Command")]
     pub command: Vec<String>,
-    /// Variables: a string, number or truth value each.
-    #[serde(default, alias = "Environment")]
-    pub environment: Map<String, Value>,
-    /// An absolute path there; none: a directory of its own that goes with it.
-    #[serde(default, alias = "WorkingDirectory")]
-    pub working_directory: Option<String>,
-    /// Standard input: a string goes raw, anything else as JSON; none: it is empty.
-    #[serde(default, alias = "Input")]
-    pub input: Option<Value>,
-    /// Files that are there before it starts; a relative path is in its own directory.
-    #[serde(default, alias = "Files")]
-    pub files: Vec<FileIn>,
-    /// Directories whose files become objects after it has ended; a relative path is in its own directory.
-    #[serde(default, alias = "Outputs")]
-    pub outputs: Vec<FilesOut>,
-    /// What standard output holds; default text.
-    #[serde(default, alias = "Output")]
-    pub output: OutputForm,
-    /// The exit codes that are no failure; default 0 alone.
-    #[serde(default, alias = "ExitCodes")]
-    pub exit_codes: Option<Vec<i64>>,
-    /// Milliseconds from its start until it is killed; default 900,000.
-    #[serde(default, alias = "TimeoutMs")]
-    pub timeout_ms: Option<u64>,
-    /// Largest standard output in bytes; default 1 MiB.
-    #[serde(default, alias = "StdoutBytesMax")]
-    pub stdout_bytes_max: Option<u64>,
+    /// What it has in common with a run anywhere else.
+    #[serde(flatten)]
+    pub program: ProgramCall,
 }

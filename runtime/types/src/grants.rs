@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::limits::NAME_BYTES_MAX;
+use crate::limits::{HTTP_METHODS as METHODS, NAME_BYTES_MAX};
 
 /// The manifest of a module or a flow. Every list is written, empty ones too: rows have no names.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -77,7 +77,6 @@ impl Grants {
     /// # Errors
     /// Which entry is wrong, and how it is written.
     pub fn check(&self) -> Result<(), String> {
-        const METHODS: [&str; 7] = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"];
         let lists = [
             &self.images,
             &self.machines,

@@ -13,9 +13,10 @@ pub mod journal;
 pub mod limits;
 pub mod message;
 pub mod secret;
+pub mod target;
 pub mod time;
 
-pub use call::{ContainerCall, FileIn, FilesOut, MachineCall, OutputForm, Pull};
+pub use call::{ContainerCall, FileIn, FilesOut, MachineCall, OutputForm, ProgramCall, Pull};
 pub use child::{ChildMode, ChildStart, ParentLink, Wants};
 pub use data::Data;
 pub use effects::{Effects, Hold, KeyValueWrite};
@@ -27,4 +28,5 @@ pub use message::{
     StepRequest, StepTarget,
 };
 pub use secret::Secret;
+pub use target::{Circuit, TargetKind, TargetName, TargetStatus, WaitReason, Waiting};
 pub use time::Timestamp;

@@ -454,6 +454,12 @@ pub fn poll(
     }
 }
 
+/// `targets`
+pub fn targets(remote: &Remote) -> Result<Exit, Trouble> {
+    let text = remote.text(remote.get(&["targets"]), &["targets"])?;
+    one(remote, &text, show::targets)
+}
+
 /// `usage`
 pub fn usage(remote: &Remote, flow: Option<&str>) -> Result<Exit, Trouble> {
     let query: Vec<(&str, &str)> = flow.map(|f| ("flow", f)).into_iter().collect();

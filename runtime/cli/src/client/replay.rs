@@ -41,7 +41,9 @@ pub fn replay(remote: &Remote, args: &Replay) -> Result<Exit, Trouble> {
     let scratch = tempfile::tempdir().context("a folder for compiled modules")?;
     let config = Config::default();
     let secrets = secrets::given("--secret", &args.secrets)?;
-    let bridges: Bridges = wiring::bridges(&config, secrets, Namespaces::in_memory())?;
+    let limiter = config.limits.limiter()?;
+    let keyvalue = Namespaces::in_memory();
+    let bridges: Bridges = wiring::bridges(&config, &limiter, secrets, keyvalue)?;
     let sandbox = wiring::sandbox(scratch.path().join("modules"), &config, bridges)?;
     let request = read(remote, &trace)?;
     let then = runtime.block_on(run(&sandbox, &wasm, request.clone()))?;

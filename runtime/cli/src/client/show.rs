@@ -34,6 +34,7 @@ pub fn execution(e: &Value) {
         ("output", payload("output")),
         ("error", failure),
         ("parked", parked),
+        ("waiting for", waiting(e)),
         ("redrives", field(e, "redrive_count").filter(|n| n != "0")),
         ("redriven", field(e, "redriven")),
         (
@@ -43,6 +44,24 @@ pub fn execution(e: &Value) {
         ("transitions", field(e, "transitions")),
         ("fuel", field(e, "fuel")),
     ]);
+}
+
+/// What its calls to the outside wait for, most of them with the same words.
+fn waiting(e: &Value) -> Option<String> {
+    let mut lines: Vec<(String, usize)> = Vec::new();
+    for call in items(e, "waiting") {
+        let what = field(call, "for")?;
+        let since = field(call, "since")?;
+        match lines.iter_mut().find(|(line, _)| line.starts_with(&what)) {
+            Some((_, more)) => *more += 1,
+            None => lines.push((format!("{what} (since {since})"), 0)),
+        }
+    }
+    let shown = lines.into_iter().map(|(line, more)| match more {
+        0 => line,
+        more => format!("{line} and {more} more"),
+    });
+    Some(shown.collect::<Vec<_>>().join("; ")).filter(|text| !text.is_empty())
 }
 
 fn flow_version(e: &Value) -> Option<String> {
@@ -325,6 +344,29 @@ pub fn activity_task(task: &Value) {
         ("flow", field(task, "flow")),
         ("input", task.get("input").map(ToString::to_string)),
     ]);
+}
+
+/// Targets outside.
+pub fn targets(answer: &Value) {
+    let columns = [
+        "kind",
+        "name",
+        "circuit",
+        "under_way",
+        "waiting",
+        "calls",
+        "failed",
+        "refused",
+    ];
+    let titles = columns.iter().map(|c| c.to_uppercase().replace('_', " "));
+    let mut rows: Vec<Vec<String>> = vec![titles.chain(["UNTIL".to_owned()]).collect()];
+    for t in items(answer, "targets") {
+        let cell = |name: &&str| field(t, name).unwrap_or_default();
+        let until = field(t, "open_until").or_else(|| field(t, "paused_until"));
+        let cells = columns.iter().map(cell);
+        rows.push(cells.chain([until.unwrap_or_default()]).collect());
+    }
+    table(&rows);
 }
 
 /// The usage report.

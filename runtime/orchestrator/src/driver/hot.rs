@@ -21,7 +21,9 @@ pub(super) struct Running {
     pub started: bool,
     /// It counts against `steps_running_max`.
     pub counted: bool,
-    /// The stopping gate refused its call: how it ends says nothing, and the next
+    /// It waits for its turn outside.
+    pub waits: bool,
+    /// The stopping gate refused its call, or it waited: how it ends says nothing, and the next
     /// process runs it again.
     pub set_aside: bool,
     /// Of a file of results: the slot with which the next one begins, if there is one.

@@ -126,6 +126,20 @@ fn take(
 }
 
 impl Driver {
+    /// An attempt waits for its turn outside.
+    pub fn step_waits(&mut self, by: AttemptId) {
+        let stopping = self.stopping;
+        if let Some(running) = self
+            .hot
+            .get_mut(&by.execution)
+            .and_then(|hot| hot.steps.get_mut(&(by.entry, by.attempt)))
+        {
+            running.waits = true;
+            running.set_aside |= stopping;
+            self.steps_running -= usize::from(std::mem::take(&mut running.counted));
+        }
+    }
+
     /// Decides on one outside call: the batch after which the verdict may leave.
     pub(super) fn gate(
         &mut self,
@@ -149,6 +163,10 @@ impl Driver {
             running.set_aside = true;
             self.steps_running -= usize::from(std::mem::take(&mut running.counted));
             return (0, Verdict::Stopped);
+        }
+        if std::mem::take(&mut running.waits) {
+            running.counted = true;
+            self.steps_running += 1;
         }
         let known = hot.journals.get(&key).and_then(|j| j.calls.get(&call.call));
         match known {

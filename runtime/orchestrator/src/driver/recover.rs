@@ -325,6 +325,7 @@ pub(crate) fn execution_of(
         redriven: row.redriven,
         parent: row.parent,
         express: row.express,
+        waiting: Vec::new(),
     })
 }
 

@@ -408,6 +408,7 @@ impl Driver {
             redriven: hot.state.redriven_at(),
             parent: hot.state.parent().map(|p| p.execution),
             express: hot.express.is_some(),
+            waiting: Vec::new(),
         })
     }
 

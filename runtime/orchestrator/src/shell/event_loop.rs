@@ -11,8 +11,8 @@ use std::time::Duration;
 use futures_util::FutureExt as _;
 use stepwell_interpreter::codec::Logged;
 use stepwell_types::{
-    BridgeAnswer, BridgeCall, EntryId, ExecutionId, Failure, LogLine, Spent, StepOutcome,
-    StepRequest,
+    AttemptId, BridgeAnswer, BridgeCall, EntryId, ExecutionId, Failure, LogLine, Spent,
+    StepOutcome, StepRequest,
 };
 use tokio::sync::{mpsc, oneshot};
 
@@ -196,6 +196,7 @@ impl EventLoop {
                 self.tasks.remove(&(id, entry, attempt));
                 self.driver.step_ended(id, entry, attempt, *outcome, now);
             }
+            Message::Waits(by) => self.driver.step_waits(by),
             Message::Answered(answer) => self.driver.call_answered(*answer, now),
             Message::Lines(id, entry, attempt, lines) => {
                 self.driver.lines(id, entry, attempt, lines, now);
@@ -392,6 +393,12 @@ impl GateKeeper for LoopGate {
                 _ => Verdict::Stopped,
             }
         })
+    }
+
+    fn waits(&self, by: AttemptId) {
+        if let Some(inbox) = self.shared.inbox_of(by.execution) {
+            inbox.send(Message::Waits(by));
+        }
     }
 
     fn answered(&self, answer: BridgeAnswer) {

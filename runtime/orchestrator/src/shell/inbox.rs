@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use stepwell_types::{BridgeAnswer, EntryId, ExecutionId, LogLine, StepOutcome};
+use stepwell_types::{AttemptId, BridgeAnswer, EntryId, ExecutionId, LogLine, StepOutcome};
 use tokio::sync::mpsc;
 
 use super::ReplyTo;
@@ -16,6 +16,8 @@ pub(crate) enum Message {
     Forget(Ticket, ExecutionId),
     /// An attempt on the worker pool ended.
     StepEnded(ExecutionId, EntryId, u32, Box<StepOutcome>),
+    /// An attempt waits for its turn outside.
+    Waits(AttemptId),
     /// A bridge got a piece of its answer.
     Answered(Box<BridgeAnswer>),
     /// What an attempt runs elsewhere has written.

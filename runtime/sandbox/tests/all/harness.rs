@@ -7,7 +7,9 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use stepwell_host_api::secrets::GivenSecrets;
 use stepwell_host_api::wasi::Directories;
-use stepwell_host_api::{Bridges, HttpBridge, HttpOptions, Namespaces, OpenGate};
+use stepwell_host_api::{
+    Bridges, HttpBridge, HttpOptions, LimitOptions, Limiter, Namespaces, OpenGate,
+};
 use stepwell_sandbox::{Clock, CompileLimits, Limits, Options, Pool, Sandbox};
 use stepwell_types::{
     Data, Digest, EntryId, ExecutionId, ShardId, StepOutcome, StepRequest, StepTarget, Timestamp,
@@ -53,7 +55,8 @@ pub fn options(dir: &Path, limits: Limits) -> Options {
 pub fn bridges(http: HttpOptions) -> Bridges {
     let clock = Arc::new(|| RealClock(Instant::now()).now());
     let secrets = Arc::new(GivenSecrets::default());
-    let http = HttpBridge::new(http, secrets.clone(), clock).expect("bridge");
+    let limiter = Limiter::new(LimitOptions::default(), clock.clone());
+    let http = HttpBridge::new(http, secrets.clone(), limiter, clock).expect("bridge");
     Bridges {
         http: Arc::new(http),
         secrets,

@@ -10,7 +10,7 @@ use axum::response::Response;
 use crate::app::Api;
 use crate::params::Params;
 use crate::problem::Problem;
-use crate::wire::{self, usage as shape};
+use crate::wire::{self, target as outside, usage as shape};
 
 /// Usage per flow and UTC day.
 #[utoipa::path(
@@ -28,6 +28,19 @@ pub(crate) async fn usage(State(api): State<Arc<Api>>, uri: Uri) -> Result<Respo
     let rows = api.orchestrator.usage(params.get("flow")?)?;
     let usage = rows.iter().map(shape::UsageRow::from).collect();
     Ok(wire::json(StatusCode::OK, &shape::Usage { usage }))
+}
+
+/// Targets outside that were called lately: hosts, images, machines, activities.
+#[utoipa::path(
+    get,
+    path = "/v1/targets",
+    tag = "operations",
+    responses((status = 200, description = "Their limits and circuits", body = outside::Targets))
+)]
+pub(crate) async fn targets(State(api): State<Arc<Api>>) -> Response {
+    let targets = api.orchestrator.targets();
+    let targets = targets.iter().map(outside::Target::from).collect();
+    wire::json(StatusCode::OK, &outside::Targets { targets })
 }
 
 /// Says that the process answers. Needs no token.
@@ -69,7 +82,11 @@ pub(crate) async fn ready(State(api): State<Arc<Api>>) -> Result<Response, Probl
     responses((status = 200, description = "All metrics", content_type = "application/openmetrics-text", body = String))
 )]
 pub(crate) async fn metrics(State(api): State<Arc<Api>>) -> Response {
-    let text = crate::metrics::text(&api.orchestrator.metrics(), &api.metrics);
+    let text = crate::metrics::text(
+        &api.orchestrator.metrics(),
+        api.orchestrator.targets(),
+        &api.metrics,
+    );
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     typed(Body::from(text), kind)
 }

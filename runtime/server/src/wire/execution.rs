@@ -90,6 +90,9 @@ pub struct Execution {
     /// Set when the engine waits for an operator before it goes on: why.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub parked: Option<Parked>,
+    /// Calls to the outside that wait for their turn, the longest first; left out of lists.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub waiting: Vec<Waiting>,
     /// Redrives so far.
     pub redrive_count: u32,
     /// When it was redriven last, RFC 3339.
@@ -103,6 +106,19 @@ pub struct Execution {
     /// Why not.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub redrive_status_reason: Option<String>,
+}
+
+/// A call to the outside that waits for its turn. It has not been sent.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Waiting {
+    /// What it waits for.
+    #[schema(example = "rate limit of host api.example.com")]
+    pub r#for: String,
+    /// The state that calls.
+    pub state: String,
+    /// Since when, RFC 3339; after a restart of the server, since then.
+    pub since: String,
 }
 
 /// Whether an execution can be redriven.
@@ -219,6 +235,15 @@ pub(crate) fn execution(e: &api::Execution) -> Vec<u8> {
         parked.str("cause", &failure.cause);
         out.raw("parked", &String::from_utf8_lossy(&parked.finish()));
     }
+    if !e.waiting.is_empty() {
+        out.list("waiting", &e.waiting, |out, waiting| {
+            let mut one = Object::new();
+            one.str("for", &waiting.to_string());
+            one.str("state", &waiting.state);
+            one.time("since", waiting.since);
+            out.extend_from_slice(&one.finish());
+        });
+    }
     out.num("redrive_count", u64::from(e.redrives));
     if let Some(at) = e.redriven {
         out.time("redriven", at);
@@ -301,7 +326,7 @@ fn quoted(status: api::Status) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use stepwell_types::{Data, ExecutionId, Failure, ShardId, Timestamp};
+    use stepwell_types::{Data, ExecutionId, Failure, ShardId, TargetKind, Timestamp};
 
     fn sample() -> api::Execution {
         api::Execution {
@@ -322,6 +347,12 @@ mod tests {
             redriven: Some(Timestamp(0)),
             parent: Some(ExecutionId::new(Timestamp(1), ShardId(1), 1)),
             express: true,
+            waiting: vec![stepwell_types::Waiting {
+                state: "S".into(),
+                target: stepwell_types::TargetName::new(TargetKind::Host, "a.example"),
+                reason: stepwell_types::WaitReason::Rate,
+                since: Timestamp(7),
+            }],
         }
     }
 

@@ -1,0 +1,141 @@
+//! Who is next: in turn among flows, first come first served within one.
+//!
+//! Refuses to let a flow that asks for ten thousand calls hold up one that asks for one.
+
+use std::collections::{BTreeMap, VecDeque};
+
+/// A queue in turn among lines. A ticket stands in one line once.
+#[derive(Debug, Clone)]
+pub(super) struct FairQueue<K> {
+    lines: BTreeMap<K, VecDeque<u64>>,
+    /// Every line that is not empty, once; the first one's first ticket is next.
+    turns: VecDeque<K>,
+    tickets: usize,
+}
+
+impl<K: Ord + Clone> FairQueue<K> {
+    pub(super) fn new() -> FairQueue<K> {
+        FairQueue {
+            lines: BTreeMap::new(),
+            turns: VecDeque::new(),
+            tickets: 0,
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.tickets
+    }
+
+    /// Goes to the end of its line.
+    pub(super) fn push(&mut self, line: &K, ticket: u64) {
+        self.tickets += 1;
+        match self.lines.get_mut(line) {
+            Some(tickets) => tickets.push_back(ticket),
+            None => {
+                self.turns.push_back(line.clone());
+                self.lines.insert(line.clone(), VecDeque::from([ticket]));
+            }
+        }
+    }
+
+    /// The ticket whose turn it is.
+    pub(super) fn head(&self) -> Option<u64> {
+        let line = self.lines.get(self.turns.front()?)?;
+        line.front().copied()
+    }
+
+    /// It goes; its line is last now.
+    pub(super) fn pop(&mut self) -> Option<u64> {
+        let line = self.turns.pop_front()?;
+        let tickets = self.lines.get_mut(&line)?;
+        let ticket = tickets.pop_front()?;
+        self.tickets -= 1;
+        if tickets.is_empty() {
+            self.lines.remove(&line);
+        } else {
+            self.turns.push_back(line);
+        }
+        Some(ticket)
+    }
+
+    /// Leaves its line, wherever it stands.
+    pub(super) fn remove(&mut self, line: &K, ticket: u64) {
+        let Some(tickets) = self.lines.get_mut(line) else {
+            return;
+        };
+        let Some(at) = tickets.iter().position(|t| *t == ticket) else {
+            return;
+        };
+        tickets.remove(at);
+        self.tickets -= 1;
+        if tickets.is_empty() {
+            self.lines.remove(line);
+            self.turns.retain(|other| other != line);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn lines_take_turns() {
+        let mut queue = FairQueue::new();
+        for (line, ticket) in [("a", 1), ("a", 2), ("a", 3), ("b", 4), ("c", 5), ("b", 6)] {
+            queue.push(&line, ticket);
+        }
+        queue.remove(&"c", 5);
+        queue.remove(&"c", 5);
+        queue.remove(&"a", 2);
+        let order: Vec<u64> = std::iter::from_fn(|| {
+            let head = queue.head();
+            assert_eq!(queue.pop(), head);
+            head
+        })
+        .collect();
+        assert_eq!(order, [1, 4, 3, 6]);
+        assert_eq!((queue.len(), queue.head()), (0, None));
+    }
+
+    proptest! {
+        /// Nobody is lost, nobody comes twice, a line keeps its order, and between two of one
+        /// line no other line that waits all the while goes more than once more.
+        #[test]
+        fn all_come_in_turn(lines in prop::collection::vec(0u8..5, 0..100)) {
+            let mut queue = FairQueue::new();
+            for (ticket, line) in lines.iter().enumerate() {
+                queue.push(line, ticket as u64);
+            }
+            prop_assert_eq!(queue.len(), lines.len());
+            let mut went = Vec::new();
+            while let Some(ticket) = queue.pop() {
+                went.push(ticket);
+            }
+            let of = |line: u8| -> Vec<u64> {
+                let mine = went.iter().filter(|t| lines[**t as usize] == line);
+                mine.copied().collect()
+            };
+            for line in 0..5 {
+                prop_assert!(of(line).is_sorted());
+            }
+            let mut sorted = went.clone();
+            sorted.sort_unstable();
+            prop_assert_eq!(sorted, (0..lines.len() as u64).collect::<Vec<_>>());
+            // While all wait, each round has each line once.
+            let mut waiting: BTreeMap<u8, usize> = BTreeMap::new();
+            for line in &lines {
+                *waiting.entry(*line).or_default() += 1;
+            }
+            let rounds = waiting.values().min().copied().unwrap_or(0);
+            for round in went.chunks(waiting.len().max(1)).take(rounds) {
+                let mut seen: Vec<u8> = round.iter().map(|t| lines[*t as usize]).collect();
+                seen.sort_unstable();
+                seen.dedup();
+                prop_assert_eq!(seen.len(), waiting.len());
+            }
+        }
+    }
+}

@@ -1,0 +1,242 @@
+//! Limits outwards, on a real server that calls a real one: who waits is seen and survives a crash,
+//! `Retry-After` is honoured, a dead target's circuit opens and closes.
+
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use serde_json::{Value, json};
+use stepwell_tests::api::Api;
+use stepwell_tests::bridges::receiver::Receiver;
+use stepwell_tests::guests;
+use stepwell_tests::server::{self, Server};
+
+const HTTP: &str =
+    "StartAt: S\nStates:\n  S: {Type: Task, Resource: \"http:request\", End: true}\n";
+const CALLS: &str = "StartAt: S\nStates:\n  S: {Type: Task, Resource: \"wasm:calls\", End: true}\n";
+
+/// A server with these limits that may call the receiver, by a Task and by a guest.
+fn started(dir: &Path, receiver: &Receiver, limits: &str) -> Result<(Server, Api)> {
+    let address = receiver.address;
+    let config = format!("stop_seconds = 3600\n[http]\nallow = [\"{address}\"]\n{limits}");
+    let mut server = Server::new(dir, &config)?;
+    server.spawn()?;
+    server.ready()?;
+    let api = Api::new(&server.url())?;
+    api.publish("http", HTTP)?;
+    let grants = json!({"http": [{"host": "127.0.0.1", "ports": [address.port()]}]}).to_string();
+    let grants: String = url::form_urlencoded::byte_serialize(grants.as_bytes()).collect();
+    let path = format!("/v1/modules/calls?grants={grants}");
+    let uploaded = api.send("PUT", &path, std::fs::read(guests::program("calls")?)?)?;
+    ensure!(uploaded.status == 201, "{uploaded:?}");
+    api.publish("calls", CALLS)?;
+    Ok((server, api))
+}
+
+fn input(receiver: &Receiver, path: &str) -> String {
+    json!({"method": "POST", "url": receiver.url(path), "body": "x"}).to_string()
+}
+
+fn start(api: &Api, flow: &str, input: &str) -> Result<String> {
+    let path = format!("/v1/flows/{flow}/executions");
+    let started = api.send("POST", &path, input.to_owned())?;
+    let id = started.body["id"].as_str().context("no id")?;
+    Ok(id.to_owned())
+}
+
+fn ended(api: &Api, id: &str) -> Result<Value> {
+    Ok(api.get(&format!("/v1/executions/{id}?wait=60"))?.body)
+}
+
+/// Waits until an execution waits for a turn, and says what for.
+fn waits(api: &Api, id: &str) -> Result<String> {
+    for _ in 0..6_000 {
+        let shown = api.get(&format!("/v1/executions/{id}"))?.body;
+        ensure!(shown["status"] == "RUNNING", "{shown}");
+        if let Some(waiting) = shown["waiting"][0]["for"].as_str() {
+            ensure!(shown["waiting"][0]["state"] == "S", "{shown}");
+            ensure!(shown["waiting"][0]["since"].is_string(), "{shown}");
+            return Ok(waiting.to_owned());
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    anyhow::bail!("{id} waits for nothing")
+}
+
+fn target(api: &Api, receiver: &Receiver) -> Result<Value> {
+    let all = api.get("/v1/targets")?.body;
+    let name = receiver.address.to_string();
+    let all = all["targets"].as_array().context("no targets")?;
+    let found = all.iter().find(|t| t["name"] == *name);
+    found.cloned().context("the receiver is no target")
+}
+
+fn printed(server: &Server, args: &[&str]) -> Result<String> {
+    let run = Command::new(server::binary()?)
+        .args(args)
+        .args(["--url", &server.url()])
+        .env_remove("STEPWELL_TOKEN")
+        .output()?;
+    Ok(String::from_utf8_lossy(&run.stdout).into_owned())
+}
+
+#[test]
+fn who_waits_is_seen_outlives_a_crash_and_a_stop_and_goes_in_turn() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let receiver = Receiver::start()?;
+    let limits = format!("[limits.hosts.\"{}\"]\nconcurrency = 1\n", receiver.address);
+    let (mut server, api) = started(dir.path(), &receiver, &limits)?;
+    let held = start(&api, "http", &input(&receiver, "/held"))?;
+    receiver.until(1)?;
+    let task = start(&api, "http", &input(&receiver, "/task"))?;
+    let call: Value = serde_json::from_str(&input(&receiver, "/guest"))?;
+    let guest = start(&api, "calls", &json!({"calls": [call]}).to_string())?;
+    let why = format!("concurrency limit of host {}", receiver.address);
+    assert_eq!(waits(&api, &task)?, why);
+    assert_eq!(waits(&api, &guest)?, why);
+    let shown = printed(&server, &["describe", &task])?;
+    assert!(shown.contains("waiting for"), "{shown}");
+    assert!(shown.contains(&why), "{shown}");
+    let seen = target(&api, &receiver)?;
+    assert_eq!(
+        (&seen["under_way"], &seen["waiting"], &seen["concurrency"]),
+        (&json!(1), &json!(2), &json!(1)),
+        "{seen}"
+    );
+    let shown = printed(&server, &["targets"])?;
+    assert!(shown.contains(&receiver.address.to_string()), "{shown}");
+    let metrics = api.get("/metrics")?.body.to_string();
+    assert!(metrics.contains("stepwell_target_waiting"), "{metrics}");
+
+    // Nothing of those who wait has left, and nothing of them is lost.
+    assert_eq!(receiver.calls().len(), 1);
+    server.kill()?;
+    server.spawn()?;
+    server.ready()?;
+    receiver.open();
+    ended(&api, &held)?;
+    for id in [&task, &guest] {
+        let shown = ended(&api, id)?;
+        assert_eq!(shown["status"], "SUCCEEDED", "{shown}");
+        assert!(shown.get("waiting").is_none(), "{shown}");
+    }
+    let calls = receiver.calls();
+    let of = |path: &str| calls.iter().filter(|(p, _)| p == path).count();
+    assert_eq!((of("/task"), of("/guest")), (1, 1), "{calls:?}");
+    Ok(())
+}
+
+#[test]
+fn a_stop_does_not_wait_for_who_waits() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let receiver = Receiver::start()?;
+    let rate = format!(
+        "[limits.hosts.\"{}\"]\nper_second = 0.001\nburst = 1\n",
+        receiver.address
+    );
+    let (mut server, api) = started(dir.path(), &receiver, &rate)?;
+    let first = start(&api, "http", &input(&receiver, "/first"))?;
+    assert_eq!(ended(&api, &first)?["status"], "SUCCEEDED");
+    let second = start(&api, "http", &input(&receiver, "/second"))?;
+    let why = format!("rate limit of host {}", receiver.address);
+    assert_eq!(waits(&api, &second)?, why);
+    let (status, _) = server.stop(Duration::from_secs(60))?;
+    assert!(status.success(), "{status}");
+    server.configure(&format!("[http]\nallow = [\"{}\"]\n", receiver.address))?;
+    server.spawn()?;
+    server.ready()?;
+    assert_eq!(ended(&api, &second)?["status"], "SUCCEEDED");
+    assert_eq!(receiver.calls().len(), 2);
+    Ok(())
+}
+
+#[test]
+fn a_target_that_asks_for_time_gets_it() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let receiver = Receiver::start()?;
+    let (_server, api) = started(dir.path(), &receiver, "")?;
+    let retried = HTTP.replace(
+        "End: true",
+        "Retry: [{ErrorEquals: [States.Http.StatusCode.429], IntervalSeconds: 1, MaxAttempts: 1, MaxDelaySeconds: 1}], End: true",
+    );
+    api.publish("retried", &retried)?;
+    receiver.busy(1);
+    // The one that was told so, and another that was not.
+    let told = api.run("http", &input(&receiver, "/busy"))?;
+    assert_eq!(told["error"], "States.Http.StatusCode.429", "{told}");
+    let seen = target(&api, &receiver)?;
+    assert!(seen["paused_until"].is_string(), "{seen}");
+    assert_eq!(seen["circuit"], "closed");
+    let other = start(&api, "http", &input(&receiver, "/other"))?;
+    let why = format!("Retry-After of host {}", receiver.address);
+    assert_eq!(waits(&api, &other)?, why);
+    assert_eq!(receiver.calls().len(), 1, "nothing comes meanwhile");
+    assert_eq!(ended(&api, &other)?["status"], "SUCCEEDED");
+    receiver.busy(1);
+    let again = api.run("retried", &input(&receiver, "/busy"))?;
+    assert_eq!(again["status"], "SUCCEEDED", "{again}");
+    assert_eq!(receiver.calls().len(), 4);
+    Ok(())
+}
+
+#[test]
+fn a_broken_target_is_left_alone_until_it_is_well_again() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let receiver = Receiver::start()?;
+    let limits = "[limits.breaker]\nfailures = 3\nopen_ms = 1500\n";
+    let (_server, api) = started(dir.path(), &receiver, limits)?;
+    receiver.broken(true);
+    let broken = input(&receiver, "/broken");
+    for _ in 0..3 {
+        let shown = api.run("http", &broken)?;
+        assert_eq!(shown["error"], "States.Http.StatusCode.500", "{shown}");
+    }
+    let seen = target(&api, &receiver)?;
+    assert_eq!(seen["circuit"], "open", "{seen}");
+    assert!(seen["open_until"].is_string(), "{seen}");
+    let refused = api.run("http", &broken)?;
+    assert_eq!(refused["error"], "Stepwell.CircuitOpen", "{refused}");
+    // The guest hears of it as its own client tells it.
+    let call: Value = serde_json::from_str(&input(&receiver, "/guest"))?;
+    let guest = api.run("calls", &json!({"calls": [call]}).to_string())?;
+    assert_eq!(guest["error"], "Stepwell.CircuitOpen", "{guest}");
+    assert_eq!(receiver.calls().len(), 3, "nothing came meanwhile");
+    // A flow that tries again finds the target well.
+    receiver.broken(false);
+    let retried = HTTP.replace(
+        "End: true",
+        "Retry: [{ErrorEquals: [Stepwell.CircuitOpen], IntervalSeconds: 1, MaxAttempts: 30, MaxDelaySeconds: 1}], End: true",
+    );
+    api.publish("retried", &retried)?;
+    let shown = api.run("retried", &broken)?;
+    assert_eq!(shown["status"], "SUCCEEDED", "{shown}");
+    assert_eq!(target(&api, &receiver)?["circuit"], "closed");
+
+    // Nobody listens there any more.
+    let gone = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+    let dead = json!({"url": format!("http://{gone}/")}).to_string();
+    let shown = api.run("http", &dead)?;
+    assert_eq!(shown["error"], "Stepwell.HttpDenied", "{shown}");
+    Ok(())
+}
+
+#[test]
+fn workers_of_an_activity_get_so_many_tasks_a_second() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let receiver = Receiver::start()?;
+    let limits = "[limits.activities.ship]\nper_second = 0.001\nburst = 2\n";
+    let (_server, api) = started(dir.path(), &receiver, limits)?;
+    let flow = "StartAt: S\nStates:\n  S: {Type: Task, Resource: \"activity:ship\", End: true}\n";
+    api.publish("ship", flow)?;
+    for _ in 0..3 {
+        start(&api, "ship", "{}")?;
+    }
+    let mut got = 0;
+    for _ in 0..4 {
+        let polled = api.send("POST", "/v1/activities/ship/poll?wait=1", "")?;
+        got += usize::from(polled.body["token"].is_string());
+    }
+    assert_eq!(got, 2);
+    Ok(())
+}
