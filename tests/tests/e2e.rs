@@ -1,14 +1,14 @@
 //! The real server with real modules, as its users meet it.
 
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 use stepwell_tests::api::Api;
 use stepwell_tests::guests;
-use stepwell_tests::server::Server;
+use stepwell_tests::server::{Server, binary};
 
 fn started(dir: &Path, config: &str) -> Result<(Server, Api)> {
     let mut server = Server::new(dir, config)?;
@@ -213,19 +213,32 @@ fn a_stop_lets_go_of_waiters_and_a_start_takes_up_again() -> Result<()> {
     let ask = "StartAt: A\nStates:\n  A: {Type: Task, Resource: callback, End: true}\n";
     api.publish("ask?trigger=POST%20/ask&trigger=async%20PUT%20/ask", ask)?;
     let url = server.url();
-    // One caller waits for the end, one follows the events, while the server is stopped.
+    // One caller waits for the end, one follows the events, one polls for work, and a command
+    // waits for another end, while the server is stopped.
+    let command = Command::new(binary()?)
+        .args(["start", "ask", "--name", "c", "--wait", "60"])
+        .env("STEPWELL_URL", server.url())
+        .env_remove("STEPWELL_TOKEN")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()?;
     let waiter = std::thread::spawn(move || {
         let api = Api::new(&url)?;
         api.send("POST", "/v1/flows/ask/executions?name=w&wait=60", "{}")
     });
-    let url = server.url();
-    let id = loop {
-        let found = api.get("/v1/flows/ask/executions/w")?;
-        if let Some(id) = found.body["id"].as_str() {
-            break id.to_owned();
+    let named = |name: &str| -> Result<String> {
+        loop {
+            let found = api.get(&format!("/v1/flows/ask/executions/{name}"))?;
+            if let Some(id) = found.body["id"].as_str() {
+                return Ok(id.to_owned());
+            }
+            std::thread::sleep(Duration::from_millis(10));
         }
-        std::thread::sleep(Duration::from_millis(10));
     };
+    let (id, other) = (named("w")?, named("c")?);
+    let (url, idle) = (server.url(), "/v1/activities/idle/poll?wait=60");
+    let worker = std::thread::spawn(move || Api::new(&url)?.send("POST", idle, ""));
+    let url = server.url();
     let events = format!("/v1/executions/{id}/events");
     let tail = std::thread::spawn(move || Api::new(&url)?.get(&events));
     std::thread::sleep(Duration::from_millis(200));
@@ -240,6 +253,8 @@ fn a_stop_lets_go_of_waiters_and_a_start_takes_up_again() -> Result<()> {
         (202, Some(&*id)),
         "{waited:?}"
     );
+    let worker = worker.join().ok().context("the worker panicked")??;
+    assert_eq!(worker.status, 503, "{worker:?}");
     let tail = tail.join().ok().context("the tail panicked")??;
     let tail = tail.body.as_str().unwrap_or_default().to_owned();
     assert!(
@@ -249,18 +264,17 @@ fn a_stop_lets_go_of_waiters_and_a_start_takes_up_again() -> Result<()> {
 
     server.spawn()?;
     server.ready()?;
-    let tasks = api.get(&format!("/v1/executions/{id}/tasks"))?;
-    let token = tasks.body["tasks"][0]["token"]
-        .as_str()
-        .context("a token")?;
-    expect(
-        &api,
-        "POST",
-        &format!("/v1/tasks/{token}/succeed"),
-        "[7]",
-        204,
-        "",
-    );
+    for (id, output) in [(&id, "[7]"), (&other, "[8]")] {
+        let tasks = api.get(&format!("/v1/executions/{id}/tasks"))?;
+        let token = tasks.body["tasks"][0]["token"].as_str();
+        let path = format!("/v1/tasks/{}/succeed", token.context("a token")?);
+        expect(&api, "POST", &path, output, 204, "");
+    }
+    let command = command.wait_with_output()?;
+    let said = String::from_utf8_lossy(&command.stdout);
+    assert_eq!((command.status.code(), said.trim()), (Some(0), "[8]"));
+    let remark = String::from_utf8_lossy(&command.stderr);
+    assert!(remark.contains(&other), "{remark}");
     let path = format!("/v1/executions/{id}?wait=10");
     expect(&api, "GET", &path, "", 200, r#""output":[7]"#);
     // The tail goes on where it broke off.
@@ -365,12 +379,7 @@ fn usage_counts_transitions_and_survives_a_kill() -> Result<()> {
 fn the_command_line_tells_by_its_exit_status() -> Result<()> {
     let dir = tempfile::tempdir()?;
     let (server, _api) = started(dir.path(), "")?;
-    let binary = std::env::current_exe()?;
-    let binary = binary
-        .ancestors()
-        .nth(2)
-        .context("no folder")?
-        .join("stepwell");
+    let binary = binary()?;
     let file = |name: &str, text: &str| -> Result<String> {
         let path = dir.path().join(name);
         std::fs::write(&path, text)?;
@@ -419,6 +428,11 @@ fn the_command_line_tells_by_its_exit_status() -> Result<()> {
         r#"{"status":"FAILED","error":"E","cause":"c"}"#,
     )?;
     check(&["run", &bad], 2, "FLOW0011")?;
+    let wide = file("wide.json", "{\n  \"a\": 1\r\n}")?;
+    let one_line = r#"{"status":"SUCCEEDED","output":{   "a": 1  }}"#;
+    check(&["run", &pass, "--input", &format!("@{wide}")], 0, one_line)?;
+    let nowhere = "/nonexistent/history";
+    check(&["run", &pass, "--history", nowhere], 5, "cannot write")?;
     check(&["run", &pass, "--input", "{"], 2, "not valid JSON")?;
     check(&["nonsense"], 2, "Usage")?;
     check(

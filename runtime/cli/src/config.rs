@@ -37,7 +37,7 @@ pub struct Config {
     pub upload_bytes_max: Option<u64>,
     /// Seconds that a synchronous endpoint holds its caller. Default 60; 1 to 900.
     pub trigger_wait_seconds: Option<u64>,
-    /// Free MiB on the disk below which new work is refused. Default 256.
+    /// Free MiB on the disk below which new work is refused. Default 256; at most 2^30.
     pub disk_floor_mib: Option<u64>,
     /// Calls to the outside.
     pub http: Http,
@@ -156,11 +156,12 @@ pub struct Bucket {
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Experimental {
-    /// Loops; one a core by default.
+    /// Loops; one a core by default. 1 to 64.
     pub loops: Option<usize>,
-    /// Worker threads; one a core by default.
+    /// Worker threads; one a core by default. 1 to 1,024.
     pub workers: Option<usize>,
-    /// Executions in memory above which starts are refused. Default 50,000.
+    /// Executions in memory above which starts are refused: each loop takes its share, at
+    /// least one. Default 50,000; from 1.
     pub hot_max: Option<usize>,
     /// Milliseconds that a turn on a thread of its own may take. Default 120,000.
     pub turn_ms_max: Option<u64>,
@@ -196,6 +197,14 @@ pub fn load(args: &args::Serve) -> Result<Settings, Trouble> {
     bounded("trigger_wait_seconds", config.trigger_wait_seconds, 1, 900)?;
     bounded("upload_bytes_max", config.upload_bytes_max, 1, 4 << 30)?;
     bounded("object_bytes_max", config.object_bytes_max, 1, 1 << 50)?;
+    bounded("disk_floor_mib", config.disk_floor_mib, 0, 1 << 30)?;
+    for (key, given, max) in [
+        ("experimental.loops", config.experimental.loops, 64),
+        ("experimental.workers", config.experimental.workers, 1 << 10),
+        ("experimental.hot_max", config.experimental.hot_max, 1 << 30),
+    ] {
+        bounded(key, given.map(|n| n as u64), 1, max)?;
+    }
     bounded("steps.memory_mib", config.steps.memory_mib, 1, 4_095)?;
     // Below that the compiler's threads find no room for their stacks.
     bounded(
@@ -277,6 +286,10 @@ mod tests {
             Err("writ"),
         );
         check("stop_seconds = 0", Err("stop_seconds is 0"));
+        check("disk_floor_mib = 1073741824", Ok(()));
+        check("disk_floor_mib = 17592186044416", Err("disk_floor_mib"));
+        check("[experimental]\nhot_max = 0", Err("experimental.hot_max"));
+        check("[experimental]\nloops = 65", Err("experimental.loops"));
         check("[steps]\nmemory_mib = 9999", Err("steps.memory_mib"));
         check("[compile]\nmemory_mib = 511", Err("compile.memory_mib"));
         check("token_file = \"/nonexistent/token\"", Err("cannot read"));

@@ -1,6 +1,8 @@
 //! `stepwell run`: one execution of one flow here, in memory, without a server.
 
 use std::collections::{BTreeMap, HashMap};
+use std::fs::File;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -101,17 +103,21 @@ pub fn run(args: &args::Run) -> Result<Exit, Trouble> {
         entropy: Arc::new(SystemEntropy),
         virtual_time: args.virtual_time,
     };
+    let history = match &args.history {
+        None => None,
+        Some(file) => Some((file, writable(file)?)),
+    };
     let finished = runtime
         .block_on(oneshot::run(shot))
         .map_err(Trouble::system)?;
-    if let Some(file) = &args.history {
+    output::print(&outcome(&finished.execution));
+    if let Some((file, open)) = history {
         if finished.history.is_empty() {
             let why = "the history is not written: an express execution keeps it up to 4 MiB";
             return Err(Trouble::system(why));
         }
-        write_history(file, &finished.history)?;
+        write_history(file, open, &finished.history)?;
     }
-    output::print(&outcome(&finished.execution));
     // Steps that were let go may still run: nobody waits for them.
     runtime.shutdown_background();
     let well = finished.execution.status == Status::Succeeded;
@@ -311,7 +317,8 @@ fn outcome(execution: &Execution) -> String {
     let text = |text: &str| serde_json::Value::from(text).to_string();
     match (&execution.output, &execution.failure) {
         (Some(output), _) => {
-            format!("{{\"status\":\"{status}\",\"output\":{}}}", output.text())
+            let output = one_line(output.text());
+            format!("{{\"status\":\"{status}\",\"output\":{output}}}")
         }
         (None, Some(failure)) => format!(
             "{{\"status\":\"{status}\",\"error\":{},\"cause\":{}}}",
@@ -322,13 +329,26 @@ fn outcome(execution: &Execution) -> String {
     }
 }
 
-fn write_history(file: &Path, lines: &[HistoryLine]) -> Result<(), Trouble> {
+/// JSON on one line: a line break in its text is only ever space between tokens.
+fn one_line(json: &str) -> String {
+    json.replace(['\r', '\n'], " ")
+}
+
+/// Opens a file before there is something to write into it; what it holds stays till then.
+fn writable(file: &Path) -> Result<File, Trouble> {
+    let mut options = File::options();
+    let open = options.create(true).truncate(false).write(true).open(file);
+    open.map_err(|e| Trouble::system(format!("cannot write {}: {e}", file.display())))
+}
+
+fn write_history(file: &Path, mut open: File, lines: &[HistoryLine]) -> Result<(), Trouble> {
     let mut text = String::new();
     for line in lines {
-        // A line break in JSON text is only ever space between tokens.
-        text.push_str(&line.json.text().replace(['\r', '\n'], " "));
+        text.push_str(&one_line(line.json.text()));
         text.push('\n');
     }
-    std::fs::write(file, text)
-        .map_err(|e| Trouble::system(format!("cannot write {}: {e}", file.display())))
+    let written = open
+        .set_len(0)
+        .and_then(|()| open.write_all(text.as_bytes()));
+    written.map_err(|e| Trouble::system(format!("cannot write {}: {e}", file.display())))
 }

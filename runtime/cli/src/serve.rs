@@ -94,7 +94,10 @@ fn engine_options(config: &Config, loops: usize) -> shell::Options {
         loops,
         workers: experimental.workers.unwrap_or_else(system::cores),
         driver: driver::Options {
-            hot_max: experimental.hot_max.unwrap_or(50_000) / loops.max(1),
+            hot_max: experimental
+                .hot_max
+                .unwrap_or(50_000)
+                .div_ceil(loops.max(1)),
             hot_bytes_max: memory_for_payloads() / loops.max(1),
             open_bytes_max: 256 << 20,
             // Calls to the outside wait without a slot of the sandbox.

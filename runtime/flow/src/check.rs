@@ -2,6 +2,7 @@
 //!
 //! Refuses to know which field is which.
 
+use serde_json::Number;
 use stepwell_types::StepTarget;
 
 use crate::diagnostic::{Report, code};
@@ -92,6 +93,20 @@ pub(crate) fn integer(report: &mut Report, at: &At<'_, '_>, least: u64, most: u6
             None
         }
     }
+}
+
+/// A number from 0 to 100, as it is written.
+pub(crate) fn percentage(report: &mut Report, at: &At<'_, '_>) -> Option<Number> {
+    let Tree::Number(number) = &at.node.tree else {
+        wrong_type(report, at, "a number");
+        return None;
+    };
+    if number.as_f64().is_some_and(|n| (0.0..=100.0).contains(&n)) {
+        return Some(number.clone());
+    }
+    let text = format!("this must be a number from 0 to 100, not {number}");
+    report.error(at, code::BAD_VALUE, text);
+    None
 }
 
 /// One of a few words.

@@ -375,6 +375,7 @@ enum WireEvent<'a> {
     ),
     ChildEnded(EntryId, u32, #[serde(borrow)] Result<Payload<'a>, Failure>),
     ItemEnded(EntryId, u32, u32, bool),
+    ActivityReturned(EntryId, u32),
 }
 
 fn payload<'a>(data: &'a Data, blobs: &mut dyn FnMut(&Data) -> Option<Digest>) -> Payload<'a> {
@@ -519,6 +520,7 @@ fn wire_event<'d>(
             attempt,
             worker,
         } => WireEvent::ActivityStarted(*entry, *attempt, worker.clone()),
+        Event::ActivityReturned { entry, attempt } => WireEvent::ActivityReturned(*entry, *attempt),
         Event::ChildEnded {
             entry,
             attempt,
@@ -646,6 +648,7 @@ fn read_event(
             attempt,
             worker,
         },
+        WireEvent::ActivityReturned(entry, attempt) => Event::ActivityReturned { entry, attempt },
     })
 }
 

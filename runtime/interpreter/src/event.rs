@@ -87,6 +87,14 @@ pub enum Event {
         /// How the worker calls itself.
         worker: Option<Arc<str>>,
     },
+    /// The worker that was to get the task had gone before it could be told: it waits for
+    /// the next one.
+    ActivityReturned {
+        /// Which state entry.
+        entry: EntryId,
+        /// Which attempt, from 0.
+        attempt: u32,
+    },
     /// A child whose end was awaited has ended.
     ChildEnded {
         /// Which state entry.

@@ -17,7 +17,8 @@ use crate::evaluate::{Env, Fault, Given, Library, QUERY_ERROR};
 use crate::history::{HistoryEvent, HistoryKind, Observer, StateType};
 use crate::outputs::{self, Outputs};
 use crate::state::{Entry, Parent, Phase, Started, State, Variables, Work, held_beside};
-use crate::{Command, Error, Event, Outcome, Timer, states};
+use crate::states::{self, task};
+use crate::{Command, Error, Event, Outcome, Timer};
 use crate::{redrive, retry};
 
 /// Transitions after which a turn is cut, so that others get theirs.
@@ -70,7 +71,7 @@ pub fn outstanding(program: &Program, state: &State, out: &mut Vec<Command>) {
             && (run.step || task.target.is_outside())
             && !matches!(task.target, StepTarget::Flow(_))
         {
-            out.push(Command::Run(states::task::command(
+            out.push(Command::Run(task::command(
                 state, *id, entry, node, task, run,
             )));
         }
@@ -92,7 +93,7 @@ pub fn open_tasks(program: &Program, state: &State, out: &mut Vec<Command>) {
             && let Kind::Task(task) = &node.kind
             && task.wait_for_token
         {
-            out.push(Command::Run(states::task::command(
+            out.push(Command::Run(task::command(
                 state, *id, entry, node, task, run,
             )));
         }
@@ -155,7 +156,7 @@ impl<'a> Turn<'a> {
                 entry,
                 attempt,
                 result,
-            } => states::task::token_ended(self, *entry, *attempt, result)?,
+            } => task::token_ended(self, *entry, *attempt, result)?,
             Event::ChildEnded {
                 entry,
                 attempt,
@@ -167,14 +168,13 @@ impl<'a> Turn<'a> {
                 slot,
                 failed,
             } => states::fleet::item_ended(self, *entry, *attempt, *slot, *failed)?,
-            Event::Heartbeat { entry, attempt } => {
-                states::task::heartbeat(self, *entry, *attempt);
-            }
+            Event::Heartbeat { entry, attempt } => task::heartbeat(self, *entry, *attempt),
             Event::ActivityStarted {
                 entry,
                 attempt,
                 worker,
-            } => states::task::activity_started(self, *entry, *attempt, worker.as_ref())?,
+            } => task::activity_started(self, *entry, *attempt, worker.as_ref())?,
+            Event::ActivityReturned { entry, attempt } => task::returned(self, *entry, *attempt)?,
             Event::TimerFired { entry, timer } => self.timer(*entry, *timer)?,
             Event::Cancelled { failure } => self.end(Outcome::Aborted(limited(failure))),
             Event::Broken { failure } => self.end(Outcome::Failed(limited(failure))),
@@ -237,8 +237,8 @@ impl<'a> Turn<'a> {
         match timer {
             Timer::Wait => states::wait::over(self, id),
             Timer::Backoff => states::begin(self, id),
-            Timer::Timeout => states::task::timed_out(self, id, "States.Timeout"),
-            Timer::Heartbeat => states::task::timed_out(self, id, "States.HeartbeatTimeout"),
+            Timer::Timeout => task::timed_out(self, id, "States.Timeout"),
+            Timer::Heartbeat => task::timed_out(self, id, "States.HeartbeatTimeout"),
         }
     }
 

@@ -37,7 +37,8 @@ pub fn weight(state: &State, event: &Event) -> usize {
         | Event::ItemEnded { .. }
         | Event::Cancelled { .. }
         | Event::Broken { .. }
-        | Event::ActivityStarted { .. } => 0,
+        | Event::ActivityStarted { .. }
+        | Event::ActivityReturned { .. } => 0,
     }
 }
 

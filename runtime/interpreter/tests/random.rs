@@ -256,6 +256,8 @@ fn event() -> impl Strategy<Value = Event> {
             entry, attempt, result, spent: Spent::default() }),
         4 => (who.clone(), answer).prop_map(|((entry, attempt), result)| Event::TokenEnded { entry, attempt, result }),
         2 => who.clone().prop_map(|(entry, attempt)| Event::Heartbeat { entry, attempt }),
+        1 => who.clone().prop_map(|(entry, attempt)| Event::ActivityStarted { entry, attempt, worker: None }),
+        1 => who.clone().prop_map(|(entry, attempt)| Event::ActivityReturned { entry, attempt }),
         2 => (who, prop::sample::select(vec![Timer::Wait, Timer::Backoff, Timer::Timeout, Timer::Heartbeat]))
             .prop_map(|((entry, _), timer)| Event::TimerFired { entry, timer }),
         4 => Just(Event::Continued),

@@ -84,6 +84,11 @@ fn fleet_fails() {
     check("fleet-fails");
 }
 #[test]
+fn activity_returned() {
+    check("activity-returned");
+}
+
+#[test]
 fn callback() {
     check("callback");
 }
@@ -423,6 +428,19 @@ impl<'p> Player<'p> {
                     slot: slot.parse().expect("a slot"),
                     failed: how == "failed",
                 }
+            }
+            "taken" => {
+                let (entry, attempt) = which(rest);
+                let worker = None;
+                Event::ActivityStarted {
+                    entry,
+                    attempt,
+                    worker,
+                }
+            }
+            "returned" => {
+                let (entry, attempt) = which(rest);
+                Event::ActivityReturned { entry, attempt }
             }
             "heartbeat" => {
                 let (entry, attempt) = which(rest);

@@ -3,6 +3,7 @@
 //! Refuses to decide who gets a task: its execution's loop does.
 
 use std::collections::HashSet;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -49,8 +50,9 @@ impl Orchestrator {
     /// The oldest task of an activity that nobody has taken, waiting for one at most for
     /// `limit`; when it returns, that it was taken is durable. `None`: there was none.
     ///
-    /// A worker that dies with the answer has taken the task all the same:
-    /// `HeartbeatSeconds` and `TimeoutSeconds` are what notices.
+    /// Dropped before it returns, it has taken nothing: a task on its way goes back. A worker
+    /// that dies with the answer has taken the task all the same: `HeartbeatSeconds` and
+    /// `TimeoutSeconds` are what notices.
     /// # Errors
     /// `RUN0007` when the engine stops, `RUN0012`, `RUN0014`.
     pub async fn poll_activity(
@@ -66,23 +68,33 @@ impl Orchestrator {
             });
         }
         let poll = self.shared.watchers.poll(activity);
-        let search = async {
-            loop {
-                if let Err(wait) = self.shared.outward.reserve(activity) {
-                    tokio::time::sleep(wait).await;
-                    continue;
-                }
-                if let Some(task) = self.claim_one(activity, worker).await? {
-                    poll.pass_on();
-                    return Ok(Some(task));
-                }
-                self.shared.outward.give_back(activity);
-                poll.changed().await;
+        let mut limit = pin!(tokio::time::sleep(limit));
+        loop {
+            // Made before the look, so that what comes meanwhile ends the wait.
+            let changed = poll.changed();
+            if self.shared.is_stopping() {
+                return Err(Error::Stopping);
             }
-        };
-        tokio::time::timeout(limit, search)
-            .await
-            .unwrap_or(Ok(None))
+            if let Err(wait) = self.shared.outward.reserve(activity) {
+                tokio::select! {
+                    biased;
+                    () = changed => {}
+                    () = tokio::time::sleep(wait) => {}
+                    () = &mut limit => return Ok(None),
+                }
+                continue;
+            }
+            if let Some(task) = self.claim_one(activity, worker).await? {
+                poll.pass_on();
+                return Ok(Some(task));
+            }
+            self.shared.outward.give_back(activity);
+            tokio::select! {
+                biased;
+                () = changed => {}
+                () = &mut limit => return Ok(None),
+            }
+        }
     }
 
     async fn claim_one(

@@ -178,6 +178,8 @@ pub struct OpenTask {
 pub struct ActivityTask {
     /// What the worker hands back with its answer.
     pub token: TaskToken,
+    /// The activity.
+    pub activity: Arc<str>,
     /// Whose task it is.
     pub execution: ExecutionId,
     /// The execution's flow.

@@ -1,5 +1,6 @@
 //! The handle that the edges hold: asks the loops, reads the store, changes the catalog.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -26,6 +27,9 @@ use crate::shell::{Shared, shard_for};
 
 /// Rows looked at for one page of a filtered list, at most.
 const SCAN_MAX: usize = 10_000;
+
+/// After how long a start that is not durable yet is looked for again.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
 /// How long the answer of an express execution is waited for: its limit, and some time to stop.
 const EXPRESS_WAIT: Duration = Duration::from_secs(EXPRESS_SECONDS_MAX + 10);
@@ -60,52 +64,91 @@ impl Orchestrator {
         }
     }
 
-    /// Starts an execution and waits for its end, at most for `limit`.
+    /// Starts an execution and waits for its end, for `limit` and until the start is durable.
     /// `None`: it still runs.
     /// # Errors
-    /// As [`Orchestrator::start`].
+    /// As [`Orchestrator::start`]; `RUN0023`.
     pub async fn start_and_wait(
         &self,
         request: StartRequest,
         limit: Duration,
     ) -> Result<(ExecutionId, Option<Execution>), Error> {
-        let (id, request) = self.start_request(request.clone(), true)?;
-        let mode = match &request {
-            Request::Start { flow, .. } => self.shared.catalog.mode(flow)?,
-            _ => return Err(Error::Stopping),
+        let (id, request) = self.start_request(request, true)?;
+        let Request::Start {
+            flow, name, input, ..
+        } = &request
+        else {
+            return Err(Error::Stopping);
         };
-        // Nobody could ask for the end of an express execution later: it is waited for.
+        let mode = self.shared.catalog.mode(flow)?;
         let express = mode != Mode::Standard;
+        let named = name.as_ref().filter(|_| !express);
+        let named = named.map(|name| (flow.name.clone(), name.clone(), input.clone()));
+        let mut asked = pin!(self.shared.ask(id, request));
+        // Nobody could ask for the end of an express execution later: it is waited for.
         let limit = if express { EXPRESS_WAIT } else { limit };
-        let name = match &request {
-            Request::Start { flow, name, .. } if !express => {
-                name.as_ref().map(|n| (flow.name.clone(), n.clone()))
+        let answer = match tokio::time::timeout(limit, &mut asked).await {
+            Ok(answer) => answer,
+            Err(_) if express => {
+                let why = "it did not end within its limit";
+                let why = Failure::new("Stepwell.EngineFault", why);
+                return Err(Error::Broken { id, why });
             }
-            _ => None,
+            // Whether it was accepted is known when that is durable.
+            Err(_) => tokio::select! {
+                biased;
+                answer = &mut asked => answer,
+                found = self.begun(id, named.as_ref()) => return Ok((found?, None)),
+            },
         };
-        let answer = tokio::time::timeout(limit, self.shared.ask(id, request)).await;
         let ended = match answer {
-            Ok(Ok(Reply::Ended(Some(execution)))) => return Ok((execution.id, Some(*execution))),
-            Ok(Ok(_)) => true,
-            Ok(Err(Error::Stopping)) | Err(_) => false,
-            Ok(Err(e)) => return Err(e),
+            Ok(Reply::Ended(Some(execution))) => return Ok((execution.id, Some(*execution))),
+            Ok(_) => true,
+            Err(Error::Stopping) => false,
+            Err(e) => return Err(e),
         };
         // An execution that was there under this name has another id.
-        let id = match name {
-            Some((flow, name)) => self.find(&flow, &name)?.unwrap_or(id),
+        let id = match named {
+            Some((flow, name, _)) => self.find(&flow, &name)?.unwrap_or(id),
             None => id,
         };
-        if ended {
-            return Ok((id, Some(self.read(id)?)));
-        }
-        // Not durable in time: it may or may not have been accepted, so neither is said.
         match self.read(id) {
-            Err(Error::NoExecution(_)) if self.shared.is_stopping() => Err(Error::Stopping),
-            Err(Error::NoExecution(_)) => Err(Error::Busy {
-                reason: "the start was not durable in time, and may still be; a named start can be repeated",
-                retry_after_s: 1,
-            }),
-            _ => Ok((id, None)),
+            Ok(found) => Ok((id, Some(found).filter(|_| ended))),
+            Err(Error::NoExecution(_)) if !ended => Err(Error::Stopping),
+            Err(e) => Err(e),
+        }
+    }
+
+    /// Returns when a start is durable: the new execution's id, or that of the one which had
+    /// the name and the input already.
+    async fn begun(
+        &self,
+        id: ExecutionId,
+        named: Option<&(Arc<str>, Arc<str>, Data)>,
+    ) -> Result<ExecutionId, Error> {
+        let watch = self.shared.watchers.follow(id);
+        let named = named.map(|(flow, name, input)| {
+            let (flow, name) = (flow.clone(), name.clone());
+            (
+                Key::Name { flow, name },
+                Digest::of(input.text().as_bytes()),
+            )
+        });
+        loop {
+            let found = match &named {
+                None => self.read(id).map(|_| Some(id)),
+                Some((key, digest)) => self.named(key).map(|row| {
+                    let row = row.filter(|row| row.input == *digest)?;
+                    Some(row.execution)
+                }),
+            };
+            match found {
+                Ok(Some(id)) => return Ok(id),
+                Ok(None) | Err(Error::NoExecution(_)) => {}
+                Err(e) => return Err(e),
+            }
+            // One that somebody else has just started under the name is told of to others.
+            let _ = tokio::time::timeout(LOOK_AGAIN, watch.changed()).await;
         }
     }
 
@@ -172,10 +215,12 @@ impl Orchestrator {
             flow: flow.into(),
             name: name.into(),
         };
-        match self.shared.reader.get(&key)? {
-            None => Ok(None),
-            Some(row) => Ok(Some(rows::decode::<NameRow>(&row)?.execution)),
-        }
+        Ok(self.named(&key)?.map(|row| row.execution))
+    }
+
+    fn named(&self, key: &Key) -> Result<Option<NameRow>, Error> {
+        let row = self.shared.reader.get(key)?;
+        row.map(|row| rows::decode(&row)).transpose()
     }
 
     /// Everything about one execution, with input and output.
@@ -536,9 +581,11 @@ impl Orchestrator {
         self.room()
     }
 
-    /// From now on starts are refused; call before [`crate::shell::Shell::stop`].
+    /// From now on starts are refused, and who polls is let go; call before
+    /// [`crate::shell::Shell::stop`].
     pub fn close(&self) {
         self.shared.stopping.store(true, Ordering::Release);
+        self.shared.watchers.let_go();
     }
 
     /// Whether the disk has room for more.
@@ -575,6 +622,7 @@ impl Shared {
         for slot in &self.metrics {
             let m = slot.lock().clone();
             sum.started += m.started;
+            sum.redriven += m.redriven;
             for (a, b) in sum.ended.iter_mut().zip(m.ended) {
                 *a += b;
             }

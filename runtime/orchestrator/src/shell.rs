@@ -16,7 +16,7 @@ use stepwell_flow::resource::ResourceMap;
 use stepwell_store::{Batch, Key, Reader};
 use stepwell_types::id::SHARDS;
 use stepwell_types::{ExecutionId, ShardId};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 
 pub(crate) use inbox::{Inbox, Message};
 
@@ -200,15 +200,9 @@ impl Shell {
     /// Stops in good order: no step begins, running ones get `grace` to end, what
     /// they leave is committed. Blocks for at most about `grace`.
     pub fn stop(self, grace: Duration) {
-        let (done, all_done) = mpsc::unbounded_channel();
         for inbox in &self.inboxes {
-            inbox.send(Message::Stop {
-                grace,
-                done: done.clone(),
-            });
+            inbox.send(Message::Stop { grace });
         }
-        drop(done);
-        drop(all_done);
         for thread in self.loops {
             let _ = thread.join();
         }
@@ -276,24 +270,23 @@ fn spawn_loop(
     committer: &Arc<Committer>,
 ) -> std::io::Result<std::thread::JoinHandle<()>> {
     let (sleeps, wakes) = (committer.clone(), committer.clone());
+    // Made here, so that the engine does not start when the system has none to give.
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .on_thread_park(move || sleeps.loop_sleeps())
+        .on_thread_unpark(move || wakes.loop_wakes())
+        .event_interval(31)
+        .build()?;
     committer.loop_wakes();
     let last = committer.clone();
     std::thread::Builder::new()
         .name(format!("loop-{index}"))
         .spawn(move || {
             LOOP.with(|l| l.set(Some(index)));
-            let runtime = tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .on_thread_park(move || sleeps.loop_sleeps())
-                .on_thread_unpark(move || wakes.loop_wakes())
-                .event_interval(31)
-                .build();
-            if let Ok(runtime) = runtime {
-                let beside = runtime.spawn(beside);
-                runtime.block_on(event_loop.run());
-                // Whoever waited for an answer has just got one, and must still get to send it.
-                let _ = runtime.block_on(async { tokio::time::timeout(LINGER, beside).await });
-            }
+            let beside = runtime.spawn(beside);
+            runtime.block_on(event_loop.run());
+            // Whoever waited for an answer has just got one, and must still get to send it.
+            let _ = runtime.block_on(async { tokio::time::timeout(LINGER, beside).await });
             last.loop_sleeps();
         })
 }

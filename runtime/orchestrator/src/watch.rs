@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use parking_lot::Mutex;
 use stepwell_types::ExecutionId;
 use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
 
 /// Followers by execution.
 #[derive(Default)]
@@ -53,6 +54,13 @@ impl Watchers {
     pub fn task_waits(&self, activity: &str) {
         if let Some(notify) = self.by_activity.lock().get(activity) {
             notify.notify_one();
+        }
+    }
+
+    /// Wakes all who poll: the engine stops.
+    pub fn let_go(&self) {
+        for notify in self.by_activity.lock().values() {
+            notify.notify_waiters();
         }
     }
 
@@ -105,9 +113,9 @@ pub(crate) struct Poll {
 }
 
 impl Poll {
-    /// Returns when there may be a task.
-    pub async fn changed(&self) {
-        self.notify.notified().await;
+    /// Ends when there may be a task since this was called, or the engine stops.
+    pub fn changed(&self) -> Notified<'_> {
+        self.notify.notified()
     }
 
     /// There may be more tasks for whoever else polls.

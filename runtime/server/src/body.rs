@@ -1,7 +1,7 @@
 //! Request bodies, read within bounds of size and patience.
 //!
-//! Refuses a body as soon as it is known to be too large; what the client still
-//! sends is thrown away for a while, so that it gets to read the answer.
+//! Refuses a body as soon as it is known to be too large; `linger` sees to it that the
+//! client gets to read so.
 
 use std::time::Duration;
 
@@ -15,9 +15,6 @@ use tokio::time::Instant;
 
 use crate::problem::Problem;
 use crate::{Error, Options};
-
-/// How long, in all, an unwanted body is thrown away.
-const DISCARD: Duration = Duration::from_secs(20);
 
 /// Bytes of each body that are not counted: small bodies need no common room.
 const FREE: usize = 64 << 10;
@@ -53,7 +50,7 @@ impl Bounds {
 
 impl Chunks {
     /// Refuses at once when the announced length is above `max` bytes.
-    pub(crate) async fn open(
+    pub(crate) fn open(
         headers: &HeaderMap,
         body: Body,
         max: u64,
@@ -72,13 +69,13 @@ impl Chunks {
             deadline: Instant::now() + bounds.total,
         };
         if announced.is_some_and(|n| n > max) {
-            return Err(chunks.too_large().await);
+            return Err(chunks.too_large());
         }
         Ok(chunks)
     }
 
     /// The next bytes; `None` at the end.
-    pub(crate) async fn next(mut self) -> Result<Option<(Chunks, Bytes)>, Problem> {
+    pub(crate) async fn next(&mut self) -> Result<Option<Bytes>, Problem> {
         loop {
             let until = (Instant::now() + self.idle).min(self.deadline);
             let frame = match tokio::time::timeout_at(until, self.body.frame()).await {
@@ -101,23 +98,14 @@ impl Chunks {
             };
             match self.left.checked_sub(data.len() as u64) {
                 Some(left) => self.left = left,
-                None => return Err(self.too_large().await),
+                None => return Err(self.too_large()),
             }
-            return Ok(Some((self, data)));
+            return Ok(Some(data));
         }
     }
 
-    /// Throws the rest away, within bounds. Closing the socket at once would make
-    /// the client's system drop our answer unread.
-    pub(crate) async fn discard(mut self) {
-        let all = async { while let Some(Ok(_)) = self.body.frame().await {} };
-        let _ = tokio::time::timeout(DISCARD, all).await;
-    }
-
-    async fn too_large(self) -> Problem {
-        let max = self.max;
-        self.discard().await;
-        Error::BodyTooLarge { max }.into()
+    fn too_large(&self) -> Problem {
+        Error::BodyTooLarge { max: self.max }.into()
     }
 }
 
@@ -128,23 +116,19 @@ pub(crate) async fn whole(
     max: usize,
     bounds: &Bounds,
 ) -> Result<Bytes, Problem> {
-    let chunks = Chunks::open(headers, body, max as u64, bounds).await?;
-    let Some((mut chunks, first)) = chunks.next().await? else {
+    let mut chunks = Chunks::open(headers, body, max as u64, bounds)?;
+    let Some(first) = chunks.next().await? else {
         return Ok(Bytes::new());
     };
     // A small body comes in one piece and is not copied.
     let mut all: Option<BytesMut> = None;
     let mut held: Option<SemaphorePermit<'_>> = None;
     let mut taken = FREE.max(first.len());
-    while let Some((rest, more)) = chunks.next().await? {
-        chunks = rest;
+    while let Some(more) = chunks.next().await? {
         let length = all.as_ref().map_or(first.len(), BytesMut::len) + more.len();
         if length > taken {
             let bytes = u32::try_from(length - taken).unwrap_or(u32::MAX);
             let Ok(permit) = bounds.room.try_acquire_many(bytes) else {
-                // What it holds is given up before the rest is thrown away.
-                drop((all, held, first, more));
-                chunks.discard().await;
                 return Err(Error::BodiesFull.into());
             };
             taken = length;

@@ -14,12 +14,13 @@ use std::task::{Context, Poll};
 
 use axum::body::Body;
 use axum::extract::Request;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Version, header};
 use axum::response::{IntoResponse as _, Response};
 use futures_util::FutureExt as _;
 use tower::{Layer, Service};
 
 use crate::auth::{Token, is_local};
+use crate::linger::Lingering;
 use crate::metrics::HttpMetrics;
 use crate::problem::Problem;
 use crate::{Error, Options};
@@ -88,10 +89,18 @@ where
         let shared = Arc::clone(&self.shared);
         let id = shared.request_id(request.headers());
         let path = request.uri().path().to_owned();
+        // A stream of HTTP/2 ends alone.
+        let one_by_one = request.version() <= Version::HTTP_11;
+        let held_back = one_by_one && request.headers().contains_key(header::EXPECT);
+        let request = match one_by_one {
+            true => request.map(|body| Lingering::around(body, held_back)),
+            false => request,
+        };
         if let Err(refusal) = shared.admit(&request, &path) {
             let response = Problem::from(refusal).into_response();
             shared.metrics.refused(response.status());
-            return Box::pin(std::future::ready(Ok(finish(response, &path, id))));
+            let response = finish(response, &path, id, held_back);
+            return Box::pin(std::future::ready(Ok(response)));
         }
         let inside = AssertUnwindSafe(self.inner.call(request)).catch_unwind();
         Box::pin(async move {
@@ -107,7 +116,7 @@ where
                     Problem::from(Error::Internal).into_response()
                 }
             };
-            let response = finish(response, &path, id);
+            let response = finish(response, &path, id, held_back);
             timer.end(response.status());
             Ok(response)
         })
@@ -148,8 +157,13 @@ impl Shared {
     }
 }
 
-/// Writes the body of a refusal and the headers that every response has.
-fn finish(mut response: Response, path: &str, id: HeaderValue) -> Response {
+/// Writes the body of a refusal and the headers that every response has. `held_back`: the
+/// body of what is refused may never come, so that the connection ends.
+fn finish(mut response: Response, path: &str, id: HeaderValue, held_back: bool) -> Response {
+    if held_back && response.status().as_u16() >= 400 {
+        let close = HeaderValue::from_static("close");
+        response.headers_mut().insert(header::CONNECTION, close);
+    }
     if let Some(problem) = response.extensions_mut().remove::<Problem>() {
         // A flow that failed is the flow's affair; its history has it.
         let ours = !matches!(problem.code, "API0017");

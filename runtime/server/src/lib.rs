@@ -15,6 +15,7 @@ pub mod wire;
 
 mod body;
 mod edge;
+mod linger;
 mod params;
 mod routes;
 

@@ -18,18 +18,22 @@ use stepwell_orchestrator::ports::{
     StepKey, StepRunner,
 };
 use stepwell_orchestrator::shell::{self, Shell};
-use stepwell_orchestrator::{Error, driver};
+use stepwell_orchestrator::{Error, Orchestrator, driver};
 use stepwell_server::{Options, Router, Token, app};
 use stepwell_store::memory::Memory;
 use stepwell_types::{Digest, Failure, Spent, StepOutcome, StepRequest, Timestamp};
 use tower::ServiceExt as _;
 
+#[path = "api/connections.rs"]
+mod connections;
 #[path = "api/endpoints.rs"]
 mod endpoints;
 #[path = "api/gauges.rs"]
 mod gauges;
 #[path = "api/no_vault.rs"]
 mod no_vault;
+#[path = "api/polls.rs"]
+mod polls;
 #[path = "api/publish.rs"]
 mod publish;
 
@@ -130,6 +134,7 @@ impl BlackBox for NoBlackBox {
 
 struct House {
     app: Router,
+    orchestrator: Orchestrator,
     _shell: Shell,
 }
 
@@ -175,7 +180,8 @@ fn house_over(memory: Memory, change: impl FnOnce(&mut Options)) -> House {
     options.upload_bytes_max = 1000;
     change(&mut options);
     House {
-        app: app(orchestrator, options),
+        app: app(orchestrator.clone(), options),
+        orchestrator,
         _shell: shell,
     }
 }

@@ -1,6 +1,7 @@
 //! The client commands themselves.
 
 use std::path::Path;
+use std::time::Duration;
 
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
@@ -9,12 +10,15 @@ use stepwell_types::limits::DEFINITION_BYTES_MAX;
 use super::{Remote, follow, parse, show};
 use crate::args::{Flow, List, Module, Redrive, Start, Token};
 use crate::exit::{Exit, Trouble};
+use crate::system::SystemClock;
 use crate::{args, input, output};
 
 /// Rows asked for at a time.
 const PAGE: &str = "1000";
 /// Seconds of one wait; longer ones are asked again.
 const WAIT: u64 = 60;
+/// Pause after a server could not be reached.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// `module …`
 pub fn module(remote: &Remote, command: Module) -> Result<Exit, Trouble> {
@@ -224,12 +228,10 @@ pub fn start(remote: &Remote, args: Start) -> Result<Exit, Trouble> {
     if let Some(version) = args.version {
         query.push(("version", version.to_string()));
     }
-    // 0: as long as it takes.
-    let mut left = args.wait.map(|s| if s == 0 { u64::MAX } else { s });
-    if let Some(seconds) = &mut left {
-        let now = (*seconds).min(WAIT);
-        *seconds = seconds.saturating_sub(now);
-        query.push(("wait", now.to_string()));
+    if args.wait.is_some() {
+        // Answered as soon as the start is durable, so that the id is known whatever happens
+        // next; for an express execution, when it has ended.
+        query.push(("wait", "0".to_owned()));
     }
     let request = remote
         .post(&["flows", &args.flow, "executions"])
@@ -237,14 +239,15 @@ pub fn start(remote: &Remote, args: Start) -> Result<Exit, Trouble> {
         .header("content-type", "application/json")
         .body(body.text().to_owned());
     let text = remote.text(request, &["id"])?;
-    until_end(remote, text, left)
+    until_end(remote, text, args.wait)
 }
 
-/// Prints the id of what an answer accepted, or waits `left` seconds for its end.
-fn until_end(remote: &Remote, mut text: String, left: Option<u64>) -> Result<Exit, Trouble> {
+/// Prints the id of what an answer accepted, or waits so many seconds for its end, also over
+/// a restart of the server. 0: as long as it takes.
+fn until_end(remote: &Remote, mut text: String, wait: Option<u64>) -> Result<Exit, Trouble> {
     let mut answer = parse(&text)?;
     let id = output::field(&answer, "id").unwrap_or_default();
-    let Some(mut left) = left else {
+    let Some(wait) = wait else {
         if remote.json {
             output::print_json(&text);
         } else {
@@ -252,12 +255,42 @@ fn until_end(remote: &Remote, mut text: String, left: Option<u64>) -> Result<Exi
         }
         return Ok(Exit::Ok);
     };
-    while !has_ended(&answer) && left > 0 {
-        let now = left.min(WAIT);
-        left = left.saturating_sub(now);
-        let request = remote.get(&["executions", &id]).query(&[("wait", now)]);
-        text = remote.text(request, &["id", "status"])?;
-        answer = parse(&text)?;
+    let begun = SystemClock.steady_us();
+    let mut away = None;
+    while !has_ended(&answer) {
+        let waited = (SystemClock.steady_us() - begun) / 1_000_000;
+        let left = match wait {
+            0 => WAIT,
+            _ => wait.saturating_sub(waited).min(WAIT),
+        };
+        if left == 0 {
+            break;
+        }
+        let request = remote.get(&["executions", &id]).query(&[("wait", left)]);
+        match remote.text(request, &["id", "status"]) {
+            Ok(found) => {
+                answer = parse(&found)?;
+                (text, away) = (found, None);
+            }
+            Err(gone) if gone.exit == Exit::Unreachable => {
+                if away.is_none() {
+                    let why = gone.message.lines().next().unwrap_or_default();
+                    output::remark(&format!("{why}; looking for {id} again"));
+                }
+                away = Some(gone);
+                std::thread::sleep(LOOK_AGAIN);
+            }
+            Err(trouble) => return Err(trouble),
+        }
+    }
+    if let Some(gone) = away {
+        // With it one can go on later.
+        if remote.json {
+            output::print_json(&text);
+        } else {
+            output::print(&id);
+        }
+        return Err(gone);
     }
     Ok(ended(remote, &id, &text, &answer))
 }
@@ -368,8 +401,7 @@ pub fn redrive(remote: &Remote, args: Redrive) -> Result<Exit, Trouble> {
             .body(body.text().to_owned());
     }
     let text = remote.text(request, &["id"])?;
-    let left = args.wait.map(|s| if s == 0 { u64::MAX } else { s });
-    until_end(remote, text, left)
+    until_end(remote, text, args.wait)
 }
 
 /// `list`

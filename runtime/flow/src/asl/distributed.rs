@@ -112,7 +112,7 @@ impl<'t> Compiler<'t, '_> {
                 .get("ResultWriter")
                 .and_then(|writer| self.writer(&writer)),
             tolerated_count: self.integer_or_path(at, "ToleratedFailureCount", 0, COUNT_MAX),
-            tolerated_percentage: self.integer_or_path(at, "ToleratedFailurePercentage", 0, 100),
+            tolerated_percentage: self.percentage_or_path(at, "ToleratedFailurePercentage"),
         }
     }
 

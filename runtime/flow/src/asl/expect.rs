@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::Compiler;
 use crate::check;
+use crate::diagnostic::Report;
 use crate::document::{At, Tree};
 use crate::expression::{DataPath, Expression, Query, QueryLanguage, Root, WritePath};
 use crate::jsonata;
@@ -116,8 +117,7 @@ impl<'t> Compiler<'t, '_> {
         Some(Expression::Jsonata(compiled))
     }
 
-    /// A field with a literal whole number; in JSONPath mode its `…Path` twin
-    /// instead, but not both, in JSONata mode perhaps a string `{% … %}`.
+    /// A field with a literal whole number, or [`Self::or_path`].
     pub(super) fn integer_or_path(
         &mut self,
         at: &At<'_, 't>,
@@ -125,14 +125,34 @@ impl<'t> Compiler<'t, '_> {
         least: u64,
         most: u64,
     ) -> Option<Expression> {
+        self.or_path(at, name, |report, field| {
+            let number = check::integer(report, field, least, most);
+            number.unwrap_or(least).into()
+        })
+    }
+
+    /// A field with a literal number from 0 to 100, or [`Self::or_path`].
+    pub(super) fn percentage_or_path(&mut self, at: &At<'_, 't>, name: &str) -> Option<Expression> {
+        self.or_path(at, name, |report, field| {
+            check::percentage(report, field).map_or(0.into(), Value::Number)
+        })
+    }
+
+    /// A field with a literal; in JSONPath mode its `…Path` twin instead, but not both,
+    /// in JSONata mode perhaps a string `{% … %}`.
+    fn or_path(
+        &mut self,
+        at: &At<'_, 't>,
+        name: &str,
+        literal: impl FnOnce(&mut Report, &At<'_, 't>) -> Value,
+    ) -> Option<Expression> {
         let path_name = format!("{name}Path");
         self.exclusive(at, name, &path_name);
         if let Some(field) = at.get(name) {
             if let Some(query) = self.query(&field, name) {
                 return Some(query);
             }
-            let number = self.integer(&field, least, most).unwrap_or(least);
-            return Some(Expression::Literal(number.into()));
+            return Some(Expression::Literal(literal(self.report, &field)));
         }
         if self.language == QueryLanguage::Jsonata {
             return None;

@@ -3,11 +3,12 @@
 //! Refuses sources that have no place to read from here. Buckets of ours stand for OSS's.
 //! Source: alibabacloud.com, help of CloudFlow: "Distributed mode".
 
+use serde_json::Value;
 use stepwell_types::items::{ItemFormat, OutputType, Transformation};
 
 use super::{BEFORE, Compiler};
 use crate::check;
-use crate::diagnostic::code;
+use crate::diagnostic::{Report, code};
 use crate::document::At;
 use crate::expression::{Expression, Template};
 use crate::fdl;
@@ -73,8 +74,12 @@ impl<'t> Compiler<'_> {
             reader,
             batcher: at.get("ItemBatcher").and_then(|b| self.batcher(&b)),
             writer: at.get("ResultWriter").and_then(|w| self.writer(&w)),
-            tolerated_count: self.tolerated(at, COUNTS, COUNT_MAX),
-            tolerated_percentage: self.tolerated(at, PERCENTAGES, 100),
+            tolerated_count: self.tolerated(at, COUNTS, |report, field| {
+                check::integer(report, field, 0, COUNT_MAX).map(Into::into)
+            }),
+            tolerated_percentage: self.tolerated(at, PERCENTAGES, |report, field| {
+                check::percentage(report, field).map(Value::Number)
+            }),
         })
     }
 
@@ -97,7 +102,12 @@ impl<'t> Compiler<'_> {
     }
 
     /// One of two fields that mean the same.
-    fn tolerated(&mut self, at: &At<'_, 't>, names: [&str; 2], max: u64) -> Option<Expression> {
+    fn tolerated(
+        &mut self,
+        at: &At<'_, 't>,
+        names: [&str; 2],
+        literal: impl FnOnce(&mut Report, &At<'_, 't>) -> Option<Value>,
+    ) -> Option<Expression> {
         let [one, other] = names;
         if let (Some(_), Some(second)) = (at.get(one), at.get(other)) {
             self.report.error(
@@ -107,8 +117,7 @@ impl<'t> Compiler<'_> {
             );
         }
         let field = at.get(one).or_else(|| at.get(other))?;
-        let n = check::integer(self.report, &field, 0, max)?;
-        Some(Expression::Literal(n.into()))
+        literal(self.report, &field).map(Expression::Literal)
     }
 
     fn assumed(&mut self, at: &At<'_, 't>) {

@@ -203,6 +203,24 @@ pub(crate) fn activity_started(
     Ok(())
 }
 
+/// Nobody was told of the task of an activity that was taken: it waits again, and its
+/// heartbeat limit with it.
+pub(crate) fn returned(turn: &mut Turn<'_>, id: EntryId, attempt: u32) -> Result<(), Error> {
+    let Some(run) = turn.state.running(id, attempt).filter(|run| !run.step) else {
+        return Ok(());
+    };
+    let run = Running {
+        step: true,
+        heartbeat: None,
+        ..run.clone()
+    };
+    let activity = |task: &Task| matches!(task.target, StepTarget::Activity { .. });
+    if task_of(turn, id)?.is_some_and(|(_, task)| activity(task)) {
+        turn.state.set_phase(id, Phase::Running(run));
+    }
+    Ok(())
+}
+
 /// An outside program ended the task by its token; its step may still run.
 pub(crate) fn token_ended(
     turn: &mut Turn<'_>,

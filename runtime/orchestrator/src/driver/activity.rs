@@ -1,7 +1,8 @@
 //! Activities: tasks that outside workers poll for.
 //!
 //! A task that waits has a row beside its execution's log, written in the same batch; a
-//! worker who asks gets it when that it was taken is durable. A row whose task is no
+//! worker who asks gets it when that it was taken is durable, and if the worker has gone by
+//! then, the task waits again. A row whose task is no
 //! longer to be had (it timed out, its execution ended) goes when somebody asks for it.
 
 use std::sync::Arc;
@@ -10,7 +11,7 @@ use stepwell_interpreter::Event;
 use stepwell_store::Key;
 use stepwell_types::{EntryId, ExecutionId, Timestamp};
 
-use super::{Driver, Output, Reply, Ticket};
+use super::{Driver, Hot, Output, Reply, Ticket};
 use crate::Error;
 use crate::api::ActivityTask;
 
@@ -75,6 +76,7 @@ impl Driver {
                 let input = hot.state.unstarted(claim.entry, claim.attempt)?.clone();
                 Some(ActivityTask {
                     token: hot.state.token(claim.entry, claim.attempt),
+                    activity: claim.activity.clone(),
                     execution: id,
                     flow: hot.flow.name.clone(),
                     input,
@@ -98,6 +100,24 @@ impl Driver {
         }
         let reply = Reply::Claimed(found.map(Box::new));
         self.after(self.batch, Output::Reply(ticket, reply));
+        Ok(())
+    }
+
+    /// Takes a task back of which nobody could be told that it was taken.
+    pub(super) fn give_back(
+        &mut self,
+        ticket: Ticket,
+        task: &ActivityTask,
+        now: Timestamp,
+    ) -> Result<(), Error> {
+        let (id, entry, attempt) = (task.execution, task.token.entry, task.token.attempt);
+        self.wake(id, now)?;
+        self.apply(id, Event::ActivityReturned { entry, attempt }, now);
+        let waits = |hot: &Hot| hot.state.unstarted(entry, attempt).is_some();
+        if self.hot.get(&id).is_some_and(waits) {
+            self.offer(id, &task.activity, entry, attempt);
+        }
+        self.after(self.batch, Output::Reply(ticket, Reply::Done));
         Ok(())
     }
 }

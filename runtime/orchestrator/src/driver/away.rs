@@ -88,6 +88,7 @@ impl Input {
                 }
                 Request::Token(token, _) => Some(token.execution),
                 Request::Claim(claim) => Some(claim.execution),
+                Request::GiveBack(task) => Some(task.execution),
                 Request::Wait(_) | Request::Gate(_) => None,
             },
             Input::Step(id, ..) | Input::Event(id, _) | Input::Timer(id) | Input::Row(id, _) => {

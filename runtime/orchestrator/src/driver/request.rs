@@ -53,6 +53,8 @@ pub enum Request {
     Gate(BridgeCall),
     /// A worker asks for a task of an activity.
     Claim(Claim),
+    /// That worker had gone when the task was to be handed out.
+    GiveBack(Box<ActivityTask>),
 }
 
 /// What an outside program says of its task.
@@ -71,7 +73,7 @@ pub enum Reply {
     Started(Started),
     /// To `Start` with `wait`, and to `Wait`. `None`: read it from the store.
     Ended(Option<Box<Execution>>),
-    /// To `Cancel` and `Token`.
+    /// To `Cancel`, `Token` and `GiveBack`.
     Done,
     /// To `Redrive`.
     Redriven(Redriven),
@@ -122,6 +124,7 @@ impl Driver {
             Request::Redrive(id, wish) => self.redrive(ticket, id, wish, now),
             Request::Token(token, answer) => self.token(ticket, &token, answer, now),
             Request::Claim(claim) => self.claim(ticket, claim, now),
+            Request::GiveBack(task) => self.give_back(ticket, &task, now),
             Request::Gate(call) => {
                 let (batch, verdict) = self.gate(ticket, call, now);
                 self.after(batch, Output::Reply(ticket, Reply::Gate(verdict)));

@@ -52,7 +52,6 @@ pub(super) struct EventLoop {
     /// When the oldest unsealed record came, in monotonic microseconds.
     unsealed_since: Option<u64>,
     stop_at_us: Option<u64>,
-    stopped: Option<mpsc::UnboundedSender<()>>,
 }
 
 impl EventLoop {
@@ -87,7 +86,6 @@ impl EventLoop {
             tasks: HashMap::new(),
             unsealed_since: None,
             stop_at_us: None,
-            stopped: None,
         }
     }
 
@@ -135,7 +133,6 @@ impl EventLoop {
             }
         }
         self.shared.put_metrics(self.index, self.driver.metrics());
-        drop(self.stopped);
     }
 
     /// Some of the ready work, and everything that it wants done.
@@ -222,11 +219,10 @@ impl EventLoop {
                 }
             }
             Message::Disk(full) => self.driver.set_disk(full),
-            Message::Stop { grace, done } => {
+            Message::Stop { grace } => {
                 self.driver.stop();
                 let grace = u64::try_from(grace.as_micros()).unwrap_or(u64::MAX);
                 self.stop_at_us = Some(self.shared.clock.monotonic_us().saturating_add(grace));
-                self.stopped = Some(done);
             }
         }
     }
@@ -259,9 +255,15 @@ impl EventLoop {
                     }
                 }
                 Output::Reply(ticket, reply) => {
-                    if let Some(to) = self.replies.remove(&ticket) {
-                        // Whoever asked may be gone; the log remembers the answer.
-                        let _ = to.send(reply);
+                    // Whoever asked may be gone; the log remembers the answer.
+                    let untold = match self.replies.remove(&ticket) {
+                        Some(to) => to.send(reply).err(),
+                        None => Some(reply),
+                    };
+                    if let Some(Reply::Claimed(Some(task))) = untold {
+                        let now = self.shared.clock.now();
+                        let ticket = self.shared.new_ticket();
+                        self.driver.request(ticket, Request::GiveBack(task), now);
                     }
                 }
             }
@@ -359,9 +361,8 @@ impl EventLoop {
                 task.abort();
             }
         }
-        let still = self.driver.steps_running() == 0 && self.driver.turns_away() == 0;
-        let quiet = still || late;
-        quiet && !self.driver.has_unsealed() && (self.driver.undurable_bytes() == 0)
+        let idle = self.driver.steps_running() == 0 && self.driver.turns_away() == 0;
+        (idle || late) && !self.driver.has_unsealed() && self.driver.undurable_bytes() == 0
     }
 }
 
@@ -450,14 +451,15 @@ impl Shared {
         if !inbox.send(Message::Request(ticket, request, reply_to)) {
             return Err(Error::Stopping);
         }
-        let mut guard = Forgetting {
+        let mut asked = Asked {
             shared: self,
             ticket,
             id,
-            armed: true,
+            reply,
+            answered: false,
         };
-        let reply = reply.await;
-        guard.armed = false;
+        let reply = (&mut asked.reply).await;
+        asked.answered = true;
         match reply {
             Ok(Reply::Refused(e)) => Err(e),
             Ok(reply) => Ok(reply),
@@ -466,20 +468,33 @@ impl Shared {
     }
 }
 
-/// Tells the loop when whoever asked has gone, so that no ticket is kept for ever.
-struct Forgetting<'a> {
+/// Tells the loop when whoever asked has gone, so that no ticket is kept for ever and no
+/// task is handed to nobody.
+struct Asked<'a> {
     shared: &'a Shared,
     ticket: Ticket,
     id: ExecutionId,
-    armed: bool,
+    reply: oneshot::Receiver<Reply>,
+    answered: bool,
 }
 
-impl Drop for Forgetting<'_> {
+impl Drop for Asked<'_> {
     fn drop(&mut self) {
-        if self.armed
-            && let Some(inbox) = self.shared.inbox_of(self.id)
-        {
-            inbox.send(Message::Forget(self.ticket, self.id));
+        let Some(inbox) = self.shared.inbox_of(self.id).filter(|_| !self.answered) else {
+            return;
+        };
+        // From here on the loop sees that nobody takes its answer.
+        self.reply.close();
+        match self.reply.try_recv() {
+            Ok(Reply::Claimed(Some(task))) => {
+                let (nobody, _) = oneshot::channel();
+                let request = Request::GiveBack(task);
+                inbox.send(Message::Request(self.shared.new_ticket(), request, nobody));
+            }
+            Ok(_) => {}
+            Err(_) => {
+                inbox.send(Message::Forget(self.ticket, self.id));
+            }
         }
     }
 }

@@ -36,8 +36,6 @@ pub(crate) enum Message {
     Stop {
         /// How long running steps may take.
         grace: Duration,
-        /// Dropped when the loop has stopped.
-        done: mpsc::UnboundedSender<()>,
     },
 }
 

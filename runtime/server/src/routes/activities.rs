@@ -15,7 +15,8 @@ use crate::wire::{self, task};
 ///
 /// Waits for one if there is none. Whoever gets it answers with its token: succeed,
 /// fail, heartbeat. That the task was taken is durable before it is handed out, so that
-/// no two workers get the same; a worker that dies is noticed by `HeartbeatSeconds`.
+/// no two workers get the same; if the worker hangs up before, it goes to the next one. A
+/// worker that dies is noticed by `HeartbeatSeconds`.
 #[utoipa::path(
     post,
     path = "/v1/activities/{name}/poll",
@@ -28,7 +29,8 @@ use crate::wire::{self, task};
     responses(
         (status = 200, description = "A task", body = task::ActivityTask),
         (status = 204, description = "None came in time"),
-        (status = 400, description = "`API0004`, `RUN0014`", body = wire::problem::Problem, content_type = "application/problem+json")
+        (status = 400, description = "`API0004`, `RUN0014`", body = wire::problem::Problem, content_type = "application/problem+json"),
+        (status = 503, description = "`RUN0007`: the server is stopping", body = wire::problem::Problem, content_type = "application/problem+json")
     )
 )]
 pub(crate) async fn poll(

@@ -49,13 +49,9 @@ pub(crate) async fn upload(
     let (parts, body) = request.into_parts();
     let max = api.options.upload_bytes_max;
     let mut upload = api.orchestrator.begin_upload(&name, permission).await?;
-    let mut chunks = Chunks::open(&parts.headers, body, max, &api.bodies).await?;
-    while let Some((rest, bytes)) = chunks.next().await? {
-        chunks = rest;
-        if let Err(refusal) = upload.write(&bytes).await {
-            chunks.discard().await;
-            return Err(refusal.into());
-        }
+    let mut chunks = Chunks::open(&parts.headers, body, max, &api.bodies)?;
+    while let Some(bytes) = chunks.next().await? {
+        upload.write(&bytes).await?;
     }
     let uploaded = upload.finish().await?;
     let status = if uploaded.new {

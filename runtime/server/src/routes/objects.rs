@@ -109,28 +109,14 @@ pub(crate) async fn put(
     let max = api.options.buckets.object_bytes_max();
     api.orchestrator.room()?;
     let mut upload = apart(move || bucket.put(&key)).await?;
-    let mut chunks = Chunks::open(&parts.headers, body, max, &api.bodies).await?;
+    let mut chunks = Chunks::open(&parts.headers, body, max, &api.bodies)?;
     let mut held = BytesMut::new();
-    loop {
-        let Some((rest, bytes)) = chunks.next().await? else {
-            break;
-        };
-        chunks = rest;
+    while let Some(bytes) = chunks.next().await? {
         held.extend_from_slice(&bytes);
         if held.len() >= WRITE_BYTES {
             // The disk may fill while it comes.
-            let room = api.orchestrator.room().map_err(Problem::from);
-            let written = match room {
-                Ok(()) => write(upload, held.split()).await,
-                Err(full) => Err(full),
-            };
-            match written {
-                Ok(open) => upload = open,
-                Err(refusal) => {
-                    chunks.discard().await;
-                    return Err(refusal);
-                }
-            }
+            api.orchestrator.room()?;
+            upload = write(upload, held.split()).await?;
         }
     }
     let upload = write(upload, held).await?;

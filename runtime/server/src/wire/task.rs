@@ -79,6 +79,7 @@ mod tests {
     fn an_activity_task_fits_its_documented_shape() {
         let id = ExecutionId::new(Timestamp(1), ShardId(1), 1);
         let task = api::ActivityTask {
+            activity: "print".into(),
             token: TaskToken::derive(&[7; 16], id, EntryId(2), 0),
             execution: id,
             flow: "orders".into(),

@@ -5,7 +5,7 @@ use std::time::Duration;
 use stepwell_store::memory::Memory;
 use stepwell_store::{Batch, Key, Writer as _};
 
-use super::{block, house_over};
+use super::{block, house, house_over};
 
 /// After an unclean stop a step runs when its execution is durable; then nothing more is
 /// committed until it ends, and the gauge must not wait for that.
@@ -34,4 +34,27 @@ fn a_step_that_runs_is_counted_while_nothing_is_committed() {
         false
     });
     assert!(counted, "stepwell_steps_running stays 0 while a step runs");
+}
+
+#[test]
+fn redrives_are_counted() {
+    let h = house(|_| {});
+    let flow = "StartAt: A\nStates:\n  A: {Type: Task, Resource: wasm:any, End: true}\n";
+    h.check("PUT", "/v1/modules/any", "\0asm", 201, "");
+    h.check("PUT", "/v1/flows/fails", flow, 201, "");
+    let start = "/v1/flows/fails/executions?wait=10";
+    let (_, failed) = block(h.ask("POST", start, "{}"));
+    assert_eq!(failed["status"], "FAILED", "{failed}");
+    let id = failed["id"].as_str().unwrap();
+    let redrive = format!("/v1/executions/{id}/redrive");
+    h.check("POST", &redrive, "", 202, "");
+    h.check(
+        "GET",
+        &format!("/v1/executions/{id}?wait=10"),
+        "",
+        200,
+        "FAILED",
+    );
+    let counted = "stepwell_executions_redriven_total 1\\n";
+    h.check("GET", "/metrics", "", 200, counted);
 }
