@@ -5,10 +5,11 @@
 
 mod flows;
 mod modules;
+mod programs;
 mod secrets;
 mod triggers;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use parking_lot::{Mutex, RwLock};
@@ -21,7 +22,6 @@ use stepwell_types::{Digest, FlowRef, Grants, Timestamp};
 use tokio::sync::oneshot;
 
 pub use modules::Upload;
-pub use triggers::Matched;
 
 use crate::Error;
 use crate::api::Permission;
@@ -29,6 +29,8 @@ use crate::committer::Committer;
 use crate::ports::{Clock, ModuleStore, Programs, Vault};
 use crate::rows::{self, FlowRow, ModuleRow, TriggerRow};
 use flows::Compiled;
+use programs::Kept;
+use triggers::Routes;
 
 /// Rows read at a time.
 const ROWS: usize = 256;
@@ -50,6 +52,19 @@ struct Index {
     flows: BTreeMap<Arc<str>, BTreeMap<u32, FlowMeta>>,
     modules: BTreeMap<Arc<str>, ModuleRow>,
     triggers: BTreeMap<Arc<str>, TriggerRow>,
+    /// The same, by what requests they answer.
+    routes: Routes,
+}
+
+impl Index {
+    /// Gives a flow these endpoints instead of those that it had.
+    fn set_triggers(&mut self, flow: Arc<str>, row: TriggerRow) {
+        if let Some(before) = self.triggers.get(&flow) {
+            self.routes.remove(before);
+        }
+        self.routes.add(&flow, &row);
+        self.triggers.insert(flow, row);
+    }
 }
 
 /// The catalog: an index in memory over rows in the store.
@@ -59,7 +74,7 @@ pub(crate) struct Catalog(Arc<Inner>);
 struct Inner {
     /// Shared, so that a definition is checked against it without holding the lock.
     index: RwLock<Arc<Index>>,
-    programs: Mutex<HashMap<FlowRef, Arc<Program>>>,
+    programs: Mutex<Kept>,
     /// Held while one change is decided and committed.
     changing: tokio::sync::Mutex<()>,
     /// Held while one definition is checked, also when nobody waits for it any more:
@@ -134,12 +149,12 @@ impl Catalog {
         }
         for (key, value) in reader.scan(&Range::Triggers, usize::MAX)? {
             if let Key::Trigger { flow } = key {
-                index.triggers.insert(flow, rows::decode(&value)?);
+                index.set_triggers(flow, rows::decode(&value)?);
             }
         }
         Ok(Catalog(Arc::new(Inner {
             index: RwLock::new(Arc::new(index)),
-            programs: Mutex::new(HashMap::new()),
+            programs: Mutex::new(Kept::default()),
             changing: tokio::sync::Mutex::new(()),
             checking: Arc::new(tokio::sync::Semaphore::new(1)),
             reader,
@@ -151,7 +166,7 @@ impl Catalog {
         })))
     }
 
-    /// The programs of published versions, compiled at first use.
+    /// The programs of published versions, compiled when they are wanted and not at hand.
     pub fn programs(&self) -> Arc<dyn Programs> {
         Arc::new(self.clone())
     }
@@ -197,7 +212,7 @@ impl Catalog {
 impl Programs for Catalog {
     fn program(&self, flow: &FlowRef) -> Result<Arc<Program>, Error> {
         if let Some(program) = self.0.programs.lock().get(flow) {
-            return Ok(program.clone());
+            return Ok(program);
         }
         let key = Key::Flow {
             name: flow.name.clone(),
@@ -212,12 +227,14 @@ impl Programs for Catalog {
         })?;
         let row: FlowRow = rows::decode(&row)?;
         let Compiled { program, .. } = flows::compile_pinned(&row)?;
-        self.0.programs.lock().insert(flow.clone(), program.clone());
+        let bytes = flows::text_bytes(&row.definition, &row.substitutions);
+        let mut programs = self.0.programs.lock();
+        programs.put(flow.clone(), program.clone(), bytes);
         Ok(program)
     }
 
     fn is_ready(&self, flow: &FlowRef) -> bool {
-        self.0.programs.lock().contains_key(flow)
+        self.0.programs.lock().contains(flow)
     }
 
     fn newest(&self, flow: &str) -> Result<u32, Error> {

@@ -86,7 +86,7 @@ pub enum Error {
         /// The name, cut.
         name: String,
     },
-    /// Two flows want one endpoint, or a path is malformed.
+    /// Two flows want one endpoint, or a flow wants too many.
     #[error("RUN0015: trigger {method} {path}: {reason}")]
     BadTrigger {
         /// Its method.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use stepwell_flow::Diagnostic;
 use stepwell_flow::program::Mode;
-use stepwell_store::{Key, Range};
+use stepwell_store::Key;
 use stepwell_types::limits::{EXPRESS_SECONDS_MAX, PAYLOAD_BYTES_MAX};
 use stepwell_types::{
     Data, Digest, ExecutionId, Failure, FlowRef, Secret, StartRequest, TargetStatus, TaskToken,
@@ -16,17 +16,15 @@ use stepwell_types::{
 use crate::Error;
 use crate::api::{
     Execution, Filling, FlowInfo, HttpTrigger, ListFilter, Metrics, ModuleInfo, Page, Permission,
-    Picture, Published, Redriven, SecretInfo, SecretVersion, Started, Status, Usage, UsageRow,
+    Picture, Published, Redriven, SecretInfo, SecretVersion, Started, Status, UsageRow,
 };
-use crate::catalog::{Matched, Upload, check_name};
-use crate::driver::{Redrive, Reply, Request, Ticket, TokenAnswer, execution_of, read_execution};
+use crate::catalog::{Upload, check_name};
+use crate::driver::{Redrive, Reply, Request, Ticket, TokenAnswer, read_execution};
 use crate::gate::GateHandle;
-use crate::rows::{self, NameRow, SummaryRow};
+use crate::lists::{read_list, read_usage};
+use crate::rows::{self, NameRow};
 use crate::shell::event_loop::LoopGate;
 use crate::shell::{Shared, shard_for};
-
-/// Rows looked at for one page of a filtered list, at most.
-const SCAN_MAX: usize = 10_000;
 
 /// After how long a start that is not durable yet is looked for again.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
@@ -252,59 +250,15 @@ impl Orchestrator {
     /// A page of executions, newest first, without inputs and outputs.
     /// # Errors
     /// `RUN0012`.
-    pub fn list(
+    pub async fn list(
         &self,
-        filter: &ListFilter,
+        filter: ListFilter,
         before: Option<ExecutionId>,
         limit: usize,
     ) -> Result<Page<Execution, ExecutionId>, Error> {
-        let mut items = Vec::new();
-        let mut last = before;
-        let mut seen = 0;
-        while seen < SCAN_MAX {
-            let range = match (filter.parent, &filter.flow) {
-                (Some(parent), _) => Range::Children {
-                    parent,
-                    before: last,
-                },
-                (None, Some(flow)) => Range::FlowExecutions {
-                    flow: flow.clone(),
-                    before: last,
-                },
-                (None, None) => Range::Summaries { before: last },
-            };
-            let want = (limit + 1).clamp(64, 1024);
-            let rows = self.shared.reader.scan(&range, want)?;
-            for (key, value) in &rows {
-                seen += 1;
-                let (id, row) = match key {
-                    Key::Summary { execution } => (*execution, rows::decode(value)?),
-                    Key::FlowExecution { execution, .. } | Key::Child { execution, .. } => {
-                        let key = Key::Summary {
-                            execution: *execution,
-                        };
-                        let Some(row) = self.shared.reader.get(&key)? else {
-                            continue;
-                        };
-                        (*execution, rows::decode::<SummaryRow>(&row)?)
-                    }
-                    _ => continue,
-                };
-                let fits = filter.status.is_none_or(|s| s.number() == row.status)
-                    && filter.flow.as_ref().is_none_or(|f| *f == row.flow);
-                if fits && items.len() == limit {
-                    return Ok(Page { items, next: last });
-                }
-                last = Some(id);
-                if fits {
-                    items.push(execution_of(&*self.shared.reader, id, row, false)?);
-                }
-            }
-            if rows.len() < want {
-                return Ok(Page { items, next: None });
-            }
-        }
-        Ok(Page { items, next: last })
+        let reader = self.shared.reader.clone();
+        self.reading(move || read_list(&*reader, &filter, before, limit))
+            .await
     }
 
     /// Ends an execution; returns when that is durable.
@@ -520,9 +474,9 @@ impl Orchestrator {
         self.shared.catalog.rotate_secret_key().await
     }
 
-    /// The flow whose endpoint a request meets, the endpoint, and its path parameters.
+    /// The flow whose endpoint a request meets, and the endpoint.
     #[must_use]
-    pub fn trigger(&self, method: &str, path: &str) -> Option<Matched> {
+    pub fn trigger(&self, method: &str, path: &str) -> Option<(Arc<str>, HttpTrigger)> {
         self.shared.catalog.trigger(method, path)
     }
 
@@ -532,37 +486,18 @@ impl Orchestrator {
         self.shared.catalog.trigger_methods(path)
     }
 
-    /// Usage by flow and day.
+    /// A page of usage by flow and day, after this flow's day.
     /// # Errors
     /// `RUN0012`.
-    pub fn usage(&self, flow: Option<&str>) -> Result<Vec<UsageRow>, Error> {
-        let range = Range::Usage {
-            flow: flow.map(Into::into),
-        };
-        let mut out: Vec<UsageRow> = Vec::new();
-        for (key, value) in self.shared.reader.scan(&range, 100_000)? {
-            let Key::Usage { flow, day, .. } = key else {
-                continue;
-            };
-            let row: rows::UsageRow = rows::decode(&value)?;
-            let same = out.last().is_some_and(|l| l.flow == flow && l.day == day);
-            if !same {
-                out.push(UsageRow {
-                    flow,
-                    day,
-                    usage: Usage::default(),
-                });
-            }
-            if let Some(last) = out.last_mut() {
-                last.usage.started += row.started;
-                last.usage.transitions += row.transitions;
-                last.usage.attempts += row.attempts;
-                last.usage.fuel += row.fuel;
-                last.usage.step_us += row.step_us;
-                last.usage.bytes += row.bytes;
-            }
-        }
-        Ok(out)
+    pub async fn usage(
+        &self,
+        flow: Option<&str>,
+        after: Option<(Arc<str>, u32)>,
+        limit: usize,
+    ) -> Result<Page<UsageRow, (Arc<str>, u32)>, Error> {
+        let (reader, flow) = (self.shared.reader.clone(), flow.map(Arc::from));
+        self.reading(move || read_usage(&*reader, flow, after, limit))
+            .await
     }
 
     /// Counters and gauges of all loops together.

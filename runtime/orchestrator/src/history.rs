@@ -29,7 +29,7 @@ const CHUNK_LINES: usize = 256;
 const CHUNK_BYTES: usize = 4 << 20;
 /// Log rows read at a time.
 const ROWS: usize = 64;
-/// Histories that are walked at the same time.
+/// Histories and lists that are read at the same time.
 pub(crate) const READERS_MAX: usize = 8;
 
 /// Reads an execution's history from some point on, as far as it is durable.
@@ -230,7 +230,7 @@ pub(crate) async fn progress(
     if found.status == Status::Running {
         let programs = orchestrator.shared.catalog.programs();
         let state = orchestrator
-            .walking(move || read_state(&*reader, &*programs, id))
+            .reading(move || read_state(&*reader, &*programs, id))
             .await?;
         progress.transitions = state.state.transitions();
         progress.fuel = state.fuel;
@@ -295,7 +295,7 @@ impl Orchestrator {
         let Cursor {
             reader, programs, ..
         } = self.cursor(id)?;
-        self.walking(move || trace::find(&*reader, &*programs, id, &wanted))
+        self.reading(move || trace::find(&*reader, &*programs, id, &wanted))
             .await
     }
 
@@ -312,7 +312,7 @@ impl Orchestrator {
         let mut cursor = self.cursor(id)?;
         let present = Present(Arc::new(AtomicBool::new(false)));
         let gone = present.0.clone();
-        self.walking(move || {
+        self.reading(move || {
             let mut lines = VecDeque::new();
             let walked = cursor.advance(after, limit, &gone, &mut lines)?;
             // What can be told is told first.
@@ -330,8 +330,8 @@ impl Orchestrator {
         .await
     }
 
-    /// Walks a log off the loop, not too many at the same time.
-    async fn walking<T: Send + 'static>(
+    /// Reads what may take long off the loop, not too many at the same time.
+    pub(crate) async fn reading<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
@@ -373,7 +373,7 @@ impl Orchestrator {
     /// `RUN0001`.
     pub async fn open_tasks(&self, id: ExecutionId) -> Result<Vec<OpenTask>, Error> {
         let found = self.cursor(id)?;
-        self.walking(move || {
+        self.reading(move || {
             let Recovered { program, state, .. } =
                 read_state(&*found.reader, &*found.programs, id)?;
             if state.outcome().is_some() {
@@ -428,7 +428,7 @@ impl Tail {
             }
             let (mut cursor, mut lines) = (self.cursor, self.lines);
             let (after, gone) = (self.after, self.present.0.clone());
-            let walk = self.orchestrator.walking(move || {
+            let walk = self.orchestrator.reading(move || {
                 let walked = cursor.advance(after, CHUNK_LINES, &gone, &mut lines)?;
                 Ok((cursor, lines, walked))
             });

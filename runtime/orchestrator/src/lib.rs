@@ -12,6 +12,7 @@ pub mod error;
 pub mod gate;
 mod handle;
 mod history;
+mod lists;
 pub mod oneshot;
 pub mod ports;
 mod ready;
@@ -22,6 +23,6 @@ pub mod trace;
 mod walk;
 mod watch;
 
-pub use catalog::{Matched, Upload};
+pub use catalog::Upload;
 pub use error::Error;
 pub use handle::Orchestrator;

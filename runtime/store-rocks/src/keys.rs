@@ -293,7 +293,14 @@ pub(crate) fn bounds(range: &Range) -> Bounds {
             let from = after.map(|(id, n)| next(build(|to| to.raw(&prefix).id(&id).u64(n))));
             up(Column::Queue, prefix, from)
         }
-        Range::Usage { flow } => up(Column::Catalog, named(kind::USAGE, flow.as_deref()), None),
+        Range::Usage { flow, after } => {
+            let last = |(flow, day): &(Arc<str>, u32)| {
+                let row = build(|to| to.kind(kind::USAGE).text(flow).u32(*day).u8(u8::MAX));
+                next(row)
+            };
+            let from = after.as_ref().map(last);
+            up(Column::Catalog, named(kind::USAGE, flow.as_deref()), from)
+        }
         Range::Flows { name, after } => {
             let from = after
                 .as_ref()

@@ -192,6 +192,8 @@ pub enum Range {
     Usage {
         /// Only this flow's; `None`: every flow.
         flow: Option<Arc<str>>,
+        /// Only rows after this flow's day.
+        after: Option<(Arc<str>, u32)>,
     },
     /// Flow versions, by name (as bytes), then version.
     Flows {
@@ -279,8 +281,11 @@ impl Range {
                     number,
                 },
             ) => s == shard && after.is_none_or(|after| (*execution, *number) > after),
-            (Range::Usage { flow }, Key::Usage { flow: f, .. }) => {
+            (Range::Usage { flow, after }, Key::Usage { flow: f, day, .. }) => {
                 flow.as_ref().is_none_or(|flow| flow == f)
+                    && after
+                        .as_ref()
+                        .is_none_or(|(flow, past)| (&**f, *day) > (&**flow, *past))
             }
             (Range::Flows { name, after }, Key::Flow { name: n, version }) => {
                 name.as_ref().is_none_or(|name| name == n)

@@ -495,8 +495,8 @@ pub fn targets(remote: &Remote) -> Result<Exit, Trouble> {
 /// `usage`
 pub fn usage(remote: &Remote, flow: Option<&str>) -> Result<Exit, Trouble> {
     let query: Vec<(&str, &str)> = flow.map(|f| ("flow", f)).into_iter().collect();
-    let text = remote.text(remote.get(&["usage"]).query(&query), &["usage"])?;
-    one(remote, &text, show::usage)
+    let list = pages(remote, "usage", || remote.get(&["usage"]).query(&query))?;
+    whole(remote, "usage", list, show::usage)
 }
 
 fn version_of(version: Option<u32>) -> Vec<(&'static str, u32)> {

@@ -370,7 +370,7 @@ pub fn targets(answer: &Value) {
 }
 
 /// The usage report.
-pub fn usage(answer: &Value) {
+pub fn usage(list: &[Value]) {
     let columns = [
         "flow",
         "day",
@@ -382,7 +382,7 @@ pub fn usage(answer: &Value) {
         "bytes",
     ];
     let mut rows = vec![columns.map(str::to_uppercase).to_vec()];
-    for row in items(answer, "usage") {
+    for row in list {
         rows.push(columns.map(|c| field(row, c).unwrap_or_default()).to_vec());
     }
     table(&rows);

@@ -164,20 +164,21 @@ impl Catalog {
         if !batch.is_empty() {
             self.commit(batch).await?;
         }
+        let bytes = text_bytes(definition, &meta.substitutions);
         {
             let mut index = self.0.index.write();
             let index = Arc::make_mut(&mut index);
             let versions = index.flows.entry(name.clone()).or_default();
             versions.insert(version, meta);
             if let Some(row) = endpoints {
-                index.triggers.insert(name.clone(), row);
+                index.set_triggers(name.clone(), row);
             }
         }
         let flow = FlowRef {
             name: name.clone(),
             version,
         };
-        self.0.programs.lock().insert(flow, compiled.program);
+        self.0.programs.lock().put(flow, compiled.program, bytes);
         Ok(Published {
             flow: self.flow(&name, Some(version))?,
             new,
@@ -491,6 +492,12 @@ pub(super) fn compile_pinned(row: &FlowRow) -> Result<Compiled, Error> {
         grants: row.grants.clone(),
         warnings: Vec::new(),
     })
+}
+
+/// How much text a definition is when it is filled in, about.
+pub(super) fn text_bytes(definition: &str, substitutions: &[(Arc<str>, Arc<str>)]) -> usize {
+    let values = substitutions.iter().map(|(_, value)| value.len());
+    definition.len() + values.sum::<usize>()
 }
 
 fn bad_filling(bad: BadSubstitution) -> Error {

@@ -334,7 +334,11 @@ pub(crate) fn execution_of(
 /// `RUN0012`.
 pub fn usage_transitions(reader: &dyn Reader) -> Result<BTreeMap<Arc<str>, u64>, Error> {
     let mut out = BTreeMap::new();
-    for (key, value) in reader.scan(&Range::Usage { flow: None }, usize::MAX)? {
+    let all = Range::Usage {
+        flow: None,
+        after: None,
+    };
+    for (key, value) in reader.scan(&all, usize::MAX)? {
         if let Key::Usage { flow, .. } = key {
             *out.entry(flow).or_insert(0) += rows::decode::<rows::UsageRow>(&value)?.transitions;
         }

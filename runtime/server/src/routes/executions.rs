@@ -58,7 +58,10 @@ pub(crate) async fn list(State(api): State<Arc<Api>>, uri: Uri) -> Result<Respon
         flow: params.get("flow")?.map(Arc::from),
         status,
     };
-    let page = api.orchestrator.list(&filter, after, params.limit()?)?;
+    let page = api
+        .orchestrator
+        .list(filter, after, params.limit()?)
+        .await?;
     Ok(wire::ready(StatusCode::OK, execution::page(&page)))
 }
 

@@ -7,27 +7,38 @@ use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode, Uri, header};
 use axum::response::Response;
 
+use crate::Error;
 use crate::app::Api;
 use crate::params::Params;
 use crate::problem::Problem;
 use crate::wire::{self, target as outside, usage as shape};
 
-/// Usage per flow and UTC day.
+/// Usage per flow and UTC day, by flow and then by day.
 #[utoipa::path(
     get,
     path = "/v1/usage",
     tag = "operations",
-    params(("flow" = Option<String>, Query, description = "Only this flow's")),
+    params(
+        ("flow" = Option<String>, Query, description = "Only this flow's"),
+        ("limit" = Option<u32>, Query, description = "Rows of the page, 1 to 1,000; 100 when absent"),
+        ("after" = Option<String>, Query, description = "`next` of the page before")
+    ),
     responses(
-        (status = 200, description = "The report", body = shape::Usage),
+        (status = 200, description = "One page", body = shape::Usage),
         (status = 400, description = "`API0004`", body = wire::problem::Problem, content_type = "application/problem+json")
     )
 )]
 pub(crate) async fn usage(State(api): State<Arc<Api>>, uri: Uri) -> Result<Response, Problem> {
-    let params = Params::read(&uri, &["flow"])?;
-    let rows = api.orchestrator.usage(params.get("flow")?)?;
-    let usage = rows.iter().map(shape::UsageRow::from).collect();
-    Ok(wire::json(StatusCode::OK, &shape::Usage { usage }))
+    let params = Params::read(&uri, &["flow", "limit", "after"])?;
+    let after = match params.get("after")? {
+        None => None,
+        Some(text) => Some(shape::place(text).ok_or_else(|| {
+            Error::BadQuery("after is `next` of the page before: FLOW/YYYY-MM-DD".into())
+        })?),
+    };
+    let (flow, limit) = (params.get("flow")?, params.limit()?);
+    let page = api.orchestrator.usage(flow, after, limit).await?;
+    Ok(wire::json(StatusCode::OK, &shape::Usage::from(&page)))
 }
 
 /// Targets outside that were called lately: hosts, images, machines, activities.

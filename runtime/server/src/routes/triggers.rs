@@ -29,7 +29,7 @@ pub(crate) async fn fire(
     let full = parts.uri.path();
     let path = full.strip_prefix("/t").unwrap_or(full);
     let method = parts.method.as_str();
-    let Some((flow, trigger, _)) = api.orchestrator.trigger(method, path) else {
+    let Some((flow, trigger)) = api.orchestrator.trigger(method, path) else {
         return Ok(refusal(&api, method, path));
     };
     // Decoded here, strictly; the orchestrator only chose.

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use serde_json::Value;
 use stepwell_store::memory::Memory;
 use stepwell_store::{Batch, Key, Writer as _};
 
-use super::{block, house, house_over};
+use super::{PASS, block, house, house_over};
 
 /// After an unclean stop a step runs when its execution is durable; then nothing more is
 /// committed until it ends, and the gauge must not wait for that.
@@ -57,4 +58,34 @@ fn redrives_are_counted() {
     );
     let counted = "stepwell_executions_redriven_total 1\\n";
     h.check("GET", "/metrics", "", 200, counted);
+}
+
+#[test]
+fn usage_has_pages() {
+    let h = house(|_| {});
+    for flow in ["a", "b"] {
+        let start = format!("/v1/flows/{flow}/executions?wait=10");
+        h.check("PUT", &format!("/v1/flows/{flow}"), PASS, 201, "");
+        h.check("POST", &start, "{}", 200, "SUCCEEDED");
+    }
+    // The end of the last may have been told before the counters were written.
+    let (_, all) = block(async {
+        loop {
+            let (status, all) = h.ask("GET", "/v1/usage", "").await;
+            if all["usage"].as_array().is_some_and(|list| list.len() == 2) {
+                return (status, all);
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    });
+    let (_, first) = block(h.ask("GET", "/v1/usage?limit=1", ""));
+    assert_eq!(first["usage"][0], all["usage"][0]);
+    let next = first["next"].as_str().unwrap();
+    let (_, second) = block(h.ask("GET", &format!("/v1/usage?limit=1&after={next}"), ""));
+    assert_eq!(second["usage"][0], all["usage"][1]);
+    assert_eq!(
+        (&all["next"], &second["next"]),
+        (&Value::Null, &Value::Null)
+    );
+    h.check("GET", "/v1/usage?after=a/b", "", 400, "FLOW/YYYY-MM-DD");
 }

@@ -227,11 +227,21 @@ pub(super) fn edge(range: &Range) -> Edge {
             execution: *execution,
             number: *number,
         }),
-        Range::Usage { flow } => from(Key::Usage {
-            flow: flow.clone().unwrap_or_default(),
-            day: 0,
-            writer: 0,
-        }),
+        Range::Usage { flow, after: past } => {
+            let flow = flow.clone().unwrap_or_default();
+            match past {
+                Some((past, day)) if **past >= *flow => after(Key::Usage {
+                    flow: past.clone(),
+                    day: *day,
+                    writer: u8::MAX,
+                }),
+                _ => from(Key::Usage {
+                    flow,
+                    day: 0,
+                    writer: 0,
+                }),
+            }
+        }
         Range::Flows { name, after: past } => {
             let name = name.clone().unwrap_or_default();
             match past {

@@ -203,6 +203,7 @@ impl Random {
             },
             6 => Range::Usage {
                 flow: self.maybe(Random::text),
+                after: self.maybe(|r| (r.text(), r.version())),
             },
             7 => Range::Flows {
                 name: self.maybe(Random::text),

@@ -294,7 +294,10 @@ fn by_name() -> Vec<(Range, At, At)> {
     let k = At::Key;
     let no = At::Nothing;
     let text = |t: &str| -> Option<Arc<str>> { Some(t.into()) };
-    let usage = |flow| Range::Usage { flow };
+    let usage = |flow, after: Option<(&str, u32)>| Range::Usage {
+        flow,
+        after: after.map(|(flow, day)| (flow.into(), day)),
+    };
     let flows = |name, after: Option<(&str, u32)>| Range::Flows {
         name,
         after: after.map(|(name, version)| (name.into(), version)),
@@ -306,11 +309,16 @@ fn by_name() -> Vec<(Range, At, At)> {
         after,
     };
     vec![
-        (usage(None), k(6, 0), k(6, 5)),
-        (usage(text("a")), k(6, 0), k(6, 2)),
-        (usage(text("aa")), k(6, 3), k(6, 3)),
-        (usage(text("b")), k(6, 4), k(6, 5)),
-        (usage(text("")), no, no),
+        (usage(None, None), k(6, 0), k(6, 5)),
+        (usage(None, Some(("a", 255))), k(6, 2), k(6, 5)),
+        (usage(None, Some(("a", u32::MAX))), k(6, 3), k(6, 5)),
+        (usage(None, Some(("b", u32::MAX))), no, no),
+        (usage(text("a"), None), k(6, 0), k(6, 2)),
+        (usage(text("a"), Some(("a", 8))), k(6, 0), k(6, 2)),
+        (usage(text("a"), Some(("a", 256))), no, no),
+        (usage(text("aa"), Some(("a", 9))), k(6, 3), k(6, 3)),
+        (usage(text("b"), None), k(6, 4), k(6, 5)),
+        (usage(text(""), None), no, no),
         (flows(None, None), k(7, 0), k(7, 5)),
         (flows(None, Some(("a", 1))), k(7, 1), k(7, 5)),
         (flows(None, Some(("a", u32::MAX))), k(7, 3), k(7, 5)),
