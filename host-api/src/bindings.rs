@@ -9,12 +9,13 @@
 )]
 
 wasmtime::component::bindgen!({
-    path: ["../wit/log@1.0.0", "../wit/step@1.0.0", "../wit/secrets@1.0.0", "../wit/keyvalue@0.2.0-draft"],
+    path: ["../wit/log@1.0.0", "../wit/step@1.0.0", "../wit/secrets@1.0.0", "../wit/keyvalue@0.2.0-draft", "../wit/config@0.2.0-rc.1"],
     inline: "
         package stepwell:host;
         world host {
             include stepwell:step/step@1.0.0;
             import stepwell:secrets/secrets@1.0.0;
+            import wasi:config/store@0.2.0-rc.1;
             import wasi:keyvalue/store@0.2.0-draft;
             import wasi:keyvalue/atomics@0.2.0-draft;
             import wasi:keyvalue/batch@0.2.0-draft;

@@ -13,6 +13,7 @@ use wasmtime_wasi_http::WasiHttpCtxView;
 
 use crate::bindings::stepwell::log::log;
 use crate::bindings::stepwell::secrets::secrets;
+use crate::bindings::wasi::config::store as config;
 use crate::keyvalue::{Touched, View};
 use crate::log::{LogLimits, Logs};
 use crate::waits::Io;
@@ -126,6 +127,7 @@ pub fn link<T: HostView>(linker: &mut Linker<T>) -> Result<(), Error> {
         wasmtime_wasi::p2::add_to_linker_async(linker)?;
         log::add_to_linker::<T, Doors>(linker, T::host)?;
         secrets::add_to_linker::<T, Doors>(linker, T::host)?;
+        config::add_to_linker::<T, Doors>(linker, T::host)?;
         crate::keyvalue::link(linker)?;
         crate::http::link(linker)?;
         replaces(linker)?;
@@ -178,6 +180,7 @@ pub const OFFERED: &[&str] = &[
     "wasi:cli/terminal-stdout",
     "wasi:clocks/monotonic-clock",
     "wasi:clocks/wall-clock",
+    "wasi:config/store",
     "wasi:filesystem/preopens",
     "wasi:filesystem/types",
     "wasi:http/outgoing-handler",
@@ -201,4 +204,7 @@ pub const OFFERED: &[&str] = &[
 ];
 
 /// Packages of WASI that are drafts still, each offered in one version.
-pub const DRAFTS: &[(&str, &str)] = &[("wasi:keyvalue/", "0.2.0-draft")];
+pub const DRAFTS: &[(&str, &str)] = &[
+    ("wasi:config/", "0.2.0-rc.1"),
+    ("wasi:keyvalue/", "0.2.0-draft"),
+];

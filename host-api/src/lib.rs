@@ -6,6 +6,7 @@
 pub mod answer;
 pub mod bindings;
 pub mod bridges;
+mod config;
 pub mod container;
 pub mod error;
 pub mod gate;

@@ -241,3 +241,66 @@ fn a_flow_with_a_manifest_calls_what_it_says() -> Result<()> {
     );
     check(&fine)
 }
+
+#[test]
+fn steps_read_the_configuration_that_was_published_with_their_flow() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let (_server, api) = started(dir.path(), &Receiver::start()?)?;
+    let push = |config: Value| {
+        let grants = json!({"config": config}).to_string();
+        let encoded: String = url::form_urlencoded::byte_serialize(grants.as_bytes()).collect();
+        let path = format!("/v1/modules/config?grants={encoded}");
+        api.send("PUT", &path, std::fs::read(guests::program("config")?)?)
+    };
+    let publish = |name: &str, config: Option<Value>| -> Result<()> {
+        let mut body = json!({"definition": FLOW.replace("calls", "config")});
+        if let Some(config) = config {
+            body["grants"] = json!({"config": config});
+        }
+        let kind = [("content-type", "application/vnd.stepwell.publish+json")];
+        let path = format!("/v1/flows/{name}");
+        let done = api.send_with("PUT", &path, &kind, body.to_string())?;
+        anyhow::ensure!(done.status < 300, "{done:?}");
+        Ok(())
+    };
+    let check = |flow: &str, values: Value, all: Value| -> Result<()> {
+        let shown = api.run(flow, r#"["unit", "none"]"#)?;
+        assert_eq!(
+            shown["output"],
+            json!({"values": values, "all": all}),
+            "{flow}: {shown}"
+        );
+        Ok(())
+    };
+    assert_eq!(push(json!({}))?.status, 201);
+    publish("nothing", None)?;
+    check("nothing", json!([null, null]), json!({}))?;
+    assert_eq!(push(json!({"unit": "m", "rate": "1"}))?.status, 201);
+    publish("plain", None)?;
+    // What the flow says goes before what the module says.
+    publish("own", Some(json!({"unit": "km", "more": ""})))?;
+    // A new version of the module is for flows that are published from now on.
+    assert_eq!(push(json!({"unit": "ft"}))?.status, 201);
+    publish("later", None)?;
+    check("nothing", json!([null, null]), json!({}))?;
+    check(
+        "plain",
+        json!(["m", null]),
+        json!({"unit": "m", "rate": "1"}),
+    )?;
+    check(
+        "own",
+        json!(["km", null]),
+        json!({"unit": "km", "rate": "1", "more": ""}),
+    )?;
+    check("later", json!(["ft", null]), json!({"unit": "ft"}))?;
+    for bad in [
+        json!({"": "x"}),
+        json!({"k".repeat(257): "x"}),
+        json!({"k": "x".repeat(8_193)}),
+    ] {
+        let refused = push(bad)?;
+        assert_eq!(refused.body["code"], "RUN0026", "{refused:?}");
+    }
+    Ok(())
+}

@@ -11,6 +11,8 @@
 
 #[cfg(all(target_arch = "wasm32", feature = "allocator"))]
 mod allocator;
+#[cfg(feature = "config")]
+pub mod config;
 mod failure;
 #[cfg(feature = "http")]
 pub mod http;

@@ -215,7 +215,11 @@ impl Known {
             let digest = self.digests.get(name).ok_or_else(|| {
                 Trouble::usage(format!("--grants {name}: there is no --module {name}=FILE"))
             })?;
-            let manifest = Arc::new(crate::grants::read(file)?);
+            let mut manifest = crate::grants::read(file)?;
+            if let Some(own) = &grants.flow {
+                manifest.config.extend(own.config.clone());
+            }
+            let manifest = Arc::new(manifest);
             grants
                 .modules
                 .push((name.as_str().into(), *digest, manifest));

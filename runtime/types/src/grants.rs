@@ -1,8 +1,10 @@
 //! Grants: what a module or a flow may reach outside. Nothing by default.
 //!
 //! A grant says what may be reached, never how: secrets and addresses of machines stay
-//! in the server's configuration, which a grant cannot widen.
+//! in the server's configuration, which a grant cannot widen. Beside them a manifest may say what
+//! steps read as their configuration.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -25,6 +27,8 @@ pub struct Grants {
     pub key_value: Vec<KeyValueGrant>,
     /// Directories of the server's configuration, by the path under which guests see them.
     pub directories: Vec<Arc<str>>,
+    /// What steps read as their configuration, by key. No secret belongs here: it is shown.
+    pub config: BTreeMap<Arc<str>, Arc<str>>,
 }
 
 /// Places of one kind that may be called over HTTP.
@@ -63,6 +67,10 @@ pub enum Granted {
 
 /// Most entries of a manifest.
 const ENTRIES_MAX: usize = 1_000;
+/// Longest key of the configuration, in bytes.
+const CONFIG_KEY_BYTES_MAX: usize = 256;
+/// Longest value of the configuration, in bytes.
+const CONFIG_VALUE_BYTES_MAX: usize = 8 << 10;
 /// The port of a grant that names none.
 const PORT: u16 = 443;
 
@@ -84,8 +92,16 @@ impl Grants {
             &self.directories,
         ];
         let entries = lists.iter().map(|l| l.len()).sum::<usize>();
-        if self.http.len() + self.key_value.len() + entries > ENTRIES_MAX {
+        if self.http.len() + self.key_value.len() + self.config.len() + entries > ENTRIES_MAX {
             return Err(format!("a manifest has at most {ENTRIES_MAX} entries"));
+        }
+        for (key, value) in &self.config {
+            let fits = (1..=CONFIG_KEY_BYTES_MAX).contains(&key.len());
+            if !fits || value.len() > CONFIG_VALUE_BYTES_MAX {
+                return Err(format!(
+                    "config {key:?}: a key has 1 to {CONFIG_KEY_BYTES_MAX} bytes, a value at most {CONFIG_VALUE_BYTES_MAX}"
+                ));
+            }
         }
         for grant in &self.http {
             let host = grant.host.strip_prefix("*.").unwrap_or(&grant.host);

@@ -303,12 +303,21 @@ impl<'a> Names<'a> {
 }
 
 impl Names<'_> {
-    /// The manifests of modules as they are spelled, without empty ones.
-    fn manifests(&self, modules: &[(Arc<str>, Digest)]) -> Result<Manifests, Error> {
+    /// The manifests of modules as they are spelled, without empty ones. What the flow's own
+    /// says of the configuration goes before what the modules' say.
+    fn manifests(
+        &self,
+        modules: &[(Arc<str>, Digest)],
+        own: Option<&Grants>,
+    ) -> Result<Manifests, Error> {
         let bare = |spelled: &Arc<str>| spelled.split('@').next().map(str::to_owned);
         let mut all: Manifests = Vec::new();
         for (spelled, digest) in modules {
-            let grants = self.manifest(spelled).unwrap_or_default();
+            let mut grants = self.manifest(spelled).unwrap_or_default();
+            if let Some(own) = own.filter(|own| !own.config.is_empty()) {
+                let config = own.config.clone();
+                Arc::make_mut(&mut grants).config.extend(config);
+            }
             let same = |(n, d, g): &&(Arc<str>, Digest, Arc<Grants>)| {
                 d == digest && bare(n) == bare(spelled) && *g != grants
             };
@@ -523,8 +532,8 @@ fn compile(
     let mut modules = names.asked.take();
     modules.sort();
     program.grants = TaskGrants {
+        modules: names.manifests(&modules, own.as_deref())?,
         flow: own,
-        modules: names.manifests(&modules)?,
     };
     Ok(Compiled {
         grants: program.grants.clone(),

@@ -1,5 +1,7 @@
 //! Manifests: what modules and flows may reach.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -26,6 +28,9 @@ pub struct Grants {
     /// Directories of the server's configuration, by the path under which modules see them.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub directories: Vec<String>,
+    /// What steps read as their configuration (`wasi:config`), by key. A flow's goes before its modules'.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub config: BTreeMap<String, String>,
 }
 
 /// Places of one kind that may be called over HTTP.
@@ -72,6 +77,11 @@ impl From<&stepwell_types::Grants> for Grants {
             secrets: names(&g.secrets),
             key_value: g.key_value.iter().map(space).collect(),
             directories: names(&g.directories),
+            config: g
+                .config
+                .iter()
+                .map(|(k, v)| (k.to_string(), v.to_string()))
+                .collect(),
         }
     }
 }
@@ -95,6 +105,11 @@ impl From<Grants> for stepwell_types::Grants {
             secrets: names(g.secrets),
             key_value: g.key_value.into_iter().map(space).collect(),
             directories: names(g.directories),
+            config: g
+                .config
+                .into_iter()
+                .map(|(k, v)| (k.into(), v.into()))
+                .collect(),
         }
     }
 }
