@@ -9,11 +9,10 @@ use std::sync::Barrier;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
+use stepwell_host_api::http::WallClock;
 use stepwell_host_api::secrets::GivenSecrets;
 use stepwell_host_api::wasi::Directories;
-use stepwell_host_api::{
-    Bridges, HttpBridge, HttpOptions, LimitOptions, Limiter, Namespaces, OpenGate,
-};
+use stepwell_host_api::{Bridges, HttpBridge, HttpOptions, LimitOptions, Limiter, OpenGate};
 use stepwell_sandbox::{Clock, CompileLimits, Limits, Options, Pool, Sandbox};
 use stepwell_types::{Data, EntryId, ExecutionId, ShardId, StepRequest, StepTarget, Timestamp};
 
@@ -190,16 +189,7 @@ impl Boxed {
                 table_elements: limits.table_elements,
             },
             directories: Directories::default(),
-            bridges: Bridges {
-                http: Arc::new(HttpBridge::new(
-                    HttpOptions::default(),
-                    Arc::new(GivenSecrets::default()),
-                    Limiter::new(LimitOptions::default(), Arc::new(|| Timestamp(0))),
-                    Arc::new(|| Timestamp(0)),
-                )?),
-                secrets: Arc::new(GivenSecrets::default()),
-                keyvalue: Namespaces::in_memory(),
-            },
+            bridges: bridges()?,
             clock: Arc::new(SystemClock(Instant::now())),
         })?;
         let runtime = tokio::runtime::Builder::new_current_thread().build()?;
@@ -235,4 +225,14 @@ impl Boxed {
             _dir: dir,
         })
     }
+}
+
+/// Bridges that lead nowhere.
+fn bridges() -> Result<Bridges> {
+    let clock: WallClock = Arc::new(|| Timestamp(0));
+    let limiter = Limiter::new(LimitOptions::default(), clock.clone());
+    let secrets = Arc::new(GivenSecrets::default());
+    let options = HttpOptions::default();
+    let http = HttpBridge::new(options, secrets, limiter.clone(), clock.clone())?;
+    Ok(Bridges::http_alone(http, &limiter, &clock))
 }

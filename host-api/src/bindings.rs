@@ -9,13 +9,15 @@
 )]
 
 wasmtime::component::bindgen!({
-    path: ["../wit/log@1.0.0", "../wit/step@1.0.0", "../wit/secrets@1.0.0", "../wit/keyvalue@0.2.0-draft", "../wit/config@0.2.0-rc.1"],
+    path: ["../wit/log@1.0.0", "../wit/step@1.0.0", "../wit/secrets@1.0.0", "../wit/keyvalue@0.2.0-draft", "../wit/config@0.2.0-rc.1", "../wit/container@1.0.0", "../wit/machine@1.0.0"],
     inline: "
         package stepwell:host;
         world host {
             include stepwell:step/step@1.0.0;
             import stepwell:secrets/secrets@1.0.0;
             import wasi:config/store@0.2.0-rc.1;
+            import stepwell:container/containers@1.0.0;
+            import stepwell:machine/machines@1.0.0;
             import wasi:keyvalue/store@0.2.0-draft;
             import wasi:keyvalue/atomics@0.2.0-draft;
             import wasi:keyvalue/batch@0.2.0-draft;
@@ -24,6 +26,8 @@ wasmtime::component::bindgen!({
     world: "stepwell:host/host",
     ownership: Borrowing { duplicate_if_necessary: true },
     imports: {
+        "stepwell:container/containers.run": async,
+        "stepwell:machine/machines.run": async,
         "wasi:keyvalue/store.open": trappable,
         "wasi:keyvalue/store.[method]bucket.get": async | trappable,
         "wasi:keyvalue/store.[method]bucket.set": trappable,

@@ -1,9 +1,10 @@
-//! The bridge `container:run`: one container as a Task, through the gate.
+//! The bridge to containers: `container:run` for Tasks, `stepwell:container` for guests.
 //!
 //! Refuses what the configuration does not grant by name, and to start a container twice
 //! for one attempt: after a crash it is found by its name and labels.
 
 mod engine;
+mod guest;
 mod request;
 mod run;
 
@@ -11,17 +12,22 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use stepwell_types::{BridgeCall, ContainerCall, Data, Digest, Failure, StepOutcome, StepRequest};
+use stepwell_types::{
+    BridgeCall, ContainerCall, Data, Digest, Failure, Grants, StepOutcome, StepRequest,
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::gate::Gate;
 use crate::http::WallClock;
+use crate::job::guest::Carried;
 use crate::job::program::Kind;
 use crate::job::{self, Order};
+use crate::journal::Call;
 use crate::limit::Limiter;
 use crate::objects::Objects;
 use crate::{Journal, task};
 use engine::{Engine, Listed};
+use request::Checked;
 use run::Run;
 
 const KIND: Kind = Kind::Container;
@@ -129,22 +135,47 @@ impl ContainerBridge {
     ) -> Result<Data, Failure> {
         let call: ContainerCall = serde_json::from_str(request.input.text())
             .map_err(|e| KIND.invalid(format!("the input is no container run: {e}")))?;
-        let inner = &self.0;
-        let checked = request::check(call, &inner.options)?;
+        let checked = request::check(call, &self.0.options)?;
         if let Some(grants) = &request.grants {
             KIND.granted(grants, &checked.image)?;
         }
+        let digest = Digest::of(request.input.text().as_bytes());
+        self.carry_out(journal.call(), checked, digest, false).await
+    }
+
+    /// A guest's call. Its exit code is for the guest to judge.
+    pub(crate) async fn call(
+        &self,
+        call: Call,
+        grants: Option<&Grants>,
+        wanted: ContainerCall,
+        carried: Carried,
+    ) -> Result<Data, Failure> {
+        let digest = carried.digest(&wanted);
+        let mut checked = request::check(wanted, &self.0.options)?;
+        KIND.granted(grants.unwrap_or(&Grants::default()), &checked.image)?;
+        carried.fill(&mut checked.program);
+        self.carry_out(call, checked, digest, true).await
+    }
+
+    async fn carry_out(
+        &self,
+        call: Call,
+        checked: Checked,
+        request: Digest,
+        recorded: bool,
+    ) -> Result<Data, Failure> {
+        let inner = &self.0;
         let engine = self.engine()?;
         let order = Order {
             kind: KIND,
             name: checked.image.clone(),
-            request: Digest::of(request.input.text().as_bytes()),
-            recorded: false,
+            request,
+            recorded,
             limiter: inner.limiter.clone(),
             stopping: inner.stopping.clone(),
         };
-        let call = journal.call();
-        let run = Run::new(inner, engine, &call, order.request, checked);
+        let run = Run::new(inner, engine, &call, request, checked);
         job::run(order, call, Arc::new(run)).await
     }
 

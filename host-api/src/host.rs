@@ -11,7 +11,9 @@ use wasmtime::component::{HasData, Linker, ResourceTable};
 use wasmtime_wasi::{WasiCtxView, WasiView};
 use wasmtime_wasi_http::WasiHttpCtxView;
 
+use crate::bindings::stepwell::container::containers;
 use crate::bindings::stepwell::log::log;
+use crate::bindings::stepwell::machine::machines;
 use crate::bindings::stepwell::secrets::secrets;
 use crate::bindings::wasi::config::store as config;
 use crate::keyvalue::{Touched, View};
@@ -128,6 +130,8 @@ pub fn link<T: HostView>(linker: &mut Linker<T>) -> Result<(), Error> {
         log::add_to_linker::<T, Doors>(linker, T::host)?;
         secrets::add_to_linker::<T, Doors>(linker, T::host)?;
         config::add_to_linker::<T, Doors>(linker, T::host)?;
+        containers::add_to_linker::<T, Doors>(linker, T::host)?;
+        machines::add_to_linker::<T, Doors>(linker, T::host)?;
         crate::keyvalue::link(linker)?;
         crate::http::link(linker)?;
         replaces(linker)?;
@@ -166,7 +170,9 @@ fn replaces<T: HostView>(linker: &mut Linker<T>) -> wasmtime::Result<()> {
 ///
 /// WASI ones in any version 0.2.x, but for [`DRAFTS`].
 pub const OFFERED: &[&str] = &[
+    "stepwell:container/containers",
     "stepwell:log/log",
+    "stepwell:machine/machines",
     "stepwell:secrets/secrets",
     "wasi:cli/environment",
     "wasi:cli/exit",

@@ -5,6 +5,7 @@
 //! survived by.
 
 pub(crate) mod archive;
+pub(crate) mod guest;
 pub(crate) mod output;
 pub(crate) mod program;
 

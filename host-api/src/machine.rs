@@ -1,9 +1,10 @@
-//! The bridge `vm:run`: one program on a machine over SSH as a Task, through the gate.
+//! The bridge to machines over SSH: `vm:run` for Tasks, `stepwell:machine` for guests.
 //!
 //! Refuses machines whose key is not known, and to begin a program twice for one attempt:
 //! the far side keeps it in a directory that a crash of ours does not touch.
 
 mod connection;
+mod guest;
 mod request;
 mod run;
 mod script;
@@ -12,19 +13,24 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use stepwell_types::{BridgeCall, Data, Digest, Failure, MachineCall, StepOutcome, StepRequest};
+use stepwell_types::{
+    BridgeCall, Data, Digest, Failure, Grants, MachineCall, StepOutcome, StepRequest,
+};
 use tokio_util::sync::CancellationToken;
 
 pub use connection::{KeySource, MachineOptions, private_key, public_key, secret_key};
 
 use crate::gate::Gate;
 use crate::http::WallClock;
+use crate::job::guest::Carried;
 use crate::job::program::Kind;
 use crate::job::{self, Fault, Order};
+use crate::journal::Call;
 use crate::limit::Limiter;
 use crate::objects::Objects;
 use crate::{Journal, task};
 use connection::Connections;
+use request::Checked;
 use run::Run;
 
 const KIND: Kind = Kind::Machine;
@@ -121,23 +127,48 @@ impl MachineBridge {
     ) -> Result<Data, Failure> {
         let call: MachineCall = serde_json::from_str(request.input.text())
             .map_err(|e| KIND.invalid(format!("the input is no run on a machine: {e}")))?;
-        let inner = &self.0;
-        let checked = request::check(call, &inner.options)?;
+        let checked = request::check(call, &self.0.options)?;
         if let Some(grants) = &request.grants {
             KIND.granted(grants, &checked.machine)?;
         }
+        let digest = Digest::of(request.input.text().as_bytes());
+        self.carry_out(journal.call(), checked, digest, false).await
+    }
+
+    /// A guest's call. Its exit code is for the guest to judge.
+    pub(crate) async fn call(
+        &self,
+        call: Call,
+        grants: Option<&Grants>,
+        wanted: MachineCall,
+        carried: Carried,
+    ) -> Result<Data, Failure> {
+        let digest = carried.digest(&wanted);
+        KIND.granted(grants.unwrap_or(&Grants::default()), &wanted.machine)?;
+        let mut checked = request::check(wanted, &self.0.options)?;
+        carried.fill(&mut checked.program);
+        self.carry_out(call, checked, digest, true).await
+    }
+
+    async fn carry_out(
+        &self,
+        call: Call,
+        checked: Checked,
+        request: Digest,
+        recorded: bool,
+    ) -> Result<Data, Failure> {
+        let inner = &self.0;
         let place = inner.places.get(&checked.machine);
         let place = Arc::clone(place.ok_or_else(|| KIND.failure("NotGranted", "gone"))?);
         let order = Order {
             kind: KIND,
             name: checked.machine.clone(),
-            request: Digest::of(request.input.text().as_bytes()),
-            recorded: false,
+            request,
+            recorded,
             limiter: inner.limiter.clone(),
             stopping: inner.stopping.clone(),
         };
-        let call = journal.call();
-        let run = Run::new(inner, place, &call, order.request, checked);
+        let run = Run::new(inner, place, &call, request, checked);
         job::run(order, call, Arc::new(run)).await
     }
 

@@ -21,6 +21,13 @@ impl Failure {
         }
     }
 
+    /// The failure that a host told as `NAME: CAUSE`.
+    #[cfg(any(feature = "container", feature = "machine"))]
+    pub(crate) fn told(text: &str) -> Failure {
+        let (error, cause) = text.split_once(": ").unwrap_or((text, ""));
+        Failure::new(error, cause)
+    }
+
     pub(crate) fn into_guest(self) -> crate::bindings::exports::stepwell::step::handler::Failure {
         crate::bindings::exports::stepwell::step::handler::Failure {
             error: self.error,

@@ -13,12 +13,16 @@
 mod allocator;
 #[cfg(feature = "config")]
 pub mod config;
+#[cfg(feature = "container")]
+pub mod container;
 mod failure;
 #[cfg(feature = "http")]
 pub mod http;
 #[cfg(feature = "keyvalue")]
 pub mod keyvalue;
 mod log;
+#[cfg(feature = "machine")]
+pub mod machine;
 #[cfg(feature = "secrets")]
 pub mod secrets;
 

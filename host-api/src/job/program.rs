@@ -100,7 +100,8 @@ pub(crate) struct Program {
     pub(crate) files: Vec<Brought>,
     pub(crate) outputs: Vec<FilesOut>,
     pub(crate) output: OutputForm,
-    pub(crate) exit_codes: Vec<i64>,
+    /// Those that are no failure; none: whoever asked judges.
+    pub(crate) exit_codes: Option<Vec<i64>>,
     pub(crate) timeout_ms: u64,
     pub(crate) stdout_bytes_max: u64,
 }
@@ -175,7 +176,7 @@ impl Program {
             files,
             outputs: given.outputs,
             output: given.output,
-            exit_codes: given.exit_codes.unwrap_or_else(|| vec![0]),
+            exit_codes: Some(given.exit_codes.unwrap_or_else(|| vec![0])),
             timeout_ms,
             stdout_bytes_max: given
                 .stdout_bytes_max
@@ -188,7 +189,10 @@ impl Program {
     pub(crate) fn judge(&self, ended: &Ended) -> Result<Data, Failure> {
         let mut answer = Map::new();
         answer.insert("exit_code".to_owned(), json!(ended.exit_code));
-        let fine = self.exit_codes.contains(&ended.exit_code);
+        let fine = match &self.exit_codes {
+            Some(codes) => codes.contains(&ended.exit_code),
+            None => !ended.out_of_memory,
+        };
         if fine && self.output == OutputForm::Json {
             let value = std::str::from_utf8(&ended.stdout)
                 .map_err(|e| e.to_string())

@@ -59,8 +59,10 @@ pub fn run(args: &args::Run) -> Result<Exit, Trouble> {
     let secrets = secrets::given("--secret", &args.secrets)?;
     let secrets: Arc<dyn Secrets> = secrets;
     let limiter = config.limits.limiter()?;
+    let buckets = wiring::buckets(&config, None)?;
+    let elsewhere = Elsewhere::open(&config, &limiter, &buckets, None, &secrets)?;
     let keyvalue = Namespaces::in_memory();
-    let bridges = wiring::bridges(&config, &limiter, Arc::clone(&secrets), keyvalue)?;
+    let bridges = wiring::bridges(&config, &limiter, &elsewhere, secrets, keyvalue)?;
     let loading = load(&modules, scratch.path(), &config, bridges.clone());
     let (sandbox, mut known) = runtime.block_on(loading)?;
     let name = args.flow.file_stem().unwrap_or_default().to_string_lossy();
@@ -86,11 +88,9 @@ pub fn run(args: &args::Run) -> Result<Exit, Trouble> {
         program.grants.clone_from(&grants);
         others.insert(Arc::from(name.as_str()), Arc::new(program));
     }
-    let buckets = wiring::buckets(&config, None)?;
     let runner = wiring::Runner {
         sandbox,
         bridges,
-        elsewhere: Elsewhere::open(&config, &limiter, &buckets, None, &secrets)?,
         buckets,
     };
     let shot = OneShot {

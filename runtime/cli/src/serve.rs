@@ -148,22 +148,22 @@ fn ports(
     let vault = secrets::open(settings, Arc::clone(&reader))?;
     let kept: Arc<dyn Secrets> = Arc::new(vault.clone());
     let limiter = settings.config.limits.limiter()?;
+    let elsewhere = Elsewhere::open(&settings.config, &limiter, &buckets, Some(dir), &kept)?;
     let bridges = wiring::bridges(
         &settings.config,
         &limiter,
+        &elsewhere,
         Arc::clone(&kept),
         Namespaces::of(Arc::clone(&reader)),
     )?;
     let sandbox = wiring::sandbox(dir.join(MODULES), &settings.config, bridges.clone())?;
     let shelf = wiring::Shelf(sandbox.modules().clone());
-    let elsewhere = Elsewhere::open(&settings.config, &limiter, &buckets, Some(dir), &kept)?;
     let ports = Ports {
         reader,
         writer: Box::new(writer),
         runner: Arc::new(wiring::Runner {
             sandbox: Some(sandbox),
             bridges,
-            elsewhere: elsewhere.clone(),
             buckets,
         }),
         outward: Arc::new(Ways(limiter)),

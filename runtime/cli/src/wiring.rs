@@ -37,8 +37,6 @@ pub struct Runner {
     pub sandbox: Option<Arc<Sandbox>>,
     /// To the outside, for modules and Tasks alike.
     pub bridges: Bridges,
-    /// For `container:run` and `vm:run`.
-    pub elsewhere: Elsewhere,
     /// For a distributed Map's items and results.
     pub buckets: Buckets,
 }
@@ -55,11 +53,11 @@ impl StepRunner for Runner {
                 Box::pin(async move { http.run(&journal(gate, &request), request).await })
             }
             (StepTarget::Container, _) => {
-                let containers = self.elsewhere.containers.clone();
+                let containers = self.bridges.containers.clone();
                 Box::pin(async move { containers.run(&journal(gate, &request), request).await })
             }
             (StepTarget::Machine, _) => {
-                let machines = self.elsewhere.machines.clone();
+                let machines = self.bridges.machines.clone();
                 Box::pin(async move { machines.run(&journal(gate, &request), request).await })
             }
             (StepTarget::ReadItems(wanted), _) => {
@@ -345,11 +343,14 @@ fn compiler() -> Result<Vec<OsString>, Trouble> {
 pub fn bridges(
     config: &Config,
     limiter: &Limiter,
+    elsewhere: &Elsewhere,
     secrets: Arc<dyn Secrets>,
     keyvalue: Namespaces,
 ) -> Result<Bridges, Trouble> {
     Ok(Bridges {
         http: http(config, limiter, Arc::clone(&secrets))?,
+        containers: elsewhere.containers.clone(),
+        machines: elsewhere.machines.clone(),
         secrets,
         keyvalue,
     })

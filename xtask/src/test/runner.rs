@@ -13,7 +13,14 @@ use super::tally::{self, Tally};
 use crate::{place, shell};
 
 /// Test binaries that are suites of their own, whatever package they are in.
-const OWN: &[&str] = &["bridges", "conformance", "crash", "elsewhere"];
+const OWN: &[&str] = &[
+    "bridges",
+    "conformance",
+    "crash",
+    "elsewhere",
+    "guest_jobs",
+    "outward",
+];
 /// The package whose other test binaries are the suite `e2e`.
 const TESTS: &str = "stepwell-tests";
 /// Tells the crash suite how often to kill the server.
@@ -76,7 +83,9 @@ impl Choice {
         let end = package == TESTS && is_test_target && !own;
         match self {
             // What runs elsewhere is reached by bridges, too.
-            Choice::Named("bridges") => matches!(name, "bridges" | "elsewhere"),
+            Choice::Named("bridges") => {
+                matches!(name, "bridges" | "elsewhere" | "guest_jobs" | "outward")
+            }
             Choice::Named(wanted) => name == wanted,
             Choice::Unit => !own && !end,
             Choice::EndToEnd => end,

@@ -9,8 +9,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use anyhow::Context as _;
 use base64::Engine as _;
 use serde_json::{Value, json};
+use stepwell_buckets::Buckets;
 use stepwell_host_api::gate::{Boxed, Gate, Verdict};
-use stepwell_host_api::{Bridges, Namespaces};
+use stepwell_host_api::{Namespaces, Secrets};
 use stepwell_sandbox::Sandbox;
 use stepwell_server::wire::trace::Trace;
 use stepwell_types::{
@@ -21,6 +22,7 @@ use stepwell_types::{
 use super::Remote;
 use crate::args::Replay;
 use crate::config::Config;
+use crate::elsewhere::Elsewhere;
 use crate::exit::{Exit, Trouble};
 use crate::{output, secrets, wiring};
 
@@ -43,7 +45,9 @@ pub fn replay(remote: &Remote, args: &Replay) -> Result<Exit, Trouble> {
     let secrets = secrets::given("--secret", &args.secrets)?;
     let limiter = config.limits.limiter()?;
     let keyvalue = Namespaces::in_memory();
-    let bridges: Bridges = wiring::bridges(&config, &limiter, secrets, keyvalue)?;
+    let secrets: Arc<dyn Secrets> = secrets;
+    let elsewhere = Elsewhere::open(&config, &limiter, &Buckets::none(), None, &secrets)?;
+    let bridges = wiring::bridges(&config, &limiter, &elsewhere, secrets, keyvalue)?;
     let sandbox = wiring::sandbox(scratch.path().join("modules"), &config, bridges)?;
     let request = read(remote, &trace)?;
     let then = runtime.block_on(run(&sandbox, &wasm, request.clone()))?;

@@ -5,11 +5,10 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
+use stepwell_host_api::http::WallClock;
 use stepwell_host_api::secrets::GivenSecrets;
 use stepwell_host_api::wasi::Directories;
-use stepwell_host_api::{
-    Bridges, HttpBridge, HttpOptions, LimitOptions, Limiter, Namespaces, OpenGate,
-};
+use stepwell_host_api::{Bridges, HttpBridge, HttpOptions, LimitOptions, Limiter, OpenGate};
 use stepwell_sandbox::{Clock, CompileLimits, Limits, Options, Pool, Sandbox};
 use stepwell_types::{
     Data, Digest, EntryId, ExecutionId, ShardId, StepOutcome, StepRequest, StepTarget, Timestamp,
@@ -53,15 +52,11 @@ pub fn options(dir: &Path, limits: Limits) -> Options {
 
 /// Bridges of these settings.
 pub fn bridges(http: HttpOptions) -> Bridges {
-    let clock = Arc::new(|| RealClock(Instant::now()).now());
+    let clock: WallClock = Arc::new(|| RealClock(Instant::now()).now());
     let secrets = Arc::new(GivenSecrets::default());
     let limiter = Limiter::new(LimitOptions::default(), clock.clone());
-    let http = HttpBridge::new(http, secrets.clone(), limiter, clock).expect("bridge");
-    Bridges {
-        http: Arc::new(http),
-        secrets,
-        keyvalue: Namespaces::in_memory(),
-    }
+    let http = HttpBridge::new(http, secrets, limiter.clone(), clock.clone()).expect("bridge");
+    Bridges::http_alone(http, &limiter, &clock)
 }
 
 pub fn sandbox(limits: Limits) -> TestBox {

@@ -1,0 +1,167 @@
+//! Guests that run programs in containers and on machines, on the real Podman and the real sshd.
+#![allow(
+    clippy::disallowed_methods,
+    reason = "tests read the clock and the environment; the rule is for the runtime"
+)]
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use serde_json::{Value, json};
+use stepwell_tests::api::Api;
+use stepwell_tests::bridges::podman::{IMAGE, Podman};
+use stepwell_tests::bridges::sshd::Sshd;
+use stepwell_tests::guests;
+use stepwell_tests::server::Server;
+
+const FLOW: &str = "StartAt: S\nStates:\n  S: {Type: Task, Resource: \"wasm:jobs\", TimeoutSeconds: 120, End: true}\n";
+
+/// Everything that a guest's job may need, and a server that has it.
+struct House {
+    podman: Podman,
+    _sshd: Sshd,
+    server: Server,
+    api: Api,
+}
+
+fn house(dir: &Path, grants: &Value) -> Result<House> {
+    let podman = Podman::start(&dir.join("podman"))?;
+    let sshd = Sshd::start(&dir.join("sshd"))?;
+    let machine = sshd.config("worker", "host")?;
+    let mut server = Server::new(dir, &format!("{}{machine}", podman.config()))?;
+    server.spawn()?;
+    server.ready()?;
+    let api = Api::new(&server.url())?;
+    let encoded: String =
+        url::form_urlencoded::byte_serialize(grants.to_string().as_bytes()).collect();
+    let path = format!("/v1/modules/jobs?grants={encoded}");
+    let uploaded = api.send("PUT", &path, std::fs::read(guests::program("jobs")?)?)?;
+    ensure!(uploaded.status == 201, "{uploaded:?}");
+    api.publish("jobs", FLOW)?;
+    Ok(House {
+        podman,
+        _sshd: sshd,
+        server,
+        api,
+    })
+}
+
+fn all() -> Value {
+    json!({"images": [IMAGE], "machines": ["worker"]})
+}
+
+fn until<T>(what: &str, mut look: impl FnMut() -> Result<Option<T>>) -> Result<T> {
+    for _ in 0..1_500 {
+        if let Some(found) = look()? {
+            return Ok(found);
+        }
+        std::thread::sleep(Duration::from_millis(40));
+    }
+    bail!("{what} did not come")
+}
+
+fn start(api: &Api, jobs: &Value) -> Result<String> {
+    let answer = api.send("POST", "/v1/flows/jobs/executions", jobs.to_string())?;
+    let id = answer.body["id"].as_str().map(str::to_owned);
+    id.with_context(|| format!("{answer:?}"))
+}
+
+fn ended(api: &Api, id: &str) -> Result<Value> {
+    Ok(api.get(&format!("/v1/executions/{id}?wait=100"))?.body)
+}
+
+fn no_container_left(podman: &Podman) -> Result<()> {
+    until("the removal of every container", || {
+        let names = podman.containers()?;
+        let left = names.iter().any(|name| name.starts_with("stepwell-"));
+        Ok((!left).then_some(()))
+    })
+}
+
+#[test]
+fn programs_end_as_they_do_and_a_timeout_kills_them() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let house = house(dir.path(), &all())?;
+    let script = "cat; cat $F; echo \"$A\"; echo why >&2; exit 3";
+    let container = json!({"image": IMAGE, "command": ["sh", "-c", script.replace("$F", "/in/f")], "input": "in ", "file": ["/in/f", "file "], "variable": ["A", "$(id)"]});
+    let machine = json!({"machine": "worker", "command": ["sh", "-c", script.replace("$F", "in/f")], "input": "in ", "file": ["in/f", "file "], "variable": ["A", "$(id)"]});
+    let shown = house
+        .api
+        .run("jobs", &json!([container, machine]).to_string())?;
+    let one = json!({"exit_code": 3, "stdout": "in file $(id)\n", "stderr": "why\n"});
+    assert_eq!(shown["output"], json!([one, one]), "{shown}");
+    for slow in [
+        json!({"image": IMAGE, "command": ["sleep", "600"], "timeout_ms": 1500}),
+        json!({"machine": "worker", "command": ["sleep", "600"], "timeout_ms": 1500}),
+    ] {
+        let shown = house.api.run("jobs", &json!([slow]).to_string())?;
+        assert_eq!(shown["error"], "States.Timeout", "{shown}");
+    }
+    no_container_left(&house.podman)
+}
+
+#[test]
+fn what_the_manifest_does_not_name_is_refused() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let house = house(dir.path(), &json!({}))?;
+    let check = |job: Value, error: &str| -> Result<()> {
+        let shown = house.api.run("jobs", &json!([job]).to_string())?;
+        assert_eq!(shown["error"], error, "{shown}");
+        Ok(())
+    };
+    let granted = "Stepwell.NotGranted";
+    check(json!({"image": IMAGE, "command": ["true"]}), granted)?;
+    check(json!({"machine": "worker", "command": ["true"]}), granted)?;
+    assert_eq!(house.podman.starts()?, 0);
+    Ok(())
+}
+
+#[test]
+fn a_killed_server_finds_a_guests_jobs_again_and_begins_none_twice() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let mut house = house(dir.path(), &all())?;
+    let mark = dir.path().join("begun");
+    let line = format!("echo x >> {}; sleep 6; echo there", mark.display());
+    let jobs = json!([
+        {"image": IMAGE, "command": ["sh", "-c", "sleep 6; echo here"]},
+        {"machine": "worker", "command": ["sh", "-c", line]},
+    ]);
+    let id = start(&house.api, &jobs)?;
+    let mut again = || -> Result<()> {
+        for _ in 0..2 {
+            house.server.kill()?;
+            house.server.spawn()?;
+            house.server.ready()?;
+        }
+        Ok(())
+    };
+    until("the container's start", || {
+        Ok((house.podman.starts()? == 1).then_some(()))
+    })?;
+    again()?;
+    until("the program's start", || Ok(mark.exists().then_some(())))?;
+    again()?;
+    let shown = ended(&house.api, &id)?;
+    let told = [&shown["output"][0]["stdout"], &shown["output"][1]["stdout"]];
+    assert_eq!(told, ["here\n", "there\n"], "{shown}");
+    assert_eq!(house.podman.starts()?, 1);
+    assert_eq!(std::fs::read_to_string(&mark)?, "x\n");
+    no_container_left(&house.podman)
+}
+
+#[test]
+fn a_cancel_ends_a_guests_job() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let house = house(dir.path(), &all())?;
+    let jobs = json!([{"image": IMAGE, "command": ["sleep", "600"]}]);
+    let id = start(&house.api, &jobs)?;
+    until("the container's start", || {
+        Ok((house.podman.starts()? == 1).then_some(()))
+    })?;
+    house
+        .api
+        .send("POST", &format!("/v1/executions/{id}/cancel"), "")?;
+    assert_eq!(ended(&house.api, &id)?["status"], "ABORTED");
+    no_container_left(&house.podman)
+}
