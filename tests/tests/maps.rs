@@ -23,6 +23,7 @@ use stepwell_types::{
 
 const NOW: Timestamp = Timestamp(1_800_000_000_000);
 const LOOPS: usize = 2;
+const OPEN_BYTES_MAX: usize = 1 << 20;
 
 struct One(Arc<Program>);
 
@@ -107,6 +108,8 @@ struct World {
     ended: Option<Execution>,
     redriven: bool,
     commits: usize,
+    /// Of the largest batch.
+    most_bytes: usize,
     /// The commit after which the process dies.
     dies_after: Option<usize>,
 }
@@ -123,6 +126,7 @@ impl World {
             ended: None,
             redriven: false,
             commits: 0,
+            most_bytes: 0,
             dies_after: None,
         }
     }
@@ -192,6 +196,7 @@ impl World {
             else {
                 return;
             };
+            self.most_bytes = self.most_bytes.max(batch.len_bytes());
             self.place.commit(batch);
             self.commits += 1;
             if self.dies_after == Some(self.commits) {
@@ -289,7 +294,7 @@ fn drivers(place: &Place, flow: &Arc<One>) -> Vec<Driver> {
         // The parent itself is not counted: its children empty the memory.
         hot_max: 2,
         hot_bytes_max: 1 << 30,
-        open_bytes_max: 1 << 30,
+        open_bytes_max: OPEN_BYTES_MAX,
         steps_running_max: 8,
         checkpoint_bytes_min: 64,
         descendants_max: u32::MAX,
@@ -336,6 +341,21 @@ fn results_are_rows_until_the_map_is_left() {
             assert_eq!(world.children(id).len(), children);
         }
     }
+}
+
+#[test]
+fn a_map_does_not_run_far_ahead_of_the_disk() {
+    let pass = r#""A": {"Type": "Pass", "End": true}"#;
+    let mut world = World::new(Place::Memory(Memory::default()), flow("EXPRESS", pass));
+    world.start(10_000);
+    let ended = world.ended.expect("it ended");
+    assert_eq!(ended.status, Status::Succeeded);
+    let output = ended.output.expect("an output");
+    assert_eq!(output.value().as_array().map(Vec::len), Some(10_000));
+    // The disk is asked only when nothing else is left to do: all of it would be one batch of
+    // 800 KB. Keys are not counted.
+    let share = OPEN_BYTES_MAX / 16;
+    assert!(world.most_bytes < 4 * share, "{}", world.most_bytes);
 }
 
 #[test]

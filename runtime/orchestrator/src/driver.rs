@@ -182,6 +182,8 @@ pub struct Driver {
     /// Bytes of records in unsealed and undurable batches.
     open_bytes: usize,
     sealed_bytes: BTreeMap<u64, usize>,
+    /// The sum of `sealed_bytes`.
+    sealed_bytes_all: usize,
     /// Effects by the batch that they wait for.
     waiting: BTreeMap<u64, Vec<Output>>,
     /// Executions to look at (evict, announce) when a batch is durable.
@@ -253,6 +255,7 @@ impl Driver {
             extra: Batch::default(),
             open_bytes: 0,
             sealed_bytes: BTreeMap::new(),
+            sealed_bytes_all: 0,
             waiting: BTreeMap::new(),
             settling: BTreeMap::new(),
             usage: HashMap::new(),

@@ -23,6 +23,8 @@ use crate::rows::{self, NameRow};
 
 /// Rows read at a time.
 const ROWS: usize = 256;
+/// The share of what may be undurable that leaves children their room.
+const AHEAD_SHARE: usize = 16;
 /// Parcels that one event can send without meeting those of the next.
 pub(super) const PER_EVENT: u64 = 1 << 20;
 
@@ -355,10 +357,14 @@ impl Driver {
     ///
     /// Executions that wait for their own items stay in memory and are not counted: they
     /// would fill it for ever, since only their children empty it. A quarter is left to starts
-    /// from outside, which are refused and not held.
+    /// from outside, which are refused and not held. Nor does a Map run far ahead of the disk: its
+    /// items come on their own, and what they lead to would fill the memory that is meant for all.
     pub(super) fn has_room(&self) -> bool {
-        let max = self.options.hot_max;
-        self.has_room_below(max - max / 4)
+        let (hot_max, ahead_max) = (
+            self.options.hot_max,
+            self.options.open_bytes_max / AHEAD_SHARE,
+        );
+        self.undurable_bytes() <= ahead_max && self.has_room_below(hot_max - hot_max / 4)
     }
 
     /// As [`Driver::has_room`], with this many executions in memory at most.

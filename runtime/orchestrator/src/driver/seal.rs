@@ -38,7 +38,7 @@ impl Driver {
     /// Bytes of records that are not durable yet.
     #[must_use]
     pub fn undurable_bytes(&self) -> usize {
-        self.open_bytes + self.sealed_bytes.values().sum::<usize>()
+        self.open_bytes + self.sealed_bytes_all
     }
 
     /// Closes the open batch: its number and rows, to be committed in this order.
@@ -72,6 +72,7 @@ impl Driver {
             batch.put(self.open_key(), rows::encode(&self.open));
         }
         self.sealed_bytes.insert(number, self.open_bytes);
+        self.sealed_bytes_all += self.open_bytes;
         self.open_bytes = 0;
         self.settling.insert(number, dirty);
         Some((number, batch))
@@ -103,7 +104,8 @@ impl Driver {
             add(&mut self.metrics, &m);
         }
         let later = self.sealed_bytes.split_off(&(number + 1));
-        self.sealed_bytes = later;
+        let durable = std::mem::replace(&mut self.sealed_bytes, later);
+        self.sealed_bytes_all -= durable.into_values().sum::<usize>();
         let later = self.settling.split_off(&(number + 1));
         let mut changed: Vec<_> = std::mem::replace(&mut self.settling, later)
             .into_values()
