@@ -15,6 +15,12 @@ impl Random {
         Random(start)
     }
 
+    /// The simulation's draws of this seed.
+    #[must_use]
+    pub fn of_world(seed: u64) -> Random {
+        Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0x5851_f42d_4c95_7f2d)
+    }
+
     /// 64 bits.
     pub fn draw(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
@@ -27,6 +33,16 @@ impl Random {
     /// 0 to `bound` - 1; 0 when `bound` is 0.
     pub fn below(&mut self, bound: u64) -> u64 {
         self.draw().checked_rem(bound).unwrap_or(0)
+    }
+
+    /// An index below `length`; 0 when that is 0.
+    pub fn index(&mut self, length: usize) -> usize {
+        usize::try_from(self.below(length as u64)).unwrap_or(0)
+    }
+
+    /// 16 bytes.
+    pub fn bytes(&mut self) -> [u8; 16] {
+        (u128::from(self.draw()) << 64 | u128::from(self.draw())).to_be_bytes()
     }
 
     /// `from` to `to`, both included.

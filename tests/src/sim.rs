@@ -13,11 +13,10 @@ mod faults;
 pub mod flows;
 pub mod oracle;
 mod posts;
-pub mod random;
 pub mod recorded;
 pub mod world;
 
-use random::Random;
+use crate::random::Random;
 use world::World;
 
 /// Sums over many seeds, to show that the faults did happen.
@@ -83,7 +82,7 @@ impl Tally {
 /// # Errors
 /// What was violated, in words.
 pub fn run(seed: u64) -> Result<(Tally, u64), String> {
-    let mut world = World::new(Random::new(seed))?;
+    let mut world = World::new(Random::of_world(seed))?;
     world.storm()?;
     world.calm_down()?;
     checks::at_the_end(&world)?;

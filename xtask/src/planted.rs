@@ -41,7 +41,7 @@ stepwell-orchestrator.workspace = true
 stepwell-cases.workspace = true
 serde_json.workspace = true
 "#;
-const LIBRARY: &str = "//! The simulator alone.\n\npub mod sim;\n";
+const LIBRARY: &str = "//! The simulator alone.\n\npub mod random;\npub mod sim;\n";
 
 /// One planted bug and what became of it.
 struct Verdict {

@@ -17,7 +17,7 @@ impl World {
             .filter(|(_, k)| k.name.is_some())
             .collect();
         let (flow, name, input) = if !again.is_empty() && self.random.chance(35) {
-            let at = self.random.below(again.len());
+            let at = self.random.index(again.len());
             let k = again[at].1;
             (k.flow.clone(), k.name.clone(), k.input.clone())
         } else {
@@ -28,22 +28,22 @@ impl World {
                 .filter(|n| ***n != *flows::SLEEPER_NAME)
                 .cloned()
                 .collect();
-            let flow = names[self.random.below(names.len())].clone();
+            let flow = names[self.random.index(names.len())].clone();
             let name = self
                 .random
                 .chance(50)
-                .then(|| Arc::from(format!("run{}", self.random.below(40))));
+                .then(|| Arc::from(format!("run{}", self.random.index(40))));
             (flow, name, None)
         };
         let input = input.unwrap_or_else(|| {
-            let items: Vec<String> = (0..self.random.below(4)).map(|i| i.to_string()).collect();
+            let items: Vec<String> = (0..self.random.index(4)).map(|i| i.to_string()).collect();
             Data::from_valid_text(format!(r#"{{"items":[{}]}}"#, items.join(",")))
         });
         let id = ExecutionId::new(
             self.now,
             match &name {
                 Some(name) => ShardId::of_name(&flow, name),
-                None => ShardId(self.random.below(64) as u8),
+                None => ShardId(self.random.index(64) as u8),
             },
             u128::from(self.random.draw()) << 8,
         );
@@ -75,7 +75,7 @@ impl World {
 
     pub(super) fn some_execution(&mut self) -> Option<ExecutionId> {
         let ids: Vec<_> = self.known.keys().copied().collect();
-        (!ids.is_empty()).then(|| ids[self.random.below(ids.len())])
+        (!ids.is_empty()).then(|| ids[self.random.index(ids.len())])
     }
 
     /// Cancels also what is not durable yet, or never arrived.
@@ -106,7 +106,7 @@ impl World {
         let id = if cancelled.is_empty() || self.random.chance(20) {
             self.some_execution()
         } else {
-            Some(cancelled[self.random.below(cancelled.len())])
+            Some(cancelled[self.random.index(cancelled.len())])
         };
         let Some(id) = id else {
             return;
@@ -120,7 +120,7 @@ impl World {
             version: self
                 .random
                 .chance(30)
-                .then(|| 1 + self.random.below(3) as u32),
+                .then(|| 1 + self.random.index(3) as u32),
             ..Redrive::default()
         };
         let ticket = self.ticket(Asked::Redrive(id));
@@ -142,7 +142,7 @@ impl World {
         // A repeat of an earlier answer, or another answer for the same task.
         if !self.taken.is_empty() && self.random.chance(25) {
             let keys: Vec<_> = self.taken.keys().copied().collect();
-            let (id, entry, attempt) = keys[self.random.below(keys.len())];
+            let (id, entry, attempt) = keys[self.random.index(keys.len())];
             if let Some(token) = checks::token_of(self, id, entry, attempt)? {
                 let first = self.taken[&(id, entry, attempt)].clone();
                 let other = Ok(Data::from_valid_text("\"another answer\""));
@@ -155,7 +155,7 @@ impl World {
         if all.is_empty() {
             return Ok(());
         }
-        let id = all[self.random.below(all.len())];
+        let id = all[self.random.index(all.len())];
         for (state, token) in self.open_tokens(id)? {
             if !state.starts_with("Silent") && self.random.chance(70) {
                 self.send_token(token, flows::token_answer(&state));
@@ -195,7 +195,7 @@ impl World {
         self.tally.tokens += 1;
         let token = TaskToken {
             execution: id,
-            entry: EntryId(1 + self.random.below(6) as u64),
+            entry: EntryId(1 + self.random.index(6) as u64),
             attempt: 0,
             proof: self.random.bytes(),
         };

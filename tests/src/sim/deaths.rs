@@ -40,7 +40,7 @@ impl World {
             .filter(|r| !r.alone && !self.deaths.contains_key(&key(&r.request)));
         let mut steps: Vec<_> = inside.map(|r| key(&r.request)).collect();
         while steps.len() > 2 {
-            steps.swap_remove(self.random.below(steps.len()));
+            steps.swap_remove(self.random.index(steps.len()));
         }
         if self.random.chance(50) {
             steps.clear();
@@ -51,7 +51,7 @@ impl World {
     /// The process is gone. Of the batches on their way, a prefix may be durable; the
     /// black box holds `steps`.
     pub(super) fn die(&mut self, steps: Vec<StepKey>) -> Result<(), String> {
-        let survive = self.random.below(self.pending.len() + 1);
+        let survive = self.random.index(self.pending.len() + 1);
         let batches: Vec<_> = self.pending.drain(..).take(survive).map(|b| b.2).collect();
         self.commit(&batches)?;
         self.pending.clear();
@@ -62,7 +62,7 @@ impl World {
         self.tally.crashes += 1;
         self.life += 1;
         // The machine may have been off for a while.
-        self.now = self.now.plus_ms(self.random.below(40_000) as u64);
+        self.now = self.now.plus_ms(self.random.index(40_000) as u64);
         self.memory = Memory::from_snapshot(self.memory.snapshot());
         for step in &steps {
             // Before it is durable there is nothing to count for, and that is once at most: from

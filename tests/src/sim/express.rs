@@ -9,9 +9,9 @@ use stepwell_orchestrator::api::{Execution, Status};
 use stepwell_orchestrator::driver::read_execution;
 use stepwell_types::{Data, ExecutionId, Failure};
 
-use super::random::Random;
 use super::world::{Known, World};
 use super::{checks, flows, oracle};
+use crate::random::Random;
 
 /// The name of the flow whose executions are express ones.
 pub const NAME: &str = "express";
@@ -26,7 +26,7 @@ pub fn program(random: &mut Random) -> Result<stepwell_flow::Program, String> {
     let mut program = checked
         .program
         .ok_or_else(|| format!("flow {text} does not compile: {:?}", checked.diagnostics))?;
-    program.make_express([Keep::None, Keep::Errors, Keep::All][random.below(3)]);
+    program.make_express([Keep::None, Keep::Errors, Keep::All][random.index(3)]);
     Ok(program)
 }
 

@@ -8,7 +8,7 @@ use std::ops::Range;
 use stepwell_types::items::{ItemCursor, ItemPage, ItemPlace, ItemRead};
 use stepwell_types::{Data, Digest, Failure, StepRequest, StepTarget};
 
-use super::random::Random;
+use crate::random::Random;
 
 /// How a simulated step answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -153,10 +153,10 @@ impl Maker<'_> {
 
     /// `"StartAt": …, "States": {…}` of one to four states.
     fn chain(&mut self, depth: usize, poison: bool) -> String {
-        let length = 1 + self.random.below(4);
+        let length = 1 + self.random.index(4);
         let mut names: Vec<(String, usize)> = (0..length)
             .map(|_| {
-                let kind = self.random.below(if depth < 2 { PREFIX.len() } else { 9 });
+                let kind = self.random.index(if depth < 2 { PREFIX.len() } else { 9 });
                 // Half of the executions that could start others would be too many.
                 let kind = if kind >= 12 && depth > 0 {
                     kind % 3
@@ -210,7 +210,7 @@ impl Maker<'_> {
             1 => format!(r#"{{"Type":"Pass",{next}}}"#),
             2 => format!(
                 r#"{{"Type":"Task","Resource":"wasm:sim","Retry":[{{"ErrorEquals":["Sim.Failed"],"IntervalSeconds":{},"MaxAttempts":3,"JitterStrategy":"FULL"}}],{next}}}"#,
-                1 + self.random.below(5)
+                1 + self.random.index(5)
             ),
             3 => format!(
                 r#"{{"Type":"Task","Resource":"http:request","Parameters":{{"url":"http://sim/","method":"POST","body.$":"$"}},{next}}}"#
@@ -220,14 +220,14 @@ impl Maker<'_> {
             ),
             5 => format!(
                 r#"{{"Type":"Wait","Seconds":{},{next}}}"#,
-                self.random.below(90)
+                self.random.index(90)
             ),
             6 => format!(
                 r#"{{"Type":"Task","Resource":"callback","Parameters":{{"token.$":"$$.Task.Token"}},{next}}}"#
             ),
             7 => format!(
                 r#"{{"Type":"Task","Resource":"callback","TimeoutSeconds":{},"Catch":[{{"ErrorEquals":["States.Timeout"],"Next":"Rescue_SELF"}}],{next}}}"#,
-                1 + self.random.below(60)
+                1 + self.random.index(60)
             ),
             8 => {
                 let target = after.map_or_else(|| "Left_SELF".to_owned(), str::to_owned);
@@ -236,7 +236,7 @@ impl Maker<'_> {
                 )
             }
             9 => {
-                let branches: Vec<_> = (0..2 + self.random.below(2))
+                let branches: Vec<_> = (0..2 + self.random.index(2))
                     .map(|_| format!("{{{}}}", self.chain(depth + 1, false)))
                     .collect();
                 format!(
@@ -249,14 +249,14 @@ impl Maker<'_> {
                 let body = self.chain(depth + 1, false);
                 format!(
                     r#"{{"Type":"Map","ItemsPath":"$$.Execution.Input.items","MaxConcurrency":{},"ItemProcessor":{{{body}}},{next}}}"#,
-                    self.random.below(3)
+                    self.random.index(3)
                 )
             }
             12 | 13 => self.child(kind == 12, next),
             // The child never ends: the parent's limit, or a branch beside it, ends it.
             14 => format!(
                 r#"{{"Type":"Task","Resource":"flow:start.sync","TimeoutSeconds":{},"Parameters":{{"StateMachineArn":"{SLEEPER_NAME}"}},"Catch":[{{"ErrorEquals":["States.Timeout"],"Next":"Rescue_SELF"}}],{next}}}"#,
-                1 + self.random.below(60)
+                1 + self.random.index(60)
             ),
             15 => {
                 let fails = self.name("Fails");
@@ -292,24 +292,24 @@ impl Maker<'_> {
             self.chain(1, false)
         };
         let kind = if express { "EXPRESS" } else { "STANDARD" };
-        let items = match self.random.below(3) {
+        let items = match self.random.index(3) {
             0 => r#""ItemsPath":"$$.Execution.Input.items""#.to_owned(),
             n => {
                 let key = ["list", "flaky"][n - 1];
                 format!(
                     r#""ItemReader":{{"Resource":"arn:aws:states:::s3:getObject","ReaderConfig":{{"InputType":"JSON","MaxItems":{}}},"Parameters":{{"Bucket":"sim","Key":"{key}"}}}},"Retry":[{{"ErrorEquals":["States.ItemReaderFailed"],"IntervalSeconds":1}}]"#,
-                    self.random.below(9)
+                    self.random.index(9)
                 )
             }
         };
         let batcher = match self.random.chance(30) {
             true => format!(
                 r#""ItemBatcher":{{"MaxItemsPerBatch":{}}},"#,
-                1 + self.random.below(3)
+                1 + self.random.index(3)
             ),
             false => String::new(),
         };
-        let tolerated = match self.random.below(4) {
+        let tolerated = match self.random.index(4) {
             0 => "",
             1 => r#""ToleratedFailureCount":1,"#,
             2 => r#""ToleratedFailurePercentage":50,"#,
@@ -324,7 +324,7 @@ impl Maker<'_> {
         };
         format!(
             r#"{{"Type":"Map",{items},{batcher}{tolerated}{writer}"MaxConcurrency":{},"ItemSelector":{{"items":[],"item.$":"$$.Map.Item.Value"}},"ItemProcessor":{{"ProcessorConfig":{{"Mode":"DISTRIBUTED","ExecutionType":"{kind}"}},{body}}},{next}}}"#,
-            self.random.below(3)
+            self.random.index(3)
         )
     }
 
@@ -334,7 +334,7 @@ impl Maker<'_> {
         if self.starts.is_empty() {
             return format!(r#"{{"Type":"Pass",{next}}}"#);
         }
-        let flow = self.starts.start + self.random.below(self.starts.len());
+        let flow = self.starts.start + self.random.index(self.starts.len());
         let parameters = format!(
             r#""Parameters":{{"StateMachineArn":"flow{flow}","Input":{{"items.$":"$$.Execution.Input.items"}}}}"#
         );

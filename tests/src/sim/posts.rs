@@ -9,8 +9,8 @@ use stepwell_types::id::SHARDS;
 use stepwell_types::{ExecutionId, ShardId, Timestamp};
 
 use super::checks;
-use super::random::Random;
 use super::world::{Flows, World};
+use crate::random::Random;
 
 /// Loops of the simulated process.
 const LOOPS: usize = 2;
@@ -71,7 +71,7 @@ impl World {
 
     /// One of the turns that are away comes back.
     pub(super) fn turn_ends(&mut self) -> Result<(), String> {
-        let at = self.random.below(self.turns.len());
+        let at = self.random.index(self.turns.len());
         let turn = self.turns.swap_remove(at);
         self.tally.turns += 1;
         self.note("turn");
@@ -87,7 +87,7 @@ impl World {
         if self.posts.is_empty() {
             return Ok(());
         }
-        let mut at = self.random.below(self.posts.len());
+        let mut at = self.random.index(self.posts.len());
         let post = if let Post::Item(_) = &self.posts[at] {
             // What is in no outbox comes once, and in order.
             let to = of_loop(self.posts[at].to());
@@ -142,12 +142,12 @@ pub(super) fn new_drivers(
 
 /// Which turns are walked away from the drivers, in one world: none, all, or some.
 pub(super) fn aside(random: &mut Random) -> Aside {
-    let at_once = 1 + random.below(3);
-    let (bytes, operations) = match random.below(4) {
+    let at_once = 1 + random.index(3);
+    let (bytes, operations) = match random.index(4) {
         0 => return Aside::never(),
         1 => (0, 0),
         2 => (20, u64::MAX),
-        _ => (60, 1 + random.below(40) as u64),
+        _ => (60, 1 + random.index(40) as u64),
     };
     Aside {
         bytes,

@@ -22,8 +22,8 @@ use super::express;
 use super::faults::Faults;
 use super::flows::{self, Behaviour};
 use super::posts::{aside, new_drivers};
-use super::random::Random;
 use super::{Tally, checks};
+use crate::random::Random;
 
 /// Actions of one storm.
 const ACTIONS: usize = 400;
@@ -185,7 +185,7 @@ impl World {
         let poisonous = random.chance(6);
         let faults = Faults::new(random.chance(12));
         let mut programs = BTreeMap::new();
-        let count = 2 + random.below(3);
+        let count = 2 + random.index(3);
         for i in 0..=count {
             // A flow starts later ones only, so that no flow starts itself for ever.
             let text = match i == count {
@@ -246,7 +246,7 @@ impl World {
             if !self.turns.is_empty() && self.random.chance(25) {
                 self.turn_ends()?;
             }
-            match self.random.below(100) {
+            match self.random.index(100) {
                 0..10 => self.client_starts(),
                 10..13 => self.client_cancels(),
                 13..22 => self.client_answers()?,
@@ -264,7 +264,7 @@ impl World {
             }
             self.outputs()?;
         }
-        for _ in 0..self.random.below(8) {
+        for _ in 0..self.random.index(8) {
             self.client_redrives();
         }
         Ok(())
@@ -362,8 +362,8 @@ impl World {
     }
 
     fn driver_works(&mut self) -> Result<(), String> {
-        for _ in 0..1 + self.random.below(8) {
-            let at = self.random.below(self.drivers.len());
+        for _ in 0..1 + self.random.index(8) {
+            let at = self.random.index(self.drivers.len());
             if !self.drivers[at].work(self.now) {
                 break;
             }
@@ -373,7 +373,7 @@ impl World {
     }
 
     fn seal(&mut self) {
-        let at = self.random.below(self.drivers.len());
+        let at = self.random.index(self.drivers.len());
         if let Some((number, batch)) = self.drivers[at].seal() {
             self.pending.push_back((at, number, batch));
         }
@@ -381,7 +381,7 @@ impl World {
 
     fn commit_one(&mut self) -> Result<(), String> {
         // One group commit may take several batches.
-        let take = 1 + self.random.below(self.pending.len().max(1));
+        let take = 1 + self.random.index(self.pending.len().max(1));
         let mut last = BTreeMap::new();
         let mut batches = Vec::new();
         for _ in 0..take {
@@ -415,10 +415,10 @@ impl World {
     }
 
     fn time_passes(&mut self) -> Result<(), String> {
-        let ms = match self.random.below(4) {
+        let ms = match self.random.index(4) {
             0 => self.next_tick().map_or(1, |at| at.since_ms(self.now)),
             1 => 30_000,
-            _ => self.random.below(2_000) as u64,
+            _ => self.random.index(2_000) as u64,
         };
         self.now = self.now.plus_ms(ms);
         self.tick()
@@ -427,7 +427,7 @@ impl World {
     /// The wall clock is set, forward or back.
     fn clock_steps(&mut self) -> Result<(), String> {
         self.tally.clock_steps += 1;
-        let step = self.random.below(7_200_000) as i64 - 3_600_000;
+        let step = self.random.index(7_200_000) as i64 - 3_600_000;
         self.now = Timestamp(self.now.0 + step);
         self.tick()
     }
@@ -447,7 +447,7 @@ impl World {
         if ready.is_empty() {
             return Ok(());
         }
-        let at = ready[self.random.below(ready.len())];
+        let at = ready[self.random.index(ready.len())];
         let step = self.running.remove(at);
         self.end_step(&step.request)
     }
@@ -536,7 +536,7 @@ impl World {
             self.driver_of(call.by.execution)
                 .request(ticket, Request::Gate(call), now);
         } else {
-            let ready_at = self.now.plus_ms(self.random.below(3_000) as u64);
+            let ready_at = self.now.plus_ms(self.random.index(3_000) as u64);
             self.running.push(Running {
                 request,
                 wants_leave: false,
@@ -651,7 +651,7 @@ impl World {
                 });
                 self.note("call");
                 checks::call_may_be_made(self, call)?;
-                let ready_at = self.now.plus_ms(self.random.below(2_000) as u64);
+                let ready_at = self.now.plus_ms(self.random.index(2_000) as u64);
                 if let Some(r) = self.running.iter_mut().find(|r| same(r)) {
                     r.wants_leave = false;
                     r.ready_at = ready_at;

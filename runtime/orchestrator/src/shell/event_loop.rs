@@ -19,7 +19,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::processors::{OnRecord, Processors};
 use super::{Message, ReplyTo, Shared};
 use crate::Error;
-use crate::driver::{Driver, Output, Reply, Request, Ticket, Turn, read_log};
+use crate::driver::{Driver, Output, Reply, Request, Ticket, Turn, each_row};
 use crate::gate::{GateHandle, GateKeeper, Verdict, VerdictFuture};
 use crate::ports::StepRunner;
 
@@ -420,17 +420,21 @@ impl GateKeeper for LoopGate {
         let (id, own) = (call.by.execution, (call.by.entry, call.by.attempt));
         Box::pin(async move {
             let count = tokio::task::spawn_blocking(move || {
-                let log = read_log(&*reader, id, 0).unwrap_or_default();
-                let lines = log.iter().map(|logged| match logged {
-                    Logged::Logs {
-                        entry,
-                        attempt,
-                        lines,
-                        ..
-                    } if (*entry, *attempt) == own => lines.len(),
-                    _ => 0,
+                let mut lines = 0;
+                let counted = each_row(&*reader, id, 0, &mut |_, records| {
+                    for logged in records {
+                        lines += match logged {
+                            Logged::Logs {
+                                entry,
+                                attempt,
+                                lines,
+                                ..
+                            } if (entry, attempt) == own => lines.len(),
+                            _ => 0,
+                        };
+                    }
                 });
-                lines.sum()
+                counted.map_or(0, |()| lines)
             });
             count.await.unwrap_or_default()
         })
