@@ -264,6 +264,9 @@ Examples:
 pub struct Validate {
     /// The definition, JSON or YAML; - for standard input
     pub file: PathBuf,
+    /// Check it as an express flow, in which some states have no place
+    #[arg(long)]
+    pub express: bool,
     /// Fills in and binds.
     #[command(flatten)]
     pub filling: Filling,
@@ -493,6 +496,11 @@ Endpoints are below /t, e.g. POST /t/orders. Without --trigger the flow keeps th
         /// Its name
         name: String,
     },
+    /// Delete a flow of which nothing runs; its executions stay
+    Delete {
+        /// Its name
+        name: String,
+    },
 }
 
 /// A manifest.
@@ -605,6 +613,9 @@ pub struct List {
     /// Only this flow's
     #[arg(long)]
     pub flow: Option<String>,
+    /// Only those that this execution started
+    #[arg(long, value_name = "ID")]
+    pub parent: Option<String>,
     /// Only in this status: RUNNING, SUCCEEDED, FAILED, TIMED_OUT or ABORTED
     #[arg(long)]
     pub status: Option<String>,

@@ -2,12 +2,33 @@
 
 use serde_json::json;
 use stepwell_flow::resource::Bound;
-use stepwell_flow::{AnyModule, Diagnostic, Severity};
+use stepwell_flow::{AnyModule, Diagnostic, Resolve, Severity, Unresolved};
+use stepwell_types::Digest;
 use stepwell_types::limits::DEFINITION_BYTES_MAX;
 
 use crate::args;
 use crate::exit::{Exit, Trouble};
 use crate::{filling, input, output};
+
+/// No server is asked what names mean.
+struct Anywhere {
+    express: bool,
+}
+
+impl Resolve for Anywhere {
+    fn module(
+        &self,
+        name: &str,
+        version: Option<&str>,
+        function: Option<&str>,
+    ) -> Result<Digest, Unresolved> {
+        AnyModule.module(name, version, function)
+    }
+
+    fn express(&self) -> bool {
+        self.express
+    }
+}
 
 /// 0 when it could be published, 1 when not.
 pub fn validate(args: &args::Validate, as_json: bool) -> Result<Exit, Trouble> {
@@ -15,7 +36,9 @@ pub fn validate(args: &args::Validate, as_json: bool) -> Result<Exit, Trouble> {
     let values = filling::values(&args.filling)?;
     let map = filling::resources(args.filling.resources.as_deref())?;
     let resolve = Bound {
-        inner: &AnyModule,
+        inner: &Anywhere {
+            express: args.express,
+        },
         map: &map,
     };
     let checked = filling::compile(&text, &values, &resolve)?;

@@ -146,6 +146,11 @@ fn validate_ends_with_its_verdict() {
     let (status, out, _) = run(at, &["--json", "validate", "-"], "StartAt: [\n");
     let said: serde_json::Value = serde_json::from_str(&out).unwrap();
     assert_eq!((status, &said["valid"]), (1, &serde_json::json!(false)));
+    let asks = "StartAt: A\nStates:\n  A: {Type: Task, Resource: callback, End: true}\n";
+    assert_eq!(run(at, &["validate", "-"], asks).0, 0);
+    let (status, _, err) = run(at, &["validate", "--express", "-"], asks);
+    assert_eq!(status, 1);
+    assert!(err.contains("error[FLOW0036]"), "{err}");
     assert_eq!(run(at, &["validate", "absent.yaml"], "").0, 5);
     assert_eq!(run(at, &["validate", "--set", "x", "good.yaml"], "").0, 2);
 }

@@ -42,6 +42,7 @@ fn another_server_is_never_a_success() {
             &["flow", "list"],
             &["flow", "describe", "x"],
             &["flow", "versions", "x"],
+            &["flow", "delete", "x"],
             &["module", "push", "m", flow],
             &["module", "list"],
             &["module", "describe", "m"],

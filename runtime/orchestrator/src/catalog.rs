@@ -8,6 +8,7 @@ mod modules;
 mod programs;
 mod secrets;
 mod triggers;
+mod withdraw;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -50,6 +51,9 @@ struct FlowMeta {
 #[derive(Clone, Default)]
 struct Index {
     flows: BTreeMap<Arc<str>, BTreeMap<u32, FlowMeta>>,
+    /// Deleted ones, whose executions can still be told of: what is published under such a
+    /// name goes on counting.
+    withdrawn: BTreeMap<Arc<str>, BTreeMap<u32, FlowMeta>>,
     modules: BTreeMap<Arc<str>, ModuleRow>,
     triggers: BTreeMap<Arc<str>, TriggerRow>,
     /// The same, by what requests they answer.
@@ -129,6 +133,12 @@ impl Catalog {
             }
             if found.len() < ROWS {
                 break;
+            }
+        }
+        let names: Vec<_> = index.flows.keys().cloned().collect();
+        for name in names {
+            if reader.get(&withdraw::mark(&name))?.is_some() {
+                index.withdraw(&name);
             }
         }
         let mut after: Option<Arc<str>> = None;

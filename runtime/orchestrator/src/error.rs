@@ -69,12 +69,20 @@ pub enum Error {
     #[error("RUN0012: the store failed: {0}")]
     Store(String),
     /// The module is used by flows.
-    #[error("RUN0013: module {name} is used by {}; a flow version keeps its modules for ever", .used_by.join(", "))]
+    #[error("RUN0013: module {name} is used by {}; a flow version keeps its modules until the flow is deleted", .used_by.join(", "))]
     ModuleInUse {
         /// Which module.
         name: String,
         /// `flow@version` each.
         used_by: Vec<String>,
+    },
+    /// The flow is in use.
+    #[error("RUN0029: flow {name} is used by {by}, so it is not deleted")]
+    FlowInUse {
+        /// Which flow.
+        name: String,
+        /// The first that uses it.
+        by: String,
     },
     /// A name is empty, too long or has characters outside `[A-Za-z0-9._-]`.
     #[error(
@@ -233,6 +241,7 @@ impl Error {
             Error::Ended(_) => "RUN0011",
             Error::Store(_) => "RUN0012",
             Error::ModuleInUse { .. } => "RUN0013",
+            Error::FlowInUse { .. } => "RUN0029",
             Error::BadName { .. } => "RUN0014",
             Error::BadTrigger { .. } => "RUN0015",
             Error::BadModule { code, .. } => code,

@@ -283,6 +283,8 @@ impl Orchestrator {
                 max: PAYLOAD_BYTES_MAX as u64,
             });
         }
+        // A deleted flow starts no work.
+        self.shared.catalog.newest(&self.read(id)?.flow)?;
         match self.shared.ask(id, Request::Redrive(id, wish)).await? {
             Reply::Redriven(redriven) => Ok(redriven),
             _ => Err(Error::Stopping),
@@ -350,8 +352,10 @@ impl Orchestrator {
         &self,
         definition: String,
         filling: Filling,
+        mode: Mode,
     ) -> Result<Vec<Diagnostic>, Error> {
-        self.shared.catalog.validate(definition, filling).await
+        let catalog = &self.shared.catalog;
+        catalog.validate(definition, filling, mode).await
     }
 
     /// Draws a published version; `None`: the newest. Takes milliseconds for thousands of states.
@@ -398,6 +402,13 @@ impl Orchestrator {
     /// `RUN0002`.
     pub fn flow_versions(&self, name: &str) -> Result<Vec<FlowInfo>, Error> {
         self.shared.catalog.flow_versions(name)
+    }
+
+    /// Deletes a flow: nobody can start it any more, and what has ended of it can be told of.
+    /// # Errors
+    /// `RUN0002`, `RUN0029`.
+    pub async fn delete_flow(&self, name: &str) -> Result<(), Error> {
+        self.shared.catalog.delete_flow(name).await
     }
 
     /// Opens an upload of a module.

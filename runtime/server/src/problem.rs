@@ -196,6 +196,7 @@ fn status_of(e: &orchestrator::Error) -> StatusCode {
         | Run::Parked(_)
         | Run::NotRedrivable { .. }
         | Run::ModuleInUse { .. }
+        | Run::FlowInUse { .. }
         | Run::WiderGrants { .. } => StatusCode::CONFLICT,
         Run::Busy { .. } => StatusCode::TOO_MANY_REQUESTS,
         Run::DiskFull { .. } | Run::Stopping => StatusCode::SERVICE_UNAVAILABLE,

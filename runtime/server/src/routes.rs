@@ -36,7 +36,7 @@ pub(crate) fn all() -> OpenApiRouter<Arc<Api>> {
     OpenApiRouter::new()
         .routes(routes!(modules::upload, modules::describe, modules::delete))
         .routes(routes!(modules::list))
-        .routes(routes!(flows::publish, flows::describe))
+        .routes(routes!(flows::publish, flows::describe, flows::delete))
         .routes(routes!(flows::list))
         .routes(routes!(flows::versions))
         .routes(routes!(flows::graph))

@@ -147,6 +147,10 @@ pub fn flow(remote: &Remote, command: Flow) -> Result<Exit, Trouble> {
                 show::flow,
             )
         }
+        Flow::Delete { name } => {
+            remote.nothing(remote.request(Method::DELETE, &["flows", &name]))?;
+            done(remote, &format!("flow {name} is gone"))
+        }
         Flow::Versions { name } => {
             let text = remote.text(remote.get(&["flows", &name, "versions"]), &["versions"])?;
             one(remote, &text, |v| {
@@ -409,6 +413,7 @@ pub fn list(remote: &Remote, args: &List) -> Result<Exit, Trouble> {
     let mut query = vec![("limit", args.limit.to_string())];
     let given = [
         ("flow", &args.flow),
+        ("parent", &args.parent),
         ("status", &args.status),
         ("after", &args.after),
     ];

@@ -1,7 +1,7 @@
 //! Publishing and reading flows.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use stepwell_flow::program::{Mode, TaskGrants};
@@ -12,7 +12,7 @@ use stepwell_store::{Batch, Key};
 use stepwell_types::limits::DEFINITION_BYTES_MAX;
 use stepwell_types::{Digest, FlowRef, Grants};
 
-use super::{Catalog, FlowMeta, Index, check_name, permitted, shown};
+use super::{Catalog, FlowMeta, Index, check_name, permitted, shown, withdraw};
 use crate::Error;
 use crate::api::{Filling, FlowInfo, HttpTrigger, Page, Published};
 use crate::ports::ModuleStore;
@@ -21,6 +21,8 @@ use crate::rows::{self, FlowRow, TriggerRow};
 /// A definition compiled, and what its module names meant.
 pub(super) struct Compiled {
     pub program: Arc<Program>,
+    /// Flows that it starts by name, of a version that was published before.
+    pub starts: BTreeSet<Arc<str>>,
     pub modules: Vec<(Arc<str>, Digest)>,
     /// Resources that meant others, and which.
     pub resources: Pairs,
@@ -39,18 +41,20 @@ impl Catalog {
         &self,
         definition: String,
         filling: Filling,
+        mode: Mode,
     ) -> Result<Vec<Diagnostic>, Error> {
         let maps = self.maps(filling.resources)?;
         self.check(move |index, store| {
-            let names = Names::new(index, store, None, maps.each_ref());
+            let mut names = Names::new(index, store, None, maps.each_ref());
+            names.express = mode != Mode::Standard;
             let checked = compile_filled(&definition, &filling.substitutions, &names);
             Ok(checked.map_err(bad_filling)?.diagnostics)
         })
         .await
     }
 
-    /// Checks a definition off the loops, one at a time, against what is published now.
-    async fn check<T: Send + 'static>(
+    /// Checks what takes long off the loops, one at a time, against what is published now.
+    pub(super) async fn check<T: Send + 'static>(
         &self,
         check: impl FnOnce(&Index, &dyn ModuleStore) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
@@ -161,6 +165,9 @@ impl Catalog {
             let key = Key::Trigger { flow: name.clone() };
             batch.put(key, rows::encode(row));
         }
+        if self.0.index.read().withdrawn.contains_key(&name) {
+            batch.delete(withdraw::mark(&name));
+        }
         if !batch.is_empty() {
             self.commit(batch).await?;
         }
@@ -168,6 +175,9 @@ impl Catalog {
         {
             let mut index = self.0.index.write();
             let index = Arc::make_mut(&mut index);
+            if let Some(versions) = index.withdrawn.remove(&name) {
+                index.flows.insert(name.clone(), versions);
+            }
             let versions = index.flows.entry(name.clone()).or_default();
             versions.insert(version, meta);
             if let Some(row) = endpoints {
@@ -242,7 +252,8 @@ impl Catalog {
 
     fn newest_meta(&self, name: &str) -> Option<(u32, FlowMeta)> {
         let index = self.0.index.read();
-        let (version, meta) = index.flows.get(name)?.last_key_value()?;
+        let versions = index.flows.get(name).or_else(|| index.withdrawn.get(name));
+        let (version, meta) = versions?.last_key_value()?;
         Some((*version, meta.clone()))
     }
 }
@@ -451,9 +462,16 @@ impl Resolve for Names<'_> {
 struct Pinned<'a> {
     modules: &'a [(Arc<str>, Digest)],
     resources: &'a [(Arc<str>, Arc<str>)],
+    /// Flows that it starts.
+    starts: RefCell<BTreeSet<Arc<str>>>,
 }
 
 impl Resolve for Pinned<'_> {
+    fn flow(&self, name: &str, _version: Option<u32>) -> Result<(), Unresolved> {
+        self.starts.borrow_mut().insert(name.into());
+        Ok(())
+    }
+
     fn module(
         &self,
         name: &str,
@@ -484,6 +502,7 @@ pub(super) fn compile_pinned(row: &FlowRow) -> Result<Compiled, Error> {
     let pinned = Pinned {
         modules: &row.modules,
         resources: &row.resources,
+        starts: RefCell::default(),
     };
     let values = row.substitutions.iter();
     let values = values.map(|(name, value)| (name.to_string(), value.to_string()));
@@ -496,6 +515,7 @@ pub(super) fn compile_pinned(row: &FlowRow) -> Result<Compiled, Error> {
     program.grants = row.grants.clone();
     Ok(Compiled {
         program: Arc::new(program),
+        starts: pinned.starts.take(),
         modules: row.modules.clone(),
         resources: row.resources.clone(),
         grants: row.grants.clone(),
@@ -538,6 +558,7 @@ fn compile(
     Ok(Compiled {
         grants: program.grants.clone(),
         program: Arc::new(program),
+        starts: BTreeSet::new(),
         modules,
         resources: names.bound.take().into_iter().collect(),
         warnings,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::extract::{Request, State};
 use axum::http::{HeaderValue, StatusCode, Uri, header};
-use axum::response::Response;
+use axum::response::{IntoResponse as _, Response};
 use serde_json::Value;
 use stepwell_orchestrator::api::{Filling, HttpTrigger, Keep, Mode, Permission, Picture};
 use stepwell_trigger::Endpoint;
@@ -158,10 +158,11 @@ fn triggers(params: &Params) -> Result<Option<Vec<HttpTrigger>>, Problem> {
     post,
     path = "/v1/flows:validate",
     tag = "flows",
+    params(("type" = Option<String>, Query, description = "`standard`, or `express`, in which some states have no place")),
     request_body(description = "The definition, at most 1 MiB; alone, or with what fills it in", content((String = "text/plain"), (flow::Publish = "application/vnd.stepwell.publish+json"))),
     responses(
         (status = 200, description = "The verdict, good or bad", body = flow::Verdict),
-        (status = 400, description = "`API0005`, `API0010`", body = wire::problem::Problem, content_type = "application/problem+json"),
+        (status = 400, description = "`API0004`, `API0005`, `API0010`", body = wire::problem::Problem, content_type = "application/problem+json"),
         (status = 413, description = "`API0006`", body = wire::problem::Problem, content_type = "application/problem+json"),
         (status = 422, description = "`RUN0021`: a substitution or binding cannot be used", body = wire::problem::Problem, content_type = "application/problem+json")
     )
@@ -170,15 +171,41 @@ pub(crate) async fn validate(
     State(api): State<Arc<Api>>,
     request: Request,
 ) -> Result<Response, Problem> {
-    Params::read(request.uri(), &[])?;
+    let params = Params::read(request.uri(), &["type"])?;
+    let mode = mode(&params)?;
     let (text, filling) = definition(&api, request).await?;
-    let found = api.orchestrator.validate(text, filling).await?;
+    let found = api.orchestrator.validate(text, filling, mode).await?;
     let found: Vec<Value> = found.iter().map(value_of).collect();
     let valid = found
         .iter()
         .all(|d| d.get("severity").and_then(Value::as_str) != Some("error"));
     let verdict = serde_json::json!({"valid": valid, "diagnostics": found});
     Ok(wire::json(StatusCode::OK, &verdict))
+}
+
+/// Deletes a flow with all versions.
+///
+/// Executions of it that have ended stay, and can be told of; a redrive of them is refused.
+/// What is published under the name later goes on counting versions.
+#[utoipa::path(
+    delete,
+    path = "/v1/flows/{name}",
+    tag = "flows",
+    params(("name" = String, Path, description = "The flow's name")),
+    responses(
+        (status = 204, description = "It is gone"),
+        (status = 404, description = "`RUN0002`", body = wire::problem::Problem, content_type = "application/problem+json"),
+        (status = 409, description = "`RUN0029`: an execution of it runs, it has an endpoint, or another flow starts it", body = wire::problem::Problem, content_type = "application/problem+json")
+    )
+)]
+pub(crate) async fn delete(
+    State(api): State<Arc<Api>>,
+    Names(name): Names<String>,
+    uri: Uri,
+) -> Result<Response, Problem> {
+    Params::read(&uri, &[])?;
+    api.orchestrator.delete_flow(&name).await?;
+    Ok(StatusCode::NO_CONTENT.into_response())
 }
 
 /// Lists flows by name, the newest version of each.

@@ -1,8 +1,9 @@
 //! Publishing with what fills a definition in, and the picture of what was published.
 
 use serde_json::{Value, json};
+use stepwell_store::memory::Memory;
 
-use super::{block, house, read, request};
+use super::{ASK, PASS, block, house, house_over, read, request};
 
 /// A publish with what fills the definition in: kept with the version, compared, shown.
 #[test]
@@ -85,6 +86,10 @@ fn a_flow_is_filled_in_and_bound_when_it_is_published() {
     }
     let (status, said) = block(house.fill(envelope(given, "/v1/flows:validate")));
     assert_eq!((status, &said["valid"]), (200, &json!(true)), "{said}");
+    let validate = "/v1/flows:validate";
+    house.check("POST", validate, ASK, 200, r#""valid":true"#);
+    let express = format!("{validate}?type=express");
+    house.check("POST", &express, ASK, 200, "FLOW0036");
 }
 
 #[test]
@@ -112,4 +117,56 @@ fn a_published_flow_is_drawn() {
     house.check("GET", "/v1/flows/f/graph?format=png", "", 400, "API0004");
     house.check("GET", "/v1/flows/g/graph", "", 404, "RUN0002");
     house.check("GET", "/v1/flows/f/graph?version=2", "", 404, "RUN0002");
+}
+
+#[test]
+fn a_flow_is_deleted_when_nothing_needs_it() {
+    let memory = Memory::new();
+    let h = house_over(memory.clone(), |_| {});
+    let flow = "/v1/flows/pass";
+    let caller = r#"{"StartAt": "C", "States": {"C": {"Type": "Task", "End": true,
+        "Resource": "flow:start", "Parameters": {"StateMachineArn": "pass"}}}}"#;
+    h.check("DELETE", flow, "", 404, "RUN0002");
+    h.check("PUT", &format!("{flow}?trigger=POST%20/p"), PASS, 201, "");
+    h.check("DELETE", flow, "", 409, "POST /p");
+    h.check("PUT", &format!("{flow}?trigger="), PASS, 200, "");
+    h.check("PUT", "/v1/flows/caller", caller, 201, "");
+    h.check("DELETE", flow, "", 409, "flow caller");
+    h.check("PUT", "/v1/flows/caller", PASS, 201, "");
+    h.check("PUT", flow, ASK, 201, r#""version":2"#);
+    let start = format!("{flow}/executions");
+    let (_, asks) = block(h.ask("POST", &start, "{}"));
+    let asks = asks["id"].as_str().unwrap();
+    h.check("DELETE", flow, "", 409, asks);
+    h.check(
+        "POST",
+        &format!("/v1/executions/{asks}/cancel"),
+        "",
+        200,
+        "",
+    );
+    h.check("DELETE", flow, "", 204, "");
+
+    // Also to the next process it is gone, and what has ended can be told of.
+    let next = house_over(memory, |_| {});
+    for h in [&h, &next] {
+        h.check("GET", flow, "", 404, "RUN0002");
+        h.check("DELETE", flow, "", 404, "RUN0002");
+        h.check("POST", &start, "{}", 404, "RUN0002");
+        h.check("POST", &format!("{start}?version=1"), "{}", 404, "RUN0002");
+        h.check("GET", "/v1/flows", "", 200, "caller");
+        let history = format!("/v1/executions/{asks}/history");
+        h.check("GET", &history, "", 200, "ExecutionAborted");
+        let redrive = format!("/v1/executions/{asks}/redrive");
+        h.check("POST", &redrive, "", 404, "RUN0002");
+    }
+    // The name begins no second time.
+    next.check("PUT", flow, PASS, 201, r#""version":3"#);
+    next.check(
+        "GET",
+        &format!("{flow}/versions"),
+        "",
+        200,
+        r#""version":1"#,
+    );
 }
