@@ -40,7 +40,7 @@ pub fn format(text: &str) -> Result<String, Vec<Diagnostic>> {
         return verified(&root, result, Some);
     }
     let text = text.replace("\r\n", "\n");
-    if let Some(line) = text.lines().position(|line| line.contains('\r')) {
+    if let Some(line) = text.split('\n').position(|line| line.contains('\r')) {
         let at = Position {
             line: u32::try_from(line).unwrap_or(u32::MAX).saturating_add(1),
             column: 1,

@@ -207,6 +207,8 @@ fn what_cannot_be_laid_out_is_refused_with_its_place() {
     check("A:\n  |\n  text\n", "FLOW0041", 1, "| or >");
     check("A: 1\nA: 2\n", "FLOW0004", 2, "twice");
     check("A: [\n", "FLOW0001", 2, "");
+    let cut = "carriage return";
+    check("# c\n{\n\r\r\n\"A\": 1}\n", "FLOW0041", 3, cut);
     check("{\"A\": 1,}", "FLOW0001", 1, "");
     check("[1]", "FLOW0041", 1, "an object");
     check("just text", "FLOW0041", 1, "an object");
