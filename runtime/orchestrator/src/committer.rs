@@ -166,11 +166,11 @@ impl Committer {
             self.counts.commits.fetch_add(1, Ordering::Relaxed);
             self.counts.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
             self.counts.us.fetch_add(us, Ordering::Relaxed);
+            rested_us = begun + us + rest_us(us);
             self.commits.store(false, Ordering::Release);
             for ack in acks {
                 ack();
             }
-            rested_us = self.clock.monotonic_us() + rest_us(us);
         }
     }
 
