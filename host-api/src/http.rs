@@ -18,6 +18,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use stepwell_types::{Data, Failure, Granted, Grants, StepOutcome, StepRequest, Timestamp};
 
 pub use address::refusal;
@@ -142,12 +143,12 @@ impl HttpBridge {
         // The answer is the step's outcome, which is recorded anyway.
         let what = || checked.describe();
         journal.call().admit(checked.digest(), &what).await?;
-        let mut turns = Turns {
+        let turns = Turns {
             limiter: &self.limiter,
             asker: journal.asker(),
-            permit: Some(permit),
+            permit: Mutex::new(Some(permit)),
         };
-        self.send(journal, request, checked, (lent, proof), &mut turns)
+        self.send(journal, request, checked, (lent, proof), &turns)
             .await
     }
 
@@ -157,7 +158,7 @@ impl HttpBridge {
         request: &StepRequest,
         checked: Checked,
         (lent, proof): (Option<&Lent>, Option<Proof>),
-        turns: &mut Turns<'_>,
+        turns: &Turns<'_>,
     ) -> Result<Data, Failure> {
         let mut timeout_ms = checked.timeout_ms;
         if let Some(deadline) = request.deadline {
@@ -196,13 +197,13 @@ impl HttpBridge {
         proof: &Proof,
         sender: &Sender,
         (checked, grants): (Checked, Option<&Grants>),
-        turns: &mut Turns<'_>,
+        turns: &Turns<'_>,
     ) -> Result<Received, Failure> {
         loop {
             let way = Way {
                 sender,
                 grants,
-                turns: &*turns,
+                turns,
             };
             let (lent, token) = proof
                 .header(&checked.url, journal, &self.tokens, way)

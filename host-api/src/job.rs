@@ -9,11 +9,13 @@ pub(crate) mod guest;
 pub(crate) mod output;
 pub(crate) mod program;
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use stepwell_types::{AttemptId, BridgeCall, Data, Digest, EntryId, Failure};
 use tokio::runtime::Handle;
+use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -81,6 +83,8 @@ pub(crate) async fn patiently<F: Future<Output = Result<Data, Fault>>>(
 pub(crate) trait Job: Send + Sync + 'static {
     /// Begins it, or takes it up where it is, and waits for its end.
     fn carry_out(&self) -> Boxed<'_, Result<Data, Failure>>;
+    /// Notified once it runs there: then its target does well, however long it takes.
+    fn begun(&self) -> &Notify;
     /// Ends it if it runs and removes what is left of it; nothing there is as good.
     fn clear(&self) -> Boxed<'_, Result<(), Failure>>;
 }
@@ -172,11 +176,22 @@ pub(crate) async fn run(order: Order, mut call: Call, job: Arc<dyn Job>) -> Resu
         runtime: Handle::current(),
         answered: false,
     }));
-    let result = tokio::select! {
-        biased;
-        result = job.carry_out() => result,
-        () = set_aside(&*gate, &at_gate, &order.stopping) => return Err(call.ends(stopped())),
+    let mut work = job.carry_out();
+    let mut begun = pin!(job.begun().notified());
+    let mut aside = pin!(set_aside(&*gate, &at_gate, &order.stopping));
+    let mut runs = false;
+    let result = loop {
+        tokio::select! {
+            biased;
+            result = &mut work => break result,
+            () = &mut begun, if !runs => {
+                runs = true;
+                permit.tell(Went::Well);
+            }
+            () = &mut aside => return Err(call.ends(stopped())),
+        }
     };
+    drop(work);
     permit.tell(match &result {
         Err(failure) if order.kind.blames_target(failure) => Went::Badly,
         _ => Went::Well,

@@ -14,6 +14,7 @@ mod target;
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use http::{HeaderMap, StatusCode};
@@ -53,6 +54,8 @@ struct Inner {
 struct Table {
     targets: HashMap<TargetName, Slot>,
     tickets: u64,
+    /// Targets beyond which those that are not needed are dropped.
+    sweep_at: usize,
 }
 
 struct Slot {
@@ -60,8 +63,16 @@ struct Slot {
     waiting: HashMap<u64, Waiter>,
 }
 
+/// How a call that waits hears that something changed.
+#[derive(Default)]
+struct Wake {
+    notify: Notify,
+    /// It gave way to another flow's call.
+    crowded: AtomicBool,
+}
+
 struct Waiter {
-    wake: Arc<Notify>,
+    wake: Arc<Wake>,
     execution: ExecutionId,
     state: Arc<str>,
     since: Timestamp,
@@ -107,27 +118,35 @@ impl Limiter {
     /// # Errors
     /// `Stepwell.CircuitOpen`, `Stepwell.TooManyWaiting`.
     pub(crate) async fn turn(&self, target: &TargetName, asker: &Asker) -> Result<Permit, Failure> {
-        let mut permit = self.one(target, asker).await?;
-        if self.0.options.rules(target.kind).total > 0 {
-            let all = self.one(&TargetName::all(target.kind), asker).await?;
-            permit.beside = Some(Box::new(all));
-        }
-        Ok(permit)
+        let waits = || asker.gate.waits(asker.by);
+        self.both(target, asker, &waits).await
     }
 
-    /// Gives a turn up for one with another target. What has a place among all of its kind
-    /// keeps that; what had none needs none.
+    /// A further turn within a call whose intent is recorded: a stop waits for its answer, so the
+    /// gate is told nothing. Whoever asks has given up the turn that he had: nobody waits for one
+    /// place while he holds another.
     /// # Errors
     /// As [`Limiter::turn`].
-    pub(crate) async fn moved(
+    pub(crate) async fn further(
         &self,
-        permit: Option<Permit>,
         target: &TargetName,
         asker: &Asker,
     ) -> Result<Permit, Failure> {
-        let beside = permit.and_then(|mut permit| permit.beside.take());
-        let mut permit = self.one(target, asker).await?;
-        permit.beside = beside;
+        self.both(target, asker, &|| {}).await
+    }
+
+    /// A place with the target, then one among all of its kind: always in this order.
+    async fn both(
+        &self,
+        target: &TargetName,
+        asker: &Asker,
+        waits: &(dyn Fn() + Sync),
+    ) -> Result<Permit, Failure> {
+        let mut permit = self.one(target, asker, waits).await?;
+        if self.0.options.rules(target.kind).total > 0 {
+            let all = TargetName::all(target.kind);
+            permit.beside = Some(Box::new(self.one(&all, asker, waits).await?));
+        }
         Ok(permit)
     }
 
@@ -148,19 +167,28 @@ impl Limiter {
         self.permit(name, epoch)
     }
 
-    async fn one(&self, name: &TargetName, asker: &Asker) -> Result<Permit, Failure> {
+    async fn one(
+        &self,
+        name: &TargetName,
+        asker: &Asker,
+        waits: &(dyn Fn() + Sync),
+    ) -> Result<Permit, Failure> {
         let place = match self.enter(name, asker)? {
             Entered::Goes(permit) => return Ok(permit),
             Entered::Waits(place) => place,
         };
-        asker.gate.waits(asker.by);
+        waits();
         loop {
-            let until = match place.ask() {
+            let turn = match place.ask() {
+                Some(turn) => turn,
+                None => return Err(self.0.crowded(name)),
+            };
+            let until = match turn {
                 Turn::Go(epoch) => return Ok(self.permit(name, epoch)),
                 Turn::Refused => return Err(self.0.open(name)),
                 Turn::Wait(until) => until,
             };
-            let woken = place.wake.notified();
+            let woken = place.wake.notify.notified();
             match until {
                 None => woken.await,
                 Some(us) => {
@@ -178,13 +206,15 @@ impl Limiter {
         table.tickets += 1;
         let slot = self.0.slot(&mut table, name, now);
         if slot.target.waiting() >= self.0.options.waiting_max {
-            slot.target.count_refused();
-            drop(table);
-            let max = self.0.options.waiting_max;
-            return Err(Failure::new(
-                "Stepwell.TooManyWaiting",
-                format!("{max} calls wait for {name} already; try again later"),
-            ));
+            // Who asks for ten thousand calls keeps nobody else out.
+            let Some(other) = slot.target.crowd_out(&asker.flow) else {
+                drop(table);
+                return Err(self.0.crowded(name));
+            };
+            if let Some(other) = slot.waiting.remove(&other) {
+                other.wake.crowded.store(true, Ordering::Relaxed);
+                other.wake.notify.notify_one();
+            }
         }
         match slot.target.enter(&asker.flow, ticket, now) {
             Turn::Go(epoch) => {
@@ -196,7 +226,7 @@ impl Limiter {
                 Err(self.0.open(name))
             }
             Turn::Wait(_) => {
-                let wake = Arc::new(Notify::new());
+                let wake = Arc::new(Wake::default());
                 let waiter = Waiter {
                     wake: Arc::clone(&wake),
                     execution: asker.by.execution,
@@ -288,23 +318,26 @@ struct Place {
     name: TargetName,
     line: Arc<str>,
     ticket: u64,
-    wake: Arc<Notify>,
+    wake: Arc<Wake>,
 }
 
 impl Place {
-    fn ask(&self) -> Turn {
+    /// Asks for its turn. `None`: it gave way to another flow's call.
+    fn ask(&self) -> Option<Turn> {
         let inner = &self.limiter.0;
         let now = inner.now_us();
         let mut table = inner.table.lock();
-        let Some(slot) = table.targets.get_mut(&self.name) else {
-            return Turn::Refused;
-        };
+        let slot = table.targets.get_mut(&self.name)?;
+        if !slot.waiting.contains_key(&self.ticket) {
+            let crowded = self.wake.crowded.load(Ordering::Relaxed);
+            return (!crowded).then_some(Turn::Refused);
+        }
         let turn = slot.target.ask(&self.line, self.ticket, now);
         if !matches!(turn, Turn::Wait(_)) {
             slot.waiting.remove(&self.ticket);
             slot.wake(now);
         }
-        turn
+        Some(turn)
     }
 }
 
@@ -406,13 +439,15 @@ impl Drop for Permit {
 
 impl Slot {
     /// Wakes whoever may go or fail now.
-    fn wake(&self, now_us: u64) {
+    fn wake(&mut self, now_us: u64) {
         if self.target.refuses(now_us) {
-            for waiter in self.waiting.values() {
-                waiter.wake.notify_one();
+            // All at once: each by itself would look through all the others.
+            self.target.refuse_waiting();
+            for (_, waiter) in self.waiting.drain() {
+                waiter.wake.notify.notify_one();
             }
         } else if let Some(waiter) = self.target.head().and_then(|t| self.waiting.get(&t)) {
-            waiter.wake.notify_one();
+            waiter.wake.notify.notify_one();
         }
     }
 }
@@ -425,16 +460,18 @@ impl Inner {
     /// The target of this name, made if it is new.
     fn slot<'t>(&self, table: &'t mut Table, name: &TargetName, now_us: u64) -> &'t mut Slot {
         let targets = &mut table.targets;
-        if targets.len() >= TARGETS_MAX && !targets.contains_key(name) {
+        let sweep_at = table.sweep_at.max(TARGETS_MAX);
+        if targets.len() >= sweep_at && !targets.contains_key(name) {
             targets.retain(|_, slot| !slot.target.is_at_rest(now_us));
             if targets.len() >= TARGETS_MAX {
-                // Guests make names up: what circuits remember of them gives way.
-                targets.retain(|_, slot| !slot.target.is_idle());
+                // Guests make names up: what circuits remember of them gives way, but no limit.
+                targets.retain(|_, slot| !slot.target.owes_nothing(now_us));
             }
+            table.sweep_at = 2 * targets.len();
         }
         targets.entry(name.clone()).or_insert_with(|| {
             let rules = self.options.rules(name.kind);
-            let target = if *name == TargetName::all(name.kind) {
+            let target = if name.name.is_none() {
                 let limit = Limit {
                     concurrency: Some(rules.total),
                     ..Limit::default()
@@ -442,13 +479,25 @@ impl Inner {
                 Target::new(limit, 0, 0)
             } else {
                 let open_us = self.options.open_ms.saturating_mul(1_000);
-                Target::new(rules.of(&name.name), self.options.failures_max, open_us)
+                Target::new(
+                    rules.of(name.name.as_deref().unwrap_or_default()),
+                    self.options.failures_max,
+                    open_us,
+                )
             };
             Slot {
                 target,
                 waiting: HashMap::new(),
             }
         })
+    }
+
+    fn crowded(&self, name: &TargetName) -> Failure {
+        let max = self.options.waiting_max;
+        Failure::new(
+            "Stepwell.TooManyWaiting",
+            format!("{max} calls wait for {name} already; try again later"),
+        )
     }
 
     fn open(&self, name: &TargetName) -> Failure {

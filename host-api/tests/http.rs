@@ -187,8 +187,12 @@ fn bridge(allow: &[&str]) -> HttpBridge {
 }
 
 fn with(options: HttpOptions) -> HttpBridge {
+    limited(options, LimitOptions::default())
+}
+
+fn limited(options: HttpOptions, limits: LimitOptions) -> HttpBridge {
     let clock: WallClock = Arc::new(|| Timestamp(1_000_000));
-    let limiter = Limiter::new(LimitOptions::default(), clock.clone());
+    let limiter = Limiter::new(limits, clock.clone());
     HttpBridge::new(options, Arc::new(GivenSecrets::default()), limiter, clock).expect("bridge")
 }
 
@@ -599,4 +603,36 @@ fn nothing_leaves_but_through_the_gate() {
         digest,
         "the same request has the same digest"
     );
+}
+
+#[test]
+fn nobody_waits_for_one_host_while_he_holds_another() {
+    let server = Server::start("127.0.0.1:0");
+    let port = server.address.port();
+    let options = HttpOptions {
+        allow: vec![server.address.to_string(), format!("localhost:{port}")],
+        ..HttpOptions::default()
+    };
+    let mut limits = LimitOptions::default();
+    limits.hosts.total = 1;
+    limits.hosts.base.concurrency = Some(1);
+    let bridge = limited(options, limits);
+    // The first is redirected to the host whose place the second has, who waits for the first one's
+    // place among all.
+    let urls = [server.url("/away"), format!("http://localhost:{port}/json")];
+    let calls = urls.map(|url| {
+        let input = format!("{{\"url\": \"{url}\", \"timeout_ms\": 5000}}");
+        let request = request(&input);
+        let journal = Journal::new(Arc::new(OpenGate), &request, Timestamp(1_000_000));
+        (journal, request)
+    });
+    let [(first, away), (second, there)] = calls;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("runtime");
+    let both = async { tokio::join!(bridge.run(&first, away), bridge.run(&second, there)) };
+    let (away, there) = runtime.block_on(both);
+    away.result.expect("redirected");
+    there.result.expect("answered");
 }

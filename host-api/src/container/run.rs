@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use stepwell_types::{BridgeCall, Data, Digest, Failure, Pull, Timestamp};
 use tokio::io::AsyncWriteExt as _;
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 
 use super::Inner;
 use super::engine::{Engine, Fault, Stage};
@@ -41,6 +41,7 @@ pub(super) struct Run {
     engine: Engine,
     gate: Arc<dyn Gate>,
     call: BridgeCall,
+    begun: Notify,
     checked: Checked,
     labels: HashMap<String, String>,
     /// Until it has all of its input, if it gets any; else all the time.
@@ -75,6 +76,7 @@ impl Run {
             engine,
             gate: Arc::clone(&asker.gate),
             call,
+            begun: Notify::new(),
             checked,
             labels: labels.map(|(n, v)| (n.to_owned(), v)).into(),
             fed: format!("{name}-fed"),
@@ -246,6 +248,7 @@ impl Run {
 
     /// Waits for its end and collects what it wrote.
     async fn until_end<'n>(&self, name: &'n str) -> Result<(&'n str, Ended), Fault> {
+        self.begun.notify_one();
         let logged = self.gate.logged(&self.call).await;
         let mut lines = Lines::new(&*self.gate, &self.call, logged);
         let max = self.checked.program.stdout_bytes_max;
@@ -341,6 +344,10 @@ impl Job for Run {
             let unreachable = |reason| Fault::Unreachable(reason).into_failure("EngineUnavailable");
             job::patiently(once, unreachable).await
         })
+    }
+
+    fn begun(&self) -> &Notify {
+        &self.begun
     }
 
     fn clear(&self) -> Boxed<'_, Result<(), Failure>> {

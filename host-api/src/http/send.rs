@@ -9,6 +9,7 @@ use http::header::{
     ACCEPT, ACCEPT_ENCODING, ACCEPT_LANGUAGE, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_TYPE,
     HeaderMap, HeaderName, LOCATION, USER_AGENT,
 };
+use parking_lot::Mutex;
 use reqwest::{Client, Method, StatusCode, Url};
 use stepwell_types::{Failure, Grants};
 
@@ -25,6 +26,8 @@ use crate::limit::{self, Asker, Limiter, Permit};
 const REDIRECTS_MAX: usize = 5;
 /// How long a connection may take to be made.
 const CONNECT: Duration = Duration::from_secs(10);
+/// How long somebody who is asked before the call itself may take to answer.
+const ASIDE: Duration = Duration::from_secs(10);
 /// How long an idle connection is kept for the next call.
 const IDLE: Duration = Duration::from_secs(30);
 
@@ -54,7 +57,7 @@ pub(crate) struct Turns<'a> {
     pub(crate) limiter: &'a Limiter,
     pub(crate) asker: &'a Asker,
     /// The one that it has; `None`: it got none where it was redirected to.
-    pub(crate) permit: Option<Permit>,
+    pub(crate) permit: Mutex<Option<Permit>>,
 }
 
 impl Turns<'_> {
@@ -62,34 +65,31 @@ impl Turns<'_> {
     /// one host while he holds another.
     /// # Errors
     /// `Stepwell.CircuitOpen`, `Stepwell.TooManyWaiting`.
-    async fn to(&mut self, url: &Url) -> Result<(), Failure> {
+    async fn to(&self, url: &Url) -> Result<(), Failure> {
         let target = limit::host(url);
-        match self.permit.take() {
-            Some(permit) if *permit.target() == target => self.permit = Some(permit),
-            permit => {
-                let moved = self.limiter.moved(permit, &target, self.asker);
-                self.permit = Some(moved.await?);
-            }
+        if let Some(permit) = &*self.permit.lock()
+            && *permit.target() == target
+        {
+            return Ok(());
         }
+        drop(self.permit.lock().take());
+        let permit = self.limiter.further(&target, self.asker).await?;
+        *self.permit.lock() = Some(permit);
         Ok(())
     }
 
     /// Says how the hop went.
-    pub(crate) fn tell(&mut self, word: impl FnOnce(&mut Permit)) {
-        self.permit.as_mut().map(word);
+    pub(crate) fn tell(&self, word: impl FnOnce(&mut Permit)) {
+        self.permit.lock().as_mut().map(word);
     }
 
-    /// A turn for what the call itself has to ask somebody first. Where that is its own target,
-    /// it needs no other.
+    /// A turn for what somebody else has to be asked first. The call's own is given up meanwhile.
     /// # Errors
     /// As [`Turns::to`].
-    async fn aside(&self, url: &Url) -> Result<Option<Permit>, Failure> {
+    async fn aside(&self, url: &Url) -> Result<Permit, Failure> {
+        drop(self.permit.lock().take());
         let target = limit::host(url);
-        if self.permit.as_ref().is_some_and(|p| *p.target() == target) {
-            return Ok(None);
-        }
-        let moved = self.limiter.moved(None, &target, self.asker);
-        moved.await.map(Some)
+        self.limiter.further(&target, self.asker).await
     }
 }
 
@@ -121,7 +121,7 @@ impl Sender {
         mut request: Checked,
         lent: Option<&Lent>,
         grants: Option<&Grants>,
-        turns: &mut Turns<'_>,
+        turns: &Turns<'_>,
     ) -> Result<Received, Failure> {
         for _ in 0..=REDIRECTS_MAX {
             let how = judged(&request, grants)?;
@@ -150,12 +150,16 @@ impl Sender {
     ) -> Result<Received, Failure> {
         let how = judged(request, grants)?;
         let mut permit = turns.aside(&request.url).await?;
-        let response = self.hop(request, None, how).await;
-        if let Some(permit) = &mut permit {
-            match &response {
-                Ok(response) => permit.answered(response.status(), response.headers()),
-                Err(failure) => permit.failed(failure),
-            }
+        let hop = tokio::time::timeout(ASIDE, self.hop(request, None, how)).await;
+        let response = hop.unwrap_or_else(|_| {
+            permit.timed_out(ASIDE);
+            let host = request.url.host_str().unwrap_or_default();
+            let cause = format!("`{host}` did not answer within {} s", ASIDE.as_secs());
+            Err(Failure::new("States.Http.Socket", cause))
+        });
+        match &response {
+            Ok(response) => permit.answered(response.status(), response.headers()),
+            Err(failure) => permit.failed(failure),
         }
         let response = response?;
         response::read(response, request.response_bytes_max).await

@@ -58,12 +58,26 @@ impl<K: Ord + Clone> FairQueue<K> {
         Some(ticket)
     }
 
+    /// The last of the longest line, if that is longer than this one.
+    pub(super) fn crowds(&self, line: &K) -> Option<(K, u64)> {
+        let own = self.lines.get(line).map_or(0, VecDeque::len);
+        let (longest, tickets) = self.lines.iter().max_by_key(|(_, t)| t.len())?;
+        let last = tickets.back().filter(|_| tickets.len() > own + 1)?;
+        Some((longest.clone(), *last))
+    }
+
+    /// All leave.
+    pub(super) fn clear(&mut self) {
+        *self = FairQueue::new();
+    }
+
     /// Leaves its line, wherever it stands.
     pub(super) fn remove(&mut self, line: &K, ticket: u64) {
         let Some(tickets) = self.lines.get_mut(line) else {
             return;
         };
-        let Some(at) = tickets.iter().position(|t| *t == ticket) else {
+        // Who is crowded out stands last.
+        let Some(at) = tickets.iter().rposition(|t| *t == ticket) else {
             return;
         };
         tickets.remove(at);

@@ -147,9 +147,19 @@ impl Target {
         self.queue.remove(line, ticket);
     }
 
-    /// A call is refused for want of room in the queue.
-    pub(super) fn count_refused(&mut self) {
+    /// Makes room in a full queue for a call of this line: the ticket that goes instead, from the
+    /// longest line. `None`: the call itself is refused.
+    pub(super) fn crowd_out(&mut self, line: &Arc<str>) -> Option<u64> {
         self.refused += 1;
+        let (longest, last) = self.queue.crowds(line)?;
+        self.queue.remove(&longest, last);
+        Some(last)
+    }
+
+    /// Refuses all that wait.
+    pub(super) fn refuse_waiting(&mut self) {
+        self.refused += self.queue.len() as u64;
+        self.queue.clear();
     }
 
     /// How a call went. Whether the circuit opened.
@@ -187,14 +197,18 @@ impl Target {
     }
 
     /// Nobody uses it.
-    pub(super) fn is_idle(&self) -> bool {
+    fn is_idle(&self) -> bool {
         self.under_way == 0 && self.queue.len() == 0
     }
 
     /// Nobody uses it, and a new one in its place would be as good.
     pub(super) fn is_at_rest(&self, now_us: u64) -> bool {
+        self.breaker.is_fresh() && self.owes_nothing(now_us)
+    }
+
+    /// Nobody uses it, and a new one in its place would let no call go earlier.
+    pub(super) fn owes_nothing(&self, now_us: u64) -> bool {
         self.is_idle()
-            && self.breaker.is_fresh()
             && now_us >= self.paused_until_us
             && self.rate.is_none_or(|rate| now_us >= rate.free_at())
     }

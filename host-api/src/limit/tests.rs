@@ -287,3 +287,82 @@ async fn names_without_end_take_no_memory_without_end() {
     assert_eq!(status(&limiter, &host("held")).under_way, 1);
     drop(held);
 }
+
+#[tokio::test]
+async fn no_host_that_somebody_names_is_all_hosts() {
+    let limiter = limiter(at_once(1), |options| options.retry_after_ms_max = 3_600_000);
+    let gate = Arc::new(Counts::default());
+    let star = super::host(&url::Url::parse("http://*/").expect("a URL"));
+    let mine = asker(&gate, 1, "f");
+    let mut permit = limiter.turn(&star, &mine).await.expect("a turn");
+    let headers = HeaderMap::from_iter([(
+        http::header::RETRY_AFTER,
+        http::HeaderValue::from_static("3600"),
+    )]);
+    permit.answered(StatusCode::TOO_MANY_REQUESTS, &headers);
+    drop(permit);
+    let other = host("a");
+    let mut goes = Box::pin(limiter.turn(&other, &mine));
+    assert!(futures_util::poll!(&mut goes).is_ready());
+}
+
+#[tokio::test]
+async fn a_further_turn_within_a_call_says_nothing_to_the_gate() {
+    let limiter = limiter(at_once(1), |_| {});
+    let gate = Arc::new(Counts::default());
+    let (target, mine) = (host("a"), asker(&gate, 1, "f"));
+    let held = limiter.turn(&target, &mine).await.expect("a turn");
+    let mut waits = Box::pin(limiter.further(&target, &mine));
+    assert!(futures_util::poll!(&mut waits).is_pending());
+    assert_eq!(gate.0.load(Ordering::Relaxed), 0);
+    drop(held);
+    waits.await.expect("a turn");
+}
+
+#[tokio::test]
+async fn a_flow_that_fills_a_queue_makes_room_for_others() {
+    let limiter = limiter(at_once(1), |options| options.waiting_max = 3);
+    let gate = Arc::new(Counts::default());
+    let target = host("a");
+    let held = limiter.turn(&target, &asker(&gate, 0, "greedy")).await;
+    let greedy: Vec<_> = (1..4).map(|n| asker(&gate, n, "greedy")).collect();
+    let mut waiting: Vec<_> = greedy
+        .iter()
+        .map(|asker| Box::pin(limiter.turn(&target, asker)))
+        .collect();
+    for one in &mut waiting {
+        assert!(futures_util::poll!(one).is_pending());
+    }
+    let modest = asker(&gate, 9, "modest");
+    let mut comes = Box::pin(limiter.turn(&target, &modest));
+    assert!(futures_util::poll!(&mut comes).is_pending());
+    let last = waiting.pop().expect("three wait");
+    let refused = last.await.err().expect("it gave way");
+    assert_eq!(&*refused.error, "Stepwell.TooManyWaiting");
+    drop(held);
+    // In turn: one of the others' first.
+    drop(waiting.remove(0).await);
+    comes.await.expect("a turn");
+}
+
+#[tokio::test]
+async fn limits_outlive_names_without_end() {
+    let limit = Limit {
+        per_second: Some(0.001),
+        burst: Some(1),
+        ..Limit::default()
+    };
+    let limiter = limiter(at_once(1), |options| {
+        options.hosts.by_name = [("slow".to_owned(), limit)].into();
+    });
+    let gate = Arc::new(Counts::default());
+    let mine = asker(&gate, 1, "f");
+    drop(limiter.turn(&host("slow"), &mine).await.expect("a turn"));
+    for number in 0..2 * TARGETS_MAX {
+        let target = host(&format!("x{number}"));
+        drop(limiter.turn(&target, &mine).await.expect("a turn"));
+    }
+    let slow = host("slow");
+    let mut waits = Box::pin(limiter.turn(&slow, &mine));
+    assert!(futures_util::poll!(&mut waits).is_pending());
+}

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _};
 use russh::ChannelMsg;
 use stepwell_types::{BridgeCall, Data, Digest, Failure, Timestamp};
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 
 use super::Inner;
 use super::connection::{Answer, Connections, Way};
@@ -30,6 +30,7 @@ pub(super) struct Run {
     place: Arc<Connections>,
     gate: Arc<dyn Gate>,
     call: BridgeCall,
+    begun: Notify,
     checked: Checked,
     key: String,
 }
@@ -73,6 +74,7 @@ impl Run {
             gate,
             key: job::key(&call),
             call,
+            begun: Notify::new(),
             checked,
         }
     }
@@ -187,6 +189,7 @@ impl Run {
 
     /// Waits for its end and collects what it wrote.
     async fn until_end(&self) -> Result<Ended, Fault> {
+        self.begun.notify_one();
         let logged = self.gate.logged(&self.call).await;
         let mut lines = Lines::new(&*self.gate, &self.call, logged);
         let (mut seen, mut stderr) = (0, Vec::new());
@@ -325,6 +328,10 @@ impl Job for Run {
             };
             job::patiently(|| self.once(), unreachable).await
         })
+    }
+
+    fn begun(&self) -> &Notify {
+        &self.begun
     }
 
     fn clear(&self) -> Boxed<'_, Result<(), Failure>> {

@@ -16,6 +16,7 @@ use crate::Error;
 use crate::api::ActivityTask;
 use crate::driver::{Claim, Reply, Request};
 use crate::handle::Orchestrator;
+use crate::ports::Outward;
 
 /// Rows looked at together.
 const ROWS: usize = 16;
@@ -43,6 +44,22 @@ struct Held<'a> {
 impl Drop for Held<'_> {
     fn drop(&mut self) {
         self.claims.0.lock().remove(&self.task);
+    }
+}
+
+/// One of the tasks that workers may get a second: given back unless it is used, also by who
+/// no longer waits.
+struct Reserved<'a> {
+    outward: &'a dyn Outward,
+    activity: &'a Arc<str>,
+    used: bool,
+}
+
+impl Drop for Reserved<'_> {
+    fn drop(&mut self) {
+        if !self.used {
+            self.outward.give_back(self.activity);
+        }
     }
 }
 
@@ -84,11 +101,17 @@ impl Orchestrator {
                 }
                 continue;
             }
+            let mut reserved = Reserved {
+                outward: &*self.shared.outward,
+                activity,
+                used: false,
+            };
             if let Some(task) = self.claim_one(activity, worker).await? {
+                reserved.used = true;
                 poll.pass_on();
                 return Ok(Some(task));
             }
-            self.shared.outward.give_back(activity);
+            drop(reserved);
             tokio::select! {
                 biased;
                 () = changed => {}

@@ -269,7 +269,7 @@ fn label(target: &TargetStatus) -> [(&'static str, String); 2] {
     let name = &target.target;
     [
         ("kind", name.kind.word().to_owned()),
-        ("name", name.name.to_string()),
+        ("name", name.name.as_deref().unwrap_or("*").to_owned()),
     ]
 }
 

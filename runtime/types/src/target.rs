@@ -19,13 +19,13 @@ pub enum TargetKind {
     Activity,
 }
 
-/// Names one target. The name `*` stands for all of a kind together.
+/// Names one target, or all of a kind together.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TargetName {
     /// What it is.
     pub kind: TargetKind,
-    /// Its name.
-    pub name: Arc<str>,
+    /// Its name; `None`: all of the kind, which no name that somebody makes up can mean.
+    pub name: Option<Arc<str>>,
 }
 
 /// Whether calls to a target are let go.
@@ -107,22 +107,22 @@ impl TargetName {
     /// A target of this name.
     #[must_use]
     pub fn new(kind: TargetKind, name: impl Into<Arc<str>>) -> TargetName {
-        let name = name.into();
+        let name = Some(name.into());
         TargetName { kind, name }
     }
 
     /// All targets of a kind together.
     #[must_use]
     pub fn all(kind: TargetKind) -> TargetName {
-        TargetName::new(kind, "*")
+        TargetName { kind, name: None }
     }
 }
 
 impl std::fmt::Display for TargetName {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match &*self.name {
-            "*" => write!(f, "all {}s", self.kind.word()),
-            name => write!(f, "{} {name}", self.kind.word()),
+        match &self.name {
+            None => write!(f, "all {}s", self.kind.word()),
+            Some(name) => write!(f, "{} {name}", self.kind.word()),
         }
     }
 }

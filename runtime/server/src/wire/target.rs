@@ -54,7 +54,7 @@ impl From<&TargetStatus> for Target {
         let time = |at: Option<_>| at.map(|at| Rfc3339(at).to_string());
         Target {
             kind: t.target.kind.word().to_owned(),
-            name: t.target.name.to_string(),
+            name: t.target.name.as_deref().unwrap_or("*").to_owned(),
             circuit: match t.circuit {
                 Circuit::Closed => "closed",
                 Circuit::Open => "open",
