@@ -174,7 +174,7 @@ impl HttpBridge {
                     self.prove(journal, &proof, sender, call, turns).await?
                 }
             };
-            answer.outcome()
+            answer.outcome(&|text| journal.hide(text))
         };
         let limit = Duration::from_millis(timeout_ms);
         match tokio::time::timeout(limit, work).await {

@@ -5,6 +5,7 @@
 //! key. Every bridge calls through here, whichever door it was called by.
 //! Refuses to go on after a divergence: the attempt ends with its name.
 
+mod search;
 mod secrets;
 
 use std::collections::VecDeque;

@@ -21,6 +21,8 @@ const KEY_BYTES_MAX: usize = 1_024;
 const VALUE_BYTES_MAX: usize = 1 << 20;
 /// Most keys that one attempt may read and write.
 const KEYS_MAX: usize = 10_000;
+/// Most bytes of values that one attempt may read: they are read again when it ends.
+const READ_BYTES_MAX: usize = 32 << 20;
 /// Most bytes of keys and values that one attempt may write.
 const WRITTEN_BYTES_MAX: usize = 8 << 20;
 /// Keys of one page of a listing.

@@ -6,6 +6,7 @@
 
 mod keys;
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -94,6 +95,15 @@ impl Vault {
     }
 
     fn check_with(&self, keys: &Keys) -> Result<(), Error> {
+        match self.used()?.into_iter().find(|id| keys.get(*id).is_none()) {
+            None => Ok(()),
+            Some(id) => Err(self.no_key(id)),
+        }
+    }
+
+    /// The keys that rows are sealed with.
+    fn used(&self) -> Result<BTreeSet<KeyId>, Error> {
+        let mut used = BTreeSet::new();
         let mut after: Option<Arc<str>> = None;
         loop {
             let range = Range::Secrets {
@@ -104,13 +114,11 @@ impl Vault {
             for (key, value) in &rows {
                 let Key::Secret { name } = key else { continue };
                 let row = read_row(name, value)?;
-                if let Some(sealed) = row.versions.iter().find(|s| keys.get(s.key).is_none()) {
-                    return Err(self.no_key(sealed.key));
-                }
+                used.extend(row.versions.iter().map(|sealed| sealed.key));
                 after = Some(name.clone());
             }
             if rows.len() < ROWS {
-                return Ok(());
+                return Ok(used);
             }
         }
     }
@@ -131,11 +139,13 @@ impl Vault {
                 detail: format!("it has {bytes} bytes; 1 to {SECRET_BYTES_MAX} are possible"),
             });
         }
-        let mut keys = self.0.keys.lock();
-        // A new key beside rows of another would hide that the right one is missing.
+        // A new key beside rows of another would hide that the right one is missing. The caller
+        // sets one secret at a time.
+        let mut keys = self.0.keys.lock().clone();
         self.check_with(&keys)?;
         if keys.is_empty() {
-            *keys = Keys::create(&self.0.file, &*self.0.draw)?;
+            keys = Keys::create(&self.0.file, &*self.0.draw)?;
+            *self.0.keys.lock() = keys.clone();
         }
         let mut row = match row {
             Some(bytes) => read_row(name, bytes)?,
@@ -176,9 +186,15 @@ impl Vault {
     /// # Errors
     /// `HOST0006` to `HOST0008`.
     pub fn begin_rotation(&self) -> Result<(), Error> {
-        let mut keys = self.0.keys.lock();
-        self.check_with(&keys)?;
-        *keys = keys.with_new(&self.0.file, &*self.0.draw)?;
+        let keys = self.0.keys.lock().clone();
+        let used = self.used()?;
+        if let Some(id) = used.iter().find(|id| keys.get(**id).is_none()) {
+            return Err(self.no_key(*id));
+        }
+        keys.still_in(&self.0.file)?;
+        // Of rotations that were interrupted some may be there that nothing needs.
+        let keys = keys.only(&used).with_new(&self.0.file, &*self.0.draw)?;
+        *self.0.keys.lock() = keys;
         Ok(())
     }
 
@@ -199,11 +215,12 @@ impl Vault {
     /// # Errors
     /// `HOST0006`; `HOST0007`: a row still needs an older one.
     pub fn end_rotation(&self) -> Result<(), Error> {
-        let mut keys = self.0.keys.lock();
+        let keys = self.0.keys.lock().clone();
         let newest = keys.newest_alone();
         self.check_with(&newest)?;
+        keys.still_in(&self.0.file)?;
         newest.write(&self.0.file)?;
-        *keys = newest;
+        *self.0.keys.lock() = newest;
         Ok(())
     }
 

@@ -304,6 +304,13 @@ fn secrets_prove_who_calls_and_are_found_nowhere() -> Result<()> {
     let bearer = json!({"type": "bearer", "secret": "token"});
     let shown = house.run("call", &house.call("/echo", bearer.clone()))?;
     failed(&shown, "Stepwell.SecretInOutput");
+    let basic = json!({"type": "basic", "user": "user", "secret": "password"});
+    for authentication in [&bearer, &basic] {
+        for path in ["/echo", "/echo-spelt"] {
+            let shown = house.run("call", &house.call(path, authentication.clone()))?;
+            failed(&shown, "Stepwell.SecretInOutput");
+        }
+    }
     let shown = house.run("call", &house.call("/fails", bearer.clone()))?;
     failed(&shown, "States.Http.StatusCode.503");
     assert!(

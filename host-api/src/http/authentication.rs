@@ -86,10 +86,12 @@ impl Proof {
             Authentication::OAuth2 { token_url, .. } => {
                 let token_url = request::url(token_url)?;
                 private(&token_url, way.sender)?;
+                let request = token_request(&self.how, &self.secret, &token_url)?;
+                // A token that is kept is given to nobody who could not ask for it.
+                super::granted(way.grants, &request).ok_or_else(|| super::not_granted(&request))?;
+                self.conceal(request.headers.get(AUTHORIZATION), journal);
                 let key = (self.how.clone(), Digested::of(&self.secret));
-                let got = tokens
-                    .get(key, || ask(&self.how, &self.secret, &token_url, way))
-                    .await?;
+                let got = tokens.get(key, || ask(request, way)).await?;
                 journal.conceal(self::name(&self.how), &got.value);
                 let value = [b"Bearer ", got.value.bytes()].concat();
                 token = Some(got);
@@ -103,8 +105,17 @@ impl Proof {
             ))
         })?;
         value.set_sensitive(true);
+        self.conceal(Some(&value), journal);
         let headers = HeaderMap::from_iter([(name, value)]);
         Ok((Lent::to_origin(url, headers), token))
+    }
+
+    /// Keeps back what a header says of the secret: its last word.
+    fn conceal(&self, value: Option<&HeaderValue>, journal: &Journal) {
+        let words = value.map(|value| value.as_bytes().split(|b| *b == b' '));
+        if let Some(word) = words.and_then(Iterator::last) {
+            journal.conceal(name(&self.how), &Secret::new(word.to_vec()));
+        }
     }
 }
 
@@ -247,7 +258,7 @@ struct Granted {
     #[serde(default)]
     token_type: Option<String>,
     #[serde(default)]
-    expires_in: Option<serde_json::Number>,
+    expires_in: Option<serde_json::Value>,
 }
 
 #[derive(Deserialize)]
@@ -256,18 +267,12 @@ struct Refused {
 }
 
 /// Asks a token server. It is not redirected: the client's secret goes nowhere else.
-async fn ask(
-    how: &Authentication,
-    secret: &Secret,
-    token_url: &Url,
-    way: Way<'_>,
-) -> Result<Token, Failure> {
-    let request = token_request(how, secret, token_url)?;
+async fn ask(request: Checked, way: Way<'_>) -> Result<Token, Failure> {
     let began = Instant::now();
     let answer = way.sender.once(&request, way.grants, way.turns).await?;
     let status = answer.status.as_u16();
     let failed = |what: &str| {
-        let host = token_url.host_str().unwrap_or_default();
+        let host = request.url.host_str().unwrap_or_default();
         let cause = format!("the token server {host} {what}");
         Failure::new("Stepwell.HttpTokenFailed", cause)
     };
@@ -283,7 +288,11 @@ async fn ask(
     if !granted.token_type.as_ref().is_none_or(bearer) {
         return Err(failed("sent a token that is no bearer token"));
     }
-    let life = granted.expires_in.and_then(|n| n.as_f64());
+    // A number; some servers write it as a string.
+    let life = granted.expires_in.and_then(|n| match n {
+        serde_json::Value::String(text) => text.parse().ok(),
+        other => other.as_f64(),
+    });
     let life = life.map_or(TOKEN_LIFE, |s| {
         Duration::try_from_secs_f64(s.clamp(0.0, 86_400.0)).unwrap_or(TOKEN_LIFE)
     });

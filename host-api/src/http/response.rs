@@ -52,7 +52,8 @@ pub(crate) async fn read(
 impl Received {
     /// The step's outcome: `{"status", "headers", "body"}`, or a failure for a status from
     /// 400. A JSON body stays the text that came: as values it would take many times that.
-    pub(crate) fn outcome(self) -> Result<Data, Failure> {
+    /// `hide` takes out of a text what must not be in it, before it is cut.
+    pub(crate) fn outcome(self, hide: &dyn Fn(String) -> String) -> Result<Data, Failure> {
         let status = self.status;
         let as_json = says_json(&self.headers);
         let headers = Value::Object(headers(&self.headers)).to_string();
@@ -81,7 +82,7 @@ impl Received {
             }
         };
         if status.is_client_error() || status.is_server_error() {
-            return Err(failure(status, text));
+            return Err(failure(status, hide(text)));
         }
         if text.len() > PAYLOAD_BYTES_MAX {
             return Err(Failure::new(

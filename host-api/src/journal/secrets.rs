@@ -6,17 +6,14 @@
 
 use std::collections::BTreeMap;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use stepwell_types::{Data, Digest, Failure, LogLine, Secret};
 
 use super::Journal;
+use super::search::Search;
 use crate::secrets::{Opened, Secrets};
 
 /// Most secrets that one attempt may read.
 const SECRETS_READ_MAX: usize = 64;
-/// What is shorter is found everywhere and guards nothing: it is not looked for.
-const LOOKED_FOR_BYTES_MIN: usize = 6;
 
 /// What an attempt read.
 #[derive(Default)]
@@ -90,10 +87,13 @@ impl Journal {
         Ok(value)
     }
 
-    /// Also keeps a token back that was got with a secret of this name.
+    /// Also keeps back what was made of a secret of this name, or got with it.
     pub(crate) fn conceal(&self, name: &str, token: &Secret) {
         let known = &mut *self.known.lock();
-        known.others.push((name.to_owned(), token.clone()));
+        let same = |(_, other): &(String, Secret)| other.bytes() == token.bytes();
+        if !known.others.iter().any(same) {
+            known.others.push((name.to_owned(), token.clone()));
+        }
     }
 
     /// What the log knows a request by; `None`: requests cannot be told apart here.
@@ -120,65 +120,44 @@ impl Journal {
         result: Result<Data, Failure>,
         logs: &mut [LogLine],
     ) -> Result<Data, Failure> {
+        let Some(search) = self.search() else {
+            return result;
+        };
+        for line in logs {
+            line.message = search.hide(&line.message);
+        }
+        match result {
+            Err(failure) => Err(Failure::new(
+                search.hide(&failure.error),
+                search.hide(&failure.cause),
+            )),
+            Ok(data) => match search.find(data.text()) {
+                None => Ok(data),
+                Some(name) => Err(Failure::new(
+                    "Stepwell.SecretInOutput",
+                    format!("the result holds secret {name:?}, and would be in the history"),
+                )),
+            },
+        }
+    }
+
+    /// A text without what the attempt read. To be done before a text is cut: the part that is
+    /// left of a value would not be known.
+    #[must_use]
+    pub fn hide(&self, text: String) -> String {
+        match self.search() {
+            None => text,
+            Some(search) => search.hide(&text),
+        }
+    }
+
+    fn search(&self) -> Option<Search> {
         let known = self.known.lock();
         let read = known.read.iter();
         let read = read.filter_map(|(name, value)| value.as_ref().map(|value| (name, value)));
         let all = read.chain(known.others.iter().map(|(name, value)| (name, value)));
-        let all: Vec<(&str, Vec<String>)> = all
-            .map(|(name, value)| (name.as_str(), forms(value)))
-            .collect();
-        if all.is_empty() {
-            return result;
-        }
-        let hidden = |text: &str| {
-            let mut text = text.to_owned();
-            for (name, forms) in &all {
-                for form in forms {
-                    if text.contains(form.as_str()) {
-                        text = text.replace(form.as_str(), &format!("[secret {name}]"));
-                    }
-                }
-            }
-            text
-        };
-        for line in logs {
-            line.message = hidden(&line.message);
-        }
-        match result {
-            Err(failure) => Err(Failure::new(hidden(&failure.error), hidden(&failure.cause))),
-            Ok(data) => {
-                let text = data.text();
-                let holds = |(_, forms): &&(&str, Vec<String>)| {
-                    forms.iter().any(|form| text.contains(form.as_str()))
-                };
-                match all.iter().find(holds) {
-                    None => Ok(data),
-                    Some((name, _)) => Err(Failure::new(
-                        "Stepwell.SecretInOutput",
-                        format!("the result holds secret {name:?}, and would be in the history"),
-                    )),
-                }
-            }
-        }
+        Search::new(all)
     }
-}
-
-/// How a value may look in text: as it is, within JSON, and in base 64; of one with several
-/// lines, each line. The longest first.
-fn forms(value: &Secret) -> Vec<String> {
-    let mut forms = vec![STANDARD.encode(value.bytes())];
-    if let Ok(text) = std::str::from_utf8(value.bytes()) {
-        let lines = text.lines().map(str::trim);
-        for text in std::iter::once(text).chain([text.trim()]).chain(lines) {
-            let json = serde_json::Value::from(text).to_string();
-            forms.push(json.trim_matches('"').to_owned());
-            forms.push(text.to_owned());
-        }
-    }
-    forms.retain(|form| form.len() >= LOOKED_FOR_BYTES_MIN);
-    forms.sort_unstable_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
-    forms.dedup();
-    forms
 }
 
 #[cfg(test)]

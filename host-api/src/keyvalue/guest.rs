@@ -126,6 +126,8 @@ impl store::HostBucket for Host {
         cursor: Option<u64>,
     ) -> Answer<KeyResponse> {
         let namespace = self.bucket(&bucket)?.namespace;
+        // It may take milliseconds.
+        self.io().waits.step_aside().await;
         let page = self.view().list(&namespace, cursor).await;
         let page = page.map(|(keys, cursor)| KeyResponse { keys, cursor });
         self.told(page)

@@ -117,12 +117,12 @@ impl Namespaces {
                     namespace: namespace.clone(),
                     after: after.cloned(),
                 };
-                let rows = reader.scan(&range, limit).map_err(failed)?;
-                let key = |(key, _)| match key {
+                let keys = reader.keys(&range, limit).map_err(failed)?;
+                let key = |key| match key {
                     Key::KeyValue { key, .. } => Some(key),
                     _ => None,
                 };
-                Ok(rows.into_iter().filter_map(key).collect())
+                Ok(keys.into_iter().filter_map(key).collect())
             }
         }
     }
@@ -160,29 +160,28 @@ impl Namespaces {
         if touched.is_stale() {
             return Err(Conflict::Lost);
         }
+        // First the keys to be written are held, then what was read is compared, without the
+        // lock: who changes some of it from now on comes after this transaction.
+        let places: Vec<Place> = touched.writes.keys().cloned().collect();
         let mut held = self.0.held.lock();
-        let places = touched.reads.keys().chain(touched.writes.keys());
-        if places
-            .clone()
-            .any(|(of, key)| is_held(&held, of, Some(key)))
-            || touched
-                .lists
-                .iter()
-                .any(|l| is_held(&held, &l.namespace, None))
+        let mut all = touched.reads.keys().chain(&places);
+        let mut lists = touched.lists.iter();
+        if all.any(|(of, key)| is_held(&held, of, Some(key)))
+            || lists.any(|list| is_held(&held, &list.namespace, None))
         {
             return Err(Conflict::Lost);
         }
-        for (place, seen) in &touched.reads {
-            if digest(self.read(place).map_err(Conflict::Failed)?.as_deref()) != *seen {
-                return Err(Conflict::Lost);
-            }
+        for (namespace, key) in &places {
+            let keys = held.entry(namespace.clone()).or_default();
+            keys.insert(key.clone());
         }
-        for list in &touched.lists {
-            let keys = self.keys(&list.namespace, list.after.as_ref(), list.limit);
-            if Listed::digest(&keys.map_err(Conflict::Failed)?) != list.keys {
-                return Err(Conflict::Lost);
-            }
-        }
+        drop(held);
+        let mut hold = Held {
+            of: self.clone(),
+            places,
+            turn: None,
+        };
+        self.compare(&touched)?;
         if touched.writes.is_empty() {
             return Ok(None);
         }
@@ -196,28 +195,34 @@ impl Namespaces {
             }
             return Ok(None);
         }
-        let mine: Vec<Place> = touched.writes.keys().cloned().collect();
-        for (namespace, key) in &mine {
-            held.entry(namespace.clone())
-                .or_default()
-                .insert(key.clone());
-        }
-        drop(held);
+        hold.turn = turn.take();
         let write = |((namespace, key), value)| KeyValueWrite {
             namespace,
             key,
             value,
         };
         let writes = touched.writes.into_iter().map(write).collect();
-        let hold = Held {
-            of: self.clone(),
-            places: mine,
-            _turn: turn.take(),
-        };
         Ok(Some(Effects {
             writes,
             hold: Hold::new(hold),
         }))
+    }
+
+    /// Whether all that was read is still so.
+    fn compare(&self, touched: &Touched) -> Result<(), Conflict> {
+        for (place, seen) in &touched.reads {
+            let now = self.read(place).map_err(Conflict::Failed)?;
+            if digest(now.as_deref()) != *seen {
+                return Err(Conflict::Lost);
+            }
+        }
+        for list in &touched.lists {
+            let keys = self.keys(&list.namespace, list.after.as_ref(), list.limit);
+            if Listed::digest(&keys.map_err(Conflict::Failed)?) != list.keys {
+                return Err(Conflict::Lost);
+            }
+        }
+        Ok(())
     }
 }
 
@@ -245,7 +250,7 @@ struct Held {
     of: Namespaces,
     places: Vec<Place>,
     /// Its turn ends with it.
-    _turn: Option<Turn>,
+    turn: Option<Turn>,
 }
 
 impl Drop for Held {
@@ -260,6 +265,8 @@ impl Drop for Held {
             }
         }
         drop(held);
+        // The next one's turn, now that nothing is in its way.
+        self.turn = None;
         self.of.0.freed.notify_waiters();
     }
 }

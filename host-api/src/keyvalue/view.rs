@@ -9,7 +9,7 @@ use std::sync::Arc;
 use stepwell_types::{Digest, Failure};
 
 use super::namespaces::{Namespaces, digest};
-use super::{KEY_BYTES_MAX, KEYS_MAX, PAGE, VALUE_BYTES_MAX, WRITTEN_BYTES_MAX};
+use super::{KEY_BYTES_MAX, KEYS_MAX, PAGE, READ_BYTES_MAX, VALUE_BYTES_MAX, WRITTEN_BYTES_MAX};
 use crate::Journal;
 
 /// A namespace and a key.
@@ -30,6 +30,11 @@ impl Touched {
     #[must_use]
     pub fn is_stale(&self) -> bool {
         self.stale
+    }
+
+    /// What was read alone: of an attempt that failed nothing is written.
+    pub fn give_up_writes(&mut self) {
+        self.writes.clear();
     }
 
     pub(super) fn first_namespace(&self) -> Option<Arc<str>> {
@@ -80,6 +85,7 @@ pub(crate) struct View {
     journal: Arc<Journal>,
     touched: Touched,
     written_bytes: usize,
+    read_bytes: usize,
     /// Where pages of listings begin, by cursor.
     cursors: Vec<(Arc<str>, Arc<str>)>,
 }
@@ -91,6 +97,7 @@ impl View {
             journal,
             touched: Touched::default(),
             written_bytes: 0,
+            read_bytes: 0,
             cursors: Vec::new(),
         }
     }
@@ -121,6 +128,11 @@ impl View {
             Some(before) if before != seen => return Err(Stop::Changed),
             Some(_) => {}
             None => {
+                self.read_bytes += value.as_ref().map_or(0, Vec::len);
+                if self.read_bytes > READ_BYTES_MAX {
+                    let why = format!("a step reads at most {READ_BYTES_MAX} bytes");
+                    return Err(Stop::Refused(why));
+                }
                 self.saw(&seen.map_or([0; 32], |digest| digest.0))?;
                 self.touched.reads.insert(place.clone(), seen);
             }

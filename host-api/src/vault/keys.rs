@@ -2,6 +2,7 @@
 //!
 //! Refuses a file that others may read or write, and to change one in place.
 
+use std::collections::BTreeSet;
 use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
@@ -27,7 +28,7 @@ const HEAD: &str = "\
 ";
 
 /// Names a key without telling anything of it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(super) struct KeyId(pub(super) [u8; 8]);
 
 impl std::fmt::Display for KeyId {
@@ -97,6 +98,22 @@ impl Keys {
         let keys = Keys(Arc::new(keys));
         keys.write(file)?;
         Ok(keys)
+    }
+
+    /// Those of these ids.
+    pub(super) fn only(&self, ids: &BTreeSet<KeyId>) -> Keys {
+        let kept = self.0.iter().filter(|(id, _)| ids.contains(id));
+        Keys(Arc::new(kept.cloned().collect()))
+    }
+
+    /// Whether the file still holds these keys.
+    pub(super) fn still_in(&self, file: &Path) -> Result<(), Error> {
+        let ids = |keys: &Keys| keys.0.iter().map(|(id, _)| *id).collect::<Vec<_>>();
+        if ids(&Keys::read(file)?) == ids(self) {
+            return Ok(());
+        }
+        let detail = "it was changed after the server started; start the server again".to_owned();
+        Err(unusable(file, detail))
     }
 
     /// The newest without the others.

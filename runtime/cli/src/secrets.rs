@@ -84,9 +84,7 @@ impl ports::Vault for Sealer {
         others: usize,
         now: Timestamp,
     ) -> Result<(Vec<u8>, u32), Error> {
-        if row.is_none() {
-            vault::room(others).map_err(translate)?;
-        }
+        vault::room(others).map_err(translate)?;
         self.0.add(name, row, value, now).map_err(translate)
     }
 

@@ -126,7 +126,7 @@ pub trait ModuleUpload: Send {
 /// Its errors are [`Error::Vault`].
 pub trait Vault: Send + Sync {
     /// The row with one version more, and that version's number; `None`: there is no row yet.
-    /// `others`: how many rows there are beside it.
+    /// `others`: how many secrets there are beside it.
     /// # Errors
     /// `HOST0006` to `HOST0009`.
     fn add(

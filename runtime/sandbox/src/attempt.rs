@@ -105,6 +105,33 @@ pub(crate) struct Bench<'a> {
     pub(crate) bridges: &'a Bridges,
 }
 
+/// What an attempt may use, over all its runs.
+#[derive(Clone, Copy)]
+pub(crate) struct Budget {
+    pub(crate) fuel: u64,
+    /// On the clock that nobody sets.
+    pub(crate) due_us: u64,
+}
+
+impl Bench<'_> {
+    /// What an attempt that begins now may use.
+    pub(crate) fn budget(&self, request: &StepRequest) -> Budget {
+        // A deadline is wall time; what is left of it is counted on the clock that
+        // nobody sets.
+        let left_ms = match request.deadline {
+            Some(deadline) => deadline
+                .since_ms(self.ticker.now())
+                .min(self.limits.wall_ms_max),
+            None => self.limits.wall_ms,
+        };
+        let now_us = self.ticker.monotonic_us();
+        Budget {
+            fuel: self.limits.fuel,
+            due_us: now_us.saturating_add(left_ms.saturating_mul(1_000)),
+        }
+    }
+}
+
 /// How the call ended, before it is judged.
 pub(crate) struct Ended {
     /// `None`: the deadline passed.
@@ -136,19 +163,10 @@ pub(crate) async fn run(
     function: &ComponentExportIndex,
     request: &StepRequest,
     gate: Arc<dyn Gate>,
+    Budget { fuel, due_us }: Budget,
 ) -> Result<Ended, Failure> {
     let limits = bench.limits;
     let now = bench.ticker.now();
-    // A deadline is wall time; what is left of it is counted on the clock that
-    // nobody sets.
-    let left_ms = match request.deadline {
-        Some(deadline) => deadline.since_ms(now).min(limits.wall_ms_max),
-        None => limits.wall_ms,
-    };
-    let due_us = bench
-        .ticker
-        .monotonic_us()
-        .saturating_add(left_ms.saturating_mul(1_000));
     let logs = LogLimits {
         lines: limits.log_lines,
         bytes: limits.log_bytes,
@@ -170,9 +188,7 @@ pub(crate) async fn run(
         refused: Refused::default(),
     };
     let mut store = Store::new(bench.engine, ctx);
-    store
-        .set_fuel(limits.fuel)
-        .map_err(|e| outcome::internal(&e))?;
+    store.set_fuel(fuel).map_err(|e| outcome::internal(&e))?;
     store.set_epoch_deadline(1);
     store.epoch_deadline_callback(on_tick);
     store.limiter(|ctx| ctx);
@@ -205,7 +221,7 @@ pub(crate) async fn run(
     Ok(Ended {
         call,
         refused: ctx.refused,
-        fuel: limits.fuel.saturating_sub(left),
+        fuel: fuel.saturating_sub(left),
         logs: ctx.host.take_logs(),
         touched: ctx.host.take_touched(),
         journal,

@@ -2,6 +2,7 @@
 //!
 //! Refuses to pass on what is not bounded: causes are cut, output is checked to be JSON.
 
+use stepwell_host_api::Journal;
 use stepwell_host_api::bindings::exports::stepwell::step::handler::Failure as Guest;
 use stepwell_types::limits::{CAUSE_CHARS_MAX, ERROR_CHARS_MAX};
 use stepwell_types::{Data, Failure};
@@ -13,6 +14,19 @@ use crate::limits::Limits;
 
 /// Most frames of a backtrace in a cause.
 const FRAMES_MAX: usize = 40;
+
+/// A guest's failure without what it read of secrets: before it is cut.
+pub(crate) fn without_secrets(
+    call: wasmtime::Result<Result<String, Guest>>,
+    journal: &Journal,
+) -> wasmtime::Result<Result<String, Guest>> {
+    call.map(|result| {
+        result.map_err(|failure| Guest {
+            error: journal.hide(failure.error),
+            cause: journal.hide(failure.cause),
+        })
+    })
+}
 
 /// The result of a call that returned or trapped.
 pub(crate) fn judge(

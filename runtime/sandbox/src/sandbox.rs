@@ -26,7 +26,7 @@ use crate::limits::{CompileLimits, Limits};
 use crate::modules::{Loaded, Modules, Setup};
 use crate::offload::StepAside;
 use crate::outcome;
-use crate::ticker::{Clock, Ticker};
+use crate::ticker::{Bounded, Clock, Ticker};
 
 /// What a sandbox is made from: plain fields, filled by `cli`.
 pub struct Options {
@@ -212,15 +212,6 @@ impl Sandbox {
             }
         };
         let function = pick(&loaded, name, function.as_deref())?;
-        // The pool has a slot for each permit, so that it never overflows.
-        let _slot = match self.slots.try_acquire() {
-            Ok(slot) => slot,
-            Err(_) => self
-                .slots
-                .acquire()
-                .await
-                .map_err(|_| Failure::new("Stepwell.SandboxFailed", "the sandbox is closed"))?,
-        };
         let bench = Bench {
             engine: &self.engine,
             ticker: &self.ticker,
@@ -228,22 +219,37 @@ impl Sandbox {
             directories: &self.directories,
             bridges: &self.bridges,
         };
+        // All runs of the attempt have one budget.
+        let mut budget = bench.budget(request);
         let mut turn = None;
         for _ in 0..RUNS_MAX {
-            let ended = attempt::run(&bench, &loaded, function, request, gate.clone()).await?;
+            let slot = self.slot().await?;
+            let run = attempt::run(&bench, &loaded, function, request, gate.clone(), budget);
+            let ended = run.await?;
+            drop(slot);
             *made.fuel += ended.fuel;
+            budget.fuel = budget.fuel.saturating_sub(ended.fuel);
             *made.logs = ended.logs;
+            let over = !matches!(ended.call, Some(Called::Back(_)));
             let result = match ended.call {
-                Some(Called::Back(call)) => outcome::judge(call, ended.refused, &self.limits),
+                Some(Called::Back(call)) => {
+                    let call = outcome::without_secrets(call, &ended.journal);
+                    outcome::judge(call, ended.refused, &self.limits)
+                }
                 Some(Called::Broken(failure)) => Err(failure),
                 None => Err(outcome::timed_out()),
             };
             let result = ended.journal.keep_secrets(result, made.logs);
-            let Some(touched) = ended.touched else {
+            let Some(mut touched) = ended.touched else {
                 return result;
             };
-            if result.is_err() && !touched.is_stale() {
-                return result;
+            let called = ended.journal.has_called();
+            if result.is_err() {
+                // It may have failed because what it read did not fit together.
+                if over || called && !touched.is_stale() {
+                    return result;
+                }
+                touched.give_up_writes();
             }
             let namespaces = &self.bridges.keyvalue;
             let wanted = namespaces.turn(&touched);
@@ -256,14 +262,27 @@ impl Sandbox {
                 Err(Conflict::Lost) => {}
             }
             // What was asked outside was asked for what is so no more: its flow says what to do.
-            if ended.journal.has_called() {
+            if called {
                 break;
             }
             if turn.is_none() {
-                turn = Some(wanted.await);
+                // Without a slot: others can use it meanwhile.
+                turn = Bounded::new(std::pin::pin!(wanted), &self.ticker, budget.due_us).await;
+                if turn.is_none() {
+                    return Err(outcome::timed_out());
+                }
             }
         }
         Err(conflict())
+    }
+
+    /// The pool has a slot for each permit, so that it never overflows.
+    async fn slot(&self) -> Result<tokio::sync::SemaphorePermit<'_>, Failure> {
+        if let Ok(slot) = self.slots.try_acquire() {
+            return Ok(slot);
+        }
+        let slot = self.slots.acquire().await;
+        slot.map_err(|_| Failure::new("Stepwell.SandboxFailed", "the sandbox is closed"))
     }
 }
 

@@ -110,18 +110,14 @@ fn family(db: &DB, column: Column) -> Result<&ColumnFamily, Error> {
     })
 }
 
-impl Reader for RocksReader {
-    fn get(&self, key: &Key) -> Result<Option<Vec<u8>>, Error> {
-        let db = &self.shared.db;
-        let mut bytes = Vec::with_capacity(64);
-        keys::encode(key, &mut bytes);
-        let row = db
-            .get_pinned_cf(family(db, keys::column(key))?, &bytes)
-            .map_err(|e| error::rocks("read", &e))?;
-        Ok(row.map(|row| row.to_vec()))
-    }
-
-    fn scan(&self, range: &Range, limit: usize) -> Result<Vec<(Key, Vec<u8>)>, Error> {
+impl RocksReader {
+    /// What `row` makes of each row of a range.
+    fn each<T>(
+        &self,
+        range: &Range,
+        limit: usize,
+        row: impl Fn(Key, Box<[u8]>) -> T,
+    ) -> Result<Vec<T>, Error> {
         let Bounds {
             column,
             lower,
@@ -148,11 +144,31 @@ impl Reader for RocksReader {
         let db = &self.shared.db;
         db.iterator_cf_opt(family(db, column)?, options, mode)
             .take(limit)
-            .map(|row| {
-                let (key, value) = row.map_err(|e| error::rocks("read", &e))?;
-                Ok((keys::decode(&key)?, value.into_vec()))
+            .map(|found| {
+                let (key, value) = found.map_err(|e| error::rocks("read", &e))?;
+                Ok(row(keys::decode(&key)?, value))
             })
             .collect()
+    }
+}
+
+impl Reader for RocksReader {
+    fn get(&self, key: &Key) -> Result<Option<Vec<u8>>, Error> {
+        let db = &self.shared.db;
+        let mut bytes = Vec::with_capacity(64);
+        keys::encode(key, &mut bytes);
+        let row = db
+            .get_pinned_cf(family(db, keys::column(key))?, &bytes)
+            .map_err(|e| error::rocks("read", &e))?;
+        Ok(row.map(|row| row.to_vec()))
+    }
+
+    fn scan(&self, range: &Range, limit: usize) -> Result<Vec<(Key, Vec<u8>)>, Error> {
+        self.each(range, limit, |key, value| (key, value.into_vec()))
+    }
+
+    fn keys(&self, range: &Range, limit: usize) -> Result<Vec<Key>, Error> {
+        self.each(range, limit, |key, _| key)
     }
 
     fn free_bytes(&self) -> Result<u64, Error> {

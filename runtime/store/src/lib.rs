@@ -77,6 +77,14 @@ pub trait Reader: Send + Sync {
     /// `STORE0001`; `STORE0002` when a row's key cannot be decoded.
     fn scan(&self, range: &Range, limit: usize) -> Result<Vec<(Key, Vec<u8>)>, Error>;
 
+    /// The keys of [`Reader::scan`], without holding what is under them.
+    /// # Errors
+    /// As [`Reader::scan`].
+    fn keys(&self, range: &Range, limit: usize) -> Result<Vec<Key>, Error> {
+        let rows = self.scan(range, limit)?;
+        Ok(rows.into_iter().map(|(key, _)| key).collect())
+    }
+
     /// Bytes still free where the store lives; `u64::MAX` for memory.
     /// # Errors
     /// `STORE0001`.

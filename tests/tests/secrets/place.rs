@@ -119,6 +119,12 @@ impl Place {
         let plain = |status: u16, text: &str| (status, String::new(), text.to_owned());
         match path {
             "/echo" => plain(200, &format!("you said {proof}")),
+            // The same in JSON, each character by its code.
+            "/echo-spelt" => {
+                let codes = proof.chars().map(|c| format!("\\u{:04x}", u32::from(c)));
+                let body = format!("{{\"you\": \"{}\"}}", codes.collect::<String>());
+                (200, "content-type: application/json\r\n".to_owned(), body)
+            }
             "/fails" => plain(503, &format!("not now, {proof}")),
             "/held" => {
                 let open = self.state.1.wait_while(state, |s| !s.open);

@@ -182,9 +182,10 @@ fn nothing_that_leaves_holds_a_value() {
         ("word", 1, "correct horse"),
         ("pem", 1, PEM),
         ("tiny", 1, "1"),
+        ("slash", 1, "path/with/slash"),
     ]);
     let (journal, _) = self::journal(None);
-    for name in ["word", "pem", "tiny"] {
+    for name in ["word", "pem", "tiny", "slash"] {
         read(&journal, &shelf, name).expect("read");
     }
     let check = |output: &str, expected: Result<(), &str>| {
@@ -209,6 +210,10 @@ fn nothing_that_leaves_holds_a_value() {
     check(r#""Y29ycmVjdCBob3JzZQ==""#, Err("word"));
     check(r#""line \"one\"""#, Err("pem"));
     check(&serde_json::Value::from(PEM).to_string(), Err("pem"));
+    check(r#"{"a": "c\u006frrect\u0020horse"}"#, Err("word"));
+    check(r#""{\"a\": \"c\\u006frrect horse\"}""#, Err("word"));
+    check(r#""path\/with\/slash""#, Err("slash"));
+    check(r#"{"\ud83d\ude00": "\u00", "x": "\\"}"#, Ok(()));
 
     let line = |message: &str| LogLine {
         level: LogLevel::Info,
@@ -223,6 +228,16 @@ fn nothing_that_leaves_holds_a_value() {
     assert_eq!(logs[0].message, "key: [secret word].");
     assert!(!logs[1].message.contains("line"), "{}", logs[1].message);
     assert_eq!(logs[2].message, "1 is fine");
+    // What was cut in the middle of a value, or is spelt otherwise.
+    assert_eq!(
+        journal.hide("it is correct ho".into()),
+        "it is [secret word]"
+    );
+    assert_eq!(journal.hide("it is corre".into()), "it is corre");
+    assert_eq!(
+        journal.hide(r"so \u0063orrect horse".into()),
+        "[a text with secret word]"
+    );
 }
 
 #[test]

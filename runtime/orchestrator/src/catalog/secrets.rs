@@ -23,7 +23,9 @@ impl Catalog {
         let key = Key::Secret { name: name.into() };
         let row = self.0.reader.get(&key)?;
         let mut others = 0;
-        self.each_secret(|other, _| others += usize::from(&**other != name))?;
+        self.each_secret(|other, versions| {
+            others += usize::from(&**other != name && !versions.is_empty());
+        })?;
         let set = self.0.clock.now();
         let vault = &self.0.vault;
         let (row, version) = vault.add(name, row.as_deref(), &value, others, set)?;

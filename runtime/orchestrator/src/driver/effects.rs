@@ -35,6 +35,7 @@ impl Driver {
     /// Puts writes into the open batch, which holds the outcome too.
     pub(super) fn land(&mut self, effects: Effects) {
         for write in effects.writes {
+            self.open_bytes += write.namespace.len() + write.key.len();
             let key = Key::KeyValue {
                 namespace: write.namespace,
                 key: write.key,

@@ -1,0 +1,182 @@
+//! Looks for values of secrets in texts: as they are, in base 64, and within JSON however it is spelt.
+//!
+//! Refuses nothing: it finds, and puts a name in a value's place. A net, not a wall: a value
+//! in other words is not found.
+
+use aho_corasick::{AhoCorasick, MatchKind};
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE};
+use stepwell_types::Secret;
+
+/// What is shorter is found everywhere and guards nothing: it is not looked for.
+const FORM_BYTES_MIN: usize = 6;
+/// Of a longer form its beginning is looked for.
+const FORM_BYTES_MAX: usize = 256;
+/// Lines of one value that are looked for each by itself.
+const LINES_MAX: usize = 64;
+/// JSON in JSON in JSON: so often a text is read as if it were a string's inside.
+const LEVELS: usize = 3;
+
+/// What is looked for.
+pub(super) struct Search {
+    finder: AhoCorasick,
+    forms: Vec<Form>,
+}
+
+struct Form {
+    name: String,
+    text: String,
+    /// There is more of it than is looked for.
+    cut: bool,
+}
+
+impl Search {
+    /// For these names and values; `None`: nothing is looked for.
+    pub(super) fn new<'a>(all: impl Iterator<Item = (&'a String, &'a Secret)>) -> Option<Search> {
+        let forms: Vec<Form> = all.flat_map(|(name, value)| forms(name, value)).collect();
+        if forms.is_empty() {
+            return None;
+        }
+        let finder = AhoCorasick::builder()
+            .match_kind(MatchKind::LeftmostLongest)
+            .build(forms.iter().map(|form| &form.text))
+            .ok()?;
+        Some(Search { finder, forms })
+    }
+
+    /// The name of a secret in a text.
+    pub(super) fn find(&self, text: &str) -> Option<&str> {
+        let plain = self.finder.find(text);
+        let found = plain.or_else(|| {
+            let mut text = text.to_owned();
+            (0..LEVELS).find_map(|_| {
+                if !text.contains('\\') {
+                    return None;
+                }
+                text = unescaped(&text);
+                self.finder.find(&text)
+            })
+        })?;
+        let form = self.forms.get(found.pattern().as_usize())?;
+        Some(&form.name)
+    }
+
+    /// The text with names in the place of values.
+    pub(super) fn hide(&self, text: &str) -> String {
+        let (mut hidden, mut whole) = (String::with_capacity(text.len()), None);
+        self.finder
+            .replace_all_with(text, &mut hidden, |found, _, to| {
+                if let Some(form) = self.forms.get(found.pattern().as_usize()) {
+                    to.push_str(&format!("[secret {}]", form.name));
+                    if form.cut {
+                        whole = Some(form.name.as_str());
+                    }
+                }
+                true
+            });
+        // Spelt otherwise, or only begun: where it ends in this text nobody can say.
+        match whole.or_else(|| self.find(&hidden)) {
+            Some(name) => format!("[a text with secret {name}]"),
+            None => self.without_beginning(hidden),
+        }
+    }
+
+    /// A text that was cut may end with the beginning of a value.
+    fn without_beginning(&self, mut text: String) -> String {
+        for form in &self.forms {
+            let from = text.floor_char_boundary(text.len().saturating_sub(form.text.len()));
+            let (tail, begin) = (&text[from..], form.text.floor_char_boundary(FORM_BYTES_MIN));
+            let starts = tail.match_indices(&form.text[..begin]).map(|(at, _)| at);
+            let at = starts
+                .map(|at| from + at)
+                .find(|at| form.text.starts_with(&text[*at..]));
+            if let Some(at) = at {
+                text.truncate(at);
+                text.push_str(&format!("[secret {}]", form.name));
+            }
+        }
+        text
+    }
+}
+
+/// How a value may look in text: as it is, and in base 64; of one with several lines, each line.
+fn forms(name: &str, value: &Secret) -> Vec<Form> {
+    let mut texts = vec![
+        STANDARD.encode(value.bytes()),
+        URL_SAFE.encode(value.bytes()),
+    ];
+    if let Ok(text) = std::str::from_utf8(value.bytes()) {
+        texts.push(STANDARD.encode(text.trim()));
+        texts.extend([text.to_owned(), text.trim().to_owned()]);
+        texts.extend(
+            text.lines()
+                .take(LINES_MAX)
+                .map(|line| line.trim().to_owned()),
+        );
+    }
+    texts.retain(|text| text.len() >= FORM_BYTES_MIN);
+    texts.sort_unstable();
+    texts.dedup();
+    let form = |mut text: String| {
+        let cut = text.len() > FORM_BYTES_MAX;
+        text.truncate(text.floor_char_boundary(FORM_BYTES_MAX));
+        Form {
+            name: name.to_owned(),
+            text,
+            cut,
+        }
+    };
+    texts.into_iter().map(form).collect()
+}
+
+/// A text as JSON means it within a string: every escape as the character that it stands for.
+fn unescaped(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find('\\') {
+        out.push_str(&rest[..at]);
+        rest = &rest[at + 1..];
+        let Some(kind) = rest.chars().next() else {
+            break;
+        };
+        rest = &rest[kind.len_utf8()..];
+        match kind {
+            'n' => out.push('\n'),
+            'r' => out.push('\r'),
+            't' => out.push('\t'),
+            'b' => out.push('\u{8}'),
+            'f' => out.push('\u{c}'),
+            'u' => {
+                let unit = |text: &str| {
+                    let digits = text.get(..4)?;
+                    u16::from_str_radix(digits, 16).ok()
+                };
+                let first = unit(rest);
+                let second = rest
+                    .get(4..)
+                    .and_then(|r| r.strip_prefix("\\u"))
+                    .and_then(unit);
+                let pair = first.zip(second).and_then(|(a, b)| {
+                    char::decode_utf16([a, b])
+                        .next()
+                        .and_then(Result::ok)
+                        .filter(|c| c.len_utf16() == 2)
+                });
+                match (pair, first.and_then(|unit| char::from_u32(unit.into()))) {
+                    (Some(c), _) => {
+                        out.push(c);
+                        rest = &rest[10..];
+                    }
+                    (None, Some(c)) => {
+                        out.push(c);
+                        rest = &rest[4..];
+                    }
+                    (None, None) => out.push('u'),
+                }
+            }
+            other => out.push(other),
+        }
+    }
+    out.push_str(rest);
+    out
+}
