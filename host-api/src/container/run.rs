@@ -288,7 +288,9 @@ impl Run {
 
     fn broke(&self, e: output::Broken) -> Fault {
         match e {
-            output::Broken::TooMuch => self.checked.program.too_much_output().into(),
+            output::Broken::TooMuch(stdout_bytes) => {
+                self.checked.program.too_much_output(stdout_bytes).into()
+            }
             output::Broken::Stream(e) => Fault::Unreachable(e),
         }
     }

@@ -25,8 +25,8 @@ pub(crate) const STDERR_BYTES_MAX: u64 = 16 << 20;
 /// Why output could not be collected.
 #[derive(Debug)]
 pub(crate) enum Broken {
-    /// It is over its bound.
-    TooMuch,
+    /// It is over its bound; this much of it is standard output.
+    TooMuch(u64),
     /// The stream broke off.
     Stream(String),
 }
@@ -147,7 +147,7 @@ pub(crate) async fn collect<E: std::error::Error>(
         }
         if stdout.len() as u64 > stdout_bytes_max || stderr_bytes > STDERR_BYTES_MAX {
             lines.flush();
-            return Err(Broken::TooMuch);
+            return Err(Broken::TooMuch(stdout.len() as u64));
         }
     }
     lines.finish();

@@ -10,6 +10,8 @@ use stepwell_types::{
     Data, Failure, FileIn, FilesOut, Grants, OutputForm, ProgramCall, TargetKind, TargetName,
 };
 
+use super::output::STDERR_BYTES_MAX;
+
 /// Most variables of one program.
 const VARIABLES_MAX: usize = 200;
 /// Most bytes of all names and values of variables, and of all arguments.
@@ -231,11 +233,18 @@ impl Program {
         )
     }
 
-    pub(crate) fn too_much_output(&self) -> Failure {
+    /// It wrote more than is taken: on standard output, or on standard error alone.
+    pub(crate) fn too_much_output(&self, stdout_bytes: u64) -> Failure {
         let max = self.stdout_bytes_max;
-        let cause = format!(
-            "standard output is over {max} bytes; raise stdout_bytes_max, or leave a file in an output directory"
-        );
+        let cause = if stdout_bytes > max {
+            format!(
+                "standard output is over {max} bytes; raise stdout_bytes_max, or leave a file in an output directory"
+            )
+        } else {
+            format!(
+                "standard error is over {STDERR_BYTES_MAX} bytes; write less there, or into a file in an output directory"
+            )
+        };
         self.kind.failure("OutputTooLarge", cause)
     }
 }
@@ -486,5 +495,23 @@ mod tests {
             ..ended(137, b"")
         };
         check(|_| {}, killed, Err("Stepwell.MachineOutOfMemory"));
+    }
+
+    #[test]
+    fn too_much_output_names_the_stream() {
+        let given = ProgramCall::default();
+        let program = Program::check(Kind::Machine, given, CEILINGS, false).expect("fine");
+        let stdout = program.too_much_output(program.stdout_bytes_max + 1);
+        assert!(
+            stdout
+                .cause
+                .starts_with("standard output is over 1048576 bytes")
+        );
+        let stderr = program.too_much_output(0);
+        assert!(
+            stderr
+                .cause
+                .starts_with("standard error is over 16777216 bytes")
+        );
     }
 }

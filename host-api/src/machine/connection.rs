@@ -287,16 +287,19 @@ impl Connections {
     fn known_keys(&self) -> Result<Vec<PublicKey>, Failure> {
         let options = &self.options;
         let mut known = options.host_keys.clone();
+        let mut unread = String::new();
         if let Some(file) = &options.known_hosts {
-            let listed = known_hosts::known_host_keys_path(&options.host, options.port, file);
-            known.extend(listed.unwrap_or_default().into_iter().map(|(_, key)| key));
+            match known_hosts::known_host_keys_path(&options.host, options.port, file) {
+                Ok(listed) => known.extend(listed.into_iter().map(|(_, key)| key)),
+                Err(e) => unread = format!(" ({} cannot be read: {e})", file.display()),
+            }
         }
         if known.is_empty() {
             let MachineOptions { host, port, .. } = options;
             return Err(Kind::Machine.failure(
                 "HostUnknown",
                 format!(
-                    "no key of {host}:{port} is known, so nobody can tell whether it is machine {}; give its key in the configuration (host_keys), or list it in known_hosts",
+                    "no key of {host}:{port} is known, so nobody can tell whether it is machine {}; give its key in the configuration (host_keys), or list it in known_hosts{unread}",
                     self.name
                 ),
             ));

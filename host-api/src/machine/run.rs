@@ -202,7 +202,8 @@ impl Run {
             stderr.extend_from_slice(&look.stderr);
             output::keep_end(&mut stderr, STDERR_BYTES);
             if look.stdout_bytes > max || look.stderr_bytes > STDERR_BYTES_MAX {
-                return Err(self.checked.program.too_much_output().into());
+                let failure = self.checked.program.too_much_output(look.stdout_bytes);
+                return Err(failure.into());
             }
             match look.stage {
                 Stage::Ended(code) if seen >= look.stderr_bytes => break code,
