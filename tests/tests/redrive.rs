@@ -47,14 +47,16 @@ fn transitions_used(api: &Api, flow: &str) -> Result<u64> {
     Ok(sum)
 }
 
-/// `Good` and the first item succeed, the second item fails until its state is another.
+/// `Good` and the first item succeed, the second item fails until its state is another: later
+/// than a slow machine takes for the others, which its failure would end.
 fn nested(resource: &str) -> String {
     format!(
         r#"{{"StartAt": "P", "States": {{"P": {{"Type": "Parallel", "End": true, "Branches": [
             {{"StartAt": "Good", "States": {{"Good": {{"Type": "Task", "Resource": "wasm:echo", "End": true}}}}}},
             {{"StartAt": "M", "States": {{"M": {{"Type": "Map", "MaxConcurrency": 1, "ItemsPath": "$.items", "End": true,
                 "ItemProcessor": {{"StartAt": "Which", "States": {{
-                    "Which": {{"Type": "Choice", "Choices": [{{"Variable": "$.bad", "IsPresent": true, "Next": "T"}}], "Default": "E"}},
+                    "Which": {{"Type": "Choice", "Choices": [{{"Variable": "$.bad", "IsPresent": true, "Next": "Later"}}], "Default": "E"}},
+                    "Later": {{"Type": "Wait", "Seconds": 1, "Next": "T"}},
                     "E": {{"Type": "Task", "Resource": "wasm:echo", "End": true}},
                     "T": {{"Type": "Task", "Resource": "{resource}", "End": true}}}}}}}}}}}}]}}}}}}"#
     )
