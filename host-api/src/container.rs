@@ -152,8 +152,8 @@ impl ContainerBridge {
         carried: Carried,
     ) -> Result<Data, Failure> {
         let digest = carried.digest(&wanted);
+        KIND.granted(grants.unwrap_or(&Grants::default()), &wanted.image)?;
         let mut checked = request::check(wanted, &self.0.options)?;
-        KIND.granted(grants.unwrap_or(&Grants::default()), &checked.image)?;
         carried.fill(&mut checked.program);
         self.carry_out(call, checked, digest, true).await
     }

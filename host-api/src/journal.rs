@@ -380,27 +380,6 @@ impl Call {
         });
     }
 
-    /// A guest's call whose answer comes in one piece: taken from the journal, or made by
-    /// `work` and recorded. Ends early when the attempt must.
-    /// # Errors
-    /// What the answer was, or as [`Call::admit`].
-    pub async fn once(
-        mut self,
-        request: Digest,
-        what: &(dyn Fn() -> String + Sync),
-        work: impl Future<Output = Result<Data, Failure>>,
-    ) -> Result<Data, Failure> {
-        if self.admit(request, what).await? {
-            return self.answer();
-        }
-        let result = tokio::select! {
-            result = work => result,
-            failure = self.journal.until_broken() => return Err(failure),
-        };
-        self.record(answer::encode(&result));
-        result
-    }
-
     /// The recorded answer, which came in one piece.
     pub(crate) fn answer(&mut self) -> Result<Data, Failure> {
         let bytes = self.recorded().unwrap_or_default();

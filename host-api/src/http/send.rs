@@ -190,9 +190,7 @@ impl Sender {
             .await
             .map_err(failure)
     }
-}
 
-impl Sender {
     /// One call of a guest: its client follows redirects itself.
     pub(crate) async fn exchange(
         &self,

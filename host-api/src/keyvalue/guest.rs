@@ -2,7 +2,7 @@
 //!
 //! A namespace is the module's own; one that is granted as `shared/NAME` is the same for all modules.
 //! Refuses to tell a namespace that is not granted from one that nobody has.
-//! Source: `wit/deps/keyvalue`, the draft of `wasi:keyvalue`.
+//! Source: `wit/keyvalue@0.2.0-draft`, the draft of `wasi:keyvalue`.
 
 use std::sync::Arc;
 
