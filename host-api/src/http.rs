@@ -9,6 +9,7 @@ mod connection;
 mod exchange;
 mod guest;
 mod policy;
+mod query;
 mod request;
 mod resolver;
 mod response;

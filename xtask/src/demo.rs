@@ -11,6 +11,8 @@ mod receiver;
 mod serve;
 mod show;
 
+use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
@@ -39,12 +41,7 @@ pub fn run(args: &[String]) -> Result<()> {
     let begun = Instant::now();
     setup::native()?;
     println!("demo: building the steps (Rust to WebAssembly components)");
-    let mut examples = Vec::new();
-    for name in EXAMPLES {
-        let example = Example::read(name)?;
-        let guests = guests::workspace(&format!("examples/{}/steps", example.steps_of()))?;
-        examples.push((example, guests));
-    }
+    let examples = built()?;
     println!("demo: building Stepwell (the first time this takes minutes: RocksDB and wasmtime)");
     shell::run(shell::workspace_cargo().args(["build", "--workspace"]))?;
     show::seconds("demo: built", begun);
@@ -54,15 +51,10 @@ pub fn run(args: &[String]) -> Result<()> {
         "demo: a receiver counts calls at http://{}",
         receiver.address()
     );
-    let mut server = Server::start(options.port, receiver.address())?;
-    let mut wrong = 0;
-    for (example, guests) in &examples {
-        show::title(&example.title, &example.name);
-        play::publish(&server, example, guests)?;
-        for case in &example.cases {
-            wrong += play::case(&server, &receiver, example, case)?;
-        }
-    }
+    let folder = place::cache().join("demo");
+    let mut server = Server::start(options.port, receiver.address(), folder)?;
+    let ends = played(&server, &receiver, &examples)?;
+    let wrong: usize = ends.iter().map(|(_, missed)| missed).sum();
     show::seconds("\ndemo: all examples ended after", begun);
     if wrong > 0 {
         server.stop()?;
@@ -73,6 +65,51 @@ pub fn run(args: &[String]) -> Result<()> {
     }
     show::next_steps(&server, receiver.address());
     server.until_stopped()
+}
+
+/// The suite `examples`: as the demo plays them, beside a demo that may be up. Gives
+/// each case with how many of its expectations it missed. All is built before.
+///
+/// # Errors
+/// The server does not start or does not answer as documented.
+pub fn suite() -> Result<Vec<(String, usize)>> {
+    let examples = built()?;
+    let receiver = Receiver::start()?;
+    let folder = place::cache().join("examples-suite");
+    let mut server = Server::start(0, receiver.address(), folder)?;
+    let ends = played(&server, &receiver, &examples)?;
+    server.stop()?;
+    Ok(ends)
+}
+
+type Guests = BTreeMap<String, PathBuf>;
+
+/// Each example with its steps, built.
+fn built() -> Result<Vec<(Example, Guests)>> {
+    let with_steps = |name: &&str| {
+        let example = Example::read(name)?;
+        let guests = guests::workspace(&format!("examples/{}/steps", example.steps_of()))?;
+        Ok((example, guests))
+    };
+    EXAMPLES.iter().map(with_steps).collect()
+}
+
+/// Each case with how many expectations it missed.
+fn played(
+    server: &Server,
+    receiver: &Receiver,
+    examples: &[(Example, Guests)],
+) -> Result<Vec<(String, usize)>> {
+    let mut ends = Vec::new();
+    for (example, guests) in examples {
+        show::title(&example.title, &example.name);
+        play::publish(server, example, guests)?;
+        for case in &example.cases {
+            let missed = play::case(server, receiver, example, case)?;
+            ends.push((format!("{}: {}", example.name, case.title), missed));
+        }
+    }
+    Ok(ends)
 }
 
 struct Options {

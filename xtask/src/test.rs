@@ -8,12 +8,20 @@ mod tally;
 
 use anyhow::{Context, Result, bail};
 
-use crate::{guests, place, setup, shell, tidy};
+use crate::{demo, guests, place, setup, shell, tidy};
 use runner::Choice;
 use tally::Tally;
 
 /// The suites in the order in which a run of all takes them.
-const SUITES: &[&str] = &["unit", "conformance", "e2e", "bridges", "crash", "sim"];
+const SUITES: &[&str] = &[
+    "unit",
+    "conformance",
+    "e2e",
+    "examples",
+    "bridges",
+    "crash",
+    "sim",
+];
 /// Seeds of the simulator in a run of all suites; `cargo xtask sim` takes more.
 const SIM_SEEDS: &str = "200";
 
@@ -69,6 +77,7 @@ fn all(suites: &[&str], kills: Option<u32>) -> Result<Tally> {
         println!("\n== suite {suite}");
         let counted = match *suite {
             "unit" => unit(),
+            "examples" => examples(),
             "sim" => simulator(&["--seeds".into(), SIM_SEEDS.into()]),
             other => runner::tests(Choice::suite(other), kills),
         };
@@ -105,6 +114,19 @@ fn unit() -> Result<Tally> {
     tally.add(runner::tests(Choice::Unit, None)?);
     for name in &guests {
         tally.add(runner::guest_tests(name)?);
+    }
+    Ok(tally)
+}
+
+/// Every example of the demo, on a real server, each case against what it expects.
+fn examples() -> Result<Tally> {
+    let mut tally = Tally::default();
+    for (case, missed) in demo::suite()? {
+        let done = match missed {
+            0 => Ok(()),
+            _ => Err(anyhow::anyhow!("{missed} results are not as expected")),
+        };
+        tally.check(&case, done);
     }
     Ok(tally)
 }

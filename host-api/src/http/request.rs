@@ -55,7 +55,7 @@ pub(crate) fn check(request: &StepRequest, ceilings: Ceilings) -> Result<Checked
         return Err(invalid(cause));
     }
     let method = method(&call.method)?;
-    let url = url(&call.url)?;
+    let url = super::query::joined(url(&call.url)?, &call.query)?;
     let mut headers = headers(&call)?;
     let body = body(&call, &mut headers)?;
     if body.len() as u64 > ceilings.request_bytes {
@@ -194,7 +194,7 @@ impl Checked {
     }
 }
 
-fn invalid(cause: impl Into<std::sync::Arc<str>>) -> Failure {
+pub(super) fn invalid(cause: impl Into<std::sync::Arc<str>>) -> Failure {
     Failure::new("Stepwell.HttpInvalidRequest", cause)
 }
 

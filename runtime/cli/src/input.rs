@@ -15,7 +15,12 @@ pub fn json(given: &str) -> Result<Data, Trouble> {
         None if given == "-" => text(Path::new("-"), PAYLOAD_BYTES_MAX)?,
         None => given.to_owned(),
     };
-    Data::parse(&text).map_err(|e| Trouble::usage(format!("this is not valid JSON: {e}")))
+    let place = match given.strip_prefix('@') {
+        Some(file) => file,
+        None if given == "-" => "standard input",
+        None => "the value given",
+    };
+    Data::parse(&text).map_err(|e| Trouble::usage(format!("{place} cannot be taken as JSON: {e}")))
 }
 
 /// A file's text, or standard input's for `-`; at most `max` bytes.

@@ -151,4 +151,33 @@ mod tests {
         let other = Engine::new(&other).expect("engine");
         assert_ne!(fingerprint(&other), fingerprint(&compiling));
     }
+
+    /// Where a processor may choose, every one must give what the others give: a replay may
+    /// run on another machine.
+    #[test]
+    fn the_processor_chooses_no_result() {
+        let engine = compiling().expect("engine");
+        let text = r#"(module
+            (func (export "relaxed") (param f32) (result i32)
+                (i32x4.extract_lane 0 (i32x4.relaxed_trunc_f32x4_s (f32x4.splat (local.get 0)))))
+            (func (export "nan") (param i32) (result i32)
+                (i32.reinterpret_f32 (f32.add (f32.reinterpret_i32 (local.get 0)) (f32.const 1)))))"#;
+        let wasm = wat::parse_str(text).expect("a module");
+        let module = wasmtime::Module::new(&engine, wasm).expect("compiled");
+        let mut store = wasmtime::Store::new(&engine, ());
+        store.set_fuel(10_000).expect("fuel");
+        store.set_epoch_deadline(1);
+        let instance = wasmtime::Instance::new(&mut store, &module, &[]).expect("an instance");
+        let relaxed = instance
+            .get_typed_func::<f32, i32>(&mut store, "relaxed")
+            .expect("exported");
+        // x86 gives i32::MIN for both, ARM what is written here.
+        assert_eq!(relaxed.call(&mut store, 1e10).expect("run"), i32::MAX);
+        assert_eq!(relaxed.call(&mut store, f32::NAN).expect("run"), 0);
+        let nan = instance
+            .get_typed_func::<i32, i32>(&mut store, "nan")
+            .expect("exported");
+        let (payload, canonical) = (0x7fa0_1234, 0x7fc0_0000);
+        assert_eq!(nan.call(&mut store, payload).expect("run"), canonical);
+    }
 }

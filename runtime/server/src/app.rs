@@ -82,6 +82,7 @@ where
     tags(
         (name = "modules", description = "Uploaded Wasm components: what steps run"),
         (name = "flows", description = "Definitions, versions and their endpoints"),
+        (name = "endpoints", description = "What flows are triggered by: paths of their own"),
         (name = "executions", description = "Runs of flows"),
         (name = "tasks", description = "Answers of outside programs, by task token"),
         (name = "objects", description = "Large data in buckets: what a distributed Map reads and writes"),
@@ -89,6 +90,7 @@ where
         (name = "operations", description = "Health, metrics, usage")
     ),
     security(("token" = [])),
+    paths(crate::routes::triggers::fire),
     components(schemas(crate::wire::problem::Problem))
 )]
 struct Document;

@@ -17,8 +17,8 @@ pub enum Error {
     /// A query parameter is unknown, doubled or has a bad value.
     #[error("API0004: {0}")]
     BadQuery(String),
-    /// The body is not valid JSON.
-    #[error("API0005: the body is not valid JSON: {0}")]
+    /// The body is not JSON, or is nested too deeply or made of too many values.
+    #[error("API0005: the body cannot be taken as JSON: {0}")]
     BadJson(String),
     /// The body is larger than this route takes.
     #[error("API0006: the body is larger than the {max} bytes allowed here")]

@@ -13,7 +13,7 @@ mod secrets;
 mod start;
 mod tasks;
 mod trace;
-mod triggers;
+pub(crate) mod triggers;
 
 use std::sync::Arc;
 use std::time::Duration;

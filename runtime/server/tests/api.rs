@@ -24,6 +24,8 @@ use stepwell_store::memory::Memory;
 use stepwell_types::{Digest, Failure, Spent, StepOutcome, StepRequest, Timestamp};
 use tower::ServiceExt as _;
 
+#[path = "api/busy.rs"]
+mod busy;
 #[path = "api/connections.rs"]
 mod connections;
 #[path = "api/endpoints.rs"]

@@ -207,6 +207,9 @@ pub struct HttpCall {
     /// Absolute `http` or `https` URL.
     #[serde(alias = "Url", alias = "URL")]
     pub url: String,
+    /// Joined to the query that the URL has, percent-encoded: a text, number or boolean, or a list of them, under each name.
+    #[serde(default, alias = "Query")]
+    pub query: serde_json::Map<String, serde_json::Value>,
     /// Request headers, a string each.
     #[serde(default, alias = "Headers")]
     pub headers: serde_json::Map<String, serde_json::Value>,

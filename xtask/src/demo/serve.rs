@@ -15,7 +15,7 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use super::{http, stepwell};
-use crate::{place, shell};
+use crate::shell;
 
 /// How long the server may take to start, and to stop.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -32,13 +32,13 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts it on `port`, or on a free one where that is taken, with an empty store.
+    /// Starts it on `port`, or on a free one where that is taken, with an empty store
+    /// in `folder`, which is emptied first.
     ///
     /// # Errors
     /// It ends, or is not ready in time; the text holds the end of its log.
-    pub fn start(port: u16, receiver: SocketAddr) -> Result<Server> {
+    pub fn start(port: u16, receiver: SocketAddr, folder: PathBuf) -> Result<Server> {
         let address = free(port)?;
-        let folder = place::cache().join("demo");
         if folder.exists() {
             std::fs::remove_dir_all(&folder)?;
         }

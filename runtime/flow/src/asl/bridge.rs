@@ -28,7 +28,7 @@ pub(super) struct Shape {
 /// `http:request`.
 pub(super) const HTTP: Shape = Shape {
     what: "an HTTP call",
-    hint: "a call has the fields method, url, headers, body, timeout_ms, response_bytes_max, connection and authentication",
+    hint: "a call has the fields method, url, query, headers, body, timeout_ms, response_bytes_max, connection and authentication",
     needed: || vec![("url", json!("http://x"))],
     check: takes::<HttpCall>,
 };

@@ -21,6 +21,24 @@ const EXECUTION: HeaderName = HeaderName::from_static("stepwell-execution-id");
 /// A synchronous one answers with the output alone (200), with a problem when the
 /// execution did not succeed (502, 504), or with 202 when it takes longer than the
 /// server holds a caller. The header `stepwell-execution-id` names the execution.
+#[utoipa::path(
+    method(get, post, put, patch, delete),
+    path = "/t/{*path}",
+    tag = "endpoints",
+    params(("path" = String, Path, description = "As the flow's endpoint says; may have slashes")),
+    request_body(content = serde_json::Value, description = "`body` of the input: JSON as it is, other types as text or base64", content_type = "application/json"),
+    responses(
+        (status = 200, description = "The output, of an endpoint that waits", body = serde_json::Value),
+        (status = 202, description = "It was accepted and is durable, or still runs; `Location` leads to it", body = execution::Started),
+        (status = 404, description = "`API0001`: no flow has this endpoint", body = wire::problem::Problem, content_type = "application/problem+json"),
+        (status = 405, description = "`API0002`: the endpoint has other methods; see `Allow`", body = wire::problem::Problem, content_type = "application/problem+json"),
+        (status = 413, description = "`API0006`: the body is above 32 MiB", body = wire::problem::Problem, content_type = "application/problem+json"),
+        (status = 429, description = "`RUN0005`: busy; see `Retry-After`", body = wire::problem::Problem, content_type = "application/problem+json"),
+        (status = 502, description = "`API0017`: the execution failed or was aborted", body = wire::problem::Problem, content_type = "application/problem+json"),
+        (status = 503, description = "`RUN0006`: the disk is full; `RUN0007`: the server is stopping", body = wire::problem::Problem, content_type = "application/problem+json"),
+        (status = 504, description = "`API0017`: the execution timed out", body = wire::problem::Problem, content_type = "application/problem+json")
+    )
+)]
 pub(crate) async fn fire(
     State(api): State<Arc<Api>>,
     request: Request,
