@@ -433,7 +433,11 @@ fn the_command_line_tells_by_its_exit_status() -> Result<()> {
     check(&["run", &pass, "--input", &format!("@{wide}")], 0, one_line)?;
     let nowhere = "/nonexistent/history";
     check(&["run", &pass, "--history", nowhere], 5, "cannot write")?;
-    check(&["run", &pass, "--input", "{"], 2, "cannot be taken as JSON")?;
+    check(
+        &["run", &pass, "--input", "{"],
+        2,
+        "cannot be taken as JSON",
+    )?;
     check(&["nonsense"], 2, "Usage")?;
     check(
         &["flow", "publish", "pass", &pass, "--trigger", "POST /p"],

@@ -81,7 +81,11 @@ mod tests {
         check("http://a/b?c=1#d", json!({"q": 2}), "http://a/b?c=1&q=2#d");
         check("http://a/?", json!({"q": 2}), "http://a/?q=2");
         check("http://a/", json!({"q": []}), "http://a/");
-        check("http://a/", json!({"q": "\r\nHost: b"}), "http://a/?q=%0D%0AHost%3A%20b");
+        check(
+            "http://a/",
+            json!({"q": "\r\nHost: b"}),
+            "http://a/?q=%0D%0AHost%3A%20b",
+        );
     }
 
     #[test]

@@ -12,26 +12,57 @@ use stepwell_tests::sim;
 const FAILURES_MAX: usize = 5;
 
 fn main() -> ExitCode {
-    let arguments: Vec<String> = std::env::args().collect();
-    let number = |flag: &str| {
-        let at = arguments.iter().position(|a| a == flag)?;
-        arguments.get(at + 1)?.parse::<u64>().ok()
-    };
-    if let Some(seed) = number("--seed") {
-        return one(seed);
+    match asked(std::env::args().skip(1)) {
+        Ok(Asked {
+            one: Some(seed), ..
+        }) => one(seed),
+        Ok(asked) => many(&asked),
+        Err(why) => {
+            eprintln!(
+                "sim: {why}\nusage: sim [--seeds N] [--from S] [--jobs J] [--first] | --seed S | --cases"
+            );
+            ExitCode::from(2)
+        }
     }
-    let from = number("--from").unwrap_or(0);
-    let only_cases = arguments.iter().any(|a| a == "--cases");
-    let seeds = number("--seeds").unwrap_or(if only_cases { 0 } else { 1000 });
+}
+
+/// What the command line asks for.
+struct Asked {
+    one: Option<u64>,
+    from: u64,
+    seeds: u64,
+    jobs: usize,
+    failures_max: usize,
+}
+
+/// A word that is not known, or no number where one belongs, is refused: a run of other
+/// seeds than those that were meant would say nothing of it.
+fn asked(mut words: impl Iterator<Item = String>) -> Result<Asked, String> {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let jobs = number("--jobs").map_or(cores, |n| usize::try_from(n).unwrap_or(1));
-    let first = arguments.iter().any(|a| a == "--first");
-    many(
-        from,
-        seeds,
-        jobs.clamp(1, 256),
-        if first { 1 } else { FAILURES_MAX },
-    )
+    let mut asked = Asked {
+        one: None,
+        from: 0,
+        seeds: 1000,
+        jobs: cores,
+        failures_max: FAILURES_MAX,
+    };
+    while let Some(word) = words.next() {
+        let mut number = || {
+            let given = words.next().unwrap_or_default();
+            let number = given.parse::<u64>();
+            number.map_err(|_| format!("{word} takes a number, not {given:?}"))
+        };
+        match word.as_str() {
+            "--seed" => asked.one = Some(number()?),
+            "--from" => asked.from = number()?,
+            "--seeds" => asked.seeds = number()?,
+            "--jobs" => asked.jobs = usize::try_from(number()?).unwrap_or(256).clamp(1, 256),
+            "--cases" => asked.seeds = 0,
+            "--first" => asked.failures_max = 1,
+            other => return Err(format!("there is no {other}")),
+        }
+    }
+    Ok(asked)
 }
 
 fn one(seed: u64) -> ExitCode {
@@ -56,7 +87,14 @@ fn twice(seed: u64) -> Result<sim::Tally, String> {
     Ok(tally)
 }
 
-fn many(from: u64, seeds: u64, jobs: usize, failures_max: usize) -> ExitCode {
+fn many(asked: &Asked) -> ExitCode {
+    let &Asked {
+        from,
+        seeds,
+        jobs,
+        failures_max,
+        ..
+    } = asked;
     let next = AtomicU64::new(from);
     let enough = AtomicBool::new(false);
     let tally = Mutex::new(sim::Tally::default());
@@ -66,7 +104,7 @@ fn many(from: u64, seeds: u64, jobs: usize, failures_max: usize) -> ExitCode {
             scope.spawn(|| {
                 while !enough.load(Ordering::Relaxed) {
                     let seed = next.fetch_add(1, Ordering::Relaxed);
-                    if seed >= from + seeds {
+                    if seed >= from.saturating_add(seeds) {
                         return;
                     }
                     match twice(seed) {
@@ -92,7 +130,7 @@ fn many(from: u64, seeds: u64, jobs: usize, failures_max: usize) -> ExitCode {
         println!("seed {seed}: {why}\n  replay: cargo xtask sim --seed {seed}");
     }
     let tally = tally.into_inner().unwrap_or_default();
-    let tried = next.into_inner().min(from + seeds) - from;
+    let tried = next.into_inner().min(from.saturating_add(seeds)) - from;
     println!(
         "{} executions, {} commits, {} failed commits, {} crashes, {} outside calls, {} token answers, {} cancels, {} redrives, {} clock steps, {} steps that killed the process, {} children, {} parcels, {} delivered twice, {} turns walked elsewhere, {} executions on which the interpreter panicked, {} express executions answered",
         tally.executions,

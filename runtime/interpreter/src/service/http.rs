@@ -238,11 +238,15 @@ mod tests {
     #[test]
     fn the_query_goes_with_the_call() {
         let check = |query: Value, expected: Value| {
-            let input = json!({"ApiEndpoint": "http://a", "Method": "GET", "QueryParameters": query});
+            let input =
+                json!({"ApiEndpoint": "http://a", "Method": "GET", "QueryParameters": query});
             assert_eq!(Value::Object(made(input).query), expected);
         };
         check(json!(null), json!({}));
-        check(json!({"q": "x y", "n": [1, true]}), json!({"q": "x y", "n": [1, true]}));
+        check(
+            json!({"q": "x y", "n": [1, true]}),
+            json!({"q": "x y", "n": [1, true]}),
+        );
     }
 
     #[test]
