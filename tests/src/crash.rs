@@ -13,11 +13,14 @@ pub mod children;
 pub mod client;
 pub mod collect;
 pub mod history;
+pub mod kept;
 pub mod load;
 pub mod plan;
 pub mod receiver;
 pub mod report;
+pub mod secrets;
 pub mod seen;
+pub mod turns;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -30,13 +33,21 @@ use tokio::task::JoinSet;
 use crate::guests;
 use crate::random::Random;
 use crate::server::Server;
-use client::Api;
+use client::{Api, Told};
 use load::Load;
 use receiver::Receiver;
 use report::Rule;
 
-/// The module that calls out by itself.
-const CALLS: &str = "calls";
+/// The modules that call out, that keep keys and values, and that use a secret, with their manifests.
+/// `HTTP` stands for the receiver.
+const GRANTED: [(&str, &str); 3] = [
+    ("calls", r#"{"http": HTTP}"#),
+    (
+        "keyvalue",
+        r#"{"key_value": [{"namespace": "counts", "write": true}]}"#,
+    ),
+    ("secrets", r#"{"http": HTTP, "secrets": ["crash-token"]}"#),
+];
 /// The guests that the flows run.
 const MODULES: [&str; 3] = ["echo", "fail", "json-step"];
 /// Clients at work at the same time.
@@ -105,7 +116,14 @@ struct Campaign<'a> {
     server: Server,
     recorder: Option<Recorder>,
     bucket: PathBuf,
+    place: PathBuf,
     random: Random,
+    values: secrets::Values,
+    /// What is asked of the server while it may die.
+    meddling: JoinSet<()>,
+    /// When the process that lives now was started, and how long those before it lived.
+    born: Instant,
+    lives: Vec<Duration>,
     load: Arc<Load>,
 }
 
@@ -126,14 +144,21 @@ impl<'a> Campaign<'a> {
             server,
             recorder,
             bucket,
+            place: work.to_owned(),
+            values: secrets::Values::default(),
+            meddling: JoinSet::new(),
+            born: Instant::now(),
+            lives: Vec::new(),
             random: Random::new(run.seed, u64::MAX),
             load: Load::new(run.seed, api, receiver),
         })
     }
 
     async fn carry_out(&mut self) -> Result<()> {
-        self.server.spawn()?;
+        self.start()?;
         self.ready().await?;
+        let value = self.values.draw(&mut self.random);
+        self.load.api.set_secret(secrets::NAME, value).await?;
         prepare(&self.load.api, &self.load.receiver).await?;
         // What was uploaded and published must survive as all else does.
         self.end().await?;
@@ -158,6 +183,7 @@ impl<'a> Campaign<'a> {
             120
         } else {
             self.ready().await?;
+            self.meddle();
             700
         };
         let life = Duration::from_millis(self.random.between(1, longest));
@@ -169,6 +195,39 @@ impl<'a> Campaign<'a> {
         self.end().await?;
         self.load.report.count("deaths", 1);
         self.start()
+    }
+
+    /// Now and then sets the secret anew, or gives the server a new master key.
+    fn meddle(&mut self) {
+        let load = Arc::clone(&self.load);
+        let value = self
+            .random
+            .chance(15)
+            .then(|| self.values.draw(&mut self.random));
+        let rotate = self.random.chance(25);
+        self.meddling.spawn(async move {
+            let api = &load.api;
+            let mut answers = Vec::new();
+            if let Some(value) = value {
+                answers.push(api.set_secret(secrets::NAME, value).await);
+            }
+            if rotate {
+                load.report.count("rotations of the master key begun", 1);
+                let path = "/v1/secret-key/rotate";
+                answers.push(api.ask(reqwest::Method::POST, path, None).await);
+            }
+            for answer in answers {
+                // That it dies on the way is the plan.
+                let right = match &answer {
+                    Ok(Told::Answer(answer)) => matches!(answer.status, 200 | 429 | 503),
+                    Ok(Told::Unknown | Told::Away) => true,
+                    Err(_) => false,
+                };
+                load.report.check(right, Rule::Secret, || {
+                    format!("it was answered {answer:?}")
+                });
+            }
+        });
     }
 
     /// Ends the process, and with a power cut what it had not synced.
@@ -189,6 +248,7 @@ impl<'a> Campaign<'a> {
         }
         let load = Arc::clone(&self.load);
         tokio::task::spawn_blocking(move || load.receiver.next_generation()).await??;
+        self.lives.push(self.born.elapsed());
         if let Some(recorder) = &self.recorder {
             let tail = match self.random.below(3) {
                 0 => Tail::Torn(self.random.draw()),
@@ -209,6 +269,7 @@ impl<'a> Campaign<'a> {
         if let Some(recorder) = &self.recorder {
             recorder.restart()?;
         }
+        self.born = Instant::now();
         self.server.spawn()
     }
 
@@ -232,6 +293,9 @@ impl<'a> Campaign<'a> {
             Ok::<_, anyhow::Error>(())
         });
         ended.await.context("the clients do not come to an end")??;
+        while let Some(done) = self.meddling.join_next().await {
+            done.context("who meddles broke")?;
+        }
         let given_up = self.load.api.given_up();
         let figures = &self.load.report;
         figures.count("connections that a dead server kept open", given_up);
@@ -254,14 +318,31 @@ impl<'a> Campaign<'a> {
             format!("a restart changed what had ended: {differs:?}")
         });
         self.answers_hold().await?;
+        let counted = self.counted().await?;
         stop(&mut self.server)?;
+        self.lives.push(self.born.elapsed());
         let (calls, wrong) = load.receiver.calls();
         for text in wrong {
             load.report.breach(Rule::Call, text);
         }
         checker::check(self.run.seed, &all, &load.seen.notes(), &load.report);
         calls::check(self.run.seed, &all, &calls, &load.report);
-        Ok(())
+        kept::check(self.run.seed, &all, &counted, &load.report);
+        secrets::check(&self.values, &calls, &load.report);
+        turns::check(&self.lives, &calls, &load.report);
+        secrets::search(&self.place, &load.report)
+    }
+
+    /// What all executions counted together, read by a flow.
+    async fn counted(&self) -> Result<serde_json::Value> {
+        let path = format!("/v1/flows/{}/executions?name=last&wait=30", plan::COUNTED);
+        let input = serde_json::json!({});
+        let (told, _) = self
+            .load
+            .api
+            .insist(reqwest::Method::POST, &path, Some(&input))
+            .await?;
+        Ok(told.body["output"].clone())
     }
 
     /// The same answer to a token, long after, gets the same reply.
@@ -286,9 +367,10 @@ impl<'a> Campaign<'a> {
 /// The server's configuration but for its place.
 fn config(receiver: &Receiver, bucket: &Path, sync: bool) -> String {
     format!(
-        "stop_seconds = {}\n[http]\nallow = [\"{}\"]\n[buckets.crash]\npath = {bucket:?}\nwrite = true\n[experimental]\nno_sync = {}\n",
+        "stop_seconds = {}\n[http]\nallow = {:?}\n{}[buckets.crash]\npath = {bucket:?}\nwrite = true\n[experimental]\nno_sync = {}\n",
         STOP.as_secs(),
-        receiver.address(),
+        receiver.addresses().map(|address| address.to_string()),
+        turns::config(receiver),
         !sync,
     )
 }
@@ -304,15 +386,27 @@ async fn prepare(api: &Api, receiver: &Receiver) -> Result<()> {
         api.put(&format!("/v1/modules/{module}"), "application/wasm", bytes)
             .await?;
     }
-    let port = receiver.address().port();
-    let grants = format!(r#"{{"http":[{{"host":"127.0.0.1","ports":[{port}]}}]}}"#);
-    let grants: String = url::form_urlencoded::byte_serialize(grants.as_bytes()).collect();
-    let path = format!("/v1/modules/{CALLS}?grants={grants}");
-    let bytes = std::fs::read(guests::program(CALLS)?)?;
-    api.put(&path, "application/wasm", bytes).await?;
+    let ports = receiver.addresses().map(|address| address.port());
+    let http = format!(r#"[{{"host": "127.0.0.1", "ports": {ports:?}}}]"#);
+    for (module, grants) in GRANTED {
+        let grants = grants.replace("HTTP", &http);
+        let grants: String = url::form_urlencoded::byte_serialize(grants.as_bytes()).collect();
+        let path = format!("/v1/modules/{module}?grants={grants}");
+        let bytes = std::fs::read(guests::program(module)?)?;
+        api.put(&path, "application/wasm", bytes).await?;
+    }
     for (flow, definition) in plan::flows() {
-        let bytes = definition.as_bytes().to_vec();
-        api.put(&format!("/v1/flows/{flow}"), "application/json", bytes)
+        let path = format!("/v1/flows/{flow}");
+        if flow != plan::SECRET {
+            let bytes = definition.as_bytes().to_vec();
+            api.put(&path, "application/json", bytes).await?;
+            continue;
+        }
+        let grants = format!(r#"{{"http": {http}, "secrets": ["{}"]}}"#, secrets::NAME);
+        let grants: serde_json::Value = serde_json::from_str(&grants)?;
+        let publish = serde_json::json!({ "definition": definition, "grants": grants });
+        let kind = "application/vnd.stepwell.publish+json";
+        api.put(&path, kind, publish.to_string().into_bytes())
             .await?;
     }
     Ok(())

@@ -75,7 +75,10 @@ fn place(known: &Known, case: &Case, calls: &[&Call]) -> Result<String, String> 
         parameters.is_some_and(|parameters| {
             let own = parameters["calls"].as_array().into_iter().flatten();
             let mut own = own.filter_map(|call| read(&call["body"]));
-            parameters["body"] == *body || own.any(|own| own == *body)
+            let one = &parameters["body"];
+            *one == *body
+                || read(one).is_some_and(|one| one == *body)
+                || own.any(|own| own == *body)
         })
     });
     if !scheduled {
@@ -199,7 +202,8 @@ fn serials(event: &Value) -> Vec<u64> {
     match answer.as_array() {
         // Of a step that made several calls.
         Some(answers) => {
-            let bodies = answers.iter().filter_map(|answer| read(&answer["body"]));
+            let body = |answer: &Value| read(&answer["body"]).or_else(|| read(answer));
+            let bodies = answers.iter().filter_map(body);
             bodies.filter_map(|body| body["serial"].as_u64()).collect()
         }
         None => answer["body"]["serial"].as_u64().into_iter().collect(),

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
-use reqwest::{Client, Method};
+use reqwest::{Client, Method, RequestBuilder};
 use serde_json::Value;
 
 /// Longest wait for one answer. The longest wait that the load asks for is 5 s.
@@ -108,6 +108,20 @@ impl Api {
         if let Some(body) = body {
             request = request.json(body);
         }
+        self.told(request, path).await
+    }
+
+    /// Sets a secret, once.
+    ///
+    /// # Errors
+    /// As [`Api::ask`].
+    pub async fn set_secret(&self, name: &str, value: String) -> Result<Told> {
+        let path = format!("/v1/secrets/{name}");
+        let request = self.client.put(format!("{}{path}", self.url)).body(value);
+        self.told(request, &path).await
+    }
+
+    async fn told(&self, request: RequestBuilder, path: &str) -> Result<Told> {
         let asked = async {
             let response = match request.send().await {
                 Ok(response) => response,

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::client::{Answer, Api, Told};
 use super::plan::{Again, Case, Kind, Manner};
-use super::receiver::Receiver;
+use super::receiver::{Door, Receiver};
 use super::report::{Report, Rule};
 use super::seen::Seen;
 
@@ -85,7 +85,9 @@ impl Load {
 
     /// Starts a case; `None`: nobody knows whether it was taken.
     async fn start(&self, case: &Case) -> Result<Option<String>> {
-        let input = case.input(&soon(case.delay_ms)?, &self.receiver.url());
+        let urls = [Door::Wide, Door::Narrow, Door::Slow].map(|door| self.receiver.door_url(door));
+        let urls = urls.each_ref().map(String::as_str);
+        let input = case.input(&soon(case.delay_ms)?, urls);
         let mut path = format!("/v1/flows/{}/executions", case.flow());
         let wait = if case.manner == Manner::Wait && !case.asks() && !case.is_cancelled() {
             "wait=5"
@@ -193,6 +195,9 @@ impl Load {
             self.show(id, &answer.body);
             if answer.body["status"] != "RUNNING" {
                 return Ok(());
+            }
+            if answer.body["waiting"][0].is_object() {
+                self.report.count("executions seen to wait for a turn", 1);
             }
             if !answer.body["parked"].is_null() || begun.elapsed() > LIFE {
                 self.report

@@ -48,10 +48,16 @@ pub enum Kind {
     Items,
     /// A distributed Map of express children.
     ExpressItems,
+    /// Steps that count in a namespace that all executions share, one of them in vain.
+    Keeps,
+    /// A call and a step that show a secret to the receiver.
+    Secret,
+    /// Calls, a step's too, to targets that bear little at once or a second.
+    Limited,
 }
 
 /// A kind, how often it is drawn, its flow's name and definition.
-const KINDS: [(Kind, u64, &str, &str); 19] = [
+const KINDS: [(Kind, u64, &str, &str); 22] = [
     (
         Kind::Sequence,
         14,
@@ -116,20 +122,38 @@ const KINDS: [(Kind, u64, &str, &str); 19] = [
         "express-items",
         include_str!("flows/express-items.json"),
     ),
+    (Kind::Keeps, 10, "keeps", include_str!("flows/keeps.json")),
+    (
+        Kind::Secret,
+        10,
+        "secret",
+        include_str!("flows/secret.json"),
+    ),
+    (
+        Kind::Limited,
+        8,
+        "limited",
+        include_str!("flows/limited.json"),
+    ),
 ];
 /// Rows of the file that [`Kind::Items`] and [`Kind::ExpressItems`] read.
 pub const ROWS: i64 = 12;
 /// Of them, the one whose item fails.
 pub const BAD_ROW: i64 = 7;
-/// Flows that the load's flows start.
-const STARTED: [(&str, &str); 2] = [
+/// Flows that the load's flows start, and the one that tells in the end what was counted.
+const STARTED: [(&str, &str); 3] = [
     (CHILD, include_str!("flows/child.json")),
     (SLEEPER, include_str!("flows/sleeper.json")),
+    (COUNTED, include_str!("flows/counted.json")),
 ];
 /// What [`Kind::Parent`] starts.
 pub const CHILD: &str = "child";
 /// What [`Kind::Leaves`] starts.
 pub const SLEEPER: &str = "sleeper";
+/// Reads what [`Kind::Keeps`] counted.
+pub const COUNTED: &str = "counted";
+/// The flow whose Task shows a secret.
+pub const SECRET: &str = "secret";
 
 /// Name and definition of every flow; those that others start come first.
 pub fn flows() -> impl Iterator<Item = (&'static str, &'static str)> {
@@ -236,6 +260,9 @@ impl Case {
                 | Kind::CloudFlow
                 | Kind::Items
                 | Kind::ExpressItems
+                | Kind::Keeps
+                | Kind::Secret
+                | Kind::Limited
         );
         let manner = match random.below(10) {
             0..=2 => Manner::Wait,
@@ -282,9 +309,10 @@ impl Case {
         format!("case-{}", self.number)
     }
 
-    /// Its input, for a start at this moment (RFC 3339) with the receiver at `url`.
+    /// Its input, for a start at this moment (RFC 3339) with the receiver's doors at `urls`.
     #[must_use]
-    pub fn input(&self, until: &str, url: &str) -> Value {
+    pub fn input(&self, until: &str, urls: [&str; 3]) -> Value {
+        let [url, narrow, slow] = urls;
         json!({
             "case": self.number,
             "n": self.n,
@@ -293,14 +321,17 @@ impl Case {
             "delay_ms": self.delay_ms,
             "until": until,
             "url": url,
+            "narrow": narrow,
+            "slow": slow,
+            "mark": super::secrets::MARK,
         })
     }
 
     /// Whether this is the input of [`Case::input`], whatever the moment and the receiver.
     #[must_use]
     pub fn has_input(&self, input: &Value) -> bool {
-        let text = |name: &str| input[name].as_str().unwrap_or_default().to_owned();
-        *input == self.input(&text("until"), &text("url"))
+        let text = |name: &str| input[name].as_str().unwrap_or_default();
+        *input == self.input(text("until"), ["url", "narrow", "slow"].map(text))
     }
 
     /// What the client answers to the token.
@@ -331,7 +362,18 @@ impl Case {
             }
             Kind::Wait => json!({ "case": case, "n": n }),
             Kind::Callback | Kind::Notify => json!({ "case": case, "answer": n + 7 }),
-            Kind::Call | Kind::Guest => json!({
+            Kind::Keeps => json!({
+                "case": case,
+                "own": self.items.len().to_string(),
+                "kept": vec![json!({}); self.items.len()],
+            }),
+            Kind::Limited => {
+                let doubled = |n: i64| json!({ "doubled": 2 * n });
+                let each = |n: &i64| json!({ "narrow": doubled(*n), "slow": doubled(*n) });
+                let calls: Value = self.items.iter().map(each).collect();
+                json!({ "case": case, "calls": calls, "guest": [doubled(n), doubled(n + 1)] })
+            }
+            Kind::Call | Kind::Guest | Kind::Secret => json!({
                 "case": case, "first": { "doubled": 2 * n }, "second": { "doubled": 4 * n },
             }),
             Kind::Mixed => {
@@ -389,7 +431,9 @@ impl Case {
             Kind::Parent => 3 + items,
             Kind::CloudFlow => 6,
             Kind::Items => 3,
-            Kind::ExpressItems => 2,
+            Kind::ExpressItems | Kind::Secret => 2,
+            Kind::Keeps => 3 + items,
+            Kind::Limited => 2 + 2 * items,
         }
     }
 
@@ -410,7 +454,9 @@ impl Case {
             | Kind::Leaves
             | Kind::Variables
             | Kind::Guest => (1, 1),
-            Kind::Callback | Kind::CloudFlow => (2, 2),
+            Kind::Callback | Kind::CloudFlow | Kind::Secret => (2, 2),
+            Kind::Keeps => (2 + items, 2 + items),
+            Kind::Limited => (1 + 2 * items, 1 + 2 * items),
             Kind::Parent => (items + 1, items + 1),
             Kind::Call => (2, 2 + self.times),
             Kind::Cancelled | Kind::Items | Kind::ExpressItems => (0, 0),
@@ -426,6 +472,12 @@ impl Case {
             Kind::Call => vec!["first".into(), "second".into()],
             Kind::Guest => vec!["guest-first".into(), "guest-second".into()],
             Kind::Notify => vec!["notify".into()],
+            Kind::Secret => vec!["secret-call".into(), "secret-step".into()],
+            Kind::Limited => {
+                let items = 0..self.items.len();
+                let each = items.flat_map(|i| [format!("narrow-{i}"), format!("slow-{i}")]);
+                each.chain(["both-0".into(), "both-1".into()]).collect()
+            }
             Kind::Mixed => (0..self.items.len()).map(|i| format!("item-{i}")).collect(),
             _ => Vec::new(),
         }
@@ -440,6 +492,15 @@ impl Case {
         let asked = self.items.iter().enumerate();
         let asked = asked.map(|(index, n)| (index.to_string(), *n));
         asked.chain([("told".to_owned(), self.n)]).collect()
+    }
+
+    /// Steps of it that count in the namespace that all share, and succeed.
+    #[must_use]
+    pub fn counts(&self) -> u64 {
+        match self.kind {
+            Kind::Keeps => self.items.len() as u64,
+            _ => 0,
+        }
     }
 
     /// Whether the client cancels it.
@@ -485,7 +546,10 @@ mod tests {
         let kinds: BTreeSet<Kind> = (0..400).map(|n| Case::draw(7, n).kind).collect();
         assert_eq!(kinds.len() + super::STARTED.len(), flows().count());
         let case = Case::draw(7, 3);
-        let input = case.input("2026-01-01T00:00:00Z", "http://a/");
+        let input = case.input(
+            "2026-01-01T00:00:00Z",
+            ["http://a/", "http://b/", "http://c/"],
+        );
         assert!(case.has_input(&input));
         assert!(!Case::draw(7, 4).has_input(&input));
     }

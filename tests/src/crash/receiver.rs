@@ -1,7 +1,8 @@
 //! The outside world: an HTTP server that counts calls by their `Idempotency-Key`.
 //!
 //! It answers from the request alone, so that a repeated call gives the same result, and
-//! numbers its answers, so that a history tells which answer it recorded. Refuses
+//! numbers its answers, so that a history tells which answer it recorded. It has a door for each
+//! limit that the server's configuration sets, and counts how many are in one at once. Refuses
 //! anything but small POSTs with a key.
 
 use std::collections::HashMap;
@@ -17,6 +18,21 @@ use serde_json::{Value, json};
 /// Largest request body, in bytes.
 const BODY_BYTES_MAX: usize = 1 << 20;
 
+/// Where a call came in: ports of their own, and so targets of their own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Door {
+    /// Takes as many as come.
+    Wide,
+    /// Bears few at once.
+    Narrow,
+    /// Bears few a second.
+    Slow,
+}
+
+impl Door {
+    const ALL: [Door; 3] = [Door::Wide, Door::Narrow, Door::Slow];
+}
+
 /// One call that came in.
 #[derive(Debug, Clone)]
 pub struct Call {
@@ -30,12 +46,18 @@ pub struct Call {
     pub status: u16,
     /// What was sent.
     pub body: Value,
+    /// Where it came in.
+    pub door: Door,
+    /// How many calls were in that door, this one too.
+    pub at_once: usize,
+    /// The `Authorization` that it came with.
+    pub proof: Option<String>,
 }
 
-/// A receiver on a free port of the loopback interface. Dropping it ends it.
+/// A receiver on free ports of the loopback interface. Dropping it ends it.
 #[derive(Debug)]
 pub struct Receiver {
-    address: SocketAddr,
+    addresses: [SocketAddr; 3],
     state: Arc<State>,
 }
 
@@ -51,6 +73,7 @@ struct State {
 #[derive(Debug, Default)]
 struct Calls {
     all: Vec<Call>,
+    inside: [usize; 3],
     by_key: HashMap<String, u64>,
     tokens: HashMap<u64, String>,
     wrong: Vec<String>,
@@ -62,24 +85,45 @@ impl Receiver {
     /// # Errors
     /// No port is free.
     pub fn start() -> Result<Receiver> {
-        let listener = TcpListener::bind("127.0.0.1:0")?;
-        let address = listener.local_addr()?;
         let state = Arc::new(State::default());
-        let shared = Arc::clone(&state);
-        std::thread::spawn(move || accept(&listener, &shared));
-        Ok(Receiver { address, state })
+        let mut addresses = [SocketAddr::from(([127, 0, 0, 1], 0)); 3];
+        for (door, address) in Door::ALL.into_iter().zip(&mut addresses) {
+            let listener = TcpListener::bind(*address)?;
+            *address = listener.local_addr()?;
+            let shared = Arc::clone(&state);
+            std::thread::spawn(move || accept(&listener, door, &shared));
+        }
+        Ok(Receiver { addresses, state })
     }
 
-    /// `127.0.0.1:PORT`.
+    /// `127.0.0.1:PORT` of the wide door.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
-        self.address
+        self.door(Door::Wide)
     }
 
-    /// Where flows send their calls.
+    /// `127.0.0.1:PORT` of a door.
+    #[must_use]
+    pub fn door(&self, door: Door) -> SocketAddr {
+        self.addresses[door as usize]
+    }
+
+    /// All of them.
+    #[must_use]
+    pub fn addresses(&self) -> [SocketAddr; 3] {
+        self.addresses
+    }
+
+    /// Where flows send their calls, by the wide door.
     #[must_use]
     pub fn url(&self) -> String {
-        format!("http://{}/call", self.address)
+        self.door_url(Door::Wide)
+    }
+
+    /// The same by any door.
+    #[must_use]
+    pub fn door_url(&self, door: Door) -> String {
+        format!("http://{}/call", self.door(door))
     }
 
     /// The token that came in for a case.
@@ -119,8 +163,10 @@ impl Receiver {
 impl Drop for Receiver {
     fn drop(&mut self) {
         self.state.stop.store(true, Ordering::Release);
-        // Wakes the accepting thread.
-        let _ = TcpStream::connect(self.address);
+        // Wakes the accepting threads.
+        for address in self.addresses {
+            let _ = TcpStream::connect(address);
+        }
     }
 }
 
@@ -130,7 +176,7 @@ impl State {
     }
 }
 
-fn accept(listener: &TcpListener, state: &Arc<State>) {
+fn accept(listener: &TcpListener, door: Door, state: &Arc<State>) {
     for stream in listener.incoming() {
         if state.stop.load(Ordering::Acquire) {
             return;
@@ -139,7 +185,7 @@ fn accept(listener: &TcpListener, state: &Arc<State>) {
         state.open.fetch_add(1, Ordering::AcqRel);
         let state = Arc::clone(state);
         std::thread::spawn(move || {
-            if let Err(error) = converse(stream, &state) {
+            if let Err(error) = converse(stream, door, &state) {
                 state.calls().wrong.push(format!("{error:#}"));
             }
             state.open.fetch_sub(1, Ordering::AcqRel);
@@ -148,14 +194,16 @@ fn accept(listener: &TcpListener, state: &Arc<State>) {
 }
 
 /// Answers the requests of one connection until it ends; a broken one is no error.
-fn converse(stream: TcpStream, state: &State) -> Result<()> {
+fn converse(stream: TcpStream, door: Door, state: &State) -> Result<()> {
     stream.set_nodelay(true)?;
     let mut reader = BufReader::new(stream.try_clone()?);
     let mut writer = stream;
     while let Some(request) = read(&mut reader)? {
         let delay_ms = request.body["delay_ms"].as_u64().unwrap_or(0).min(1000);
-        let answer = take(state, request);
+        let answer = take(state, door, request);
         std::thread::sleep(Duration::from_millis(delay_ms));
+        // Before the answer leaves: its reader may send the next call at once.
+        state.calls().inside[door as usize] -= 1;
         if writer.write_all(answer.as_bytes()).is_err() {
             return Ok(());
         }
@@ -165,13 +213,14 @@ fn converse(stream: TcpStream, state: &State) -> Result<()> {
 
 struct Request {
     key: String,
+    proof: Option<String>,
     body: Value,
 }
 
 /// The next request; `None` when the connection ends, be it within a request.
 fn read(reader: &mut impl BufRead) -> Result<Option<Request>> {
     let mut length = 0;
-    let mut key = None;
+    let (mut key, mut proof) = (None, None);
     let mut first = true;
     loop {
         let mut line = String::new();
@@ -191,6 +240,7 @@ fn read(reader: &mut impl BufRead) -> Result<Option<Request>> {
         match name.to_ascii_lowercase().as_str() {
             "content-length" => length = value.trim().parse().context("a strange length")?,
             "idempotency-key" => key = Some(value.trim().to_owned()),
+            "authorization" => proof = Some(value.trim().to_owned()),
             _ => {}
         }
     }
@@ -203,13 +253,16 @@ fn read(reader: &mut impl BufRead) -> Result<Option<Request>> {
     }
     Ok(Some(Request {
         key: key.context("a call without Idempotency-Key")?,
+        proof,
         body: serde_json::from_slice(&body).context("a call whose body is no JSON")?,
     }))
 }
 
 /// Counts a call and makes its answer.
-fn take(state: &State, request: Request) -> String {
+fn take(state: &State, door: Door, request: Request) -> String {
     let mut calls = state.calls();
+    calls.inside[door as usize] += 1;
+    let at_once = calls.inside[door as usize];
     let times = calls.by_key.entry(request.key.clone()).or_insert(0);
     *times += 1;
     let refused = *times <= request.body["refusals"].as_u64().unwrap_or(0);
@@ -231,6 +284,9 @@ fn take(state: &State, request: Request) -> String {
         serial,
         status,
         body: request.body,
+        door,
+        at_once,
+        proof: request.proof,
     });
     let body = json!({ "serial": serial, "doubled": doubled }).to_string();
     let reason = if refused { "Service Unavailable" } else { "OK" };
@@ -242,14 +298,14 @@ fn take(state: &State, request: Request) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::Receiver;
+    use super::{Door, Receiver};
     use std::io::{Read, Write};
     use std::net::TcpStream;
 
     #[test]
     fn it_counts_by_key_and_refuses_as_asked() {
         let receiver = Receiver::start().unwrap();
-        let mut stream = TcpStream::connect(receiver.address()).unwrap();
+        let mut stream = TcpStream::connect(receiver.door(Door::Narrow)).unwrap();
         let mut check = |key: &str, expected: &str| {
             let body = "{\"case\":1,\"n\":4,\"refusals\":1,\"token\":\"t\"}";
             let length = body.len();
@@ -268,6 +324,8 @@ mod tests {
         receiver.next_generation().unwrap();
         let (calls, wrong) = receiver.calls();
         assert_eq!(calls.len(), 3);
+        let alone = |call: &super::Call| call.door == Door::Narrow && call.at_once == 1;
+        assert!(calls.iter().all(alone), "{calls:?}");
         assert!(wrong.is_empty(), "{wrong:?}");
         assert_eq!(receiver.token(1).as_deref(), Some("t"));
     }

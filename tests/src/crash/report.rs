@@ -26,6 +26,12 @@ pub enum Rule {
     Call,
     /// A wished child ran once and told its parent once; none outlives a parent that was cancelled.
     Child,
+    /// A counter is the number of steps that counted and succeeded.
+    Kept,
+    /// A secret's value goes where it must, and is in no file.
+    Secret,
+    /// No limit of a target is exceeded.
+    Turn,
     /// Usage is the sum of the histories.
     Usage,
     /// Answers are as the API says.

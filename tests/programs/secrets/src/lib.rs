@@ -10,6 +10,9 @@ struct Input {
     /// Sends the last one there, as a bearer token.
     #[serde(default)]
     call: Option<String>,
+    /// What that call sends; then its answer counts, and not its status.
+    #[serde(default)]
+    body: Option<String>,
     /// Where the last one slips out: `log`, `output`, `failure` or `panic`.
     #[serde(default)]
     slip: Option<String>,
@@ -24,8 +27,10 @@ fn read(_: &Context, input: Input) -> Result<Vec<String>, Failure> {
     }
     if let Some(url) = &input.call {
         let request = Request::post(url).header("authorization", &format!("Bearer {last}"));
-        let response = request.send()?;
-        lengths.push(response.status.to_string());
+        lengths.push(match &input.body {
+            Some(body) => request.body(body.as_str()).send()?.ok()?.text()?,
+            None => request.send()?.status.to_string(),
+        });
     }
     match input.slip.as_deref() {
         Some("log") => info!("the secret is {last}"),
