@@ -396,6 +396,18 @@ fn a_wrong_call_is_refused_before_it_leaves() {
             "timeout_ms",
         ),
         (
+            format!(r#"{{"url": "{url}", "response_bytes_max": 0}}"#),
+            "response_bytes_max must be 1 to",
+        ),
+        (
+            format!(r#"{{"url": "{url}", "response_bytes_max": 1099511627776}}"#),
+            "the most that this server grants",
+        ),
+        (
+            format!(r#"{{"url": "{url}?a\r\nX: y"}}"#),
+            "control characters",
+        ),
+        (
             format!(r#"{{"url": "{url}", "headers": {{"A": 1}}}}"#),
             "must be a string",
         ),

@@ -195,7 +195,7 @@ mod tests {
 
     #[test]
     fn no_run_gets_more_than_the_server_grants() {
-        for field in ["memory_mib", "pids", "timeout_ms"] {
+        for field in ["memory_mib", "pids", "timeout_ms", "stdout_bytes_max"] {
             refused(json!({field: 1u64 << 40}), "InvalidRequest");
             refused(json!({field: 0}), "InvalidRequest");
         }

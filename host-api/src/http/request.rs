@@ -78,16 +78,20 @@ pub(crate) fn check(request: &StepRequest, ceilings: Ceilings) -> Result<Checked
             "timeout_ms must be 1 to {HTTP_TIMEOUT_MS_MAX}"
         )));
     }
+    let most = ceilings.response_bytes;
+    let response_bytes_max = call.response_bytes_max.unwrap_or(RESPONSE_BYTES.min(most));
+    if !(1..=most).contains(&response_bytes_max) {
+        return Err(invalid(format!(
+            "response_bytes_max must be 1 to {most}, the most that this server grants"
+        )));
+    }
     Ok(Checked {
         method,
         url,
         headers,
         body,
         timeout_ms,
-        response_bytes_max: call
-            .response_bytes_max
-            .unwrap_or(RESPONSE_BYTES)
-            .min(ceilings.response_bytes),
+        response_bytes_max,
         connection: call.connection,
         authentication: call.authentication,
     })
@@ -212,6 +216,10 @@ pub(super) fn url(text: &str) -> Result<Url, Failure> {
         return Err(invalid(format!(
             "the URL is over {HTTP_URL_BYTES_MAX} bytes"
         )));
+    }
+    // The parser would drop some of them in silence, and write the others in another way.
+    if text.contains(|c: char| c.is_ascii_control()) {
+        return Err(invalid("the URL has control characters"));
     }
     let url = Url::parse(text).map_err(|e| invalid(format!("the URL is wrong: {e}")))?;
     if !matches!(url.scheme(), "http" | "https") {

@@ -170,6 +170,13 @@ impl Program {
                 ceilings.timeout_ms
             )));
         }
+        let most = ceilings.stdout_bytes;
+        let stdout_bytes_max = given.stdout_bytes_max.unwrap_or(STDOUT_BYTES.min(most));
+        if !(1..=most).contains(&stdout_bytes_max) {
+            return Err(kind.invalid(format!(
+                "stdout_bytes_max must be 1 to {most}, the most that this server grants"
+            )));
+        }
         Ok(Program {
             kind,
             environment: variables(kind, given.environment)?,
@@ -180,10 +187,7 @@ impl Program {
             output: given.output,
             exit_codes: Some(given.exit_codes.unwrap_or_else(|| vec![0])),
             timeout_ms,
-            stdout_bytes_max: given
-                .stdout_bytes_max
-                .unwrap_or(STDOUT_BYTES)
-                .min(ceilings.stdout_bytes),
+            stdout_bytes_max,
         })
     }
 
