@@ -1,4 +1,5 @@
-//! Plays a power cut after a `kill -9`: throws away what was written but never synced.
+//! Plays a power cut after a `kill -9`: throws away what was written but never synced. And, in
+//! [`names`], plays a name server.
 //!
 //! A kill leaves the page cache whole, so on its own it cannot tell a commit that was
 //! synced from one that was only written. A [`Recorder`] preloads `synced.c` into the
@@ -12,6 +13,8 @@
 //! libc are not seen, so what they sync counts as unsynced. Linux only.
 
 #![cfg(target_os = "linux")]
+
+pub mod names;
 
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -61,21 +64,8 @@ impl Recorder {
     /// # Errors
     /// When the compiler fails, or a file system keeps no time of birth.
     pub fn new(work: &Path, dir: &Path) -> io::Result<Recorder> {
-        let source = work.join("synced.c");
-        let library = work.join("libsynced.so");
-        fs::write(&source, include_str!("synced.c"))?;
-        let built = Command::new("cc")
-            .args([
-                "-shared", "-fPIC", "-O2", "-Wall", "-Werror", "-pthread", "-o",
-            ])
-            .args([&library, &source])
-            .output()?;
-        if !built.status.success() {
-            let why = String::from_utf8_lossy(&built.stderr).into_owned();
-            return Err(io::Error::other(format!("cc: {why}")));
-        }
         let recorder = Recorder {
-            library,
+            library: compiled(work, "synced", include_str!("synced.c"))?,
             table: work.join("synced"),
             dir: dir.to_owned(),
         };
@@ -132,6 +122,24 @@ impl Recorder {
         }
         Ok(done)
     }
+}
+
+/// The library of a source, compiled into `work`.
+fn compiled(work: &Path, name: &str, text: &str) -> io::Result<PathBuf> {
+    let source = work.join(format!("{name}.c"));
+    let library = work.join(format!("lib{name}.so"));
+    fs::write(&source, text)?;
+    let built = Command::new("cc")
+        .args([
+            "-shared", "-fPIC", "-O2", "-Wall", "-Werror", "-pthread", "-o",
+        ])
+        .args([&library, &source])
+        .output()?;
+    if !built.status.success() {
+        let why = String::from_utf8_lossy(&built.stderr).into_owned();
+        return Err(io::Error::other(format!("cc: {why}")));
+    }
+    Ok(library)
 }
 
 fn cut(path: &Path, synced: u64, size: u64, tail: Tail) -> io::Result<u64> {

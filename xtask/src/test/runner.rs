@@ -17,9 +17,11 @@ const OWN: &[&str] = &[
     "bridges",
     "conformance",
     "crash",
+    "denials",
     "elsewhere",
     "guest_jobs",
     "outward",
+    "worked",
 ];
 /// The package whose other test binaries are the suite `e2e`.
 const TESTS: &str = "stepwell-tests";
@@ -83,9 +85,10 @@ impl Choice {
         let end = package == TESTS && is_test_target && !own;
         match self {
             // What runs elsewhere is reached by bridges, too.
-            Choice::Named("bridges") => {
-                matches!(name, "bridges" | "elsewhere" | "guest_jobs" | "outward")
-            }
+            Choice::Named("bridges") => matches!(
+                name,
+                "bridges" | "denials" | "elsewhere" | "guest_jobs" | "outward" | "worked"
+            ),
             Choice::Named(wanted) => name == wanted,
             Choice::Unit => !own && !end,
             Choice::EndToEnd => end,
