@@ -12,14 +12,10 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use stepwell_tests::api::{Answer, Api};
+use stepwell_tests::bridges::place::{Place, TOKEN_HEAD};
 use stepwell_tests::bridges::sshd::Sshd;
 use stepwell_tests::guests;
 use stepwell_tests::server::{self, Server};
-
-#[path = "secrets/place.rs"]
-mod place;
-
-use place::{Place, TOKEN_HEAD};
 
 /// Values that must be found nowhere. Not one of them compresses.
 const TOKEN: &str = "tQ7vXk2mR9pLw4ZsB8nY-bearer";
@@ -549,13 +545,13 @@ fn tokens_are_asked_for_once_and_dropped_when_they_are_refused() -> Result<()> {
     assert_eq!(house.place.lock().tokens, 3);
     house.place.lock().refused = 0;
     // A token that has no time left is for the call that asked for it.
-    house.place.lock().life = 5;
+    house.place.lock().life = "5".to_owned();
     for tokens in [4, 5] {
         assert_eq!(house.run("call", &call)?["output"]["status"], 200);
         assert_eq!(house.place.lock().tokens, tokens);
     }
     // A new version of the secret gets a new token.
-    house.place.lock().life = 3_600;
+    house.place.lock().life = "3600".to_owned();
     assert_eq!(house.run("call", &call)?["output"]["status"], 200);
     house.set("client", NEXT)?;
     assert_eq!(house.run("call", &call)?["output"]["status"], 200);

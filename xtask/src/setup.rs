@@ -56,6 +56,11 @@ const BRIDGES: &[Need] = &[
         packages: &["openssh-server", "openssh-client"],
         here: || Path::new("/usr/sbin/sshd").exists() && shell::which("ssh-keygen").is_some(),
     },
+    Need {
+        why: "curl and jq, which the example of an external worker uses",
+        packages: &["curl", "jq"],
+        here: || shell::which("curl").is_some() && shell::which("jq").is_some(),
+    },
 ];
 
 const COMPONENTS: &[(&str, &str)] = &[("cargo-fmt", "rustfmt"), ("cargo-clippy", "clippy")];

@@ -8,33 +8,45 @@ use std::time::Duration;
 use anyhow::Result;
 
 /// An HTTP server that knows who may come in.
+///
+/// `/token` gives tokens out, `/token-refused` none; `/resource` wants one of them. `/echo` says what it was
+/// told, `/fails` is answered with 503, `/held` waits until told, `/to/PORT` leads to another port.
 #[derive(Clone)]
 pub struct Place {
+    /// Where it listens.
     pub address: SocketAddr,
     state: Arc<(Mutex<State>, Condvar)>,
 }
 
+/// What it is told and what it has seen.
 #[derive(Default)]
 pub struct State {
     /// Path and the headers that prove something, in order.
     calls: Vec<(String, String)>,
+    /// Path and idempotency key of the same calls.
+    keys: Vec<(String, String)>,
+    /// Whether `/held` goes.
     pub open: bool,
     /// Tokens that were given out.
     pub tokens: u32,
-    /// Seconds that they live.
-    pub life: u32,
+    /// Seconds that they live, as JSON.
+    pub life: String,
     /// Those up to this one are refused.
     pub refused: u32,
 }
 
 impl Place {
+    /// Starts one on a free port of the loopback.
+    ///
+    /// # Errors
+    /// There is none.
     pub fn start() -> Result<Place> {
         let listener = TcpListener::bind("127.0.0.1:0")?;
         let place = Place {
             address: listener.local_addr()?,
             state: Arc::default(),
         };
-        place.lock().life = 3_600;
+        place.lock().life = "3600".to_owned();
         let shared = place.clone();
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
@@ -46,20 +58,38 @@ impl Place {
         Ok(place)
     }
 
+    /// Its state. Not to be held over a wait.
+    #[must_use]
     pub fn lock(&self) -> MutexGuard<'_, State> {
         self.state.0.lock().unwrap_or_else(|e| e.into_inner())
     }
 
+    /// The URL of a path here.
+    #[must_use]
     pub fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
     }
 
+    /// What the calls to a path proved who came by.
+    #[must_use]
     pub fn calls(&self, path: &str) -> Vec<String> {
         let calls = self.lock().calls.clone();
         let these = calls.into_iter().filter(|(p, _)| p == path);
         these.map(|(_, proof)| proof).collect()
     }
 
+    /// The idempotency keys of the calls to a path.
+    #[must_use]
+    pub fn keys(&self, path: &str) -> Vec<String> {
+        let keys = self.lock().keys.clone();
+        let these = keys.into_iter().filter(|(p, _)| p == path);
+        these.map(|(_, key)| key).collect()
+    }
+
+    /// Waits until so many calls to a path have come.
+    ///
+    /// # Errors
+    /// They do not within a minute.
     pub fn until(&self, path: &str, calls: usize) -> Result<()> {
         for _ in 0..3_000 {
             if self.calls(path).len() >= calls {
@@ -70,6 +100,7 @@ impl Place {
         anyhow::bail!("{calls} calls to {path} did not come")
     }
 
+    /// Lets `/held` go, now and from now on.
     pub fn open(&self) {
         self.lock().open = true;
         self.state.1.notify_all();
@@ -83,7 +114,7 @@ impl Place {
             if input.read_line(&mut line)? == 0 {
                 return Ok(());
             }
-            let (mut proof, mut length) = (String::new(), 0);
+            let (mut proof, mut key, mut length) = (String::new(), String::new(), 0);
             loop {
                 let mut header = String::new();
                 input.read_line(&mut header)?;
@@ -92,6 +123,7 @@ impl Place {
                 };
                 match name.to_ascii_lowercase().as_str() {
                     "authorization" | "x-api-key" => proof = value.trim().to_owned(),
+                    "idempotency-key" => key = value.trim().to_owned(),
                     "content-length" => length = value.trim().parse().unwrap_or(0),
                     _ => {}
                 }
@@ -100,6 +132,7 @@ impl Place {
             input.read_exact(&mut body)?;
             let body = String::from_utf8_lossy(&body).into_owned();
             let path = line.split(' ').nth(1).unwrap_or_default().to_owned();
+            self.lock().keys.push((path.clone(), key));
             let (status, head, text) = self.answer(&path, &proof, &body);
             let length = text.len();
             write!(
@@ -137,7 +170,7 @@ impl Place {
             ),
             "/token" => {
                 state.tokens += 1;
-                let (n, life) = (state.tokens, state.life);
+                let (n, life) = (state.tokens, state.life.clone());
                 drop(state);
                 // Long enough for others to come meanwhile.
                 std::thread::sleep(Duration::from_millis(100));
