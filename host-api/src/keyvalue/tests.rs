@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use stepwell_store::memory::Memory;
-use stepwell_store::{Batch, Key, Writer as _};
+use stepwell_store::{Batch, Key, Range, Reader, Writer as _};
 use stepwell_types::{
     Data, Effects, EntryId, ExecutionId, ShardId, StepRequest, StepTarget, Timestamp,
 };
@@ -143,6 +143,135 @@ fn what_was_read_must_still_be_so() {
     check(&list, &write("c", "2"), true, "the same keys");
     check(&list, &delete("c"), false, "one went");
     check(&|_| {}, &write("mine", "y"), true, "it read nothing");
+}
+
+#[test]
+fn a_listing_comes_page_by_page_with_what_the_step_itself_wrote() {
+    let memory = Memory::new();
+    let all = Namespaces::of(Arc::new(memory.clone()));
+    let key = |n: usize| format!("k{n:04}");
+    let mut first = view(&all);
+    for n in 0..2_500 {
+        put(&mut first, &key(2 * n), "x");
+    }
+    let effects = end(&all, first).expect("no conflict").expect("writes");
+    land(&memory, effects);
+
+    let pages = |view: &mut View| {
+        let (mut pages, mut cursor) = (Vec::new(), None);
+        loop {
+            let listed = now(view.list(&"m/own".into(), cursor));
+            let (keys, next) = listed.expect("at once").expect("readable");
+            pages.push(keys);
+            cursor = next;
+            if cursor.is_none() {
+                return pages;
+            }
+        }
+    };
+    let mut reads = view(&all);
+    let sizes: Vec<usize> = pages(&mut reads).iter().map(Vec::len).collect();
+    assert_eq!(sizes, [1_000, 1_000, 500]);
+    // A page that is full may be the last: then an empty one follows.
+    for n in 2_000..2_500 {
+        reads.put(place(&key(2 * n)), None).expect("room");
+    }
+    // At the beginning, on both sides of the first page's end, and at the very end.
+    for n in [1, 1_997, 1_999, 4_999] {
+        put(&mut reads, &key(n), "x");
+    }
+    reads.put(place(&key(1_998)), None).expect("room");
+    let listed = pages(&mut reads);
+    let sizes: Vec<usize> = listed.iter().map(Vec::len).collect();
+    assert_eq!(sizes, [1_001, 1_001, 1]);
+    let together: Vec<String> = listed.into_iter().flatten().collect();
+    let even = (0..2_000).map(|n| 2 * n).filter(|n| *n != 1_998);
+    let mut expected: Vec<String> = even.chain([1, 1_997, 1_999, 4_999]).map(key).collect();
+    expected.sort();
+    assert_eq!(together, expected, "in order, each once");
+
+    // A cursor belongs to its namespace and its step.
+    for (namespace, cursor) in [("m/else", 0), ("m/own", 99), ("m/own", u64::MAX)] {
+        let listed = now(reads.list(&namespace.into(), Some(cursor))).expect("at once");
+        assert!(
+            matches!(listed, Err(Stop::Refused(_))),
+            "{namespace} {cursor}"
+        );
+    }
+
+    // What comes into a page that was read is noticed, and what comes into one that was not is not.
+    let check = |pages_read: usize, n: usize, fits: bool| {
+        let mut slow = view(&all);
+        let mut cursor = None;
+        for _ in 0..pages_read {
+            let listed = now(slow.list(&"m/own".into(), cursor)).expect("at once");
+            cursor = listed.expect("readable").1;
+        }
+        put(&mut slow, "mine", "x");
+        let mut quick = view(&all);
+        put(&mut quick, &key(n), "x");
+        let effects = end(&all, quick).expect("nobody is in its way");
+        land(&memory, effects.expect("a write"));
+        assert_eq!(end(&all, slow).is_ok(), fits, "{pages_read} pages, {n}");
+    };
+    check(1, 3_001, true);
+    check(2, 3_003, false);
+    check(1, 5, false);
+}
+
+/// Does something while a row is read.
+struct Meddler {
+    memory: Memory,
+    meddle: parking_lot::Mutex<Option<Box<dyn FnOnce() + Send>>>,
+}
+
+impl Reader for Meddler {
+    fn get(&self, key: &Key) -> Result<Option<Vec<u8>>, stepwell_store::Error> {
+        let meddle = self.meddle.lock().take();
+        if let Some(meddle) = meddle {
+            meddle();
+        }
+        self.memory.get(key)
+    }
+
+    fn scan(
+        &self,
+        range: &Range,
+        limit: usize,
+    ) -> Result<Vec<(Key, Vec<u8>)>, stepwell_store::Error> {
+        self.memory.scan(range, limit)
+    }
+
+    fn free_bytes(&self) -> Result<u64, stepwell_store::Error> {
+        self.memory.free_bytes()
+    }
+}
+
+#[test]
+fn nobody_waits_while_a_step_that_ends_reads_the_store() {
+    let reader = Arc::new(Meddler {
+        memory: Memory::new(),
+        meddle: parking_lot::Mutex::new(None),
+    });
+    let all = Namespaces::of(reader.clone());
+    let (mut ends, others) = (view(&all), all.clone());
+    get(&mut ends, "read").expect("at once");
+    put(&mut ends, "written", "1");
+    *reader.meddle.lock() = Some(Box::new(move || {
+        let (told, hears) = std::sync::mpsc::channel();
+        // On a thread of its own: if it had to wait, it would for ever.
+        std::thread::spawn(move || {
+            let mut other = view(&others);
+            put(&mut other, "elsewhere", "2");
+            let read = get(&mut other, "free") == Some(None);
+            let held = get(&mut other, "written").is_none();
+            let _ = told.send((read, held, end(&others, other).is_ok()));
+        });
+        let heard = hears.recv_timeout(std::time::Duration::from_secs(30));
+        assert_eq!(heard, Ok((true, true, true)));
+    }));
+    assert!(end(&all, ends).is_ok());
+    assert!(reader.meddle.lock().is_none(), "the store was read");
 }
 
 #[test]
