@@ -214,14 +214,14 @@ impl ContainerBridge {
         let stopping = &self.0.stopping;
         let own = vec![format!("{}={}", run::INSTANCE, self.0.options.instance)];
         let all = engine.list(&own).await;
-        for listed in all.map_err(|e| e.into_failure("Swept"))? {
+        for listed in all.map_err(|e| e.into_failure(KIND, "Swept"))? {
             let Some(call) = call_of(&listed) else {
                 continue;
             };
             if job::unwanted(gate, call, stopping).await {
                 tracing::info!(container = %listed.id, "a container that nobody wants is removed");
                 let removed = engine.remove(&listed.id).await;
-                removed.map_err(|e| e.into_failure("Swept"))?;
+                removed.map_err(|e| e.into_failure(KIND, "Swept"))?;
             }
         }
         Ok(())

@@ -40,8 +40,27 @@ const PAUSE_MAX: Duration = Duration::from_secs(5);
 pub(crate) enum Fault {
     /// Nobody can tell whether it was done: ask again.
     Unreachable(String),
-    /// It is over.
+    /// The far side said no, in its own words: what that means knows who asked.
+    Refused { status: u16, message: String },
+    /// It is over, whatever the far side says.
     Failed(Failure),
+}
+
+impl Fault {
+    /// What a flow hears of it; `what` names a refusal.
+    pub(crate) fn into_failure(self, kind: Kind, what: &str) -> Failure {
+        match (self, kind) {
+            (Fault::Failed(failure), _) => failure,
+            (Fault::Refused { status, message }, _) => {
+                kind.failure(what, format!("the engine answered {status}: {message}"))
+            }
+            (Fault::Unreachable(text), Kind::Container) => kind.failure(
+                "EngineUnavailable",
+                format!("the container engine does not answer: {text}"),
+            ),
+            (Fault::Unreachable(text), Kind::Machine) => kind.failure("Unreachable", text),
+        }
+    }
 }
 
 impl From<Failure> for Fault {
@@ -52,10 +71,10 @@ impl From<Failure> for Fault {
 
 /// Tries until it is done or over; what does not answer is asked again, for a while.
 /// # Errors
-/// What it failed with; the last reason, if nothing answers, as `unreachable` words it.
+/// What it failed with, as `named` words it; of what does not answer the last reason.
 pub(crate) async fn patiently<F: Future<Output = Result<Data, Fault>>>(
     mut once: impl FnMut() -> F,
-    unreachable: impl Fn(String) -> Failure,
+    named: impl Fn(Fault) -> Failure,
 ) -> Result<Data, Failure> {
     let mut since: Option<Instant> = None;
     let mut pause = PAUSE;
@@ -63,8 +82,8 @@ pub(crate) async fn patiently<F: Future<Output = Result<Data, Fault>>>(
         let began = Instant::now();
         let reason = match once().await {
             Ok(data) => return Ok(data),
-            Err(Fault::Failed(failure)) => return Err(failure),
             Err(Fault::Unreachable(reason)) => reason,
+            Err(fault) => return Err(named(fault)),
         };
         // What was there for a while has a new claim to patience.
         if began.elapsed() > 2 * PAUSE_MAX {
@@ -72,7 +91,7 @@ pub(crate) async fn patiently<F: Future<Output = Result<Data, Fault>>>(
             pause = PAUSE;
         }
         if since.get_or_insert(began).elapsed() > PATIENCE {
-            return Err(unreachable(reason));
+            return Err(named(Fault::Unreachable(reason)));
         }
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(PAUSE_MAX);

@@ -21,11 +21,10 @@ use bollard::query_parameters::{
 use bollard::{API_DEFAULT_VERSION, Docker};
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _, TryStreamExt as _};
-use stepwell_types::Failure;
 use tokio::io::AsyncWrite;
 
 use super::request::Checked;
-use crate::job::program::Kind;
+use crate::job::Fault;
 
 /// Seconds that the engine may take to answer anything but a wait.
 const ANSWER_SECONDS: u64 = 120;
@@ -54,23 +53,6 @@ pub(crate) struct Listed {
     pub(crate) labels: HashMap<String, String>,
 }
 
-/// Why the engine did not do something.
-#[derive(Debug)]
-pub(crate) enum Fault {
-    /// Nobody can tell whether it was done: ask again.
-    Unreachable(String),
-    /// The engine said no.
-    Refused { status: u16, message: String },
-    /// It is over, whatever the engine says.
-    Failed(Failure),
-}
-
-impl From<Failure> for Fault {
-    fn from(failure: Failure) -> Fault {
-        Fault::Failed(failure)
-    }
-}
-
 impl From<Trouble> for Fault {
     fn from(trouble: Trouble) -> Fault {
         match trouble {
@@ -95,22 +77,6 @@ fn chain(error: &dyn std::error::Error) -> String {
         source = at.source();
     }
     text
-}
-
-impl Fault {
-    /// As the step's failure: `what` names the error of a refusal.
-    pub(crate) fn into_failure(self, what: &str) -> Failure {
-        match self {
-            Fault::Unreachable(text) => Kind::Container.failure(
-                "EngineUnavailable",
-                format!("the container engine does not answer: {text}"),
-            ),
-            Fault::Refused { status, message } => {
-                Kind::Container.failure(what, format!("the engine answered {status}: {message}"))
-            }
-            Fault::Failed(failure) => failure,
-        }
-    }
 }
 
 /// A way to the engine.

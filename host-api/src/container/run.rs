@@ -11,12 +11,12 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::sync::{Notify, oneshot};
 
 use super::Inner;
-use super::engine::{Engine, Fault, Stage};
+use super::engine::{Engine, Stage};
 use super::request::Checked;
 use crate::gate::{Boxed, Gate};
 use crate::job::output::{self, Lines};
 use crate::job::program::{Ended, Kind};
-use crate::job::{self, Job, archive};
+use crate::job::{self, Fault, Job, archive};
 use crate::journal::Call;
 
 /// Labels that say whose a container is.
@@ -220,7 +220,7 @@ impl Run {
     async fn begin(&self) -> Result<&str, Fault> {
         let refused = |fault: Fault| match fault {
             Fault::Unreachable(_) => fault,
-            other => Fault::Failed(other.into_failure("StartFailed")),
+            other => Fault::Failed(other.into_failure(Kind::Container, "StartFailed")),
         };
         let Some(bytes) = &self.checked.program.input else {
             self.engine.start(&self.name).await.map_err(refused)?;
@@ -337,14 +337,8 @@ impl Run {
 impl Job for Run {
     fn carry_out(&self) -> Boxed<'_, Result<Data, Failure>> {
         Box::pin(async {
-            let once = || async {
-                self.once().await.map_err(|fault| match fault {
-                    Fault::Unreachable(reason) => job::Fault::Unreachable(reason),
-                    fault => job::Fault::Failed(fault.into_failure("EngineRefused")),
-                })
-            };
-            let unreachable = |reason| Fault::Unreachable(reason).into_failure("EngineUnavailable");
-            job::patiently(once, unreachable).await
+            let named = |fault: Fault| fault.into_failure(Kind::Container, "EngineRefused");
+            job::patiently(|| self.once(), named).await
         })
     }
 
@@ -356,7 +350,7 @@ impl Job for Run {
         Box::pin(async {
             for name in [&self.name, &self.fed] {
                 let removed = self.engine.remove(name).await;
-                removed.map_err(|e| e.into_failure("EngineRefused"))?;
+                removed.map_err(|e| e.into_failure(Kind::Container, "EngineRefused"))?;
             }
             Ok(())
         })

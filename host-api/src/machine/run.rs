@@ -323,11 +323,14 @@ impl Job for Run {
     fn carry_out(&self) -> Boxed<'_, Result<Data, Failure>> {
         Box::pin(async {
             let machine = &self.checked.machine;
-            let unreachable = |reason: String| {
-                let cause = format!("machine {machine} cannot be reached: {reason}");
-                Kind::Machine.failure("Unreachable", cause)
+            let named = |fault: Fault| match fault {
+                Fault::Unreachable(reason) => {
+                    let cause = format!("machine {machine} cannot be reached: {reason}");
+                    Kind::Machine.failure("Unreachable", cause)
+                }
+                fault => fault.into_failure(Kind::Machine, "Refused"),
             };
-            job::patiently(|| self.once(), unreachable).await
+            job::patiently(|| self.once(), named).await
         })
     }
 
@@ -338,10 +341,7 @@ impl Job for Run {
     fn clear(&self) -> Boxed<'_, Result<(), Failure>> {
         Box::pin(async {
             let cleared = super::clear(&self.bridge, &self.place, &self.key).await;
-            cleared.map_err(|fault| match fault {
-                Fault::Failed(failure) => failure,
-                Fault::Unreachable(reason) => Kind::Machine.failure("Unreachable", reason),
-            })
+            cleared.map_err(|fault| fault.into_failure(Kind::Machine, "Refused"))
         })
     }
 }
