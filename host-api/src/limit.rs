@@ -265,6 +265,13 @@ impl Limiter {
         reserved.map_err(|at| Duration::from_micros(at.saturating_sub(now)))
     }
 
+    /// How many calls may be under way to a target of this name; `None`: as many as come.
+    #[must_use]
+    pub fn concurrency(&self, kind: TargetKind, name: &str) -> Option<u32> {
+        let limit = self.0.options.rules(kind).of(name);
+        limit.concurrency.filter(|n| *n > 0)
+    }
+
     /// What was reserved was not used.
     pub fn give_back(&self, target: &TargetName) {
         let mut table = self.0.table.lock();

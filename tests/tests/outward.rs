@@ -18,8 +18,14 @@ const CALLS: &str = "StartAt: S\nStates:\n  S: {Type: Task, Resource: \"wasm:cal
 
 /// A server with these limits that may call the receiver, by a Task and by a guest.
 fn started(dir: &Path, receiver: &Receiver, limits: &str) -> Result<(Server, Api)> {
-    let address = receiver.address;
-    let config = format!("stop_seconds = 3600\n[http]\nallow = [\"{address}\"]\n{limits}");
+    started_with(dir, &[receiver], limits)
+}
+
+/// The same with several receivers, the first of which the guest may call.
+fn started_with(dir: &Path, receivers: &[&Receiver], limits: &str) -> Result<(Server, Api)> {
+    let allowed: Vec<String> = receivers.iter().map(|r| r.address.to_string()).collect();
+    let address = receivers.first().context("a receiver")?.address;
+    let config = format!("stop_seconds = 3600\n[http]\nallow = {allowed:?}\n{limits}");
     let mut server = Server::new(dir, &config)?;
     server.spawn()?;
     server.ready()?;
@@ -218,6 +224,143 @@ fn a_broken_target_is_left_alone_until_it_is_well_again() -> Result<()> {
     let dead = json!({"url": format!("http://{gone}/")}).to_string();
     let shown = api.run("http", &dead)?;
     assert_eq!(shown["error"], "Stepwell.HttpDenied", "{shown}");
+    Ok(())
+}
+
+#[test]
+fn a_circuit_that_is_half_open_lets_one_call_through() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let receiver = Receiver::start()?;
+    let limits = "[limits.breaker]\nfailures = 1\nopen_ms = 300\n";
+    let (_server, api) = started(dir.path(), &receiver, limits)?;
+    receiver.broken(true);
+    let shown = api.run("http", &input(&receiver, "/broken"))?;
+    assert_eq!(shown["error"], "States.Http.StatusCode.500", "{shown}");
+    std::thread::sleep(Duration::from_millis(400));
+    assert_eq!(target(&api, &receiver)?["circuit"], "half-open");
+    // Many ask at once while the one that was let go has no answer yet.
+    let ids: Vec<String> = (0..20)
+        .map(|_| start(&api, "http", &input(&receiver, "/held")))
+        .collect::<Result<_>>()?;
+    receiver.until(2)?;
+    let refused = |id: &String| -> Result<bool> {
+        let shown = api.get(&format!("/v1/executions/{id}?wait=1"))?.body;
+        Ok(shown["error"] == "Stepwell.CircuitOpen")
+    };
+    let refused = ids.iter().map(refused).collect::<Result<Vec<bool>>>()?;
+    assert_eq!(refused.iter().filter(|refused| !**refused).count(), 1);
+    assert_eq!(receiver.calls().len(), 2, "one found out for all");
+    receiver.open();
+    for (id, refused) in ids.iter().zip(refused) {
+        let shown = ended(&api, id)?;
+        assert_eq!(shown["status"] == "SUCCEEDED", !refused, "{shown}");
+    }
+    assert_eq!(target(&api, &receiver)?["circuit"], "closed");
+    Ok(())
+}
+
+#[test]
+fn who_waits_for_a_turn_takes_nobodys_place_among_running_steps() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let (busy, idle) = (Receiver::start()?, Receiver::start()?);
+    // One loop, which runs 1,000 steps at once at most.
+    let (port, other) = (busy.address.port(), idle.address);
+    let limits = format!(
+        "[limits.hosts.\"127.0.0.1:{port}\"]\nconcurrency = 1\n[experimental]\nloops = 1\n"
+    );
+    let (_server, api) = started_with(dir.path(), &[&busy, &idle], &limits)?;
+    for _ in 0..1_200 {
+        start(&api, "http", &input(&busy, "/held"))?;
+    }
+    let mut waiting = 0;
+    for _ in 0..1_200 {
+        waiting = target(&api, &busy)?["waiting"].as_u64().unwrap_or(0);
+        if waiting == 1_199 {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert_eq!(waiting, 1_199, "all but one come to wait");
+    let call = json!({"url": format!("http://{other}/"), "timeout_ms": 5_000}).to_string();
+    let shown = api.run("http", &call)?;
+    assert_eq!(shown["status"], "SUCCEEDED", "{shown}");
+    busy.open();
+    Ok(())
+}
+
+#[test]
+fn workers_have_so_many_tasks_of_an_activity_at_once_over_deaths() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let receiver = Receiver::start()?;
+    let limits = "[limits.activities.ship]\nconcurrency = 2\n";
+    let (mut server, mut api) = started(dir.path(), &receiver, limits)?;
+    let flow = |more: &str| {
+        format!(
+            "StartAt: S\nStates:\n  S: {{Type: Task, Resource: \"activity:ship\", {more}End: true}}\n"
+        )
+    };
+    api.publish("ship", &flow(""))?;
+    api.publish("beats", &flow("HeartbeatSeconds: 3, TimeoutSeconds: 60, "))?;
+    let poll = |api: &Api, seconds: u32| -> Result<Option<(String, String)>> {
+        let path = format!("/v1/activities/ship/poll?wait={seconds}");
+        let task = api.send("POST", &path, "")?.body;
+        let text = |name: &str| task[name].as_str().map(str::to_owned);
+        Ok(text("token").zip(text("execution")))
+    };
+    let seen = |api: &Api| -> Result<(Value, Value)> {
+        let all = api.get("/v1/targets")?.body;
+        let all = all["targets"].as_array().context("no targets")?;
+        let found = all.iter().find(|t| t["name"] == "ship");
+        let found = found.context("no such target")?;
+        Ok((found["under_way"].clone(), found["concurrency"].clone()))
+    };
+    // The oldest comes first, to the millisecond.
+    let begin = |flow: &str| -> Result<String> {
+        std::thread::sleep(Duration::from_millis(3));
+        start(&api, flow, "{}")
+    };
+    let first = begin("beats")?;
+    let others: Vec<String> = (0..4).map(|_| begin("ship")).collect::<Result<_>>()?;
+    let (_, silent) = poll(&api, 5)?.context("the first")?;
+    assert_eq!(silent, first);
+    let (token, _) = poll(&api, 5)?.context("the second")?;
+    assert_eq!(poll(&api, 0)?, None);
+    assert_eq!(seen(&api)?, (json!(2), json!(2)));
+    let last = others.last().context("the last")?;
+    assert_eq!(waits(&api, last)?, "concurrency limit of activity ship");
+
+    // A worker that is silent for too long has its task no more, and whoever polls hears of it.
+    let (third, _) = poll(&api, 20)?.context("after the heartbeat that did not come")?;
+    assert_eq!(ended(&api, &first)?["error"], "States.HeartbeatTimeout");
+    server.kill()?;
+    server.spawn()?;
+    server.ready()?;
+    api = Api::new(&server.url())?;
+    assert_eq!(poll(&api, 1)?, None, "two are out still");
+    assert_eq!(seen(&api)?, (json!(2), json!(2)));
+    assert_eq!(waits(&api, last)?, "concurrency limit of activity ship");
+
+    // An answer makes room, and a cancel does.
+    let url = server.url();
+    let hears = std::thread::spawn(move || poll(&Api::new(&url)?, 20));
+    std::thread::sleep(Duration::from_millis(300));
+    let answered = api.send("POST", &format!("/v1/tasks/{token}/succeed"), "1")?;
+    ensure!(answered.status == 204, "{answered:?}");
+    let heard = hears
+        .join()
+        .map_err(|_| anyhow::anyhow!("who polls broke"))?;
+    let (_, fourth) = heard?.context("the fourth")?;
+    assert_eq!(poll(&api, 0)?, None);
+    let cancelled = api.send("POST", &format!("/v1/executions/{fourth}/cancel"), "")?;
+    ensure!(cancelled.status == 200, "{cancelled:?}");
+    let (fifth, of) = poll(&api, 20)?.context("the fifth")?;
+    assert_eq!(of, *last);
+    for token in [third, fifth] {
+        let answered = api.send("POST", &format!("/v1/tasks/{token}/succeed"), "1")?;
+        ensure!(answered.status == 204, "{answered:?}");
+    }
+    assert_eq!(ended(&api, last)?["status"], "SUCCEEDED");
+    assert_eq!(seen(&api)?, (json!(0), json!(2)));
     Ok(())
 }
 

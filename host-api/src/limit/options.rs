@@ -39,7 +39,7 @@ pub struct LimitOptions {
     pub images: Rules,
     /// Machines. Default 4 programs at once on one.
     pub machines: Rules,
-    /// Activities. Default no limit.
+    /// Activities: how many tasks workers have, and get a second. Default no limit.
     pub activities: Rules,
     /// Failures in a row after which calls to a target fail at once; 0: never. Default 10.
     pub failures_max: u32,

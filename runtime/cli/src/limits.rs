@@ -27,7 +27,7 @@ pub struct Limits {
     pub images: BTreeMap<String, Limit>,
     /// Machines. Default 4 programs at once each.
     pub machines: BTreeMap<String, Limit>,
-    /// Activities: tasks handed to workers. Default no limit.
+    /// Activities: tasks handed to workers, and in their hands. Default no limit.
     pub activities: BTreeMap<String, Limit>,
     /// All of a kind together.
     pub total: Total,
@@ -82,14 +82,6 @@ impl Limits {
                 "the configuration's limits.{what} {why}"
             )))
         };
-        if let Some((name, _)) = self
-            .activities
-            .iter()
-            .find(|(_, limit)| limit.concurrency.is_some())
-        {
-            let why = "has no concurrency: run as many workers as there may be tasks at once";
-            return wrong(&format!("activities.{name}"), why);
-        }
         if self
             .breaker
             .open_ms
@@ -172,6 +164,10 @@ impl Outward for Ways {
     fn give_back(&self, activity: &Arc<str>) {
         self.0.give_back(&named(activity));
     }
+
+    fn concurrency(&self, activity: &str) -> Option<u32> {
+        self.0.concurrency(TargetKind::Activity, activity)
+    }
 }
 
 fn named(activity: &Arc<str>) -> TargetName {
@@ -195,7 +191,7 @@ mod tests {
         );
         check("[images.\"tools/*\"]\nconcurrency = 2", true);
         check("[activities.ship]\nper_second = 0.1", true);
-        check("[activities.ship]\nconcurrency = 1", false);
+        check("[activities.ship]\nconcurrency = 1", true);
         check("[hosts.x]\nper_second = -1.0", false);
         check("[hosts.x]\nper_second = nan", false);
         check("[hosts.\"a.*.example.com\"]\nconcurrency = 1", false);

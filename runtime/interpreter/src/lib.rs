@@ -3,6 +3,7 @@
 //! Refuses async, clocks, randomness and I/O: the same events give the same
 //! state, the same commands and the same history, always.
 
+mod activities;
 pub mod cloudflow;
 pub mod codec;
 mod command;
@@ -24,6 +25,7 @@ mod troubled;
 mod turn;
 mod weight;
 
+pub use activities::{OpenActivity, activities};
 pub use command::{Command, Outcome, RunStep};
 pub use error::Error;
 pub use evaluate::jsonata::alone as evaluate_jsonata;

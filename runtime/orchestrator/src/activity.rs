@@ -2,7 +2,7 @@
 //!
 //! Refuses to decide who gets a task: its execution's loop does.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,21 +17,102 @@ use crate::api::ActivityTask;
 use crate::driver::{Claim, Reply, Request};
 use crate::handle::Orchestrator;
 use crate::ports::Outward;
+use crate::watch::Watchers;
 
 /// Rows looked at together.
 const ROWS: usize = 16;
+/// Of an activity with a limit, when its tasks are looked through for those that workers have.
+const ROWS_READ: usize = 256;
 
 /// One task.
-type Task = (ExecutionId, EntryId, u32);
+pub(crate) type Task = (ExecutionId, EntryId, u32);
 
-/// Tasks that somebody is about to take: others who poll pass them over.
+/// Who has which task, or is about to take it.
 #[derive(Default)]
-pub(crate) struct Claims(Mutex<HashSet<Task>>);
+pub(crate) struct Claims(Mutex<Inner>);
+
+#[derive(Default)]
+struct Inner {
+    /// Tasks that somebody is about to take: others who poll pass them over.
+    claimed: HashSet<Task>,
+    /// Of activities whose tasks are limited.
+    hands: HashMap<Arc<str>, Hands>,
+}
+
+/// The tasks of one activity that workers have, or are about to take.
+#[derive(Default)]
+struct Hands {
+    tasks: HashSet<Task>,
+    /// Whether those of before this process are among them.
+    complete: bool,
+    /// Until then: tasks that were given up meanwhile.
+    freed: HashSet<Task>,
+}
 
 impl Claims {
     fn take(&self, task: Task) -> Option<Held<'_>> {
-        let free = self.0.lock().insert(task);
+        let free = self.0.lock().claimed.insert(task);
         free.then_some(Held { claims: self, task })
+    }
+
+    /// Whether the rows of an activity are still to be read: [`Claims::read`] brings them.
+    fn begin(&self, activity: &Arc<str>) -> bool {
+        let mut inner = self.0.lock();
+        !inner.hands.entry(activity.clone()).or_default().complete
+    }
+
+    /// The tasks that workers had, by the rows.
+    fn read(&self, activity: &Arc<str>, tasks: Vec<Task>) {
+        let mut inner = self.0.lock();
+        let hands = inner.hands.entry(activity.clone()).or_default();
+        // Another has read them; some may be free since.
+        if std::mem::replace(&mut hands.complete, true) {
+            return;
+        }
+        let freed = std::mem::take(&mut hands.freed);
+        let here = tasks.into_iter().filter(|task| !freed.contains(task));
+        hands.tasks.extend(here);
+    }
+
+    /// A place for a task among those that workers may have.
+    fn place<'a>(
+        &'a self,
+        activity: &'a Arc<str>,
+        task: Task,
+        most: u32,
+        watchers: &'a Watchers,
+    ) -> Option<Place<'a>> {
+        let mut inner = self.0.lock();
+        let hands = inner.hands.entry(activity.clone()).or_default();
+        if hands.tasks.len() >= most as usize {
+            return None;
+        }
+        hands.tasks.insert(task);
+        Some(Place {
+            claims: self,
+            watchers,
+            activity,
+            task: Some(task),
+        })
+    }
+
+    /// A worker no longer has this task.
+    pub(crate) fn free(&self, activity: &Arc<str>, task: Task) {
+        if let Some(hands) = self.0.lock().hands.get_mut(activity) {
+            if !hands.complete {
+                hands.freed.insert(task);
+            }
+            hands.tasks.remove(&task);
+        }
+    }
+
+    /// How many tasks of an activity workers have, as far as anybody asked.
+    pub(crate) fn count(&self, activity: &str) -> usize {
+        let inner = self.0.lock();
+        inner
+            .hands
+            .get(activity)
+            .map_or(0, |hands| hands.tasks.len())
     }
 }
 
@@ -43,7 +124,32 @@ struct Held<'a> {
 
 impl Drop for Held<'_> {
     fn drop(&mut self) {
-        self.claims.0.lock().remove(&self.task);
+        self.claims.0.lock().claimed.remove(&self.task);
+    }
+}
+
+/// A place for a task among those that workers have: given up unless it was taken, also by who
+/// no longer waits.
+struct Place<'a> {
+    claims: &'a Claims,
+    watchers: &'a Watchers,
+    activity: &'a Arc<str>,
+    task: Option<Task>,
+}
+
+impl Place<'_> {
+    fn keep(mut self) {
+        self.task = None;
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        if let Some(task) = self.task {
+            self.claims.free(self.activity, task);
+            // Whoever found it occupied meanwhile.
+            self.watchers.task_waits(self.activity);
+        }
     }
 }
 
@@ -106,7 +212,11 @@ impl Orchestrator {
                 activity,
                 used: false,
             };
-            if let Some(task) = self.claim_one(activity, worker).await? {
+            let most = self.shared.outward.concurrency(activity);
+            if most.is_some() {
+                self.read_taken(activity).await?;
+            }
+            if let Some(task) = self.claim_one(activity, worker, most).await? {
                 reserved.used = true;
                 poll.pass_on();
                 return Ok(Some(task));
@@ -120,10 +230,46 @@ impl Orchestrator {
         }
     }
 
+    /// Finds out which tasks of an activity workers took before this process began.
+    async fn read_taken(&self, activity: &Arc<str>) -> Result<(), Error> {
+        if !self.shared.claims.begin(activity) {
+            return Ok(());
+        }
+        let (reader, name) = (self.shared.reader.clone(), activity.clone());
+        let read = move || {
+            let (mut taken, mut after) = (Vec::new(), None);
+            loop {
+                let range = Range::Activities {
+                    name: name.clone(),
+                    after,
+                };
+                let rows = reader.scan(&range, ROWS_READ)?;
+                for (key, value) in &rows {
+                    after = task_of(key).or(after);
+                    taken.extend(task_of(key).filter(|_| !value.is_empty()));
+                }
+                if rows.len() < ROWS_READ {
+                    return Ok(taken);
+                }
+            }
+        };
+        let taken = self.reading(read).await?;
+        self.shared.claims.read(activity, taken);
+        Ok(())
+    }
+
+    /// How many tasks of an activity are with workers, and whether that is as many as may be.
+    pub(crate) fn in_hands(&self, activity: &str) -> (usize, bool) {
+        let count = self.shared.claims.count(activity);
+        let most = self.shared.outward.concurrency(activity);
+        (count, most.is_some_and(|most| count >= most as usize))
+    }
+
     async fn claim_one(
         &self,
         activity: &Arc<str>,
         worker: Option<&Arc<str>>,
+        most: Option<u32>,
     ) -> Result<Option<ActivityTask>, Error> {
         let mut after = None;
         loop {
@@ -132,30 +278,41 @@ impl Orchestrator {
                 after,
             };
             let rows = self.shared.reader.scan(&range, ROWS)?;
-            for (key, _) in &rows {
-                let Key::Activity {
-                    execution,
-                    entry,
-                    attempt,
-                    ..
-                } = key
-                else {
-                    continue;
-                };
-                let task = (*execution, *entry, *attempt);
+            for (key, value) in &rows {
+                let Some(task) = task_of(key) else { continue };
                 after = Some(task);
+                // Another has it.
+                if !value.is_empty() {
+                    continue;
+                }
                 let Some(_held) = self.shared.claims.take(task) else {
                     continue;
                 };
+                let (claims, watchers) = (&self.shared.claims, &self.shared.watchers);
+                let place = match most {
+                    None => None,
+                    Some(most) => match claims.place(activity, task, most, watchers) {
+                        // Whoever gives one up wakes who polls.
+                        None => return Ok(None),
+                        place => place,
+                    },
+                };
+                let (execution, entry, attempt) = task;
                 let claim = Claim {
                     activity: activity.clone(),
-                    execution: *execution,
-                    entry: *entry,
-                    attempt: *attempt,
+                    execution,
+                    entry,
+                    attempt,
                     worker: worker.cloned(),
+                    counts: most.is_some(),
                 };
-                match self.shared.ask(*execution, Request::Claim(claim)).await? {
-                    Reply::Claimed(Some(task)) => return Ok(Some(*task)),
+                match self.shared.ask(execution, Request::Claim(claim)).await? {
+                    Reply::Claimed(Some(task)) => {
+                        if let Some(place) = place {
+                            place.keep();
+                        }
+                        return Ok(Some(*task));
+                    }
                     _ => continue,
                 }
             }
@@ -163,5 +320,17 @@ impl Orchestrator {
                 return Ok(None);
             }
         }
+    }
+}
+
+fn task_of(key: &Key) -> Option<Task> {
+    match key {
+        Key::Activity {
+            execution,
+            entry,
+            attempt,
+            ..
+        } => Some((*execution, *entry, *attempt)),
+        _ => None,
     }
 }

@@ -108,6 +108,8 @@ pub enum Output {
     Landed(Hold),
     /// A task of this activity waits for a worker.
     TaskWaits(Arc<str>),
+    /// A worker no longer has this task of an activity: execution, entry, attempt.
+    TaskFreed(Arc<str>, (ExecutionId, EntryId, u32)),
     /// Bring this to the loop of [`Post::to`], and there to [`Driver::post`].
     Send(Post),
 }

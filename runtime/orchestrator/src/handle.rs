@@ -10,7 +10,8 @@ use stepwell_flow::program::Mode;
 use stepwell_store::Key;
 use stepwell_types::limits::{EXPRESS_SECONDS_MAX, PAYLOAD_BYTES_MAX};
 use stepwell_types::{
-    Data, Digest, ExecutionId, Failure, FlowRef, Secret, StartRequest, TargetStatus, TaskToken,
+    Data, Digest, ExecutionId, Failure, FlowRef, Secret, StartRequest, TargetKind, TargetName,
+    TargetStatus, TaskToken, WaitReason, Waiting,
 };
 
 use crate::Error;
@@ -230,6 +231,15 @@ impl Orchestrator {
         found.input = now.input;
         if found.status == Status::Running {
             found.waiting = self.shared.outward.waiting(id);
+            let full = now.untaken.iter().filter(|(_, a, _)| self.in_hands(a).1);
+            found
+                .waiting
+                .extend(full.map(|(state, activity, since)| Waiting {
+                    state: state.clone(),
+                    target: TargetName::new(TargetKind::Activity, activity.clone()),
+                    reason: WaitReason::Concurrency,
+                    since: *since,
+                }));
             found.transitions = now.transitions;
             found.fuel = now.fuel;
         }
@@ -239,7 +249,14 @@ impl Orchestrator {
     /// Every target outside that was called lately.
     #[must_use]
     pub fn targets(&self) -> Vec<TargetStatus> {
-        self.shared.outward.targets()
+        let mut targets = self.shared.outward.targets();
+        for one in &mut targets {
+            // Their queue is here, and so is who has what.
+            if let (TargetKind::Activity, Some(name)) = (one.target.kind, &one.target.name) {
+                one.under_way = u32::try_from(self.in_hands(name).0).unwrap_or(u32::MAX);
+            }
+        }
+        targets
     }
 
     /// The summary of one execution.

@@ -213,6 +213,8 @@ pub(crate) struct Progress {
     pub input: Option<Data>,
     pub transitions: u64,
     pub fuel: u64,
+    /// Tasks of activities that no worker has: the state, the activity, and since when.
+    pub untaken: Vec<(Arc<str>, Arc<str>, Timestamp)>,
 }
 
 /// The input of an execution, and how far it is if it runs.
@@ -226,6 +228,7 @@ pub(crate) async fn progress(
         input: first_input(&*reader, id)?,
         transitions: found.transitions,
         fuel: found.fuel,
+        untaken: Vec::new(),
     };
     if found.status == Status::Running {
         let programs = orchestrator.shared.catalog.programs();
@@ -234,6 +237,10 @@ pub(crate) async fn progress(
             .await?;
         progress.transitions = state.state.transitions();
         progress.fuel = state.fuel;
+        let open = stepwell_interpreter::activities(&state.program, &state.state);
+        let untaken = open.filter(|task| !task.taken);
+        let untaken = untaken.map(|t| (t.state.clone(), t.activity.clone(), t.since));
+        progress.untaken = untaken.collect();
     }
     Ok(progress)
 }

@@ -270,6 +270,7 @@ impl Room {
                 Output::Reply(START, Reply::Refused(e)) => return Err(e),
                 Output::Reply(..)
                 | Output::TaskWaits(_)
+                | Output::TaskFreed(..)
                 | Output::Discard(_)
                 | Output::Landed(_) => {}
             }

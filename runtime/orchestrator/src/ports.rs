@@ -171,6 +171,8 @@ pub trait Outward: Send + Sync {
     fn reserve(&self, activity: &Arc<str>) -> Result<(), Duration>;
     /// There was no task for what was reserved.
     fn give_back(&self, activity: &Arc<str>);
+    /// How many tasks of an activity workers may have at once; `None`: as many as come.
+    fn concurrency(&self, activity: &str) -> Option<u32>;
 }
 
 /// No limits, and nothing outside.
@@ -191,6 +193,10 @@ impl Outward for Boundless {
     }
 
     fn give_back(&self, _activity: &Arc<str>) {}
+
+    fn concurrency(&self, _activity: &str) -> Option<u32> {
+        None
+    }
 }
 
 /// All ports together.

@@ -346,6 +346,7 @@ impl<'a> Room<'a> {
                 }
                 Output::Reply(..)
                 | Output::TaskWaits(_)
+                | Output::TaskFreed(..)
                 | Output::Discard(_)
                 | Output::Landed(_) => {}
             }

@@ -497,7 +497,10 @@ impl World {
                 Output::Reply(ticket, reply) => self.reply(ticket, reply)?,
                 // Its flows have no activities.
                 Output::Turn(turn) => self.turns.push(*turn),
-                Output::TaskWaits(_) | Output::Discard(_) | Output::Landed(_) => {}
+                Output::TaskWaits(_)
+                | Output::TaskFreed(..)
+                | Output::Discard(_)
+                | Output::Landed(_) => {}
             }
         }
         match self.violation.take() {

@@ -4,13 +4,16 @@
 //! worker who asks gets it when that it was taken is durable, and if the worker has gone by
 //! then, the task waits again. A row whose task is no
 //! longer to be had (it timed out, its execution ended) goes when somebody asks for it.
+//! Where so many tasks of an activity may be in workers' hands and no more, the row stays until the task
+//! ends, and says that it was taken: so a crash forgets nobody.
 
 use std::sync::Arc;
 
-use stepwell_interpreter::Event;
+use stepwell_interpreter::{Event, activities};
 use stepwell_store::Key;
 use stepwell_types::{EntryId, ExecutionId, Timestamp};
 
+use super::hot::Taken;
 use super::{Driver, Hot, Output, Reply, Ticket};
 use crate::Error;
 use crate::api::ActivityTask;
@@ -28,6 +31,8 @@ pub struct Claim {
     pub attempt: u32,
     /// How the worker calls itself.
     pub worker: Option<Arc<str>>,
+    /// Whether it is remembered that a worker has it.
+    pub counts: bool,
 }
 
 impl Claim {
@@ -38,6 +43,27 @@ impl Claim {
             entry: self.entry,
             attempt: self.attempt,
         }
+    }
+}
+
+/// What is in the row of a task that a worker has; in that of one that waits is nothing.
+const TAKEN: &[u8] = &[1];
+
+impl Hot {
+    /// Finds out which tasks workers have, when the execution has come into memory.
+    pub(super) fn look_for_taken(&mut self) {
+        if std::mem::replace(&mut self.taken_known, true) {
+            return;
+        }
+        let open = activities(&self.program, &self.state).filter(|task| task.taken);
+        let taken = open.map(|task| Taken {
+            entry: task.entry,
+            attempt: task.attempt,
+            activity: task.activity.clone(),
+            kept: true,
+        });
+        let taken: Vec<Taken> = taken.collect();
+        self.taken = (!taken.is_empty()).then(|| Box::new(taken));
     }
 }
 
@@ -87,20 +113,64 @@ impl Driver {
         };
         let parked = self.hot.get(&id).is_some_and(|hot| hot.parked.is_some());
         // A parked execution may come back, and its task with it.
-        if !parked {
-            self.extra.delete(claim.key());
+        match &found {
+            Some(_) if claim.counts => self.extra.put(claim.key(), TAKEN.to_vec()),
+            _ if parked => {}
+            _ => self.extra.delete(claim.key()),
         }
         if found.is_some() {
+            let taken = Taken {
+                entry: claim.entry,
+                attempt: claim.attempt,
+                activity: claim.activity.clone(),
+                kept: claim.counts,
+            };
             let event = Event::ActivityStarted {
                 entry: claim.entry,
                 attempt: claim.attempt,
                 worker: claim.worker,
             };
             self.apply(id, event, now);
+            if let Some(hot) = self.hot.get_mut(&id) {
+                hot.taken.get_or_insert_default().push(taken);
+            }
         }
         let reply = Reply::Claimed(found.map(Box::new));
         self.after(self.batch, Output::Reply(ticket, reply));
         Ok(())
+    }
+
+    /// Says of what workers had, and have no more, that it is free.
+    pub(super) fn free_taken(&mut self, id: ExecutionId) {
+        let Some(hot) = self.hot.get_mut(&id) else {
+            return;
+        };
+        let (state, ended) = (&hot.state, hot.ended.is_some());
+        let gone = |task: &mut Taken| {
+            let (entry, attempt) = (task.entry, task.attempt);
+            let taken = state.awaits(entry, attempt) && state.unstarted(entry, attempt).is_none();
+            ended || !taken
+        };
+        let Some(all) = &mut hot.taken else {
+            return;
+        };
+        let gone: Vec<Taken> = all.extract_if(.., gone).collect();
+        if all.is_empty() {
+            hot.taken = None;
+        }
+        for task in gone {
+            let (entry, attempt) = (task.entry, task.attempt);
+            if task.kept {
+                self.extra.delete(Key::Activity {
+                    name: task.activity.clone(),
+                    execution: id,
+                    entry,
+                    attempt,
+                });
+            }
+            let freed = Output::TaskFreed(task.activity, (id, entry, attempt));
+            self.after(self.batch, freed);
+        }
     }
 
     /// Takes a task back of which nobody could be told that it was taken.

@@ -31,6 +31,7 @@ impl Driver {
             self.commands = commands;
             return;
         }
+        hot.look_for_taken();
         let at = now.max(hot.last_at);
         let fits = |w: &mut super::errand::Walk| w.fits(id, &event, at, &hot.state);
         // A cancel must end it in any case: it is walked on a copy.
@@ -73,6 +74,7 @@ impl Driver {
             self.carry_out(id, command, now);
         }
         self.commands = commands;
+        self.free_taken(id);
     }
 
     /// The interpreter could not walk an event: it is recorded with a mark, and the execution

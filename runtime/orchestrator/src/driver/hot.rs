@@ -30,6 +30,16 @@ pub(super) struct Running {
     pub next_slot: Option<u32>,
 }
 
+/// A task of an activity that a worker has.
+#[derive(Debug, Clone)]
+pub(super) struct Taken {
+    pub entry: EntryId,
+    pub attempt: u32,
+    pub activity: Arc<str>,
+    /// It may have a row, which counts after a crash.
+    pub kept: bool,
+}
+
 /// One execution in memory: its state, and what of it is durable.
 pub(super) struct Hot {
     pub program: Arc<Program>,
@@ -93,6 +103,13 @@ pub(super) struct Hot {
     pub weight: usize,
     /// It is one of `Driver::parents`.
     pub is_parent: bool,
+    /// Tasks of activities that workers have, once somebody has looked. Boxed, since it is rarely there.
+    #[allow(
+        clippy::box_collection,
+        reason = "a word instead of three in each execution"
+    )]
+    pub taken: Option<Box<Vec<Taken>>>,
+    pub taken_known: bool,
 }
 
 impl Hot {

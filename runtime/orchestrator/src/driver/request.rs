@@ -447,6 +447,8 @@ impl Driver {
             counted_transitions: 0,
             weight: 0,
             is_parent: false,
+            taken: None,
+            taken_known: false,
         }
     }
 }

@@ -131,6 +131,7 @@ impl Driver {
             | Output::Reply(..)
             | Output::Send(_)
             | Output::TaskWaits(_)
+            | Output::TaskFreed(..)
             | Output::Discard(_)
             | Output::Landed(_)
             | Output::Turn(_) => true,

@@ -248,6 +248,10 @@ impl EventLoop {
                 }
                 Output::Landed(hold) => drop(hold),
                 Output::TaskWaits(activity) => self.shared.watchers.task_waits(&activity),
+                Output::TaskFreed(activity, task) => {
+                    self.shared.claims.free(&activity, task);
+                    self.shared.watchers.task_waits(&activity);
+                }
                 Output::Send(post) => {
                     // A loop that is gone has left the row: the next process sends again.
                     if let Some(inbox) = self.shared.inbox_of(post.to()) {
