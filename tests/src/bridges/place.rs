@@ -59,7 +59,6 @@ impl Place {
     }
 
     /// Its state. Not to be held over a wait.
-    #[must_use]
     pub fn lock(&self) -> MutexGuard<'_, State> {
         self.state.0.lock().unwrap_or_else(|e| e.into_inner())
     }
