@@ -209,8 +209,8 @@ fn walk(program: &Program, input: &str) -> Result<()> {
                         failed: false,
                     });
                 }
-                Command::StartChild(_) | Command::CancelChild { .. } => {
-                    bail!("these flows start no others")
+                Command::StartChild(_) | Command::CancelChild { .. } | Command::Signal { .. } => {
+                    bail!("these flows know no others")
                 }
             }
         }

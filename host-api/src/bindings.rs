@@ -9,7 +9,7 @@
 )]
 
 wasmtime::component::bindgen!({
-    path: ["../wit/log@1.0.0", "../wit/step@1.0.0", "../wit/secrets@1.0.0", "../wit/keyvalue@0.2.0-draft", "../wit/config@0.2.0-rc.1", "../wit/container@1.0.0", "../wit/machine@1.0.0"],
+    path: ["../wit/log@1.0.0", "../wit/step@1.0.0", "../wit/secrets@1.0.0", "../wit/keyvalue@0.2.0-draft", "../wit/config@0.2.0-rc.1", "../wit/container@1.0.0", "../wit/machine@1.0.0", "../wit/execution@1.0.0"],
     inline: "
         package stepwell:host;
         world host {
@@ -18,6 +18,7 @@ wasmtime::component::bindgen!({
             import wasi:config/store@0.2.0-rc.1;
             import stepwell:container/containers@1.0.0;
             import stepwell:machine/machines@1.0.0;
+            import stepwell:execution/executions@1.0.0;
             import wasi:keyvalue/store@0.2.0-draft;
             import wasi:keyvalue/atomics@0.2.0-draft;
             import wasi:keyvalue/batch@0.2.0-draft;
@@ -28,6 +29,8 @@ wasmtime::component::bindgen!({
     imports: {
         "stepwell:container/containers.run": async,
         "stepwell:machine/machines.run": async,
+        "stepwell:execution/executions.start": async,
+        "stepwell:execution/executions.signal": async,
         "wasi:keyvalue/store.open": trappable,
         "wasi:keyvalue/store.[method]bucket.get": async | trappable,
         "wasi:keyvalue/store.[method]bucket.set": trappable,

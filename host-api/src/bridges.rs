@@ -6,13 +6,14 @@ use stepwell_types::{Grants, StepRequest, StepTarget, Timestamp};
 use tokio_util::sync::CancellationToken;
 
 use crate::container::{ContainerBridge, ContainerOptions};
+use crate::execution::NoExecutions;
 use crate::gate::Gate;
 use crate::http::WallClock;
 use crate::machine::{MachineBridge, MachinesOptions};
 use crate::objects::NoObjects;
 use crate::secrets::GivenSecrets;
 use crate::waits::Steady;
-use crate::{HttpBridge, Journal, Limiter, Namespaces, Secrets};
+use crate::{ExecutionBridge, HttpBridge, Journal, Limiter, Namespaces, Secrets};
 
 /// One of each kind; shared by every attempt, whichever door it comes by.
 #[derive(Clone)]
@@ -27,6 +28,8 @@ pub struct Bridges {
     pub secrets: Arc<dyn Secrets>,
     /// What steps keep.
     pub keyvalue: Namespaces,
+    /// Other executions: `stepwell:execution` for guests.
+    pub executions: ExecutionBridge,
 }
 
 impl Bridges {
@@ -53,6 +56,7 @@ impl Bridges {
             ),
             secrets: Arc::new(GivenSecrets::default()),
             keyvalue: Namespaces::in_memory(),
+            executions: ExecutionBridge::new(Arc::new(NoExecutions)),
         }
     }
 }

@@ -12,6 +12,7 @@ use wasmtime_wasi::{WasiCtxView, WasiView};
 use wasmtime_wasi_http::WasiHttpCtxView;
 
 use crate::bindings::stepwell::container::containers;
+use crate::bindings::stepwell::execution::executions;
 use crate::bindings::stepwell::log::log;
 use crate::bindings::stepwell::machine::machines;
 use crate::bindings::stepwell::secrets::secrets;
@@ -132,6 +133,7 @@ pub fn link<T: HostView>(linker: &mut Linker<T>) -> Result<(), Error> {
         config::add_to_linker::<T, Doors>(linker, T::host)?;
         containers::add_to_linker::<T, Doors>(linker, T::host)?;
         machines::add_to_linker::<T, Doors>(linker, T::host)?;
+        executions::add_to_linker::<T, Doors>(linker, T::host)?;
         crate::keyvalue::link(linker)?;
         crate::http::link(linker)?;
         replaces(linker)?;
@@ -171,6 +173,7 @@ fn replaces<T: HostView>(linker: &mut Linker<T>) -> wasmtime::Result<()> {
 /// WASI ones in any version 0.2.x, but for [`DRAFTS`].
 pub const OFFERED: &[&str] = &[
     "stepwell:container/containers",
+    "stepwell:execution/executions",
     "stepwell:log/log",
     "stepwell:machine/machines",
     "stepwell:secrets/secrets",

@@ -9,6 +9,7 @@ pub mod bridges;
 mod config;
 pub mod container;
 pub mod error;
+pub mod execution;
 pub mod gate;
 pub mod host;
 pub mod http;
@@ -27,6 +28,7 @@ pub mod wasi;
 
 pub use bridges::{Bridges, Outside};
 pub use error::Error;
+pub use execution::{ExecutionBridge, Executions};
 pub use gate::{Gate, OpenGate, Verdict};
 pub use host::{Host, HostView, link};
 pub use http::{HttpBridge, HttpOptions};

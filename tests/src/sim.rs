@@ -1,6 +1,6 @@
 //! Simulation: the real driver and interpreter over the memory store, in virtual time,
 //! with crashes at every commit point, lost and uncertain commits, clocks that step,
-//! late, double and forged callbacks, an interpreter that panics, express executions, children on another loop whose starts, cancels and
+//! late, double and forged callbacks, signals, an interpreter that panics, express executions, children on another loop whose starts, cancels and
 //! answers come late, twice and in any order, and cancels that overtake starts.
 //!
 //! One seed decides everything; a failure prints its seed and replays.
@@ -11,9 +11,11 @@ mod deaths;
 mod express;
 mod faults;
 pub mod flows;
+mod items;
 pub mod oracle;
 mod posts;
 pub mod recorded;
+mod signals;
 pub mod world;
 
 use crate::random::Random;
@@ -52,6 +54,8 @@ pub struct Tally {
     pub turns: u64,
     /// Express executions whose end a client was told.
     pub express: u64,
+    /// Signals that clients sent, repeats included.
+    pub signals: u64,
     /// Executions on which the interpreter panicked.
     pub panics: u64,
 }
@@ -73,6 +77,7 @@ impl Tally {
         self.parcels += o.parcels;
         self.twice += o.twice;
         self.turns += o.turns;
+        self.signals += o.signals;
         self.panics += o.panics;
         self.express += o.express;
     }

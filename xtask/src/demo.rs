@@ -29,6 +29,7 @@ const EXAMPLES: &[&str] = &[
     "approval-cloudflow",
     "fan-out",
     "bucket-map",
+    "orders",
 ];
 const PORT: u16 = 7420;
 

@@ -15,6 +15,8 @@ mod allocator;
 pub mod config;
 #[cfg(feature = "container")]
 pub mod container;
+#[cfg(feature = "execution")]
+pub mod execution;
 mod failure;
 #[cfg(feature = "http")]
 pub mod http;

@@ -1,5 +1,6 @@
 //! The command line.
 
+mod execution;
 mod secret;
 
 use std::ffi::OsString;
@@ -8,6 +9,7 @@ use std::path::PathBuf;
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
 
 use crate::exit::Exit;
+pub use execution::{Redrive, Signal};
 pub use secret::Secret;
 
 const AFTER: &str = "\
@@ -114,6 +116,8 @@ pub enum Command {
         #[arg(long)]
         cause: Option<String>,
     },
+    /// Send an execution a signal that it waits for, or will
+    Signal(Signal),
     /// Let an execution go on that failed, timed out or was cancelled, from where it was
     Redrive(Redrive),
     /// Run an attempt of a module's step again, here, from its journal
@@ -572,34 +576,6 @@ pub struct Start {
     #[arg(long)]
     pub name: Option<String>,
     /// The flow's version; the newest when absent
-    #[arg(long)]
-    pub version: Option<u32>,
-    /// Wait for the end, at most this many seconds; without a number, or with 0, as long as it takes
-    #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "0")]
-    pub wait: Option<u64>,
-}
-
-/// `redrive`
-#[derive(Debug, Args)]
-#[command(after_help = "\
-What succeeded is not done again, in a Parallel or Map neither. Without --input the failed state
-gets the input that it had. Prints the execution's id. With --wait: its output, and exit status 1
-unless it SUCCEEDED.
-
-Examples:
-  stepwell redrive 0K5Q3V9XJ2C8F6M1T4R7Y0W3ZA
-  stepwell redrive 0K5Q3V9XJ2C8F6M1T4R7Y0W3ZA --input '{\"amount\": 12}' --wait
-  stepwell redrive 0K5Q3V9XJ2C8F6M1T4R7Y0W3ZA --version 4")]
-pub struct Redrive {
-    /// The execution's id
-    pub id: String,
-    /// Another input for the failed state: JSON, @FILE, or - for standard input
-    #[arg(long, short, value_name = "JSON|@FILE|-")]
-    pub input: Option<String>,
-    /// The state that gets the input, when more than one was under way
-    #[arg(long, value_name = "NAME", requires = "input")]
-    pub state: Option<String>,
-    /// Go on with this version of the flow
     #[arg(long)]
     pub version: Option<u32>,
     /// Wait for the end, at most this many seconds; without a number, or with 0, as long as it takes

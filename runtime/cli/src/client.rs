@@ -24,8 +24,8 @@ pub use replay::replay;
 pub use secret::secret;
 
 pub use commands::{
-    cancel, describe, flow, graph, history, list, module, poll, redrive, start, targets, tasks,
-    token, usage,
+    cancel, describe, flow, graph, history, list, module, poll, redrive, signal, start, targets,
+    tasks, token, usage,
 };
 
 /// A server, and how to show its answers.

@@ -17,6 +17,7 @@ mod graph;
 mod input;
 mod limits;
 mod output;
+mod reach;
 mod run;
 mod secrets;
 mod serve;
@@ -72,6 +73,7 @@ fn dispatch(cli: Cli) -> Result<Exit, exit::Trouble> {
         Command::History { id, follow, after } => client::history(&remote?, &id, follow, after),
         Command::Cancel { id, error, cause } => client::cancel(&remote?, &id, error, cause),
         Command::Replay(args) => client::replay(&remote?, &args),
+        Command::Signal(args) => client::signal(&remote?, &args),
         Command::Redrive(args) => client::redrive(&remote?, args),
         Command::List(args) => client::list(&remote?, &args),
         Command::Token(command) => client::token(&remote?, command),

@@ -22,6 +22,7 @@ use stepwell_types::{Digest, LogLevel, StepRequest};
 use crate::config::{Bucket, Config};
 use crate::elsewhere::Elsewhere;
 use crate::exit::{Exit, Trouble};
+use crate::reach::Reach;
 use crate::system::{SystemClock, SystemEntropy};
 use crate::{args, filling, input, output, secrets, validate, wiring};
 
@@ -62,7 +63,10 @@ pub fn run(args: &args::Run) -> Result<Exit, Trouble> {
     let buckets = wiring::buckets(&config, None)?;
     let elsewhere = Elsewhere::open(&config, &limiter, &buckets, None, &secrets)?;
     let keyvalue = Namespaces::in_memory();
-    let bridges = wiring::bridges(&config, &limiter, &elsewhere, secrets, keyvalue)?;
+    let (executions, door) = oneshot::door(Arc::new(SystemClock), Arc::new(SystemEntropy));
+    let reach = Arc::new(Reach::new());
+    reach.open(executions);
+    let bridges = wiring::bridges(&config, &limiter, &elsewhere, secrets, keyvalue, reach)?;
     let loading = load(&modules, scratch.path(), &config, bridges.clone());
     let (sandbox, mut known) = runtime.block_on(loading)?;
     let name = args.flow.file_stem().unwrap_or_default().to_string_lossy();
@@ -102,6 +106,7 @@ pub fn run(args: &args::Run) -> Result<Exit, Trouble> {
         clock: Arc::new(SystemClock),
         entropy: Arc::new(SystemEntropy),
         virtual_time: args.virtual_time,
+        door,
     };
     let history = match &args.history {
         None => None,

@@ -22,6 +22,7 @@ use crate::config::{self, Config, Settings};
 use crate::elsewhere::Elsewhere;
 use crate::exit::{Exit, Trouble};
 use crate::limits::Ways;
+use crate::reach::Reach;
 use crate::system::{self, SystemClock, SystemEntropy};
 use crate::{output, secrets, wiring};
 
@@ -60,12 +61,17 @@ pub fn serve(args: &args::Serve) -> Result<Exit, Trouble> {
     let listeners = server::listen(settings.listen, loops).map_err(Trouble::system)?;
     let address = listeners.first().map(TcpListener::local_addr);
     let address = address.transpose().context("the listening socket")?;
-    let (ports, elsewhere) = ports(&settings, &mut options)?;
+    let reach = Arc::new(Reach::new());
+    let (ports, elsewhere) = ports(&settings, &mut options, &reach)?;
     let stop_bound = Duration::from_secs(settings.config.stop_seconds.unwrap_or(20));
     let stop = options.stop.clone();
     let companion = companion(listeners, options, stop_bound);
     let engine = engine_options(&settings.config, loops);
-    let start = move || Shell::start(&engine, ports, &companion).map_err(Trouble::system);
+    let start = move || {
+        let started = Shell::start(&engine, ports, &companion).map_err(Trouble::system)?;
+        reach.open(started.0.executions());
+        Ok(started)
+    };
     let announce = || announce(address.unwrap_or(settings.listen), &settings);
     let run = until_stopped(signals, start, announce, &elsewhere, &stop, stop_bound);
     runtime.block_on(run)
@@ -133,6 +139,7 @@ fn memory_for_payloads() -> usize {
 fn ports(
     settings: &Settings,
     options: &mut server::Options,
+    reach: &Arc<Reach>,
 ) -> Result<(Ports, Elsewhere), Trouble> {
     let dir = &settings.data_dir;
     let store = stepwell_store_rocks::Options {
@@ -155,6 +162,7 @@ fn ports(
         &elsewhere,
         Arc::clone(&kept),
         Namespaces::of(Arc::clone(&reader)),
+        reach.clone(),
     )?;
     let sandbox = wiring::sandbox(dir.join(MODULES), &settings.config, bridges.clone())?;
     let shelf = wiring::Shelf(sandbox.modules().clone());

@@ -11,7 +11,9 @@ use stepwell_buckets::{Buckets, Grant, buckets, items, results};
 use stepwell_host_api::gate::{Boxed, Gate, Verdict};
 use stepwell_host_api::http::{ConnectionOptions, HttpBridge, HttpOptions};
 use stepwell_host_api::wasi::{Directories, DirectoryGrant};
-use stepwell_host_api::{Bridges, Journal, Limiter, Namespaces, Secrets};
+use stepwell_host_api::{
+    Bridges, ExecutionBridge, Executions, Journal, Limiter, Namespaces, Secrets,
+};
 use stepwell_orchestrator as orchestrator;
 use stepwell_orchestrator::api::ModuleAbout;
 use stepwell_orchestrator::gate::{GateHandle, Verdict as Ruling};
@@ -72,6 +74,8 @@ impl StepRunner for Runner {
             (
                 StepTarget::Callback
                 | StepTarget::Flow(_)
+                | StepTarget::SendSignal
+                | StepTarget::WaitSignal
                 | StepTarget::Activity { .. }
                 | StepTarget::CollectResults
                 | StepTarget::Chosen,
@@ -346,6 +350,7 @@ pub fn bridges(
     elsewhere: &Elsewhere,
     secrets: Arc<dyn Secrets>,
     keyvalue: Namespaces,
+    executions: Arc<dyn Executions>,
 ) -> Result<Bridges, Trouble> {
     Ok(Bridges {
         http: http(config, limiter, Arc::clone(&secrets))?,
@@ -353,6 +358,7 @@ pub fn bridges(
         machines: elsewhere.machines.clone(),
         secrets,
         keyvalue,
+        executions: ExecutionBridge::new(executions),
     })
 }
 

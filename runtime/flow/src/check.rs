@@ -205,8 +205,7 @@ pub(crate) fn express(
     target: &StepTarget,
     wait_for_token: bool,
 ) {
-    let outside = target.is_outside() || matches!(target, StepTarget::Flow(_));
-    if wait_for_token || outside {
+    if wait_for_token || target.is_outside() || target.is_between() {
         standard(report, resolve, at);
     }
 }
@@ -222,7 +221,7 @@ pub(crate) fn standard(report: &mut Report, resolve: &dyn Resolve, at: &At<'_, '
     report.error_hint(
         at,
         code::NOT_IN_EXPRESS,
-        "this needs what an express execution has not: task tokens, activities, children and distributed Maps are for standard ones".to_owned(),
+        "this needs what an express execution has not: task tokens, activities, children, signals and distributed Maps are for standard ones".to_owned(),
         Some(hint.to_owned()),
     );
 }

@@ -20,6 +20,7 @@ mod path;
 pub mod program;
 pub mod resource;
 mod scope;
+pub mod signal;
 mod steps;
 pub mod substitute;
 mod suggest;

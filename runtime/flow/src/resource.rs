@@ -159,6 +159,10 @@ pub enum ResourceKind<'a> {
     Container,
     /// `vm:run`.
     Machine,
+    /// `signal:send`.
+    SendSignal,
+    /// `signal:wait`.
+    WaitSignal,
     /// `callback`.
     Callback,
     /// `activity:NAME`, or an activity's ARN.
@@ -188,7 +192,7 @@ pub const ACTIVITY_CHARS_MAX: usize = 80;
 /// Takes a `Resource` apart.
 ///
 /// Forms: `wasm:NAME[@VERSION][#FUNCTION]`, `http:request`, `container:run`, `vm:run`, each
-/// also with `.waitForTaskToken`; `callback`; `activity:NAME`; `flow:start` or
+/// also with `.waitForTaskToken`; `signal:send`; `signal:wait`; `callback`; `activity:NAME`; `flow:start` or
 /// `arn:PARTITION:states:::states:startExecution`, either also with `.sync`, `.sync:2`
 /// or `.waitForTaskToken`; and as Step Functions writes them
 /// `arn:PARTITION:lambda:REGION:ACCOUNT:function:NAME[:QUALIFIER]`, which means
@@ -218,6 +222,10 @@ pub fn parse(text: &str) -> Result<Resource<'_>, BadResource> {
         ResourceKind::Container
     } else if base == "vm:run" {
         ResourceKind::Machine
+    } else if base == "signal:send" {
+        ResourceKind::SendSignal
+    } else if base == "signal:wait" {
+        ResourceKind::WaitSignal
     } else if let Some(module) = base.strip_prefix("wasm:") {
         wasm(module)?
     } else if let Some(name) = base.strip_prefix("activity:") {
@@ -228,7 +236,14 @@ pub fn parse(text: &str) -> Result<Resource<'_>, BadResource> {
         return Err(bad(format!("{base:?} is no resource")));
     };
     let waits = matches!(kind, ResourceKind::Callback | ResourceKind::Activity(_));
-    if wait_for_token && matches!(kind, ResourceKind::Activity(_) | ResourceKind::HttpInvoke) {
+    let no_token = matches!(
+        kind,
+        ResourceKind::Activity(_)
+            | ResourceKind::HttpInvoke
+            | ResourceKind::SendSignal
+            | ResourceKind::WaitSignal
+    );
+    if wait_for_token && no_token {
         return Err(bad(format!("{base} has no form {TOKEN_SUFFIX}")));
     }
     Ok(Resource {
@@ -474,6 +489,8 @@ mod tests {
                         ResourceKind::Http => "http".to_owned(),
                         ResourceKind::Container => "container".to_owned(),
                         ResourceKind::Machine => "vm".to_owned(),
+                        ResourceKind::SendSignal => "send".to_owned(),
+                        ResourceKind::WaitSignal => "wait".to_owned(),
                         ResourceKind::Callback => "callback".to_owned(),
                         ResourceKind::Activity(name) => format!("activity {name}"),
                         ResourceKind::LambdaInvoke => "invoke".to_owned(),
@@ -531,6 +548,17 @@ mod tests {
         check("container:run.waitForTaskToken", "container token");
         check("vm:run", "vm");
         check("container:start", "bad");
+        check("signal:send", "send");
+        check("signal:wait", "wait");
+        check(
+            "signal:wait.waitForTaskToken",
+            "bad signal:wait has no form",
+        );
+        check(
+            "signal:send.waitForTaskToken",
+            "bad signal:send has no form",
+        );
+        check("signal", "bad");
         check("flow:start", "flow Start");
         check("flow:start.sync", "flow Sync");
         check("flow:start.waitForTaskToken", "flow Start token");

@@ -8,7 +8,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use stepwell_types::limits::INLINE_BYTES_MAX;
 use stepwell_types::{
-    Data, Digest, EntryId, Failure, FlowRef, LogLine, ParentLink, Spent, Timestamp,
+    Data, Digest, EntryId, ExecutionId, Failure, FlowRef, LogLine, ParentLink, Recipient, Signal,
+    Spent, Timestamp,
 };
 
 use crate::{Command, Error, Event, Outcome, Timer};
@@ -18,7 +19,7 @@ mod checkpoint;
 pub use checkpoint::{decode_state, encode_state};
 
 /// Format of a log row.
-const ROW_VERSION: u8 = 4;
+const ROW_VERSION: u8 = 5;
 /// Payloads shorter than this are written again rather than named.
 const REPEAT_BYTES_MIN: usize = 64;
 /// Payloads of a row that a later one is compared with.
@@ -257,6 +258,24 @@ pub fn digest(commands: &[Command]) -> u32 {
                 hash.bytes(&child.0);
                 hash.word(u64::from(*attempt));
             }
+            Command::Signal {
+                entry,
+                attempt,
+                send,
+            } => {
+                hash.word(11);
+                hash.word(entry.0);
+                hash.word(u64::from(*attempt));
+                match &send.to {
+                    Recipient::Execution(id) => hash.bytes(&id.0),
+                    Recipient::Named { flow, name } => {
+                        hash.bytes(flow.as_bytes());
+                        hash.bytes(name.as_bytes());
+                    }
+                }
+                hash.bytes(send.signal.name.as_bytes());
+                hash.bytes(send.signal.data.text().as_bytes());
+            }
             Command::ForgetResults { entry, run } => {
                 hash.word(10);
                 hash.word(entry.0);
@@ -376,6 +395,7 @@ enum WireEvent<'a> {
     ChildEnded(EntryId, u32, #[serde(borrow)] Result<Payload<'a>, Failure>),
     ItemEnded(EntryId, u32, u32, bool),
     ActivityReturned(EntryId, u32),
+    Signalled(Arc<str>, #[serde(borrow)] Payload<'a>, Option<ExecutionId>),
 }
 
 fn payload<'a>(data: &'a Data, blobs: &mut dyn FnMut(&Data) -> Option<Digest>) -> Payload<'a> {
@@ -521,6 +541,11 @@ fn wire_event<'d>(
             worker,
         } => WireEvent::ActivityStarted(*entry, *attempt, worker.clone()),
         Event::ActivityReturned { entry, attempt } => WireEvent::ActivityReturned(*entry, *attempt),
+        Event::Signalled { signal } => WireEvent::Signalled(
+            Arc::clone(&signal.name),
+            payload(&signal.data),
+            signal.sender,
+        ),
         Event::ChildEnded {
             entry,
             attempt,
@@ -649,6 +674,13 @@ fn read_event(
             worker,
         },
         WireEvent::ActivityReturned(entry, attempt) => Event::ActivityReturned { entry, attempt },
+        WireEvent::Signalled(name, data, sender) => Event::Signalled {
+            signal: Signal {
+                name,
+                data: payload(data)?,
+                sender,
+            },
+        },
     })
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use stepwell_types::{
-    ChildStart, Data, EntryId, ExecutionId, Failure, StepTarget, TaskToken, Timestamp,
+    ChildStart, Data, EntryId, ExecutionId, Failure, SignalSend, StepTarget, TaskToken, Timestamp,
 };
 
 /// One wish. The driver carries it out; the interpreter has touched nothing.
@@ -30,6 +30,15 @@ pub enum Command {
         attempt: u32,
         /// It is kept in memory, beside this execution.
         express: bool,
+    },
+    /// Send another execution a signal. Sent until it is answered, like [`Command::StartChild`].
+    Signal {
+        /// Which state entry sends.
+        entry: EntryId,
+        /// Which attempt waits for the answer.
+        attempt: u32,
+        /// What, and whom for.
+        send: Box<SignalSend>,
     },
     /// The results of a distributed Map's run are no longer needed.
     ForgetResults {

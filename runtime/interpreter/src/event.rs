@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use stepwell_types::{Data, EntryId, Failure, FlowRef, ParentLink, Spent};
+use stepwell_types::{Data, EntryId, Failure, FlowRef, ParentLink, Signal, Spent};
 
 /// One happening. With the time at which it was recorded, it is all that
 /// decides what an execution does next.
@@ -103,6 +103,12 @@ pub enum Event {
         attempt: u32,
         /// What the child's parent asked to hear.
         result: Result<Data, Failure>,
+    },
+    /// Somebody sent the execution a signal: it is for the first that waits for one of its
+    /// name, or is kept until one does.
+    Signalled {
+        /// What came.
+        signal: Signal,
     },
     /// A child of a distributed Map has ended. Its result is a row of its own, in the same commit.
     ItemEnded {

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use stepwell_types::{Data, Failure, StepTarget, Timestamp};
+use stepwell_types::{Data, Failure, Signal, StepTarget, Timestamp};
 
 pub mod render;
 
@@ -109,6 +109,11 @@ pub enum HistoryKind {
         output: Data,
         /// The variables that the state assigned.
         assigned: Arc<BTreeMap<Arc<str>, Data>>,
+    },
+    /// `SignalReceived`.
+    SignalReceived {
+        /// What came.
+        signal: Signal,
     },
     /// `EvaluationFailed`: an expression of JSONata mode.
     EvaluationFailed {

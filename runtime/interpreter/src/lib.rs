@@ -23,6 +23,7 @@ mod states;
 mod time;
 mod troubled;
 mod turn;
+mod wanted;
 mod weight;
 
 pub use activities::{OpenActivity, activities};
@@ -34,6 +35,8 @@ pub use fleet::Results;
 pub use history::{HistoryEvent, HistoryKind, NoHistory, Observer};
 pub use state::State;
 pub use states::child;
+pub use states::signal::Full as SignalsFull;
 pub use troubled::troubled;
-pub use turn::{open_tasks, outstanding, step};
+pub use turn::step;
+pub use wanted::{open_tasks, outstanding};
 pub use weight::weight;

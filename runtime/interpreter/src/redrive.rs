@@ -362,7 +362,7 @@ pub(crate) fn begin(
     let (count, last) = (core.redrives, core.events);
     if let Some(started) = &mut core.started {
         started.flow = flow.clone();
-        turn.state.bytes = 256 + started.input.len_bytes();
+        turn.state.bytes = 256 + started.input.len_bytes() + core.inbox.weight();
     }
     turn.state.outcome = None;
     turn.set_deadline();

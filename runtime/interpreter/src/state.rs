@@ -4,14 +4,17 @@
 //! shared [`Data`]; what can be derived (timers, sizes) is kept beside and
 //! rebuilt on decoding.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use stepwell_types::{Data, EntryId, ExecutionId, FlowRef, ParentLink, TaskToken, Timestamp};
 
+mod inbox;
+
 use crate::fleet::Fleet;
 use crate::{Command, Outcome, Timer};
+pub(crate) use inbox::{Inbox, Received, Wanted};
 
 /// One execution's state. Cheap to clone as long as it is small; grows with
 /// the number of live state entries and the results that joins still hold.
@@ -20,6 +23,8 @@ pub struct State {
     pub(crate) core: Core<Data>,
     pub(crate) outcome: Option<Outcome>,
     pub(crate) timers: BTreeSet<(Timestamp, EntryId, Timer)>,
+    /// Who waits for signals, by name and by when it began to.
+    pub(crate) waiters: BTreeMap<(Arc<str>, u64), EntryId>,
     pub(crate) bytes: usize,
     pub(crate) active: usize,
     pub(crate) fleets: usize,
@@ -60,6 +65,8 @@ pub(crate) struct Core<D, V = Arc<Variables>> {
     pub redriven: Option<Timestamp>,
     /// CloudFlow's `$Global`, once something was merged into it.
     pub global: Option<D>,
+    /// Signals that nobody has waited for yet.
+    pub inbox: Inbox<D>,
 }
 
 /// From the first event.
@@ -148,6 +155,8 @@ pub(crate) struct Running<D> {
     /// When the next heartbeat is missed.
     pub heartbeat: Option<Timestamp>,
     pub heartbeat_ms: u64,
+    /// The signals that it waits for.
+    pub signals: Option<Box<Wanted>>,
 }
 
 /// Results of branches, and the branches that still run.
@@ -218,6 +227,10 @@ impl State {
                 redrives: 0,
                 redriven: None,
                 global: None,
+                inbox: Inbox {
+                    signals: VecDeque::new(),
+                    waits: 0,
+                },
             },
             None,
         )
@@ -229,6 +242,7 @@ impl State {
             core,
             outcome,
             timers: BTreeSet::new(),
+            waiters: BTreeMap::new(),
             bytes: 256,
             active: 0,
             fleets: 0,
@@ -241,6 +255,7 @@ impl State {
             state.bytes += started.input.len_bytes();
         }
         state.bytes += state.core.global.as_ref().map_or(0, Data::len_bytes);
+        state.bytes += state.core.inbox.weight();
         let all = state.core.entries.iter().chain(&state.core.halted);
         let shared: BTreeMap<EntryId, Arc<Variables>> = all
             .map(|(id, entry)| (*id, Arc::clone(&entry.variables)))
@@ -250,6 +265,9 @@ impl State {
             entry.held = held_beside(&entry.variables, around);
             for (at, timer) in entry.timers() {
                 state.timers.insert((at, *id, timer));
+            }
+            for waiter in entry.waits_for() {
+                state.waiters.insert(waiter, *id);
             }
             entry.weight = entry.measure();
             state.bytes += entry.weight;
@@ -432,6 +450,9 @@ impl State {
         for (at, timer) in entry.timers() {
             self.timers.remove(&(at, id, timer));
         }
+        for waiter in entry.waits_for() {
+            self.waiters.remove(&waiter);
+        }
         self.active -= usize::from(entry.step_active());
         self.fleets -= usize::from(entry.is_fleet());
         entry.phase = phase;
@@ -442,6 +463,9 @@ impl State {
         );
         for (at, timer) in entry.timers() {
             self.timers.insert((at, id, timer));
+        }
+        for waiter in entry.waits_for() {
+            self.waiters.insert(waiter, id);
         }
         self.active += usize::from(entry.step_active());
         self.fleets += usize::from(entry.is_fleet());
@@ -470,6 +494,9 @@ impl State {
         let entry = self.core.entries.remove(&id)?;
         for (at, timer) in entry.timers() {
             self.timers.remove(&(at, id, timer));
+        }
+        for waiter in entry.waits_for() {
+            self.waiters.remove(&waiter);
         }
         self.active -= usize::from(entry.step_active());
         self.fleets -= usize::from(entry.is_fleet());

@@ -22,6 +22,7 @@ pub(crate) mod fleet;
 pub(crate) mod map;
 pub(crate) mod parallel;
 pub(crate) mod pass;
+pub mod signal;
 pub(crate) mod succeed;
 pub(crate) mod task;
 pub(crate) mod wait;

@@ -87,6 +87,8 @@ fn end(state: &mut State, outcome: Outcome, out: &mut Vec<Command>) {
     state.core.cut = false;
     state.core.deadline = None;
     state.timers.clear();
+    state.waiters.clear();
+    state.core.inbox.signals.clear();
     state.active = 0;
     state.fleets = 0;
     state.bytes = 256;

@@ -10,7 +10,7 @@ use stepwell_flow::program::{Kind, Next, State as Node, StateIdx};
 use stepwell_types::limits::{
     CAUSE_CHARS_MAX, ERROR_CHARS_MAX, EXPRESS_SECONDS_MAX, SPIN_TRANSITIONS_MAX, TRANSITIONS_MAX,
 };
-use stepwell_types::{Data, EntryId, Failure, StepTarget, Timestamp};
+use stepwell_types::{Data, EntryId, Failure, Timestamp};
 
 use crate::cloudflow;
 use crate::evaluate::{Env, Fault, Given, Library, QUERY_ERROR};
@@ -55,49 +55,6 @@ pub fn step(
     let spent = turn.spent;
     state.spent = spent;
     Ok(())
-}
-
-/// What a resumed execution still wants: a `Run` for every attempt whose step's end is
-/// awaited (same entry, attempt, input, token and seed), and `Continue` if a turn was cut.
-pub fn outstanding(program: &Program, state: &State, out: &mut Vec<Command>) {
-    if state.outcome.is_some() {
-        return;
-    }
-    for (id, entry) in &state.core.entries {
-        states::fleet::outstanding(program, state, *id, entry, out);
-        if let Phase::Running(run) = &entry.phase
-            && let Some(node) = program.states.get(entry.state as usize)
-            && let Kind::Task(task) = &node.kind
-            && (run.step || task.target.is_outside())
-            && !matches!(task.target, StepTarget::Flow(_))
-        {
-            out.push(Command::Run(task::command(
-                state, *id, entry, node, task, run,
-            )));
-        }
-    }
-    if state.core.cut {
-        out.push(Command::Continue);
-    }
-}
-
-/// A `Run` for every attempt that waits for its token, whether its step still runs or not:
-/// what outside programs may answer. Nothing is to be run because of these.
-pub fn open_tasks(program: &Program, state: &State, out: &mut Vec<Command>) {
-    if state.outcome.is_some() {
-        return;
-    }
-    for (id, entry) in &state.core.entries {
-        if let Phase::Running(run) = &entry.phase
-            && let Some(node) = program.states.get(entry.state as usize)
-            && let Kind::Task(task) = &node.kind
-            && task.wait_for_token
-        {
-            out.push(Command::Run(task::command(
-                state, *id, entry, node, task, run,
-            )));
-        }
-    }
 }
 
 /// Everything at hand during a turn.
@@ -162,6 +119,7 @@ impl<'a> Turn<'a> {
                 attempt,
                 result,
             } => states::child::child_ended(self, *entry, *attempt, result)?,
+            Event::Signalled { signal } => states::signal::came(self, signal)?,
             Event::ItemEnded {
                 entry,
                 attempt,
@@ -654,14 +612,17 @@ impl<'a> Turn<'a> {
         self.state.core.cut = false;
         self.state.core.deadline = None;
         self.state.timers.clear();
+        self.state.waiters.clear();
         self.state.active = 0;
         self.state.fleets = 0;
         if matches!(outcome, Outcome::Succeeded(_)) {
             self.state.core.global = None;
+            self.state.core.inbox.signals.clear();
         }
         let halted = self.state.core.halted.values();
         let global = self.state.core.global.as_ref().map_or(0, Data::len_bytes);
-        self.state.bytes = 256 + global + halted.map(|entry| entry.weight).sum::<usize>();
+        let kept = 256 + global + self.state.core.inbox.weight();
+        self.state.bytes = kept + halted.map(|entry| entry.weight).sum::<usize>();
         self.out.push(Command::Finish(outcome.clone()));
         self.state.outcome = Some(outcome);
     }

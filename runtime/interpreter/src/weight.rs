@@ -24,6 +24,10 @@ pub fn weight(state: &State, event: &Event) -> usize {
             result.as_ref().map_or(0, Data::len_bytes) + of_entry(core, *entry)
         }
         Event::TimerFired { entry, .. } => of_entry(core, *entry),
+        Event::Signalled { signal } => {
+            let taker = state.waits_for(&signal.name);
+            signal.data.len_bytes() + taker.map_or(0, |entry| of_entry(core, entry))
+        }
         Event::Continued => {
             let next = core.work.iter().rev().take(WORK_MAX);
             next.map(|work| of_work(core, work)).sum()

@@ -202,7 +202,9 @@ fn drive(
                     });
                 }
                 // What it started has ended already.
-                Command::CancelChild { .. } | Command::ForgetResults { .. } => {}
+                Command::CancelChild { .. }
+                | Command::ForgetResults { .. }
+                | Command::Signal { .. } => {}
             }
         }
         event = match next.or_else(|| children.pop_front()) {

@@ -11,7 +11,7 @@ use stepwell_interpreter::{
 };
 use stepwell_types::limits::TRANSITIONS_MAX;
 use stepwell_types::{
-    Data, EntryId, ExecutionId, Failure, FlowRef, ShardId, Spent, StepTarget, Timestamp,
+    Data, EntryId, ExecutionId, Failure, FlowRef, ShardId, Signal, Spent, StepTarget, Timestamp,
 };
 
 /// A value in whose paths the flows below find something, or not.
@@ -116,6 +116,8 @@ fn state(depth: u32) -> BoxedStrategy<Value> {
         3 => any::<bool>().prop_map(|token| json!({"Type": "Task", "HeartbeatSeconds": 2, "TimeoutSeconds": 5,
             "Resource": if token { "wasm:t.waitForTaskToken" } else { "wasm:t" }})),
         1 => Just(json!({"Type": "Task", "Resource": "callback"})),
+        1 => prop::sample::select(vec![json!("a"), json!(["b", "a"])]).prop_map(|names| json!({"Type": "Task",
+            "Resource": "signal:wait", "TimeoutSeconds": 5, "Parameters": {"Name": names}})),
         2 => Just(json!({"Type": "Pass"})),
         1 => path().prop_map(|p| json!({"Type": "Wait", "SecondsPath": p})),
         1 => path().prop_map(|p| json!({"Type": "Wait", "TimestampPath": p})),
@@ -151,7 +153,8 @@ fn state(depth: u32) -> BoxedStrategy<Value> {
                     map.extend(input.map(|p| ("InputPath".into(), json!(p))));
                     map.extend(output.map(|p| ("OutputPath".into(), json!(p))));
                 }
-                if (works && name != "Map") || name == "Pass" {
+                let given = map.contains_key("Parameters");
+                if (works && name != "Map" && !given) || name == "Pass" {
                     map.extend(parameters.map(|p| ("Parameters".into(), p)));
                 }
                 if works && handle {
@@ -261,6 +264,7 @@ fn event() -> impl Strategy<Value = Event> {
         2 => (who, prop::sample::select(vec![Timer::Wait, Timer::Backoff, Timer::Timeout, Timer::Heartbeat]))
             .prop_map(|((entry, _), timer)| Event::TimerFired { entry, timer }),
         4 => Just(Event::Continued),
+        4 => (prop::sample::select(vec!["a", "b", "c"]), value()).prop_map(|(name, data)| signal(name, data)),
         1 => Just(Event::Cancelled { failure: Failure::new("Stopped", "") }),
         4 => prop::option::of((0..14u64, value())).prop_map(|input| Event::Redriven {
             flow: FlowRef { name: "f".into(), version: 2 },
@@ -268,6 +272,15 @@ fn event() -> impl Strategy<Value = Event> {
             attempt: None,
         }),
     ]
+}
+
+fn signal(name: &str, data: Value) -> Event {
+    let signal = Signal {
+        name: name.into(),
+        data: Data::from_value(data),
+        sender: None,
+    };
+    Event::Signalled { signal }
 }
 
 /// What was played, for another look.
@@ -409,6 +422,8 @@ fn ends_or_blocks(played: Played) {
             now = now.max(at);
             Some(Event::TimerFired { entry, timer })
         });
+        let wanted = state.signals_wanted().next();
+        let event = event.or_else(|| wanted.map(|name| signal(name, Value::Null)));
         let Some(event) = event else {
             let mut open = Vec::new();
             open_tasks(&program, &state, &mut open);

@@ -14,7 +14,8 @@ use stepwell_interpreter::{
     Command, Event, HistoryEvent, NoHistory, Outcome, State, Timer, outstanding, step,
 };
 use stepwell_types::{
-    Data, EntryId, ExecutionId, Failure, FlowRef, ShardId, Spent, StepTarget, Timestamp,
+    Data, EntryId, ExecutionId, Failure, FlowRef, Recipient, ShardId, Signal, Spent, StepTarget,
+    Timestamp,
 };
 
 #[track_caller]
@@ -86,6 +87,31 @@ fn fleet_fails() {
 #[test]
 fn activity_returned() {
     check("activity-returned");
+}
+
+#[test]
+fn signals() {
+    check("signals");
+}
+#[test]
+fn signals_in_branches() {
+    check("signals-in-branches");
+}
+#[test]
+fn signals_and_timeouts() {
+    check("signals-timeout");
+}
+#[test]
+fn signals_and_failures() {
+    check("signals-fail");
+}
+#[test]
+fn signals_sent() {
+    check("signals-sent");
+}
+#[test]
+fn signals_and_redrive() {
+    check("signals-and-redrive");
 }
 
 #[test]
@@ -429,6 +455,21 @@ impl<'p> Player<'p> {
                     failed: how == "failed",
                 }
             }
+            // `signal NAME JSON`, or `signal NAME@SENDER JSON`.
+            "signal" => {
+                let (name, data) = rest.split_once(' ').expect("a name and data");
+                let (name, sender) = match name.split_once('@') {
+                    None => (name, None),
+                    Some((name, n)) => (name, Some(n.parse().expect("a number"))),
+                };
+                let signal = Signal {
+                    name: name.into(),
+                    data: Data::parse(data).expect("JSON"),
+                    sender: sender.map(|n| ExecutionId::new(Timestamp(0), ShardId(1), n)),
+                };
+                assert_eq!(self.twin.room_for(&signal), self.state.room_for(&signal));
+                Event::Signalled { signal }
+            }
             "taken" => {
                 let (entry, attempt) = which(rest);
                 let worker = None;
@@ -583,6 +624,24 @@ fn print(command: &Command) -> String {
         }
         Command::CancelChild { express: true, .. } => "cancel express child".into(),
         Command::CancelChild { .. } => "cancel child".into(),
+        Command::Signal {
+            entry,
+            attempt,
+            send,
+        } => {
+            let to = match &send.to {
+                Recipient::Execution(id) => id.to_string(),
+                Recipient::Named { flow, name } => format!("{name} of {flow}"),
+            };
+            let key = send.key.map(|key| key.to_string()).unwrap_or_default();
+            format!(
+                "signal {} to {to} for {}.{attempt} {} under {}",
+                send.signal.name,
+                entry.0,
+                send.signal.data.text(),
+                key.get(..8).unwrap_or("none")
+            )
+        }
         Command::ForgetResults { entry, run } => format!("forget results {}.{run}", entry.0),
         Command::Finish(Outcome::Succeeded(output)) => {
             format!("finish SUCCEEDED {}", output.text())

@@ -12,6 +12,7 @@ mod activity;
 mod apply;
 mod away;
 mod cancel;
+mod child;
 mod descendants;
 mod effects;
 mod errand;
@@ -24,6 +25,7 @@ mod recover;
 mod redrive;
 mod request;
 mod seal;
+mod signal;
 mod timers;
 mod token;
 
@@ -33,7 +35,8 @@ use std::sync::Arc;
 use stepwell_interpreter::{Event, RunStep, State};
 use stepwell_store::{Batch, Reader};
 use stepwell_types::{
-    EntryId, ExecutionId, Failure, FlowRef, Hold, ShardId, StepOutcome, StepRequest, Timestamp,
+    Digest, EntryId, ExecutionId, Failure, FlowRef, Hold, ShardId, StepOutcome, StepRequest,
+    Timestamp,
 };
 
 pub use activity::Claim;
@@ -150,6 +153,8 @@ pub struct Driver {
     unwanted: HashSet<ExecutionId>,
     /// Of executions that nobody started, by shard: what lies two or more below them.
     descendants: HashMap<(ExecutionId, ShardId), descendants::Count>,
+    /// Signals that came under keys and may not be durable yet.
+    signals: HashMap<(ExecutionId, Digest), signal::Known>,
     /// Results to gather, by the batch that makes them durable.
     gathering: BTreeMap<u64, Vec<items::Gather>>,
     /// What came for executions that are parked.
@@ -238,6 +243,7 @@ impl Driver {
             held: Ready::default(),
             unwanted: HashSet::new(),
             descendants: HashMap::new(),
+            signals: HashMap::new(),
             gathering: BTreeMap::new(),
             blocked: HashMap::new(),
             waiters: HashMap::new(),

@@ -1,6 +1,7 @@
 //! What the orchestrator refuses, and why.
 
 use stepwell_flow::Diagnostic;
+use stepwell_interpreter::SignalsFull;
 use stepwell_types::{ExecutionId, Failure};
 
 /// A refusal or a failure of the runtime itself. A step's failure is data, not this.
@@ -65,6 +66,26 @@ pub enum Error {
     /// The execution has ended.
     #[error("RUN0011: execution {0} has already ended")]
     Ended(ExecutionId),
+    /// No further signal fits.
+    #[error(
+        "RUN0030: execution {id} takes no signal now: {why}; send it again when some were waited for"
+    )]
+    SignalsFull {
+        /// Which.
+        id: ExecutionId,
+        /// Which bound was met.
+        why: SignalsFull,
+    },
+    /// The sender's key was used for another signal.
+    #[error(
+        "RUN0031: another signal came to execution {0} under this key; send the same again, or choose another key"
+    )]
+    SignalKeyTaken(ExecutionId),
+    /// An express execution.
+    #[error(
+        "RUN0032: execution {0} is an express one and takes no signals; publish its flow as a standard one"
+    )]
+    NoSignals(ExecutionId),
     /// The store failed; what was asked may or may not have happened.
     #[error("RUN0012: the store failed: {0}")]
     Store(String),
@@ -257,6 +278,9 @@ impl Error {
             Error::WiderGrants { .. } => "RUN0027",
             Error::NoAttempt { .. } => "RUN0025",
             Error::NoSecret(_) => "RUN0028",
+            Error::SignalsFull { .. } => "RUN0030",
+            Error::SignalKeyTaken(_) => "RUN0031",
+            Error::NoSignals(_) => "RUN0032",
             Error::Vault { code, .. } => code,
         }
     }

@@ -8,13 +8,12 @@ use std::time::Duration;
 use stepwell_flow::Diagnostic;
 use stepwell_flow::program::Mode;
 use stepwell_store::Key;
-use stepwell_types::limits::{EXPRESS_SECONDS_MAX, PAYLOAD_BYTES_MAX};
+use stepwell_types::limits::{EXPRESS_SECONDS_MAX, PAYLOAD_BYTES_MAX, SIGNAL_BYTES_MAX};
 use stepwell_types::{
-    Data, Digest, ExecutionId, Failure, FlowRef, Secret, StartRequest, TargetKind, TargetName,
-    TargetStatus, TaskToken, WaitReason, Waiting,
+    Data, Digest, ExecutionId, Failure, FlowRef, Secret, Signal, StartRequest, TargetKind,
+    TargetName, TargetStatus, TaskToken, WaitReason, Waiting,
 };
 
-use crate::Error;
 use crate::api::{
     Execution, Filling, FlowInfo, HttpTrigger, ListFilter, Metrics, ModuleInfo, Page, Permission,
     Picture, Published, Redriven, SecretInfo, SecretVersion, Started, Status, UsageRow,
@@ -26,6 +25,7 @@ use crate::lists::{read_list, read_usage};
 use crate::rows::{self, NameRow};
 use crate::shell::event_loop::LoopGate;
 use crate::shell::{Shared, shard_for};
+use crate::{Error, Executions};
 
 /// After how long a start that is not durable yet is looked for again.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
@@ -50,6 +50,18 @@ impl Orchestrator {
         Arc::new(LoopGate {
             shared: self.shared.clone(),
         })
+    }
+
+    /// The way of steps to other executions.
+    #[must_use]
+    pub fn executions(&self) -> Executions {
+        let shared = self.shared.clone();
+        Executions {
+            ask: Arc::new(LoopGate { shared }),
+            reader: self.shared.reader.clone(),
+            clock: self.shared.clock.clone(),
+            entropy: self.shared.entropy.clone(),
+        }
     }
 
     /// Starts an execution; returns when that is durable.
@@ -286,6 +298,38 @@ impl Orchestrator {
             .ask(id, Request::Cancel(id, failure))
             .await
             .map(|_| ())
+    }
+
+    /// Sends an execution a signal; returns when it is durable that it came. What is sent again
+    /// under the same `key` comes once, also when the execution has ended since.
+    /// # Errors
+    /// `RUN0001`, `RUN0005` to `RUN0007`, `RUN0011`, `RUN0014`, `RUN0016`, `RUN0017`, `RUN0030`
+    /// to `RUN0032`.
+    pub async fn signal(
+        &self,
+        id: ExecutionId,
+        name: &str,
+        data: Data,
+        key: Option<&str>,
+    ) -> Result<(), Error> {
+        check_name("signal", name)?;
+        let bytes = data.len_bytes();
+        if bytes > SIGNAL_BYTES_MAX {
+            return Err(Error::TooLarge {
+                what: "the signal's data",
+                bytes: bytes as u64,
+                max: SIGNAL_BYTES_MAX as u64,
+            });
+        }
+        let signal = Signal {
+            name: name.into(),
+            data,
+            sender: None,
+        };
+        // Apart from the keys of executions, which have no such beginning.
+        let key = key.map(|key| Digest::of(format!("outside:{key}").as_bytes()));
+        let request = Request::Signal(id, signal, key);
+        self.shared.ask(id, request).await.map(|_| ())
     }
 
     /// Lets an execution that ended without success go on; returns when that is durable.

@@ -9,6 +9,7 @@ mod catalog;
 mod committer;
 pub mod driver;
 pub mod error;
+mod executions;
 pub mod gate;
 mod handle;
 mod history;
@@ -25,4 +26,5 @@ mod watch;
 
 pub use catalog::Upload;
 pub use error::Error;
+pub use executions::{Executions, Refusal};
 pub use handle::Orchestrator;

@@ -17,11 +17,12 @@ use stepwell_types::{
     AttemptId, BridgeAnswer, BridgeCall, Data, EntryId, ExecutionId, Failure, FlowRef, LogLine,
     ShardId, StepOutcome, Timestamp,
 };
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::Error;
 use crate::api::{Execution, HistoryLine};
 use crate::driver::{Aside, Driver, Options, Output, Reply, Request, Ticket};
+use crate::executions::{Ask, Asking, Executions};
 use crate::gate::{GateHandle, GateKeeper, Verdict, VerdictFuture};
 use crate::history::{Cursor, Walked};
 use crate::ports::{Clock, Entropy, Programs, StepRunner};
@@ -44,6 +45,45 @@ pub struct OneShot {
     pub entropy: Arc<dyn Entropy>,
     /// Waits, backoffs and timeouts pass at once when nothing runs.
     pub virtual_time: bool,
+    /// What its steps ask of its executions.
+    pub door: Door,
+}
+
+/// The way of a run's steps to its other executions.
+pub struct Door {
+    memory: Memory,
+    requests: mpsc::UnboundedReceiver<(Request, oneshot::Sender<Reply>)>,
+}
+
+/// A way for steps, and its other end, which a run takes.
+#[must_use]
+pub fn door(clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>) -> (Executions, Door) {
+    let (send, requests) = mpsc::unbounded_channel();
+    let memory = Memory::default();
+    let executions = Executions {
+        ask: Arc::new(Caller(send)),
+        reader: Arc::new(memory.clone()),
+        clock,
+        entropy,
+    };
+    (executions, Door { memory, requests })
+}
+
+struct Caller(mpsc::UnboundedSender<(Request, oneshot::Sender<Reply>)>);
+
+impl Ask for Caller {
+    fn ask(&self, _id: ExecutionId, request: Request) -> Asking {
+        let (reply_to, reply) = oneshot::channel();
+        // A run that is over answers nobody.
+        let sent = self.0.send((request, reply_to)).is_ok();
+        Box::pin(async move {
+            match reply.await {
+                Ok(Reply::Refused(e)) => Err(e),
+                Ok(reply) if sent => Ok(reply),
+                _ => Err(Error::Stopping),
+            }
+        })
+    }
 }
 
 /// How it went.
@@ -62,7 +102,7 @@ const CANCEL: Ticket = Ticket(2);
 /// # Errors
 /// `RUN0012` when memory itself fails; a flow's failure is an [`Execution`].
 pub async fn run(shot: OneShot) -> Result<Finished, Error> {
-    let memory = Memory::default();
+    let memory = shot.door.memory.clone();
     let now = shot.clock.now();
     let random = u128::from_be_bytes(shot.entropy.draw());
     let id = ExecutionId::new(now, ShardId(0), random);
@@ -110,6 +150,8 @@ pub async fn run(shot: OneShot) -> Result<Finished, Error> {
         tasks: HashMap::new(),
         inbox,
         ended,
+        asked: HashMap::new(),
+        tickets: CANCEL.0,
         shot,
     };
     let execution = room.until_end().await?;
@@ -154,6 +196,10 @@ struct Room {
     tasks: HashMap<StepKey, tokio::task::AbortHandle>,
     inbox: mpsc::UnboundedReceiver<(StepKey, StepOutcome)>,
     ended: mpsc::UnboundedSender<(StepKey, StepOutcome)>,
+    /// Steps that asked something of an execution.
+    asked: HashMap<Ticket, oneshot::Sender<Reply>>,
+    /// The newest ticket.
+    tickets: u64,
     shot: OneShot,
 }
 
@@ -217,15 +263,22 @@ impl Room {
                 let now = self.now();
                 self.driver.step_ended(key.0, key.1, key.2, outcome, now);
             },
+            Some((request, reply_to)) = self.shot.door.requests.recv() => {
+                self.tickets += 1;
+                let ticket = Ticket(self.tickets);
+                self.asked.insert(ticket, reply_to);
+                let now = self.now();
+                self.driver.request(ticket, request, now);
+            },
             () = tokio::time::sleep(std::time::Duration::from_millis(pause)) => {}
         }
     }
 
-    /// The flow waits for a task token, and here is nobody who could bring it.
+    /// The flow waits for a task token or a signal, and here is nobody who could bring it.
     fn give_up(&mut self, now: Timestamp) {
         let failure = Failure::new(
             "Stepwell.NobodyAnswers",
-            "the flow waits for a task token and has no timeout; a one-shot run has no server that could take the answer",
+            "the flow waits for a task token or a signal and has no timeout; a one-shot run has no server that could take it",
         );
         self.driver
             .request(CANCEL, Request::Cancel(self.id, failure), now);
@@ -268,8 +321,13 @@ impl Room {
                     self.root = Some(*execution);
                 }
                 Output::Reply(START, Reply::Refused(e)) => return Err(e),
-                Output::Reply(..)
-                | Output::TaskWaits(_)
+                Output::Reply(ticket, reply) => {
+                    // A step that has gone hears nothing.
+                    if let Some(to) = self.asked.remove(&ticket) {
+                        let _ = to.send(reply);
+                    }
+                }
+                Output::TaskWaits(_)
                 | Output::TaskFreed(..)
                 | Output::Discard(_)
                 | Output::Landed(_) => {}

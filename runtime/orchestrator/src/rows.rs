@@ -13,7 +13,7 @@ use crate::Error;
 use crate::suspects::Deaths;
 
 /// The version of every row kind in this file.
-const VERSION: u8 = 9;
+const VERSION: u8 = 10;
 
 /// What lists and `describe` show of an execution.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -50,6 +50,13 @@ pub struct SummaryRow {
     pub express: bool,
     /// To read it back from its log may take long.
     pub heavy: bool,
+}
+
+/// A signal that came under a key of its sender's.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub struct SignalRow {
+    /// Of its name and data.
+    pub content: Digest,
 }
 
 /// What a child of a distributed Map ended with.

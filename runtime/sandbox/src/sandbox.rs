@@ -120,6 +120,8 @@ impl Sandbox {
             | StepTarget::Container
             | StepTarget::Machine
             | StepTarget::Flow(_)
+            | StepTarget::SendSignal
+            | StepTarget::WaitSignal
             | StepTarget::Callback
             | StepTarget::Activity { .. }
             | StepTarget::ReadItems(_)

@@ -197,8 +197,10 @@ fn status_of(e: &orchestrator::Error) -> StatusCode {
         | Run::NotRedrivable { .. }
         | Run::ModuleInUse { .. }
         | Run::FlowInUse { .. }
+        | Run::SignalKeyTaken(_)
+        | Run::NoSignals(_)
         | Run::WiderGrants { .. } => StatusCode::CONFLICT,
-        Run::Busy { .. } => StatusCode::TOO_MANY_REQUESTS,
+        Run::Busy { .. } | Run::SignalsFull { .. } => StatusCode::TOO_MANY_REQUESTS,
         Run::DiskFull { .. } | Run::Stopping => StatusCode::SERVICE_UNAVAILABLE,
         Run::BadFlow(_) | Run::BadTrigger { .. } | Run::BadRedrive { .. } | Run::TurnStuck(_) => {
             StatusCode::UNPROCESSABLE_ENTITY

@@ -10,6 +10,7 @@ mod objects;
 mod operations;
 mod redrive;
 mod secrets;
+mod signals;
 mod start;
 mod tasks;
 mod trace;
@@ -47,6 +48,8 @@ pub(crate) fn all() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(executions::describe))
         .routes(routes!(executions::cancel))
         .routes(routes!(redrive::redrive))
+        .routes(routes!(signals::send))
+        .routes(routes!(signals::send_by_name))
         .routes(routes!(history::history))
         .routes(routes!(history::events))
         .routes(routes!(history::tasks))

@@ -30,6 +30,7 @@
 //! | 17 result of a Map's item | id, entry (8), run (4), slot (4) |
 //! | 18 secret | name |
 //! | 19 key of a namespace | namespace, key |
+//! | 20 signal that came | id, digest (32) |
 
 use std::sync::Arc;
 
@@ -63,6 +64,7 @@ mod kind {
     pub(super) const MAP_RESULT: u8 = 17;
     pub(super) const SECRET: u8 = 18;
     pub(super) const KEY_VALUE: u8 = 19;
+    pub(super) const SIGNAL: u8 = 20;
 }
 
 /// Where rows of this key's kind live.
@@ -75,6 +77,7 @@ pub(crate) fn column(key: &Key) -> Column {
         | Key::Child { .. }
         | Key::MapResult { .. }
         | Key::KeyValue { .. }
+        | Key::Signal { .. }
         | Key::Name { .. } => Column::State,
         Key::Hot { .. } | Key::Timer { .. } | Key::Outbox { .. } | Key::Activity { .. } => {
             Column::Queue
@@ -121,6 +124,7 @@ pub(crate) fn encode(key: &Key, out: &mut Vec<u8>) {
         Key::Secret { name } => to.kind(kind::SECRET).text(name),
         Key::KeyValue { namespace, key } => to.kind(kind::KEY_VALUE).text(namespace).text(key),
         Key::Meta { name } => to.kind(kind::META).text(name),
+        Key::Signal { execution, key } => to.kind(kind::SIGNAL).id(execution).raw(&key.0),
         Key::Activity {
             name,
             execution,
@@ -218,6 +222,10 @@ fn parse(bytes: &[u8]) -> Option<Key> {
             execution: from.id()?,
         },
         kind::META => Key::Meta { name: from.text()? },
+        kind::SIGNAL => Key::Signal {
+            execution: from.id()?,
+            key: Digest(from.array()?),
+        },
         kind::ACTIVITY => Key::Activity {
             name: from.text()?,
             execution: from.id()?,

@@ -125,6 +125,13 @@ pub enum Key {
         /// The key.
         key: Arc<str>,
     },
+    /// A signal that came under a key of its sender's, so that it is not taken twice.
+    Signal {
+        /// The execution that it came to.
+        execution: ExecutionId,
+        /// Of the key.
+        key: Digest,
+    },
     /// What a child of a distributed Map ended with, until the Map is left.
     MapResult {
         /// The parent.

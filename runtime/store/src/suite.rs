@@ -359,6 +359,10 @@ fn one_of_each_kind() -> Vec<Key> {
             namespace: name.clone(),
             key: name.clone(),
         },
+        Key::Signal {
+            execution,
+            key: Digest([9; 32]),
+        },
         Key::Activity {
             name: name.clone(),
             execution,

@@ -27,6 +27,8 @@ pub struct Grants {
     pub key_value: Vec<KeyValueGrant>,
     /// Directories of the server's configuration, by the path under which guests see them.
     pub directories: Vec<Arc<str>>,
+    /// Flows whose executions steps may start and send signals, by name.
+    pub flows: Vec<Arc<str>>,
     /// What steps read as their configuration, by key. No secret belongs here: it is shown.
     pub config: BTreeMap<Arc<str>, Arc<str>>,
 }
@@ -90,6 +92,7 @@ impl Grants {
             &self.machines,
             &self.secrets,
             &self.directories,
+            &self.flows,
         ];
         let entries = lists.iter().map(|l| l.len()).sum::<usize>();
         if self.http.len() + self.key_value.len() + self.config.len() + entries > ENTRIES_MAX {
@@ -173,6 +176,7 @@ impl Grants {
             ("machine", &self.machines, &before.machines),
             ("secret", &self.secrets, &before.secrets),
             ("directory", &self.directories, &before.directories),
+            ("flow", &self.flows, &before.flows),
         ];
         for (what, now, then) in named {
             let new = now.iter().filter(|name| !then.contains(name));

@@ -13,6 +13,7 @@ pub mod journal;
 pub mod limits;
 pub mod message;
 pub mod secret;
+pub mod signal;
 pub mod target;
 pub mod time;
 
@@ -28,5 +29,6 @@ pub use message::{
     StepRequest, StepTarget,
 };
 pub use secret::Secret;
+pub use signal::{Recipient, Signal, SignalSend};
 pub use target::{Circuit, TargetKind, TargetName, TargetStatus, WaitReason, Waiting};
 pub use time::Timestamp;

@@ -34,6 +34,14 @@ pub const CHILD_DEPTH_MAX: u16 = 32;
 /// Executions that one brings about through those that it starts: children of children, and
 /// all below. About as many; they are counted in 64 parts.
 pub const DESCENDANTS_MAX: u32 = 1_000_000;
+/// Signals that wait in one execution until it asks for them.
+pub const SIGNALS_MAX: usize = 1_000;
+/// Largest data of one signal, in bytes of JSON text.
+pub const SIGNAL_BYTES_MAX: usize = 1 << 20;
+/// Data of all signals that wait in one execution, in bytes of JSON text.
+pub const SIGNALS_BYTES_MAX: usize = 8 << 20;
+/// Names of signals that one Task waits for at once.
+pub const SIGNAL_NAMES_MAX: usize = 16;
 /// State transitions that one execution may make in its life.
 pub const TRANSITIONS_MAX: u64 = 10_000_000;
 /// State transitions in a row without a step, a wait that takes time or a callback between them:

@@ -78,6 +78,10 @@ pub enum StepTarget {
     Container,
     /// The bridge `vm:run`: the input is a [`crate::MachineCall`].
     Machine,
+    /// No step runs: the orchestrator sends another execution a signal.
+    SendSignal,
+    /// No step runs: the execution waits for a signal.
+    WaitSignal,
 }
 
 impl StepTarget {
@@ -86,6 +90,15 @@ impl StepTarget {
     #[must_use]
     pub fn leaves(&self) -> bool {
         !matches!(self, StepTarget::Wasm { .. })
+    }
+
+    /// Whether nothing runs at all: executions speak to one another.
+    #[must_use]
+    pub fn is_between(&self) -> bool {
+        matches!(
+            self,
+            StepTarget::Flow(_) | StepTarget::SendSignal | StepTarget::WaitSignal
+        )
     }
 
     /// Whether nothing runs here: an outside program alone ends the task.

@@ -72,6 +72,12 @@ pub fn walk(program: &Program, input: &str) -> Option<Outcome> {
                         });
                     }
                 }
+                Command::Signal { entry, attempt, .. } => queue.push_back(Event::StepEnded {
+                    entry,
+                    attempt,
+                    result: Ok(Data::null()),
+                    spent: Spent::default(),
+                }),
                 Command::Abort { .. }
                 | Command::CancelChild { .. }
                 | Command::ForgetResults { .. } => {}

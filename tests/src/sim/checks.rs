@@ -11,19 +11,25 @@ use stepwell_orchestrator::driver::{Answer, Parcel, Post, read_log, read_state};
 use stepwell_orchestrator::ports::Programs as _;
 use stepwell_store::{Key, Range, Reader as _};
 use stepwell_types::{
-    BridgeCall, ChildStart, EntryId, ExecutionId, FlowRef, ParentLink, ShardId, TaskToken,
+    BridgeCall, ChildStart, EntryId, ExecutionId, FlowRef, ParentLink, ShardId, SignalSend,
+    TaskToken,
 };
 
 use super::express;
 use super::faults::{event_of, walk};
+use super::items;
 use super::oracle;
+use super::signals;
 use super::world::World;
 
-fn log(world: &World, id: ExecutionId) -> Result<Vec<Logged>, String> {
+pub(super) fn log(world: &World, id: ExecutionId) -> Result<Vec<Logged>, String> {
     read_log(&world.memory, id, 0).map_err(|e| e.to_string())
 }
 
-fn state(world: &World, id: ExecutionId) -> Result<Option<stepwell_interpreter::State>, String> {
+pub(super) fn state(
+    world: &World,
+    id: ExecutionId,
+) -> Result<Option<stepwell_interpreter::State>, String> {
     if flow_of(world, id)?.is_none() {
         return Ok(None);
     }
@@ -34,7 +40,7 @@ fn state(world: &World, id: ExecutionId) -> Result<Option<stepwell_interpreter::
     }
 }
 
-fn flow_of(world: &World, id: ExecutionId) -> Result<Option<FlowRef>, String> {
+pub(super) fn flow_of(world: &World, id: ExecutionId) -> Result<Option<FlowRef>, String> {
     let first = log(world, id)?.into_iter().next();
     Ok(match first.as_ref().and_then(event_of) {
         Some((Event::Started { flow, .. }, ..)) => Some(flow.clone()),
@@ -244,13 +250,19 @@ pub fn children(world: &World) -> Result<usize, String> {
     Ok(n)
 }
 
-/// Children to start, and those to cancel, of which attempt.
-type Wishes = (Vec<ChildStart>, Vec<(ExecutionId, u32)>);
+/// What an execution wants of others.
+#[derive(Default)]
+pub(super) struct Wishes {
+    pub(super) starts: Vec<ChildStart>,
+    /// Whom, and of which attempt.
+    pub(super) cancels: Vec<(ExecutionId, u32)>,
+    pub(super) signals: Vec<SignalSend>,
+}
 
-/// The children that an execution's durable log starts and cancels.
-fn wishes(world: &World, id: ExecutionId) -> Result<Wishes, String> {
+/// What an execution's durable log wants of others.
+pub(super) fn wishes(world: &World, id: ExecutionId) -> Result<Wishes, String> {
     let Some(flow) = flow_of(world, id)? else {
-        return Ok(Default::default());
+        return Ok(Wishes::default());
     };
     let program = world.flows.program(&flow).map_err(|e| e.to_string())?;
     let mut state = stepwell_interpreter::State::new(id);
@@ -258,15 +270,16 @@ fn wishes(world: &World, id: ExecutionId) -> Result<Wishes, String> {
     for logged in log(world, id)? {
         walk(&program, &mut state, &logged, &mut commands)?;
     }
-    let (mut starts, mut cancels) = (Vec::new(), Vec::new());
+    let mut wishes = Wishes::default();
     for command in commands {
         match command {
-            Command::StartChild(start) => starts.push(*start),
-            Command::CancelChild { child, attempt, .. } => cancels.push((child, attempt)),
+            Command::Signal { send, .. } => wishes.signals.push(*send),
+            Command::StartChild(start) => wishes.starts.push(*start),
+            Command::CancelChild { child, attempt, .. } => wishes.cancels.push((child, attempt)),
             _ => {}
         }
     }
-    Ok((starts, cancels))
+    Ok(wishes)
 }
 
 /// A start leaves only after what led to it is durable.
@@ -275,7 +288,7 @@ pub fn start_may_leave(
     sender: ExecutionId,
     start: &ChildStart,
 ) -> Result<(), String> {
-    if wishes(world, sender)?.0.contains(start) {
+    if wishes(world, sender)?.starts.contains(start) {
         return Ok(());
     }
     Err(format!(
@@ -336,6 +349,7 @@ pub fn receipt_is_true(world: &World, post: &Post) -> Result<(), String> {
             }
             Ok(())
         }
+        Parcel::Signal { send, .. } => signals::receipt_is_true(world, &send, answer),
         _ => Ok(()),
     }
 }
@@ -345,7 +359,9 @@ pub fn receipt_is_true(world: &World, post: &Post) -> Result<(), String> {
 fn families_are_whole(world: &World) -> Result<(), String> {
     let mut wished = BTreeMap::new();
     for id in executions(world)? {
-        let (starts, cancels) = wishes(world, id)?;
+        let Wishes {
+            starts, cancels, ..
+        } = wishes(world, id)?;
         let mut newest = BTreeMap::new();
         for start in &starts {
             newest.insert(start.child, start.link.attempt);
@@ -403,7 +419,7 @@ fn families_are_whole(world: &World) -> Result<(), String> {
             };
             *answers.entry(key).or_insert(0) += 1;
         }
-        items_are_done_once(world, id)?;
+        items::are_done_once(world, id)?;
         if let Some((key, n)) = answers.iter().find(|(_, n)| **n > 1) {
             return Err(format!("{id}: {n} answers for {key:?}"));
         }
@@ -411,56 +427,6 @@ fn families_are_whole(world: &World) -> Result<(), String> {
     for id in executions(world)? {
         if parent(world, id)?.is_some() && !wished.contains_key(&id) {
             return Err(format!("{id}: a child that nobody's log starts"));
-        }
-    }
-    Ok(())
-}
-
-/// An item whose success is recorded does not begin again, however often it is redriven.
-fn items_are_done_once(world: &World, id: ExecutionId) -> Result<(), String> {
-    let Some(flow) = flow_of(world, id)? else {
-        return Ok(());
-    };
-    let mut program = world.flows.program(&flow).map_err(|e| e.to_string())?;
-    let mut walked = stepwell_interpreter::State::new(id);
-    let mut done = std::collections::BTreeSet::new();
-    for logged in log(world, id)? {
-        let Some((event, _, whole)) = event_of(&logged) else {
-            continue;
-        };
-        if let Event::Redriven { flow, .. } = event {
-            let new = world.flows.program(flow).map_err(|e| e.to_string())?;
-            walked.rebase(&program, &new).map_err(|e| e.to_string())?;
-            program = new;
-        }
-        if let Event::ItemEnded {
-            entry,
-            slot,
-            failed: false,
-            ..
-        } = event
-            && whole
-        {
-            done.insert((*entry, *slot));
-        }
-        let mut commands = Vec::new();
-        walk(&program, &mut walked, &logged, &mut commands)?;
-        for command in commands {
-            match command {
-                Command::ForgetResults { entry, .. } => done.retain(|(e, _)| *e != entry),
-                Command::StartChild(start) => {
-                    let slot = start.link.item.unwrap_or_default();
-                    let known = start.again && done.contains(&(start.link.entry, slot));
-                    // A standard one is the child that succeeded; an express one is another.
-                    let undone = |s: stepwell_interpreter::State| {
-                        start.link.express || !matches!(s.outcome(), Some(Outcome::Succeeded(_)))
-                    };
-                    if known && state(world, start.child)?.is_some_and(undone) {
-                        return Err(format!("{id}: item {slot} was done, and done again"));
-                    }
-                }
-                _ => {}
-            }
         }
     }
     Ok(())
@@ -501,7 +467,7 @@ pub fn is_stuck(world: &World, id: ExecutionId) -> Result<bool, String> {
     Ok(open && is_parked(world, id)?)
 }
 
-fn is_parked(world: &World, id: ExecutionId) -> Result<bool, String> {
+pub(super) fn is_parked(world: &World, id: ExecutionId) -> Result<bool, String> {
     stepwell_orchestrator::driver::is_parked(&world.memory, id).map_err(|e| e.to_string())
 }
 
@@ -567,6 +533,7 @@ pub fn at_the_end(world: &World) -> Result<(), String> {
         }
     }
     families_are_whole(world)?;
+    signals::each_is_once(world)?;
     names_are_unique(world)?;
     taken_answers_are_there(world)?;
     no_rows_left(world)?;

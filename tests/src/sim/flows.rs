@@ -105,6 +105,13 @@ pub fn token_answer(state: &str) -> Result<Data, Failure> {
     )))
 }
 
+/// What a client's signal carries: what its name says, which is all that a flow makes of it, and
+/// a number of its own.
+#[must_use]
+pub fn signal_data(name: &str, number: u64) -> Data {
+    Data::from_valid_text(format!(r#"{{"from":"{name}","id":"c{number}"}}"#))
+}
+
 /// A flow that never ends by itself: it must be cancelled.
 pub const SLEEPER: &str = r#"{"StartAt":"Silent_1","States":{"Silent_1":{"Type":"Task","Resource":"callback","End":true}}}"#;
 /// Its name.
@@ -158,7 +165,7 @@ impl Maker<'_> {
             .map(|_| {
                 let kind = self.random.index(if depth < 2 { PREFIX.len() } else { 9 });
                 // Half of the executions that could start others would be too many.
-                let kind = if kind >= 12 && depth > 0 {
+                let kind = if matches!(kind, 12..=15 | 20) && depth > 0 {
                     kind % 3
                 } else {
                     kind
@@ -191,7 +198,8 @@ impl Maker<'_> {
             );
             // A rescue target is a state of its own beside it.
             let _ = write!(states, r#""{name}":{}"#, body.replace("SELF", name));
-            if matches!(*kind, 4 | 7 | 12 | 14 | 15) {
+            states.push_str(&self.beside(*kind, name, &next));
+            if matches!(*kind, 4 | 7 | 12 | 14 | 15 | 18) {
                 let _ = write!(
                     states,
                     r#","Rescue_{name}":{{"Type":"Pass","Result":{{"rescued":"{name}","n":1}},{next}}}"#
@@ -265,6 +273,25 @@ impl Maker<'_> {
                     r#"{{"Type":"Parallel","Branches":[{{"StartAt":"{fails}","States":{{"{fails}":{{"Type":"Task","Resource":"wasm:sim","End":true}}}}}},{{"StartAt":"{sleeps}","States":{{"{sleeps}":{{"Type":"Task","Resource":"flow:start.sync:2","Parameters":{{"StateMachineArn":"{SLEEPER_NAME}"}},"End":true}}}}}}],"Catch":[{{"ErrorEquals":["States.ALL"],"Next":"Rescue_SELF"}}],{next}}}"#
                 )
             }
+            // To itself; it is taken by the state after it.
+            16 => r#"{"Type":"Task","Resource":"signal:send","Parameters":{"Execution.$":"$$.Execution.Id","Name":"SELF","Data":{"from":"SELF","id.$":"States.UUID()"}},"ResultPath":null,"Next":"Take_SELF"}"#.to_owned(),
+            17 => format!(
+                r#"{{"Type":"Task","Resource":"signal:wait","Parameters":{{"Name":"SELF"}},"ResultSelector":{{"heard.$":"$.Data.from","n":1}},{next}}}"#
+            ),
+            // Nobody sends it.
+            18 => format!(
+                r#"{{"Type":"Task","Resource":"signal:wait","TimeoutSeconds":{},"Parameters":{{"Name":["SELF","Nothing"]}},"Catch":[{{"ErrorEquals":["States.Timeout"],"Next":"Rescue_SELF"}}],{next}}}"#,
+                1 + self.random.index(60)
+            ),
+            // By name, to one that may be there or not.
+            19 => format!(
+                r#"{{"Type":"Task","Resource":"signal:send","Parameters":{{"Flow":"flow{}","ExecutionName":"run{}","Name":"Hear_{}","Data":{{"from":"Hear_{}","id.$":"States.UUID()"}}}},"ResultPath":null,"Catch":[{{"ErrorEquals":["States.ALL"],"ResultPath":null,"Next":"Sent_SELF"}}],"Next":"Sent_SELF"}}"#,
+                self.random.index(3),
+                self.random.index(40),
+                self.number % 8 + 1,
+                self.number % 8 + 1
+            ),
+            20 => self.nudge(next),
             _ => format!(
                 r#"{{"Type":"Task","Resource":"http:request","Retry":[{{"ErrorEquals":["Sim.Failed"],"IntervalSeconds":2}}],"Parameters":{{"url":"http://sim/","body.$":"$"}},{next}}}"#
             ),
@@ -349,8 +376,35 @@ impl Maker<'_> {
     }
 }
 
+impl Maker<'_> {
+    /// States that belong to one that sends a signal.
+    fn beside(&self, kind: usize, name: &str, next: &str) -> String {
+        match kind {
+            16 => format!(
+                r#","Take_{name}":{{"Type":"Task","Resource":"signal:wait","Parameters":{{"Name":"{name}"}},"ResultSelector":{{"took.$":"$.Data.from","n":1}},{next}}}"#
+            ),
+            19 => format!(r#","Sent_{name}":{{"Type":"Pass",{next}}}"#),
+            20 if !self.starts.is_empty() => format!(
+                r#","Send_{name}":{{"Type":"Task","Resource":"signal:send","Parameters":{{"Execution.$":"$.to","Name":"Hear_1","Data":{{"from":"Hear_1","id.$":"States.UUID()"}}}},"Catch":[{{"ErrorEquals":["States.ALL"],"Next":"Sent_{name}"}}],"Next":"Sent_{name}"}},"Sent_{name}":{{"Type":"Pass","Result":{{"nudged":"{name}","n":1}},{next}}}"#
+            ),
+            _ => String::new(),
+        }
+    }
+
+    /// Starts another flow, and sends the execution a signal.
+    fn nudge(&mut self, next: &str) -> String {
+        if self.starts.is_empty() {
+            return format!(r#"{{"Type":"Pass",{next}}}"#);
+        }
+        let flow = self.starts.start + self.random.index(self.starts.len());
+        format!(
+            r#"{{"Type":"Task","Resource":"flow:start","Parameters":{{"StateMachineArn":"flow{flow}","Input":{{"items.$":"$$.Execution.Input.items"}}}},"ResultSelector":{{"to.$":"$.ExecutionArn"}},"Next":"Send_SELF"}}"#
+        )
+    }
+}
+
 /// Name prefixes by kind: the step's behaviour where it has a step.
-const PREFIX: [&str; 16] = [
+const PREFIX: [&str; 21] = [
     "Echo", "Pass", "Flaky2", "Call", "Fails", "Wait", "Ask", "Silent", "Choice", "Fork", "Each",
-    "Flaky1", "Child", "Spawn", "Sleeps", "Race",
+    "Flaky1", "Child", "Spawn", "Sleeps", "Race", "Post", "Hear", "Quiet", "Tell", "Nudge",
 ];

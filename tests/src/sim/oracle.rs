@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use stepwell_interpreter::{Command, Event, NoHistory, Outcome, State};
 use stepwell_types::{
-    Data, EntryId, ExecutionId, Failure, FlowRef, ParentLink, ShardId, Spent, StepRequest,
-    StepTarget, Timestamp, Wants,
+    Data, EntryId, ExecutionId, Failure, FlowRef, ParentLink, Recipient, ShardId, Signal, Spent,
+    StepRequest, StepTarget, Timestamp, Wants,
 };
 
 use super::flows;
@@ -41,13 +41,20 @@ fn walk(
     for _ in 0..1_000_000 {
         let event = match queue.pop_front() {
             Some(event) => event,
-            None => {
-                let Some((at, entry, timer)) = state.next_timer() else {
-                    return Err("the oracle is stuck".into());
-                };
-                now = now.max(at);
-                Event::TimerFired { entry, timer }
-            }
+            None => match (state.next_timer(), state.signals_wanted().next()) {
+                (Some((at, entry, timer)), _) => {
+                    now = now.max(at);
+                    Event::TimerFired { entry, timer }
+                }
+                (None, Some(name)) => Event::Signalled {
+                    signal: Signal {
+                        name: name.clone(),
+                        data: flows::signal_data(name, 0),
+                        sender: None,
+                    },
+                },
+                (None, None) => return Err("the oracle is stuck".into()),
+            },
         };
         let mut commands = Vec::new();
         stepwell_interpreter::step(
@@ -66,6 +73,23 @@ fn walk(
                 Command::Abort { .. }
                 | Command::CancelChild { .. }
                 | Command::ForgetResults { .. } => {}
+                Command::Signal {
+                    entry,
+                    attempt,
+                    send,
+                } => {
+                    if send.to == Recipient::Execution(id) {
+                        let signal = send.signal;
+                        queue.push_back(Event::Signalled { signal });
+                    }
+                    // Whether it came to another is nothing that a flow here goes by.
+                    queue.push_back(Event::StepEnded {
+                        entry,
+                        attempt,
+                        result: Ok(Data::null()),
+                        spent: Spent::default(),
+                    });
+                }
                 Command::StartChild(start) if start.link.item.is_some() => {
                     let (entry, attempt) = (start.link.entry, start.link.attempt);
                     let slot = start.link.item.unwrap_or_default();

@@ -9,6 +9,7 @@ use stepwell_types::id::SHARDS;
 use stepwell_types::{ExecutionId, ShardId, Timestamp};
 
 use super::checks;
+use super::signals;
 use super::world::{Flows, World};
 use crate::random::Random;
 
@@ -58,6 +59,9 @@ impl World {
                     if start.again {
                         self.redriven.insert(start.child, self.life);
                     }
+                }
+                Parcel::Signal { send, .. } => {
+                    signals::may_leave(self, delivery.sender, send)?;
                 }
                 Parcel::Cancel { .. } | Parcel::Ended { .. } => {}
                 Parcel::Tombstone { .. } => return Err("a tombstone was sent".into()),

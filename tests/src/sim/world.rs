@@ -22,6 +22,7 @@ use super::express;
 use super::faults::Faults;
 use super::flows::{self, Behaviour};
 use super::posts::{aside, new_drivers};
+use super::signals::Sent;
 use super::{Tally, checks};
 use crate::random::Random;
 
@@ -107,6 +108,8 @@ pub enum Asked {
     Token(TaskToken, Result<Data, Failure>),
     /// A made-up token.
     Forged,
+    /// A signal, by its number.
+    Signal(u64),
     /// Leave for a call.
     Gate(BridgeCall),
 }
@@ -149,6 +152,8 @@ pub struct World {
     pub made: Vec<Made>,
     /// Token answers that the server took: what a repeat must agree with.
     pub taken: BTreeMap<(ExecutionId, EntryId, u32), Result<Data, Failure>>,
+    /// Signals that clients sent, by their numbers.
+    pub signals: BTreeMap<u64, Sent>,
     /// Sums.
     pub tally: Tally,
     /// Digest of everything that happened.
@@ -219,6 +224,7 @@ impl World {
             known: BTreeMap::new(),
             made: Vec::new(),
             taken: BTreeMap::new(),
+            signals: BTreeMap::new(),
             tally: Tally::default(),
             trace: 0,
             life: 0,
@@ -249,7 +255,8 @@ impl World {
             match self.random.index(100) {
                 0..10 => self.client_starts(),
                 10..13 => self.client_cancels(),
-                13..22 => self.client_answers()?,
+                13..20 => self.client_answers()?,
+                20..22 => self.client_signals()?,
                 22..24 => self.client_forges(),
                 24..28 => self.client_redrives(),
                 28..43 => self.driver_works()?,
@@ -300,7 +307,7 @@ impl World {
                 self.step_ends()?;
                 continue;
             }
-            if self.answer_all()? {
+            if self.answer_all()? || self.signal_all()? {
                 continue;
             }
             match self.next_tick() {
@@ -584,6 +591,7 @@ impl World {
                 checks::redrive_is_recorded(self, id, redriven.count)
             }
             (Asked::Token(token, result), reply) => self.token_replied(&token, result, &reply),
+            (Asked::Signal(number), reply) => self.signal_replied(number, &reply),
             (Asked::Forged, Reply::Done) => Err("a forged token was taken".into()),
             (Asked::Gate(call), Reply::Gate(verdict)) => self.verdict(&call, &verdict),
             _ => Ok(()),

@@ -31,6 +31,12 @@ pub struct Example {
     pub steps_of: Option<String>,
     /// Module name to guest package.
     pub modules: BTreeMap<String, String>,
+    /// Manifests of modules, relative to the folder, by the module's name.
+    #[serde(default)]
+    pub grants: BTreeMap<String, PathBuf>,
+    /// Further flows that are published first, by name: definitions relative to the folder.
+    #[serde(default)]
+    pub flows: BTreeMap<String, PathBuf>,
     /// What to put into buckets first.
     #[serde(rename = "object", default)]
     pub objects: Vec<Object>,
@@ -65,6 +71,9 @@ pub struct Case {
     /// What a person answers, one waiting task after another: JSON texts.
     #[serde(default)]
     pub answer: Vec<String>,
+    /// Signals that the execution is sent, `NAME JSON` each.
+    #[serde(default)]
+    pub signal: Vec<String>,
     /// How the execution ends.
     pub status: String,
     /// The error's name, if it fails.
@@ -135,6 +144,9 @@ mod tests {
             let steps = place::root().join("examples").join(example.steps_of());
             assert!(steps.join("steps/Cargo.toml").exists(), "{name}");
             assert!(example.endpoint().expect("an endpoint").1.starts_with('/'));
+            for file in example.grants.values().chain(example.flows.values()) {
+                assert!(example.folder.join(file).exists(), "{name}");
+            }
             for object in &example.objects {
                 assert!(example.folder.join(&object.file).exists(), "{name}");
             }
@@ -144,6 +156,10 @@ mod tests {
                     "{name}: {}",
                     case.title
                 );
+                for signal in &case.signal {
+                    let (_, data) = signal.split_once(' ').expect("NAME JSON");
+                    serde_json::from_str::<Value>(data).expect("data is JSON");
+                }
                 for answer in &case.answer {
                     serde_json::from_str::<Value>(answer).expect("an answer is JSON");
                 }

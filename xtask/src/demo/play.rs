@@ -31,12 +31,22 @@ pub fn publish(
         let file = guests
             .get(guest)
             .with_context(|| format!("no guest `{guest}` was built"))?;
-        server.client(&["module", "push", module, &file.display().to_string()])?;
+        let file = file.display().to_string();
+        let manifest = example.grants.get(module);
+        let manifest = manifest.map(|m| example.folder.join(m).display().to_string());
+        let mut args = vec!["module", "push", module, &file];
+        args.extend(manifest.iter().flat_map(|m| ["--grants", m]));
+        server.client(&args)?;
     }
     for object in &example.objects {
         let file = example.folder.join(&object.file).display().to_string();
         server.client(&["object", "put", &object.name, &file])?;
         println!("  put {}", object.name);
+    }
+    for (name, flow) in &example.flows {
+        let flow = example.folder.join(flow).display().to_string();
+        server.client(&["flow", "publish", name, &flow])?;
+        println!("  published {name}");
     }
     let flow = example.folder.join(&example.flow).display().to_string();
     let name = example.name.as_str();
@@ -64,6 +74,9 @@ pub fn case(server: &Server, receiver: &Receiver, example: &Example, case: &Case
     let id = trigger(server, receiver, example, case)?;
     for answer in &case.answer {
         give(server, &id, answer)?;
+    }
+    for signal in &case.signal {
+        send(server, &id, signal)?;
     }
     let path = format!("/v1/executions/{id}?wait=60");
     let execution = http::get(server.address, &path)?;
@@ -99,6 +112,22 @@ fn trigger(server: &Server, receiver: &Receiver, example: &Example, case: &Case)
         );
     };
     Ok(id.to_owned())
+}
+
+/// Sends the execution a signal; whether it waits already does not matter.
+fn send(server: &Server, id: &str, signal: &str) -> Result<()> {
+    let (name, data) = signal.split_once(' ').context("a signal is NAME JSON")?;
+    println!("\n  it is sent the signal {name}: {data}");
+    let request = Request {
+        method: "POST",
+        path: &format!("/v1/executions/{id}/signals/{name}"),
+        content_type: "application/json",
+        body: data.as_bytes(),
+    };
+    http::send(server.address, &request)?
+        .ok()
+        .context("the signal was refused")?;
+    Ok(())
 }
 
 /// Waits for an open task of the execution and ends it by its token.

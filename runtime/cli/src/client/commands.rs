@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use stepwell_types::limits::DEFINITION_BYTES_MAX;
 
 use super::{Remote, follow, parse, show};
-use crate::args::{Flow, List, Module, Redrive, Start, Token};
+use crate::args::{Flow, List, Module, Redrive, Signal, Start, Token};
 use crate::exit::{Exit, Trouble};
 use crate::system::SystemClock;
 use crate::{args, input, output};
@@ -384,6 +384,26 @@ pub fn cancel(
     }
     let status = output::field(&parse(&text)?, "status").unwrap_or_default();
     done(remote, &format!("{id} is {status}"))
+}
+
+/// `signal`
+pub fn signal(remote: &Remote, args: &Signal) -> Result<Exit, Trouble> {
+    let (execution, name) = (args.execution.as_str(), args.name.as_str());
+    let mut request = match &args.flow {
+        None => remote.post(&["executions", execution, "signals", name]),
+        Some(flow) => remote.post(&["flows", flow, "executions", execution, "signals", name]),
+    };
+    if let Some(data) = &args.data {
+        let body = input::json(data)?;
+        request = request
+            .header("content-type", "application/json")
+            .body(body.text().to_owned());
+    }
+    if let Some(key) = &args.key {
+        request = request.header("idempotency-key", key);
+    }
+    remote.nothing(request)?;
+    done(remote, &format!("{name} is with {execution}"))
 }
 
 /// `redrive`

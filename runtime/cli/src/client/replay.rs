@@ -10,6 +10,7 @@ use anyhow::Context as _;
 use base64::Engine as _;
 use serde_json::{Value, json};
 use stepwell_buckets::Buckets;
+use stepwell_host_api::execution::NoExecutions;
 use stepwell_host_api::gate::{Boxed, Gate, Verdict};
 use stepwell_host_api::{Namespaces, Secrets};
 use stepwell_sandbox::Sandbox;
@@ -47,7 +48,8 @@ pub fn replay(remote: &Remote, args: &Replay) -> Result<Exit, Trouble> {
     let keyvalue = Namespaces::in_memory();
     let secrets: Arc<dyn Secrets> = secrets;
     let elsewhere = Elsewhere::open(&config, &limiter, &Buckets::none(), None, &secrets)?;
-    let bridges = wiring::bridges(&config, &limiter, &elsewhere, secrets, keyvalue)?;
+    let executions = Arc::new(NoExecutions);
+    let bridges = wiring::bridges(&config, &limiter, &elsewhere, secrets, keyvalue, executions)?;
     let sandbox = wiring::sandbox(scratch.path().join("modules"), &config, bridges)?;
     let request = read(remote, &trace)?;
     let then = runtime.block_on(run(&sandbox, &wasm, request.clone()))?;

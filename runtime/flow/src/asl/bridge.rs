@@ -12,6 +12,7 @@ use crate::diagnostic::code;
 use crate::document::At;
 use crate::expression::QueryLanguage;
 use crate::jsonata;
+use crate::signal::{self, SendCall, WaitCall};
 
 /// What a bridge's input looks like.
 pub(super) struct Shape {
@@ -47,6 +48,28 @@ pub(super) const MACHINE: Shape = Shape {
     hint: "a run has the fields machine, command, environment, working_directory, input, files, outputs, output, exit_codes, timeout_ms and stdout_bytes_max",
     needed: || vec![("machine", json!("x")), ("command", json!(["x"]))],
     check: takes::<MachineCall>,
+};
+
+/// `signal:send`. Whom it is for is said in one of two ways: see [`SendCall`].
+pub(super) const SEND_SIGNAL: Shape = Shape {
+    what: "a signal that is sent",
+    hint: "it has the fields name, data, and execution, or flow and execution_name",
+    needed: || vec![("name", json!("x"))],
+    check: |call| {
+        let call = serde_json::from_value::<SendCall>(call).map_err(|e| e.to_string())?;
+        call.check()
+    },
+};
+
+/// `signal:wait`.
+pub(super) const WAIT_SIGNAL: Shape = Shape {
+    what: "a wait for a signal",
+    hint: "it has the field name: a name, or a list of names of which the first to come is taken",
+    needed: || vec![("name", json!("x"))],
+    check: |call| {
+        let call = serde_json::from_value::<WaitCall>(call).map_err(|e| e.to_string())?;
+        call.names().map(drop)
+    },
 };
 
 fn takes<T: DeserializeOwned>(call: Value) -> Result<(), String> {
@@ -112,6 +135,7 @@ impl<'t> Compiler<'t, '_> {
             return;
         }
         let mut missing: Vec<&str> = (shape.needed)().into_iter().map(|(n, _)| n).collect();
+        let mut given = Vec::new();
         for member in parameters.members() {
             let path = member.name.strip_suffix(".$").filter(|_| !jsonata);
             let name = path.unwrap_or(&member.name);
@@ -122,6 +146,7 @@ impl<'t> Compiler<'t, '_> {
             };
             let known = (!open).then_some(&value);
             let place = parameters.member_name(member);
+            given.push(name.to_ascii_lowercase().replace('_', ""));
             match shape.probe(name, known) {
                 Field::Fine => {
                     missing.retain(|needed| !needed.eq_ignore_ascii_case(name));
@@ -156,6 +181,17 @@ impl<'t> Compiler<'t, '_> {
                 format!("{} needs the field {needed}", shape.what),
                 Some(shape.hint.to_owned()),
             );
+        }
+        if shape.what == SEND_SIGNAL.what {
+            let has = |name: &str| given.iter().any(|given| given == name);
+            let named = (has("flow"), has("executionname"));
+            if !matches!(
+                (has("execution"), named),
+                (true, (false, false)) | (false, (true, true))
+            ) {
+                let message = signal::WHOM.to_owned();
+                self.report.error(&parameters, code::MISSING_FIELD, message);
+            }
         }
     }
 }

@@ -104,7 +104,7 @@ impl<'t> Compiler<'t, '_> {
                         let modules = self.resolve.modules();
                         let names: Vec<&str> = modules.iter().map(|(name, _)| &**name).collect();
                         format!(
-                            "a resource is wasm:NAME[@VERSION][#FUNCTION], http:request, container:run, vm:run, flow:start, callback, activity:NAME, or one of AWS's names that docs/flows.md lists; {}{}",
+                            "a resource is wasm:NAME[@VERSION][#FUNCTION], http:request, container:run, vm:run, flow:start, signal:send, signal:wait, callback, activity:NAME, or one of AWS's names that docs/flows.md lists; {}{}",
                             self.resolve.advice().bind(),
                             resource::listed(&names)
                         )
@@ -130,6 +130,14 @@ impl<'t> Compiler<'t, '_> {
             ResourceKind::Flow(mode) => {
                 self.child_parameters(at);
                 (StepTarget::Flow(mode), Service::Plain)
+            }
+            ResourceKind::SendSignal => {
+                self.call_parameters(at, &bridge::SEND_SIGNAL);
+                (StepTarget::SendSignal, Service::Plain)
+            }
+            ResourceKind::WaitSignal => {
+                self.call_parameters(at, &bridge::WAIT_SIGNAL);
+                (StepTarget::WaitSignal, Service::Plain)
             }
             ResourceKind::Callback => (StepTarget::Callback, Service::Plain),
             ResourceKind::Activity(name) => {

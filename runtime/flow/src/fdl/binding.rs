@@ -46,6 +46,8 @@ fn target(
         Some(ResourceKind::Callback) => StepTarget::Callback,
         Some(ResourceKind::Container) => StepTarget::Container,
         Some(ResourceKind::Machine) => StepTarget::Machine,
+        Some(ResourceKind::SendSignal) => StepTarget::SendSignal,
+        Some(ResourceKind::WaitSignal) => StepTarget::WaitSignal,
         Some(ResourceKind::Activity(name)) => StepTarget::Activity { name: name.into() },
         Some(ResourceKind::Module {
             name,
@@ -69,7 +71,7 @@ fn target(
                 code::BAD_RESOURCE,
                 format!("the resource map binds it to {bound:?}, which no task of CloudFlow takes"),
                 Some(
-                    "bind it to wasm:NAME, http:request, container:run, vm:run, flow:start, activity:NAME or callback"
+                    "bind it to wasm:NAME, http:request, container:run, vm:run, flow:start, signal:send, signal:wait, activity:NAME or callback"
                         .to_owned(),
                 ),
             );

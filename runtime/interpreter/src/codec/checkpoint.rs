@@ -3,7 +3,7 @@
 //! A table of payloads, each once, and the state with indices into it. Refuses a
 //! state whose entries do not form a tree.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -12,13 +12,14 @@ use stepwell_types::{Data, Digest, EntryId, Failure};
 use super::{Fetch, Payload, append_postcard, damaged, open, payload};
 use crate::fleet::{Away, Batch, Fleet};
 use crate::state::{
-    Core, Entry, Join, MapRun, ParallelRun, Phase, Running, Started, State, Variables,
+    Core, Entry, Inbox, Join, MapRun, ParallelRun, Phase, Received, Running, Started, State,
+    Variables,
 };
 use crate::{Error, Outcome};
 
 const WHAT: &str = "checkpoint";
 /// Format of a checkpoint.
-const VERSION: u8 = 7;
+const VERSION: u8 = 8;
 /// Deepest nesting of Parallel and Map states: more than a definition can hold.
 const NESTING_MAX: usize = 256;
 
@@ -231,6 +232,26 @@ fn convert<A, B, V, W>(
             None => None,
             Some(global) => Some(f(global)?),
         },
+        inbox: convert_inbox(&core.inbox, f)?,
+    })
+}
+
+fn convert_inbox<A, B>(
+    inbox: &Inbox<A>,
+    f: &mut impl FnMut(&A) -> Result<B, Error>,
+) -> Result<Inbox<B>, Error> {
+    let mut signals = VecDeque::with_capacity(inbox.signals.len());
+    for signal in &inbox.signals {
+        signals.push_back(Received {
+            name: Arc::clone(&signal.name),
+            data: f(&signal.data)?,
+            sender: signal.sender,
+            at: signal.at,
+        });
+    }
+    Ok(Inbox {
+        signals,
+        waits: inbox.waits,
     })
 }
 
@@ -255,6 +276,7 @@ fn convert_entry<A, B, V, W>(
             timeout: run.timeout,
             heartbeat: run.heartbeat,
             heartbeat_ms: run.heartbeat_ms,
+            signals: run.signals.clone(),
         }),
         Phase::Parallel(run) => Phase::Parallel(ParallelRun {
             join: convert_join(&run.join, f)?,

@@ -56,6 +56,7 @@ impl HistoryKind {
             HistoryKind::ExecutionRedriven { .. } => "ExecutionRedriven".into(),
             HistoryKind::Entered { state, .. } => format!("{}StateEntered", state.as_str()),
             HistoryKind::Exited { state, .. } => format!("{}StateExited", state.as_str()),
+            HistoryKind::SignalReceived { .. } => "SignalReceived".into(),
             HistoryKind::EvaluationFailed { .. } => "EvaluationFailed".into(),
             HistoryKind::Aborted(state) => format!("{}StateAborted", state.as_str()),
             HistoryKind::TaskScheduled { resource, .. } => task(resource, "Scheduled"),
@@ -97,6 +98,16 @@ impl HistoryKind {
             HistoryKind::ExecutionRedriven { count, version } => Some(json!({
                 "redriveCount": count, "flowVersion": version,
             })),
+            HistoryKind::SignalReceived { signal } => {
+                let mut map = Map::new();
+                map.insert("name".into(), (&*signal.name).into());
+                if let Some(sender) = signal.sender {
+                    map.insert("sender".into(), sender.to_string().into());
+                }
+                map.insert("data".into(), signal.data.text().into());
+                map.insert("dataDetails".into(), whole());
+                Some(Value::Object(map))
+            }
             HistoryKind::MapRunStarted { run } => Some(json!({ "mapRunArn": &**run })),
             HistoryKind::MapRunRedriven { run, count } => Some(json!({
                 "mapRunArn": &**run, "redriveCount": count,

@@ -10,6 +10,7 @@ use stepwell_flow::program::{Kind, State as Node, Task};
 use stepwell_types::limits::PAYLOAD_BYTES_MAX;
 use stepwell_types::{Data, EntryId, Failure, StepTarget};
 
+use super::signal::Wait;
 use super::wait::{absent, seconds, source};
 use crate::evaluate::{Env, Fault, jsonata, template};
 use crate::history::HistoryKind;
@@ -72,12 +73,26 @@ pub(crate) fn begin(
             Err(failure) => return ended(turn, id, node, task, &Err(failure)),
         }
     }
+    let mut signals = None;
+    match &task.target {
+        StepTarget::WaitSignal => match super::signal::wait(turn, &input) {
+            Ok(Wait::Until(wanted)) => signals = Some(wanted),
+            Ok(Wait::Over(result)) => return ended(turn, id, node, task, &Ok(result)),
+            Err(failure) => return ended(turn, id, node, task, &Err(failure)),
+        },
+        StepTarget::SendSignal => {
+            if let Err(failure) = super::signal::send(turn, id, &input) {
+                return ended(turn, id, node, task, &Err(failure));
+            }
+        }
+        _ => {}
+    }
     let now = turn.now;
     let after = |seconds: Option<u64>| seconds.map(|s| now.plus_ms(s.saturating_mul(1_000)));
     let run = Running {
         child,
         // An activity's step is that a worker takes it.
-        step: task.target != StepTarget::Callback,
+        step: !matches!(task.target, StepTarget::Callback | StepTarget::WaitSignal),
         input,
         timeout: after(timeout),
         heartbeat: match task.target {
@@ -85,8 +100,9 @@ pub(crate) fn begin(
             _ => after(heartbeat),
         },
         heartbeat_ms: heartbeat.unwrap_or(0).saturating_mul(1_000),
+        signals,
     };
-    if !matches!(task.target, StepTarget::Flow(_))
+    if !task.target.is_between()
         && let Some(entry) = turn.state.core.entries.get(&id)
     {
         let command = command(turn.state, id, entry, node, task, &run);

@@ -11,6 +11,7 @@ use stepwell_types::{
     StepTarget, Timestamp,
 };
 
+use super::outbox::Parcel;
 use super::{Driver, Hot, Output, Work};
 use crate::walk::walk;
 
@@ -214,6 +215,18 @@ impl Driver {
             Command::StartChild(_) | Command::CancelChild { .. } => {
                 self.command_child(id, command, now);
             }
+            Command::Signal {
+                entry,
+                attempt,
+                send,
+            } => {
+                let parcel = Parcel::Signal {
+                    entry,
+                    attempt,
+                    send,
+                };
+                self.send(id, parcel);
+            }
             Command::ForgetResults { entry, run } => {
                 self.extra.clear(Range::MapResults {
                     execution: id,
@@ -228,7 +241,7 @@ impl Driver {
 
     /// Puts a step in its flow's queue. What an outside program does alone has none.
     pub(super) fn queue_step(&mut self, id: ExecutionId, step: RunStep) {
-        if step.target.is_outside() || matches!(step.target, StepTarget::Flow(_)) {
+        if step.target.is_outside() || step.target.is_between() {
             return;
         }
         if self.gathers(id, &step) {

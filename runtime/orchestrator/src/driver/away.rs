@@ -86,15 +86,17 @@ impl Input {
                 Request::Start { id, .. } | Request::Cancel(id, _) | Request::Redrive(id, _) => {
                     Some(*id)
                 }
+                Request::Signal(id, ..) => Some(*id),
                 Request::Token(token, _) => Some(token.execution),
                 Request::Claim(claim) => Some(claim.execution),
                 Request::GiveBack(task) => Some(task.execution),
-                Request::Wait(_) | Request::Gate(_) => None,
+                Request::Spawn(start) => Some(start.child),
+                Request::Wait(_) | Request::Gate(_) | Request::Lineage(_) => None,
             },
             Input::Step(id, ..) | Input::Event(id, _) | Input::Timer(id) | Input::Row(id, _) => {
                 Some(*id)
             }
-            Input::Post(post) => Some(post.to()),
+            Input::Post(post) => post.execution(),
         }
     }
 }
@@ -315,6 +317,22 @@ impl Driver {
                         None,
                     )
                 }
+                Request::Spawn(start) => {
+                    let version = match start.version {
+                        Some(version) => version,
+                        None => self.programs.newest(&start.flow).ok()?,
+                    };
+                    let flow = FlowRef {
+                        name: start.flow.clone(),
+                        version,
+                    };
+                    let shown = start.name.clone();
+                    let shown = shown.unwrap_or_else(|| id.to_string().into());
+                    let parent = Some(start.link.clone().into());
+                    let (input, seed) = (&start.input, start.seed);
+                    return self.costly_start(id, &flow, shown, input, seed, parent, now);
+                }
+                Request::Signal(_, signal, key) => (self.signalled(id, signal, *key, now)?, None),
                 Request::Redrive(_, wish) => self.redriven(id, wish)?,
                 _ => return None,
             },
@@ -383,6 +401,9 @@ impl Driver {
                             None,
                         )
                     }
+                    Parcel::Signal { send, .. } => {
+                        (self.signalled(id, &send.signal, send.key, now)?, None)
+                    }
                     Parcel::Cancel { .. } | Parcel::Tombstone { .. } => return None,
                 },
                 // Of its flow the turns of the Map are what cost: an item goes away for its own data.
@@ -405,16 +426,17 @@ impl Driver {
                 Post::Item(_) => return None,
                 Post::Receipt { answer, .. } => {
                     self.wake(id, now).ok()?;
-                    let (link, result) = super::outbox::start_answer(answer)?;
+                    let heard = super::outbox::heard(answer)?;
                     let state = &self.hot.get(&id)?.state;
-                    if link.item.is_some() || !state.awaits_start(link.entry, link.attempt) {
+                    let (entry, attempt) = (heard.entry, heard.attempt);
+                    if heard.item.is_some() || !state.awaits_start(entry, attempt) {
                         return None;
                     }
                     (
                         Event::StepEnded {
-                            entry: link.entry,
-                            attempt: link.attempt,
-                            result,
+                            entry,
+                            attempt,
+                            result: heard.result,
                             spent: stepwell_types::Spent::default(),
                         },
                         None,

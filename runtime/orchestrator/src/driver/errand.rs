@@ -188,6 +188,13 @@ impl Driver {
         let mut flows = match input {
             Input::Request(_, request) => match &**request {
                 Request::Start { flow, .. } => vec![flow.clone()],
+                Request::Spawn(start) => vec![FlowRef {
+                    name: start.flow.clone(),
+                    version: match start.version {
+                        Some(version) => version,
+                        None => self.programs.newest(&start.flow).ok()?,
+                    },
+                }],
                 _ => Vec::new(),
             },
             Input::Post(post) => match &**post {

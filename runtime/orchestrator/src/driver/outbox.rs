@@ -11,15 +11,15 @@ use stepwell_interpreter::child;
 use stepwell_interpreter::{Command, Event};
 use stepwell_store::{Key, Range};
 use stepwell_types::{
-    ChildStart, Data, ExecutionId, Failure, FlowRef, ParentLink, ShardId, Spent, Timestamp, Wants,
+    ChildStart, Data, EntryId, ExecutionId, Failure, ParentLink, Recipient, ShardId, SignalSend,
+    Spent, Timestamp, Wants,
 };
 
 use super::away::Input;
 use super::cancel::TOMBSTONE;
 use super::{Driver, Ended, Item, Output};
 use crate::Error;
-use crate::catalog::check_name;
-use crate::rows::{self, NameRow};
+use crate::rows;
 
 /// Rows read at a time.
 const ROWS: usize = 256;
@@ -53,6 +53,15 @@ pub enum Parcel {
         started: Timestamp,
         /// What the parent asked to hear.
         result: Result<Data, Failure>,
+    },
+    /// A signal.
+    Signal {
+        /// The sender's state entry.
+        entry: EntryId,
+        /// The attempt that waits for the answer.
+        attempt: u32,
+        /// What, and whom for.
+        send: Box<SignalSend>,
     },
     /// A cancel that came before the start of its child. Kept, not sent.
     Tombstone {
@@ -102,6 +111,15 @@ pub enum Answer {
         /// Who asked.
         link: ParentLink,
         /// What it ended with.
+        result: Result<Data, Failure>,
+    },
+    /// The signal came, or will not be taken.
+    Signalled {
+        /// The sender's state entry.
+        entry: EntryId,
+        /// The attempt that asked.
+        attempt: u32,
+        /// What the Task ends with.
         result: Result<Data, Failure>,
     },
     /// There will be no such child.
@@ -162,9 +180,27 @@ impl Post {
                 Parcel::Start(start) => start.child,
                 Parcel::Cancel { child, .. } => *child,
                 Parcel::Ended { link, .. } => link.execution,
+                Parcel::Signal { send, .. } => match &send.to {
+                    Recipient::Execution(id) => *id,
+                    Recipient::Named { flow, name } => {
+                        // Nobody's id: it leads to where the name is known.
+                        ExecutionId::new(Timestamp(0), ShardId::of_name(flow, name), 0)
+                    }
+                },
                 Parcel::Tombstone { .. } => d.sender,
             },
         }
+    }
+
+    /// The execution that it is for; `None`: only its name is known.
+    pub(super) fn execution(&self) -> Option<ExecutionId> {
+        if let Post::Delivery(delivery) = self
+            && let Parcel::Signal { send, .. } = &delivery.parcel
+            && let Recipient::Named { .. } = send.to
+        {
+            return None;
+        }
+        Some(self.to())
     }
 }
 
@@ -191,18 +227,43 @@ pub(super) fn parent_ended(parent: ExecutionId) -> Failure {
     Failure::new("Stepwell.ParentEnded", cause)
 }
 
-/// What the task that asked for a child hears by this answer.
-pub(super) fn start_answer(answer: &Answer) -> Option<(ParentLink, Result<Data, Failure>)> {
-    match answer {
-        Answer::Taken => None,
+/// What the task that sent a parcel hears.
+pub(super) struct Heard {
+    pub entry: EntryId,
+    pub attempt: u32,
+    /// Of an item of a distributed Map.
+    pub item: Option<ParentLink>,
+    pub result: Result<Data, Failure>,
+}
+
+/// What the task that sent a parcel hears by this answer.
+pub(super) fn heard(answer: &Answer) -> Option<Heard> {
+    let (link, result) = match answer {
+        Answer::Taken => return None,
         // Of an item only the end is awaited.
-        Answer::Started { link, .. } if link.item.is_some() => None,
-        Answer::Started { link, child, at } => {
-            Some((link.clone(), Ok(child::started(*child, *at))))
+        Answer::Started { link, .. } if link.item.is_some() => return None,
+        Answer::Started { link, child, at } => (link, Ok(child::started(*child, *at))),
+        Answer::Over { link, result } => (link, result.clone()),
+        Answer::Refused { link, failure } => (link, Err(failure.clone())),
+        Answer::Signalled {
+            entry,
+            attempt,
+            result,
+        } => {
+            return Some(Heard {
+                entry: *entry,
+                attempt: *attempt,
+                item: None,
+                result: result.clone(),
+            });
         }
-        Answer::Over { link, result } => Some((link.clone(), result.clone())),
-        Answer::Refused { link, failure } => Some((link.clone(), Err(failure.clone()))),
-    }
+    };
+    Some(Heard {
+        entry: link.entry,
+        attempt: link.attempt,
+        item: link.item.is_some().then(|| link.clone()),
+        result,
+    })
 }
 
 impl Driver {
@@ -236,6 +297,11 @@ impl Driver {
                         started,
                         result,
                     } => self.child_ended(sender, number, &link, child, started, result, now),
+                    Parcel::Signal {
+                        entry,
+                        attempt,
+                        send,
+                    } => self.signal_came(sender, number, (entry, attempt), *send, now),
                     Parcel::Tombstone { .. } => Ok(()),
                 }
             }
@@ -243,7 +309,7 @@ impl Driver {
     }
 
     /// Writes a parcel's row into the open batch and sends it when that is durable.
-    fn send(&mut self, sender: ExecutionId, parcel: Parcel) {
+    pub(super) fn send(&mut self, sender: ExecutionId, parcel: Parcel) {
         let Some(hot) = self.hot.get_mut(&sender) else {
             return;
         };
@@ -407,146 +473,6 @@ impl Driver {
         true
     }
 
-    fn child_start(
-        &mut self,
-        sender: ExecutionId,
-        number: u64,
-        start: ChildStart,
-        now: Timestamp,
-    ) -> Result<(), Error> {
-        let child = start.child;
-        let known = match self.hot.get(&child) {
-            Some(hot) => Some((hot.started, hot.batch)),
-            None => match self.read_summary(child) {
-                Ok(row) => Some((row.started, 0)),
-                Err(Error::NoExecution(_)) => None,
-                Err(e) => return Err(e),
-            },
-        };
-        if known.is_some() && start.again {
-            return self.item_again(sender, number, start, now);
-        }
-        if let Some((at, batch)) = known {
-            let link = start.link;
-            self.answer(batch, sender, number, Answer::Started { link, child, at });
-            return Ok(());
-        }
-        if self.stopping {
-            // The row stays: the next process delivers it again.
-            return Ok(());
-        }
-        if !self.has_room() {
-            let flow = self.held.number(&start.flow);
-            self.held.push(flow, Held::Row(sender, number));
-            return Ok(());
-        }
-        let link = start.link.clone();
-        let answer = match self.begin_child(start, now)? {
-            Ok(()) => Answer::Started {
-                link,
-                child,
-                at: now,
-            },
-            Err(failure) => Answer::Refused { link, failure },
-        };
-        // A refusal writes nothing: it waits for what it was decided on, and no more.
-        self.answer(self.last_batch(), sender, number, answer);
-        Ok(())
-    }
-
-    /// The batch after which all that was decided so far is durable. With nothing in the open
-    /// one that is the one before it: nobody knows when the open one will be sealed.
-    fn last_batch(&self) -> u64 {
-        match self.has_unsealed() {
-            true => self.batch,
-            false => self.batch.saturating_sub(1),
-        }
-    }
-
-    /// Starts a child that is not there yet, or says why there will be none.
-    fn begin_child(
-        &mut self,
-        start: ChildStart,
-        now: Timestamp,
-    ) -> Result<Result<(), Failure>, Error> {
-        let missing = |e: &Error| {
-            Failure::new(
-                "StepFunctions.StateMachineDoesNotExistException",
-                format!("State Machine Does Not Exist: '{}' ({e})", start.flow),
-            )
-        };
-        let version = match start.version {
-            Some(version) => version,
-            None => match self.programs.newest(&start.flow) {
-                Ok(version) => version,
-                Err(e @ Error::NoFlow(_)) => return Ok(Err(missing(&e))),
-                Err(e) => return Err(e),
-            },
-        };
-        let flow = FlowRef {
-            name: start.flow.clone(),
-            version,
-        };
-        let program = match self.programs.program(&flow) {
-            Ok(program) => program,
-            Err(e @ Error::NoFlow(_)) => return Ok(Err(missing(&e))),
-            Err(e) => return Err(e),
-        };
-        if let Some(name) = &start.name {
-            if let Err(e) = check_name("execution", name) {
-                let failure = Failure::new("StepFunctions.InvalidNameException", e.to_string());
-                return Ok(Err(failure));
-            }
-            if let Some(taken) = self.name_taken(&flow, name)? {
-                let cause = format!(
-                    "Execution Already Exists: '{name}' of the flow {} is {taken}",
-                    flow.name
-                );
-                let failure = Failure::new("StepFunctions.ExecutionAlreadyExistsException", cause);
-                return Ok(Err(failure));
-            }
-        }
-        if let Err(failure) = self.count_descendant(&start)? {
-            return Ok(Err(failure));
-        }
-        let (child, attempt) = (start.child, start.link.attempt);
-        self.extra.put(
-            Key::Child {
-                parent: start.link.execution,
-                execution: child,
-            },
-            Vec::new(),
-        );
-        self.begin(super::request::Begin {
-            program,
-            flow,
-            name: start.name,
-            input: start.input,
-            id: child,
-            seed: start.seed,
-            parent: Some(start.link.into()),
-            express: None,
-            now,
-        });
-        self.meet_tombstone(child, attempt, now)?;
-        Ok(Ok(()))
-    }
-
-    fn name_taken(&self, flow: &FlowRef, name: &str) -> Result<Option<ExecutionId>, Error> {
-        let key = (flow.name.clone(), name.into());
-        if let Some(id) = self.names.get(&key) {
-            return Ok(Some(*id));
-        }
-        let row = self.reader.get(&Key::Name {
-            flow: key.0,
-            name: key.1,
-        })?;
-        match row {
-            Some(row) => Ok(Some(rows::decode::<NameRow>(&row)?.execution)),
-            None => Ok(None),
-        }
-    }
-
     /// The batch after which all that is known of an execution is durable.
     pub(super) fn batch_of(&self, id: ExecutionId) -> u64 {
         let tombstone = self.tombstones.contains_key(&id);
@@ -585,7 +511,8 @@ impl Driver {
             Err(e) => return Err(e),
         }
         // It ended before the parent heard that it began: both at once.
-        self.start_answered(link, Ok(child::started(child, started)), now);
+        let begun = Ok(child::started(child, started));
+        self.start_answered(parent, (link.entry, link.attempt), begun, now);
         let (entry, attempt) = (link.entry, link.attempt);
         let awaited = |hot: &super::Hot| hot.state.awaits_child(entry, attempt);
         if self.hot.get(&parent).is_some_and(awaited) {
@@ -638,9 +565,14 @@ impl Driver {
             .is_some_and(|h| h.parked.is_some() && h.ended.is_none())
     }
 
-    /// The answer to a start reaches the task that asked, unless it has had it.
-    fn start_answered(&mut self, link: &ParentLink, result: Result<Data, Failure>, now: Timestamp) {
-        let (id, entry, attempt) = (link.execution, link.entry, link.attempt);
+    /// The answer to a parcel reaches the task that asked, unless it has had it.
+    fn start_answered(
+        &mut self,
+        id: ExecutionId,
+        (entry, attempt): (EntryId, u32),
+        result: Result<Data, Failure>,
+        now: Timestamp,
+    ) {
         let awaited = |hot: &super::Hot| hot.state.awaits_start(entry, attempt);
         if self.hot.get(&id).is_some_and(awaited) {
             let event = Event::StepEnded {
@@ -660,12 +592,13 @@ impl Driver {
         answer: Answer,
         now: Timestamp,
     ) -> Result<(), Error> {
-        if let Some((link, result)) = start_answer(&answer) {
+        if let Some(heard) = heard(&answer) {
             match self.wake(sender, now) {
                 Ok(()) => {
-                    match link.item {
-                        Some(_) => self.item_answered(&link, result, now),
-                        None => self.start_answered(&link, result, now),
+                    let of = (heard.entry, heard.attempt);
+                    match &heard.item {
+                        Some(link) => self.item_answered(link, heard.result, now),
+                        None => self.start_answered(sender, of, heard.result, now),
                     }
                     if self.is_blocked(sender) {
                         let answer = Box::new(answer);

@@ -196,6 +196,7 @@ impl Driver {
                 }
                 // What else goes to other executions is in the outbox.
                 Command::CancelChild { .. }
+                | Command::Signal { .. }
                 | Command::ForgetResults { .. }
                 | Command::Abort { .. }
                 | Command::Finish(_) => {}

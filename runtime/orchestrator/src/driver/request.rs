@@ -8,7 +8,8 @@ use stepwell_interpreter::codec::Row;
 use stepwell_interpreter::{Event, State};
 use stepwell_store::Key;
 use stepwell_types::{
-    BridgeCall, Data, Digest, ExecutionId, Failure, FlowRef, ParentLink, TaskToken, Timestamp,
+    AttemptId, BridgeCall, ChildStart, Data, Digest, ExecutionId, Failure, FlowRef, ParentLink,
+    Signal, TaskToken, Timestamp,
 };
 
 use super::away::Input;
@@ -45,8 +46,15 @@ pub enum Request {
     Wait(ExecutionId),
     /// End the execution.
     Cancel(ExecutionId, Failure),
+    /// Send the execution a signal; what comes twice under one key is taken once.
+    Signal(ExecutionId, Signal, Option<Digest>),
     /// Let an execution that ended without success go on.
     Redrive(ExecutionId, Redrive),
+    /// Start an execution on behalf of an attempt; one that has its name and had its input is the
+    /// same.
+    Spawn(Box<ChildStart>),
+    /// What an attempt's execution goes back to.
+    Lineage(AttemptId),
     /// An outside program answers for a task.
     Token(TaskToken, TokenAnswer),
     /// A bridge asks leave for a call.
@@ -69,11 +77,20 @@ pub enum TokenAnswer {
 /// The answer to a [`Request`].
 #[derive(Debug, Clone)]
 pub enum Reply {
-    /// To `Start`.
+    /// To `Start` and `Spawn`.
     Started(Started),
+    /// To `Spawn`: there will be no such execution.
+    NotStarted(Failure),
+    /// To `Lineage`.
+    Lineage {
+        /// The execution that nobody started, which all goes back to.
+        root: ExecutionId,
+        /// How many are above the attempt's own.
+        depth: u16,
+    },
     /// To `Start` with `wait`, and to `Wait`. `None`: read it from the store.
     Ended(Option<Box<Execution>>),
-    /// To `Cancel`, `Token` and `GiveBack`.
+    /// To `Cancel`, `Signal`, `Token` and `GiveBack`.
     Done,
     /// To `Redrive`.
     Redriven(Redriven),
@@ -121,8 +138,11 @@ impl Driver {
             } => self.start(ticket, flow, name, input, id, seed, wait, now),
             Request::Wait(id) => self.wait(ticket, id),
             Request::Cancel(id, failure) => self.cancel(ticket, id, failure, now),
+            Request::Signal(id, signal, key) => self.signal(ticket, id, signal, key, now),
             Request::Redrive(id, wish) => self.redrive(ticket, id, wish, now),
             Request::Token(token, answer) => self.token(ticket, &token, answer, now),
+            Request::Spawn(start) => self.spawn(ticket, *start, now),
+            Request::Lineage(by) => self.lineage(ticket, by),
             Request::Claim(claim) => self.claim(ticket, claim, now),
             Request::GiveBack(task) => self.give_back(ticket, &task, now),
             Request::Gate(call) => {
@@ -250,7 +270,7 @@ impl Driver {
     }
 
     /// Answers a start whose name is taken. `false`: it is free.
-    fn start_again(
+    pub(super) fn start_again(
         &mut self,
         ticket: Ticket,
         flow: &FlowRef,

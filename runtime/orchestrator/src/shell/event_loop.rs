@@ -20,6 +20,7 @@ use super::processors::{OnRecord, Processors};
 use super::{Message, ReplyTo, Shared};
 use crate::Error;
 use crate::driver::{Driver, Output, Reply, Request, Ticket, Turn, each_row};
+use crate::executions::{Ask, Asking};
 use crate::gate::{GateHandle, GateKeeper, Verdict, VerdictFuture};
 use crate::ports::StepRunner;
 
@@ -442,6 +443,13 @@ impl GateKeeper for LoopGate {
             });
             count.await.unwrap_or_default()
         })
+    }
+}
+
+impl Ask for LoopGate {
+    fn ask(&self, id: ExecutionId, request: Request) -> Asking {
+        let shared = self.shared.clone();
+        Box::pin(async move { shared.ask(id, request).await })
     }
 }
 

@@ -111,16 +111,21 @@ pub(crate) async fn by_name(
     Names((flow, name)): Names<(String, String)>,
     uri: Uri,
 ) -> Result<Response, Problem> {
-    let found = api.orchestrator.find(&flow, &name)?;
+    show(&api, named(&api, &flow, &name)?, &uri).await
+}
+
+/// The execution of this name.
+pub(super) fn named(api: &Api, flow: &str, name: &str) -> Result<ExecutionId, Problem> {
+    let found = api.orchestrator.find(flow, name)?;
     let missing = || {
         let text = format!(
             "{} of flow {}",
-            super::cut(&name, 128),
-            super::cut(&flow, 128)
+            super::cut(name, 128),
+            super::cut(flow, 128)
         );
         stepwell_orchestrator::Error::NoExecution(text)
     };
-    show(&api, found.ok_or_else(missing)?, &uri).await
+    Ok(found.ok_or_else(missing)?)
 }
 
 async fn show(api: &Api, id: ExecutionId, uri: &Uri) -> Result<Response, Problem> {

@@ -28,6 +28,9 @@ pub struct Grants {
     /// Directories of the server's configuration, by the path under which modules see them.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub directories: Vec<String>,
+    /// Flows whose executions modules may start and send signals, by name.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub flows: Vec<String>,
     /// What steps read as their configuration (`wasi:config`), by key. A flow's goes before its modules'.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub config: BTreeMap<String, String>,
@@ -77,6 +80,7 @@ impl From<&stepwell_types::Grants> for Grants {
             secrets: names(&g.secrets),
             key_value: g.key_value.iter().map(space).collect(),
             directories: names(&g.directories),
+            flows: names(&g.flows),
             config: g
                 .config
                 .iter()
@@ -105,6 +109,7 @@ impl From<Grants> for stepwell_types::Grants {
             secrets: names(g.secrets),
             key_value: g.key_value.into_iter().map(space).collect(),
             directories: names(g.directories),
+            flows: names(g.flows),
             config: g
                 .config
                 .into_iter()

@@ -87,6 +87,11 @@ fn layout() {
         key: name.clone(),
     };
     check(&key, "0113 6e 0000 61 00ff 62 0000");
+    let key = Key::Signal {
+        execution: ID,
+        key: Digest([0xab; 32]),
+    };
+    check(&key, &format!("0114 ID {}", "ab".repeat(32)));
     check(&Key::Meta { name }, "010e 61 00ff 62 0000");
     let key = Key::MapResult {
         execution,

@@ -140,6 +140,11 @@ impl Row {
                 second: key,
                 ..of(19)
             },
+            Key::Signal { execution, key } => Sort {
+                second_id: &execution.0,
+                id: &key.0,
+                ..of(20)
+            },
         }
     }
 }

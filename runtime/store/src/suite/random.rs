@@ -156,6 +156,10 @@ impl Random {
                 namespace: self.text(),
                 key: self.text(),
             },
+            18 => Key::Signal {
+                execution,
+                key: Digest([self.below(9) as u8; 32]),
+            },
             _ => Key::Meta { name: self.text() },
         }
     }
