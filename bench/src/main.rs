@@ -17,6 +17,7 @@ mod evaluate;
 mod express;
 mod fair;
 mod growth;
+mod guest_http;
 mod items;
 mod linear;
 mod load;
@@ -54,6 +55,8 @@ enum Name {
     Evaluate,
     /// Cost by the number of states and items, and by the bytes of the payload.
     Linear,
+    /// Guests' HTTP calls, beside the same client without the bridge.
+    GuestHttp,
 }
 
 /// Measures Stepwell on this machine.
@@ -146,6 +149,9 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
     }
     if wanted(Name::Linear) {
         linear::measure(&scale, &mut report)?;
+    }
+    if wanted(Name::GuestHttp) {
+        guest_http::measure(&scale, &mut report)?;
     }
     let file = match &arguments.json {
         Some(file) => file.clone(),

@@ -35,12 +35,21 @@ impl Server {
     /// # Errors
     /// It isn't built, or doesn't get ready in two minutes.
     pub fn start(dir: &Path) -> Result<Server> {
+        Server::start_with(dir, &[])
+    }
+
+    /// As [`Server::start`], with what it may call.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn start_with(dir: &Path, allowed: &[SocketAddr]) -> Result<Server> {
         let program = std::env::current_exe()?.with_file_name("stepwell");
         ensure!(program.exists(), "no server at {}", program.display());
         let began = Instant::now();
         let mut child = Command::new(program)
             .args(["serve", "--listen", "127.0.0.1:0", "--data"])
             .arg(dir)
+            .args(allowed.iter().map(|place| format!("--http-allow={place}")))
             .env("STEPWELL_LOG", "warn")
             .env_remove("STEPWELL_TOKEN")
             .stdin(Stdio::null())

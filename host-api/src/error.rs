@@ -63,6 +63,14 @@ pub enum Error {
         /// What is wrong.
         detail: String,
     },
+    /// A file of certificates cannot be used.
+    #[error("HOST0010: the certificates of {file}: {detail}")]
+    BadAuthority {
+        /// As configured.
+        file: String,
+        /// What is wrong.
+        detail: String,
+    },
     /// A secret that cannot be kept.
     #[error("HOST0009: the secret cannot be kept: {detail}")]
     SecretRefused {
@@ -85,6 +93,7 @@ impl Error {
             Error::OtherKey { .. } => "HOST0007",
             Error::SecretDamaged { .. } => "HOST0008",
             Error::SecretRefused { .. } => "HOST0009",
+            Error::BadAuthority { .. } => "HOST0010",
         }
     }
 }

@@ -5,15 +5,18 @@
 
 mod address;
 mod authentication;
+mod authorities;
 mod connection;
 mod exchange;
 mod guest;
+mod lost;
 mod policy;
 mod query;
 mod request;
 mod resolver;
 mod response;
 mod send;
+mod upload;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
@@ -30,6 +33,7 @@ pub use policy::{Place, Policy};
 use crate::limit::{self, Limiter};
 use crate::{Error, Journal, Secrets, task};
 use authentication::{Proof, Tokens, Way};
+use authorities::Authorities;
 use connection::{Connections, Lent};
 use request::{Ceilings, Checked};
 use response::Received;
@@ -41,12 +45,17 @@ pub struct HttpOptions {
     /// Places that may be called although they aren't public: `HOST:PORT`,
     /// `10.0.0.0/8` or a single address. Default: none.
     pub allow: Vec<String>,
-    /// Largest request body in bytes. Default 4 MiB.
+    /// Largest body of a Task's request in bytes. Default 4 MiB.
     pub request_bytes_max: u64,
+    /// Largest body of a guest's request in bytes: it streams. Default 256 MiB.
+    pub guest_request_bytes_max: u64,
     /// Largest response body in bytes that a call may ask for. Default 16 MiB.
     pub response_bytes_max: u64,
     /// Headers that calls borrow by name. Default: none.
     pub connections: BTreeMap<String, ConnectionOptions>,
+    /// Files of certificates (their names, their PEM text) of authorities that are trusted
+    /// beside the system's. Default: none.
+    pub authorities: Vec<(String, String)>,
 }
 
 impl Default for HttpOptions {
@@ -54,8 +63,10 @@ impl Default for HttpOptions {
         HttpOptions {
             allow: Vec::new(),
             request_bytes_max: 4 << 20,
+            guest_request_bytes_max: 256 << 20,
             response_bytes_max: 16 << 20,
             connections: BTreeMap::new(),
+            authorities: Vec::new(),
         }
     }
 }
@@ -67,6 +78,7 @@ pub type WallClock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 pub struct HttpBridge {
     ceilings: Ceilings,
     policy: Arc<Policy>,
+    authorities: Authorities,
     clock: WallClock,
     limiter: Limiter,
     connections: Connections,
@@ -78,7 +90,7 @@ pub struct HttpBridge {
 impl HttpBridge {
     /// A bridge with these settings, which reads `secrets` for calls that need one. The HTTP client itself is made by the first call.
     /// # Errors
-    /// `HOST0001`, `HOST0005`.
+    /// `HOST0001`, `HOST0005`, `HOST0010`.
     pub fn new(
         options: HttpOptions,
         secrets: Arc<dyn Secrets>,
@@ -87,8 +99,10 @@ impl HttpBridge {
     ) -> Result<HttpBridge, Error> {
         Ok(HttpBridge {
             policy: Arc::new(Policy::parse(&options.allow)?),
+            authorities: Authorities::parse(&options.authorities)?,
             ceilings: Ceilings {
                 request_bytes: options.request_bytes_max,
+                guest_request_bytes: options.guest_request_bytes_max,
                 response_bytes: options.response_bytes_max,
             },
             connections: Connections::new(&options.connections)?,
@@ -106,7 +120,7 @@ impl HttpBridge {
     /// content type) nor text is base 64, said by `"body_encoding": "base64"`.
     /// Fails with `States.Http.StatusCode.NNN` for a status from 400 (the response is
     /// the cause), `States.Http.Socket`, `States.Timeout`, `Stepwell.HttpDenied`,
-    /// `Stepwell.HttpInvalidRequest`, `Stepwell.HttpResponseTooLarge`,
+    /// `Stepwell.HttpCertificate`, `Stepwell.HttpInvalidRequest`, `Stepwell.HttpResponseTooLarge`,
     /// `Stepwell.HttpTooManyRedirects`, `Stepwell.HttpBadRedirect`, `Stepwell.NotGranted`,
     /// `Stepwell.SecretUnknown`, `Stepwell.SecretUnreadable`, `Stepwell.SecretGone`,
     /// `Stepwell.SecretInOutput`, `Stepwell.HttpTokenFailed`, `Stepwell.CircuitOpen`,
@@ -227,7 +241,7 @@ impl HttpBridge {
         if let Some(sender) = self.sender.get() {
             return Ok(sender);
         }
-        let made = Sender::new(self.policy.clone())
+        let made = Sender::new(self.policy.clone(), &self.authorities)
             .map_err(|e| Failure::new("Stepwell.HttpFailed", e.to_string()))?;
         Ok(self.sender.get_or_init(|| made))
     }

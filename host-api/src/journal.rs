@@ -360,6 +360,21 @@ impl Call {
         }
     }
 
+    /// All pieces of the answer that were recorded before a crash.
+    pub(crate) fn recorded_all(&self) -> &[Vec<u8>] {
+        let known = self.journal.recorded.as_ref();
+        let known = known.and_then(|r| r.calls.get(&self.number));
+        known.map_or(&[], |known| &known.parts)
+    }
+
+    /// Who can tell of the call what comes to be known while it is under way.
+    pub(crate) fn witness(&self) -> Witness {
+        Witness {
+            journal: self.journal.clone(),
+            number: self.number,
+        }
+    }
+
     /// The next piece of the answer that was recorded before a crash.
     pub fn recorded(&mut self) -> Option<Vec<u8>> {
         let known = self.journal.recorded.as_ref()?.calls.get(&self.number)?;
@@ -389,11 +404,7 @@ impl Call {
     }
 
     fn other(&self) -> Failure {
-        let cause = format!(
-            "call {} of this attempt was another request before the crash",
-            self.number
-        );
-        Failure::new("Stepwell.ReplayDiverged", cause)
+        other(self.number)
     }
 
     /// The attempt ends with this failure.
@@ -401,6 +412,29 @@ impl Call {
         self.journal.break_off(failure.clone());
         failure
     }
+}
+
+/// Tells of a call that is under way.
+pub(crate) struct Witness {
+    journal: Arc<Journal>,
+    number: u32,
+}
+
+impl Witness {
+    /// What it asks, in full.
+    pub(crate) fn asked(&self, what: &dyn Fn() -> String) {
+        self.journal.asker.gate.asked(self.number, what);
+    }
+
+    /// It asks for something else than before the crash: the attempt ends.
+    pub(crate) fn diverges(&self) {
+        self.journal.break_off(other(self.number));
+    }
+}
+
+fn other(number: u32) -> Failure {
+    let cause = format!("call {number} of this attempt was another request before the crash");
+    Failure::new("Stepwell.ReplayDiverged", cause)
 }
 
 pub(crate) fn diverged(cause: &'static str) -> Failure {

@@ -378,6 +378,11 @@ impl Permit {
         &self.name
     }
 
+    /// Whether somebody said how the call went.
+    pub(crate) fn is_told(&self) -> bool {
+        self.told
+    }
+
     /// How the call went. The first word counts.
     pub(crate) fn tell(&mut self, went: Went) {
         if std::mem::replace(&mut self.told, true) {
@@ -397,7 +402,7 @@ impl Permit {
     /// The call brought no answer: by its failure's name that is the target's doing, or not.
     pub(crate) fn failed(&mut self, failure: &Failure) {
         self.tell(match &*failure.error {
-            "States.Http.Socket" => Went::Badly,
+            "States.Http.Socket" | "Stepwell.HttpCertificate" => Went::Badly,
             _ => Went::Neither,
         });
     }

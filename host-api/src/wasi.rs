@@ -62,11 +62,12 @@ impl Directories {
 
 /// The WASI state of one attempt.
 pub(crate) struct Wasi {
+    /// Goes first when the attempt ends.
+    door: HttpDoor,
     ctx: WasiCtx,
     table: ResourceTable,
     waits: Waits,
     http: WasiHttpCtx,
-    door: HttpDoor,
     out: LineStream,
     err: LineStream,
 }

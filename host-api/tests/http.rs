@@ -112,6 +112,7 @@ fn serve(mut stream: TcpStream, address: SocketAddr, seen: &Seen) {
             "location: /json\r\n".to_owned(),
             Vec::new(),
         ),
+        "/ruin" => ("302 Found", "location: /broken\r\n".to_owned(), Vec::new()),
         "/inside" => (
             "302 Found",
             format!("location: http://0x7f.1:{}/json\r\n", address.port()),
@@ -615,6 +616,39 @@ fn nothing_leaves_but_through_the_gate() {
         digest,
         "the same request has the same digest"
     );
+}
+
+#[test]
+fn each_hop_to_the_same_host_takes_a_turn_and_tells_how_it_went() {
+    let server = Server::start("127.0.0.1:0");
+    let options = || HttpOptions {
+        allow: vec![server.address.to_string()],
+        ..HttpOptions::default()
+    };
+    let input = |path: &str| format!("{{\"url\": \"{}\"}}", server.url(path));
+    let mut limits = LimitOptions {
+        failures_max: 1,
+        ..LimitOptions::default()
+    };
+    let bridge = limited(options(), limits.clone());
+    call(&bridge, &input("/once")).expect("redirected");
+    fails(
+        call(&bridge, &input("/ruin")),
+        "States.Http.StatusCode.500",
+        "",
+    );
+    // The first hop went well; what counts is what came last.
+    fails(call(&bridge, &input("/json")), "Stepwell.CircuitOpen", "");
+    assert_eq!(server.count(), 4);
+
+    // At one call in ten minutes the second hop does not go at once either.
+    limits.hosts.base.per_second = Some(1.0 / 600.0);
+    limits.hosts.base.burst = Some(1);
+    let bridge = limited(options(), limits);
+    let url = server.url("/once");
+    let short = format!("{{\"url\": \"{url}\", \"timeout_ms\": 300}}");
+    fails(call(&bridge, &short), "States.Timeout", "");
+    assert_eq!(server.count(), 5);
 }
 
 #[test]

@@ -5,6 +5,7 @@
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
+pub use xtask::languages::Language;
 
 /// The folder of the guests that show one behaviour each.
 const PROGRAMS: &str = "tests/programs";
@@ -16,4 +17,14 @@ const PROGRAMS: &str = "tests/programs";
 pub fn program(name: &str) -> Result<PathBuf> {
     xtask::guests::component(PROGRAMS, name)
         .with_context(|| format!("no guest `{name}`: try `cargo xtask guests`"))
+}
+
+/// The component of the guest in another language, built if it is not in the cache.
+///
+/// # Errors
+/// It cannot be built; the text says what is missing.
+pub fn language(language: Language) -> Result<PathBuf> {
+    xtask::languages::component(language).with_context(|| {
+        format!("no guest in {language:?}: `cargo xtask test bridges` installs what builds it")
+    })
 }

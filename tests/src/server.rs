@@ -140,6 +140,18 @@ impl Server {
         Ok(())
     }
 
+    /// The most memory that the process ever had, in KiB.
+    ///
+    /// # Errors
+    /// It does not run.
+    pub fn peak_kib(&self) -> Result<u64> {
+        let child = self.child.as_ref().context("the server was not started")?;
+        let status = std::fs::read_to_string(format!("/proc/{}/status", child.id()))?;
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let peak = peak.context("no VmHWM")?.trim().trim_end_matches(" kB");
+        Ok(peak.parse()?)
+    }
+
     /// `kill -9`; the process is gone when this returns.
     ///
     /// # Errors

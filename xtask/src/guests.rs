@@ -169,7 +169,7 @@ fn guest_packages(dir: &Path) -> Result<Vec<(String, String)>> {
 }
 
 /// Keeps the nine newest builds of a workspace; others may belong to other branches.
-fn forget_old(parent: &Path, newest: &Path) {
+pub(crate) fn forget_old(parent: &Path, newest: &Path) {
     let Ok(entries) = parent.read_dir() else {
         return;
     };
@@ -182,27 +182,42 @@ fn forget_old(parent: &Path, newest: &Path) {
     let surplus = builds.len().saturating_sub(8);
     for (_, path) in builds.into_iter().take(surplus) {
         // Left behind at worst: it is a cache.
-        let _ = std::fs::remove_dir_all(path);
+        let _ = if path.is_dir() {
+            std::fs::remove_dir_all(path)
+        } else {
+            std::fs::remove_file(path)
+        };
     }
 }
 
 /// Digest of the toolchain and of every source file that a guest is made of.
 fn fingerprint(name: &str, toolchain: &str) -> Result<String> {
-    let root = place::root();
+    let folders: Vec<&str> = SHARED.iter().copied().chain([name]).collect();
+    fingerprint_of(&folders, toolchain)
+}
+
+/// Digest of a text and of every file in these folders of the repository.
+pub(crate) fn fingerprint_of(folders: &[&str], text: &str) -> Result<String> {
     let mut files = Vec::new();
-    for folder in SHARED.iter().copied().chain([name]) {
-        sources(&root.join(folder), &mut files)?;
+    for folder in folders {
+        sources(&place::root().join(folder), &mut files)?;
     }
     files.sort();
     files.dedup();
+    fingerprint_files(&files, text)
+}
+
+/// Digest of a text and of these files of the repository.
+pub(crate) fn fingerprint_files(files: &[PathBuf], text: &str) -> Result<String> {
     if files.is_empty() {
         bail!("no sources");
     }
+    let root = place::root();
     let mut hash = Sha256::new();
-    hash.update(toolchain);
+    hash.update(text);
     for file in files {
-        let relative = file.strip_prefix(&root).unwrap_or(&file);
-        let text = std::fs::read(&file)?;
+        let relative = file.strip_prefix(&root).unwrap_or(file);
+        let text = std::fs::read(file)?;
         hash.update(relative.to_string_lossy().as_bytes());
         hash.update([0]);
         hash.update((text.len() as u64).to_le_bytes());

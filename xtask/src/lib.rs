@@ -10,6 +10,7 @@
 pub mod demo;
 pub mod fuzz;
 pub mod guests;
+pub mod languages;
 pub mod place;
 pub mod planted;
 pub mod setup;

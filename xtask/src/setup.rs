@@ -52,6 +52,11 @@ const BRIDGES: &[Need] = &[
         here: || Path::new("/bin/busybox").exists(),
     },
     Need {
+        why: "Python and pip, with which the guests in other languages are built",
+        packages: &["python3", "python3-pip"],
+        here: pip_is_here,
+    },
+    Need {
         why: "OpenSSH's server and its keygen, for the tests of runs on machines",
         packages: &["openssh-server", "openssh-client"],
         here: || Path::new("/usr/sbin/sshd").exists() && shell::which("ssh-keygen").is_some(),
@@ -84,8 +89,8 @@ pub fn native() -> Result<()> {
     install(NEEDS)
 }
 
-/// Installs what the suite `bridges` runs against: a Podman and an sshd. The suite starts
-/// its own of each; what the packages may have started is left alone.
+/// Installs what the suite `bridges` runs against, a Podman and an sshd, and what builds its guests in
+/// other languages. The suite starts its own of each; what the packages may have started is left alone.
 ///
 /// # Errors
 /// As [`run`].
@@ -161,6 +166,12 @@ pub fn apt_install(packages: &[&str]) -> Result<()> {
     let mut args = vec!["install", "-qq", "-y", "--no-install-recommends"];
     args.extend(packages);
     apt(&args)
+}
+
+fn pip_is_here() -> bool {
+    let mut pip = Command::new("python3");
+    let asked = pip.args(["-m", "pip", "--version"]).output();
+    asked.is_ok_and(|output| output.status.success())
 }
 
 /// Looks where bindgen's loader looks: `LIBCLANG_PATH`, Debian's versioned

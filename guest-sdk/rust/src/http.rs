@@ -14,7 +14,7 @@ use bindings::wasi::http::types::{
     ErrorCode, Fields, FutureIncomingResponse, IncomingBody, Method, OutgoingBody, OutgoingRequest,
     RequestOptions, Scheme,
 };
-use bindings::wasi::io::streams::{InputStream, StreamError};
+use bindings::wasi::io::streams::{InputStream, OutputStream, StreamError};
 
 #[allow(missing_docs, clippy::all, reason = "generated from wasi/")]
 mod bindings {
@@ -104,8 +104,8 @@ impl Request {
 
     /// Sends it and waits for the response's head, whatever its status.
     /// # Errors
-    /// `Stepwell.NotGranted`, `Stepwell.HttpDenied`, `Stepwell.HttpInvalidRequest`,
-    /// `Stepwell.CircuitOpen`, `Stepwell.TooManyWaiting`, `States.Timeout` or `States.Http.Socket`.
+    /// `Stepwell.NotGranted`, `Stepwell.HttpDenied`, `Stepwell.HttpCertificate`,
+    /// `Stepwell.HttpInvalidRequest`, `Stepwell.CircuitOpen`, `Stepwell.TooManyWaiting`, `States.Timeout` or `States.Http.Socket`.
     pub fn send(&self) -> Result<Response, Failure> {
         self.start()?.wait()
     }
@@ -114,6 +114,20 @@ impl Request {
     /// # Errors
     /// As [`Request::send`].
     pub fn start(&self) -> Result<Started, Failure> {
+        let (mut upload, started) = self.stream()?;
+        upload.write(&self.body)?;
+        upload.finish()?;
+        Ok(started)
+    }
+
+    /// Sends it with a body that is written from now on, in place of its own: so a long one is
+    /// never in memory as a whole. A `content-length` among the headers tells its length beforehand.
+    ///
+    /// The response may come before the body is written; a server that waits for nothing to be left
+    /// to read holds up whoever writes on without reading it.
+    /// # Errors
+    /// As [`Request::send`].
+    pub fn stream(&self) -> Result<(Upload, Started), Failure> {
         let wrong = |what: &str| Failure::new("Stepwell.HttpInvalidRequest", what);
         let fields = Fields::from_list(&self.headers)
             .map_err(|e| wrong(&format!("a header can't be sent: {e:?}")))?;
@@ -149,18 +163,37 @@ impl Request {
             .body()
             .map_err(|()| wrong("the request has no body"))?;
         let coming = outgoing_handler::handle(request, Some(options)).map_err(failure)?;
-        write(body, &self.body)?;
-        Ok(Started(coming))
+        let upload = Upload { stream: None, body };
+        Ok((upload, Started(coming)))
     }
 }
 
-fn write(body: OutgoingBody, bytes: &[u8]) -> Result<(), Failure> {
-    let socket = |what: &str| Failure::new("States.Http.Socket", what);
-    let broken = |_| socket("the request's body was not taken");
-    if !bytes.is_empty() {
-        let stream = body.write().map_err(|()| socket("the body is taken"))?;
+/// A request's body, written piece by piece. Dropped before [`Upload::finish`], it breaks the call off.
+#[derive(Debug)]
+pub struct Upload {
+    // Before the body: a stream goes before what it came from.
+    stream: Option<OutputStream>,
+    body: OutgoingBody,
+}
+
+impl Upload {
+    /// Writes a piece, and waits until there is room for it.
+    /// # Errors
+    /// `States.Http.Socket`. What becomes of the call itself is told by its response.
+    pub fn write(&mut self, bytes: &[u8]) -> Result<(), Failure> {
+        let broken = |_| socket("the request's body was not taken");
         let mut rest = bytes;
         while !rest.is_empty() {
+            let stream = match &self.stream {
+                Some(stream) => stream,
+                None => {
+                    let stream = self
+                        .body
+                        .write()
+                        .map_err(|()| socket("the body is taken"))?;
+                    self.stream.insert(stream)
+                }
+            };
             let room = usize::try_from(stream.check_write().map_err(broken)?).unwrap_or(usize::MAX);
             if room == 0 {
                 stream.subscribe().block();
@@ -170,9 +203,20 @@ fn write(body: OutgoingBody, bytes: &[u8]) -> Result<(), Failure> {
             stream.write(piece).map_err(broken)?;
             rest = more;
         }
-        stream.flush().map_err(broken)?;
+        Ok(())
     }
-    OutgoingBody::finish(body, None).map_err(failure)
+
+    /// Ends the body: the request is complete.
+    /// # Errors
+    /// `States.Http.Socket`; `Stepwell.HttpInvalidRequest`: its length is not the one told.
+    pub fn finish(self) -> Result<(), Failure> {
+        drop(self.stream);
+        OutgoingBody::finish(self.body, None).map_err(failure)
+    }
+}
+
+fn socket(what: &str) -> Failure {
+    Failure::new("States.Http.Socket", what)
 }
 
 fn method(name: &str) -> Method {
@@ -306,12 +350,14 @@ fn failure(code: ErrorCode) -> Failure {
         ErrorCode::DestinationUnavailable => "Stepwell.CircuitOpen",
         ErrorCode::ConnectionLimitReached => "Stepwell.TooManyWaiting",
         ErrorCode::DestinationIpProhibited => "Stepwell.HttpDenied",
+        ErrorCode::TlsCertificateError => "Stepwell.HttpCertificate",
         ErrorCode::HttpRequestBodySize(_)
         | ErrorCode::HttpRequestMethodInvalid
         | ErrorCode::HttpRequestUriInvalid => "Stepwell.HttpInvalidRequest",
         ErrorCode::HttpResponseBodySize(_) => "Stepwell.HttpResponseTooLarge",
         ErrorCode::ConnectionTimeout
         | ErrorCode::ConnectionReadTimeout
+        | ErrorCode::ConnectionWriteTimeout
         | ErrorCode::HttpResponseTimeout => "States.Timeout",
         _ => "States.Http.Socket",
     };

@@ -2,7 +2,7 @@
 //!
 //! A small answer is one piece. A long one is a head and the pieces of its body as they came; if a crash
 //! cut it, the call is sent again under the same key and goes on behind the bytes that the guest has.
-//! Refuses to go on when the other side no longer says the same.
+//! Refuses to go on when the other side no longer says the same, or when the call's own body is gone.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -13,12 +13,15 @@ use futures_util::StreamExt as _;
 use futures_util::stream::{self, BoxStream};
 use http_body_util::BodyExt as _;
 use serde::{Deserialize, Serialize};
-use stepwell_types::{Failure, Granted};
-use wasmtime_wasi_http::{Error as Wire, WasiBody};
+use stepwell_types::{Digest, Failure, Granted};
+use tokio::sync::watch;
+use wasmtime_wasi_http::WasiBody;
 
 use super::HttpBridge;
 use super::guest::Waited;
+use super::lost::{Lost, Told};
 use super::request::Checked;
+use super::upload::{self, Outlet, Rest, Sent, Stage};
 use crate::journal::{Call, diverged};
 use crate::limit::{self, Permit};
 
@@ -49,6 +52,8 @@ enum Piece {
     Body(Vec<u8>),
     End,
     Lost(Lost),
+    /// Any of the others, and what was sent of a body that streamed, which had ended by then.
+    Sent(Sent, Box<Piece>),
 }
 
 impl Piece {
@@ -65,158 +70,12 @@ impl Piece {
             _ => None,
         }
     }
-}
 
-/// A call that brought no answer, or a part of one: what the guest is told, and what people are.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Lost {
-    pub(crate) told: Told,
-    pub(crate) failure: Failure,
-}
-
-/// Which of `wasi:http`'s error codes a guest gets.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum Told {
-    Denied,
-    Prohibited,
-    Invalid,
-    RequestTooLarge(u64),
-    ResponseTooLarge(u64),
-    Dns,
-    Refused,
-    ConnectTimeout,
-    Timeout,
-    PieceTimeout,
-    Tls,
-    Incomplete,
-    Protocol,
-    Internal,
-    Unavailable,
-}
-
-impl Lost {
-    fn new(told: Told, error: &'static str, cause: impl Into<Arc<str>>) -> Lost {
-        Lost {
-            told,
-            failure: Failure::new(error, cause),
-        }
-    }
-
-    pub(crate) fn denied(failure: Failure) -> Lost {
-        Lost {
-            told: Told::Denied,
-            failure,
-        }
-    }
-
-    pub(crate) fn prohibited(failure: Failure) -> Lost {
-        Lost {
-            told: Told::Prohibited,
-            failure,
-        }
-    }
-
-    /// There was no turn to be had.
-    fn unavailable(failure: Failure) -> Lost {
-        Lost {
-            told: Told::Unavailable,
-            failure,
-        }
-    }
-
-    pub(crate) fn invalid(failure: Failure) -> Lost {
-        Lost {
-            told: Told::Invalid,
-            failure,
-        }
-    }
-
-    pub(crate) fn protocol(cause: &'static str) -> Lost {
-        Lost::new(Told::Protocol, "States.Http.Socket", cause)
-    }
-
-    pub(crate) fn request_too_large(bytes: u64, max: u64) -> Lost {
-        let cause = format!("the body has {bytes} bytes, the limit is {max}");
-        Lost::new(
-            Told::RequestTooLarge(bytes),
-            "Stepwell.HttpInvalidRequest",
-            cause,
-        )
-    }
-
-    fn response_too_large(max: u64) -> Lost {
-        let cause = format!("the response is over the limit of {max} bytes");
-        Lost::new(
-            Told::ResponseTooLarge(max),
-            "Stepwell.HttpResponseTooLarge",
-            cause,
-        )
-    }
-
-    fn timeout(told: Told, what: &str, after: Duration) -> Lost {
-        let cause = format!("{what} took longer than {} ms", after.as_millis());
-        Lost::new(told, "States.Timeout", cause)
-    }
-
-    /// What the client said.
-    pub(crate) fn of(error: reqwest::Error) -> Lost {
-        let told = told(&error);
-        let failure = super::send::failure(error);
-        if &*failure.error == "Stepwell.HttpDenied" {
-            return Lost::prohibited(failure);
-        }
-        Lost { told, failure }
-    }
-}
-
-fn told(error: &reqwest::Error) -> Told {
-    let mut text = String::new();
-    let mut source: Option<&(dyn std::error::Error + 'static)> = Some(error);
-    while let Some(at) = source {
-        if let Some(io) = at.downcast_ref::<std::io::Error>()
-            && io.kind() == std::io::ErrorKind::ConnectionRefused
-        {
-            return Told::Refused;
-        }
-        if at.downcast_ref::<rustls::Error>().is_some() {
-            return Told::Tls;
-        }
-        text = at.to_string();
-        source = at.source();
-    }
-    match () {
-        () if error.is_timeout() && error.is_connect() => Told::ConnectTimeout,
-        () if error.is_timeout() => Told::Timeout,
-        () if text.contains("failed to lookup address") => Told::Dns,
-        () if error.is_body() || error.is_decode() => Told::Incomplete,
-        () => Told::Protocol,
-    }
-}
-
-impl From<Lost> for Wire {
-    fn from(lost: Lost) -> Wire {
-        match lost.told {
-            Told::Denied => Wire::HttpRequestDenied,
-            Told::Prohibited => Wire::DestinationIpProhibited,
-            Told::Invalid => Wire::HttpRequestUriInvalid,
-            Told::RequestTooLarge(bytes) => Wire::HttpRequestBodySize(Some(bytes)),
-            Told::ResponseTooLarge(max) => Wire::HttpResponseBodySize(Some(max)),
-            Told::Dns => Wire::DnsError {
-                rcode: None,
-                info_code: None,
-            },
-            Told::Refused => Wire::ConnectionRefused,
-            Told::ConnectTimeout => Wire::ConnectionTimeout,
-            Told::Timeout => Wire::HttpResponseTimeout,
-            Told::PieceTimeout => Wire::ConnectionReadTimeout,
-            Told::Tls => Wire::TlsProtocolError,
-            Told::Incomplete => Wire::HttpResponseIncomplete,
-            Told::Protocol => Wire::HttpProtocolError,
-            Told::Unavailable if &*lost.failure.error == "Stepwell.TooManyWaiting" => {
-                Wire::ConnectionLimitReached
-            }
-            Told::Unavailable => Wire::DestinationUnavailable,
-            Told::Internal => Wire::InternalError(Some(lost.failure.cause.to_string())),
+    /// What of it is an answer.
+    fn answer(self) -> Piece {
+        match self {
+            Piece::Sent(_, piece) => *piece,
+            piece => piece,
         }
     }
 }
@@ -228,6 +87,17 @@ struct Exchange {
     request: Checked,
     granted: Granted,
     timeouts: Timeouts,
+    /// How far the request's body is, if that streams.
+    upload: Option<Upload>,
+}
+
+/// The body of a request, as far as an exchange has to do with it.
+struct Upload {
+    stage: watch::Receiver<Stage>,
+    /// Where it comes out, until the call is sent.
+    outlet: Option<Outlet>,
+    /// Its digest is not recorded yet.
+    untold: bool,
 }
 
 /// A response as it comes.
@@ -254,7 +124,7 @@ struct Body {
 pub(crate) async fn answer(
     bridge: Arc<HttpBridge>,
     call: Call,
-    request: Checked,
+    (request, rest): (Checked, Option<Rest>),
     granted: Granted,
     timeouts: Timeouts,
     looks: Arc<AtomicBool>,
@@ -265,6 +135,7 @@ pub(crate) async fn answer(
         request,
         granted,
         timeouts,
+        upload: None,
     };
     let internal = |failure| Lost {
         told: Told::Internal,
@@ -274,13 +145,15 @@ pub(crate) async fn answer(
     let what = || exchange.request.describe();
     let admitted = exchange.call.admit_in_turn(digest, &what, exchange.turn());
     let admitted = admitted.await.map_err(internal)?;
+    if let Some(rest) = rest {
+        exchange.flow(rest, admitted.is_some());
+    }
     let (head, live) = match admitted {
         None => (exchange.recorded().map_err(internal)?, None),
         // That there was no turn is an answer too: the guest goes on from it.
         Some(turn) => {
             let (head, live) = exchange.head(turn).await;
-            exchange.call.record(head.encode());
-            (head, live)
+            (exchange.record(head), live)
         }
     };
     let (status, headers, body) = match head {
@@ -290,7 +163,9 @@ pub(crate) async fn answer(
             body,
         } => (status, headers, body),
         Piece::Lost(lost) => return Err(lost),
-        Piece::Body(_) | Piece::End => return Err(internal(exchange.unreadable())),
+        Piece::Body(_) | Piece::End | Piece::Sent(..) => {
+            return Err(internal(exchange.unreadable()));
+        }
     };
     let pieces = match body {
         Some(body) if body.is_empty() => stream::empty().boxed(),
@@ -307,11 +182,75 @@ pub(crate) async fn answer(
         .map_err(|_| Lost::protocol("the response's head is no HTTP"))
 }
 
+/// Waits until a call is given up whose head does not come: in time, or in time after its
+/// body was sent. A body may be given up itself.
+async fn given_up(upload: Option<&mut Upload>, wait: Duration) -> Lost {
+    if let Some(upload) = upload {
+        let ended = upload
+            .stage
+            .wait_for(|stage| !matches!(stage, Stage::Going));
+        if let Ok(stage) = ended.await
+            && let Stage::Failed(lost) = &*stage
+        {
+            return lost.clone();
+        }
+    }
+    tokio::time::sleep(wait).await;
+    Lost::timeout(Told::Timeout, "the response's head", wait)
+}
+
 impl Exchange {
     /// The next recorded piece.
     fn recorded(&mut self) -> Result<Piece, Failure> {
         let bytes = self.call.recorded().unwrap_or_default();
-        Piece::decode(&bytes).ok_or_else(|| self.unreadable())
+        let piece = Piece::decode(&bytes).map(Piece::answer);
+        piece.ok_or_else(|| self.unreadable())
+    }
+
+    /// Lets the rest of the request's body come: out, if the call is made now; else only to see
+    /// whether it is what it was before the crash.
+    fn flow(&mut self, rest: Rest, live: bool) {
+        let mut recorded = self.call.recorded_all().iter();
+        let before = recorded.find_map(|bytes| match Piece::decode(bytes) {
+            Some(Piece::Sent(sent, _)) => Some(sent),
+            _ => None,
+        });
+        let witness = self.call.witness();
+        let head = self.request.describe_head();
+        let ends = move |sent: Sent| {
+            let digest = Digest(sent.digest);
+            let what = || format!("{head}\n\n{} bytes, SHA-256 {digest}", sent.bytes);
+            witness.asked(&what);
+            if before.is_some_and(|before| before != sent) {
+                witness.diverges();
+            }
+        };
+        let (inlet, outlet) = upload::channel();
+        let inlet = live.then_some(inlet);
+        let wait = self.timeouts.piece;
+        self.upload = Some(Upload {
+            stage: rest.flow(&self.request.body, inlet, wait, ends),
+            outlet: live.then_some(outlet),
+            untold: live,
+        });
+    }
+
+    /// Records a piece of the answer, with what was sent if that is known since.
+    fn record(&mut self, piece: Piece) -> Piece {
+        let untold = self.upload.as_mut().filter(|upload| upload.untold);
+        let sent = untold.and_then(|upload| match *upload.stage.borrow() {
+            Stage::Done(sent) => {
+                upload.untold = false;
+                Some(sent)
+            }
+            _ => None,
+        });
+        let piece = match sent {
+            Some(sent) => Piece::Sent(sent, Box::new(piece)),
+            None => piece,
+        };
+        self.call.record(piece.encode());
+        piece.answer()
     }
 
     fn unreadable(&self) -> Failure {
@@ -320,7 +259,7 @@ impl Exchange {
     }
 
     /// Sends the call: a head, with the body if that is small, or how it was lost.
-    async fn head(&self, turn: Result<Permit, Failure>) -> (Piece, Option<Body>) {
+    async fn head(&mut self, turn: Result<Permit, Failure>) -> (Piece, Option<Body>) {
         let coming = match self.send(turn).await {
             Ok(coming) => coming,
             Err(lost) => return (Piece::Lost(lost), None),
@@ -365,17 +304,28 @@ impl Exchange {
         limiter.turn(&target, self.call.asker()).await
     }
 
-    async fn send(&self, turn: Result<Permit, Failure>) -> Result<Coming, Lost> {
+    async fn send(&mut self, turn: Result<Permit, Failure>) -> Result<Coming, Lost> {
+        // Whatever becomes of the call, nothing waits for a body that goes nowhere.
+        let outlet = self.upload.as_mut().and_then(|u| u.outlet.take());
         let mut permit = turn.map_err(Lost::unavailable)?;
         let sender = self.bridge.sender().map_err(Lost::invalid)?;
         let wait = self.timeouts.head.saturating_add(self.timeouts.connect);
-        let sent = sender.exchange(&self.request, self.granted.into());
-        let response = match tokio::time::timeout(wait, sent).await {
-            Ok(sent) => sent.inspect_err(|lost| permit.failed(&lost.failure))?,
-            Err(_) => {
-                permit.timed_out(wait);
-                return Err(Lost::timeout(Told::Timeout, "the response's head", wait));
+        let body = match outlet {
+            Some(outlet) => outlet.body(self.request.body.clone().into()),
+            None => self.request.body.clone().into(),
+        };
+        let sent = sender.exchange(&self.request, body, self.granted.into());
+        let response = tokio::select! {
+            biased;
+            lost = given_up(self.upload.as_mut(), wait) => {
+                match lost.told {
+                    Told::Timeout => permit.timed_out(wait),
+                    Told::WriteTimeout => permit.timed_out(self.timeouts.piece),
+                    _ => {}
+                }
+                return Err(lost);
             }
+            sent = sent => sent.inspect_err(|lost| permit.failed(&lost.failure))?,
         };
         permit.answered(response.status(), response.headers());
         let max = self.request.response_bytes_max;
@@ -432,7 +382,7 @@ impl Reading {
             return None;
         }
         let piece = match self.exchange.call.recorded() {
-            Some(bytes) => match Piece::decode(&bytes) {
+            Some(bytes) => match Piece::decode(&bytes).map(Piece::answer) {
                 Some(piece) => piece,
                 None => Piece::Lost(Lost {
                     told: Told::Internal,
@@ -443,10 +393,10 @@ impl Reading {
                 let piece = self.come().await;
                 // The attempt's own end is no answer.
                 let ours = |lost: &Lost| lost.told == Told::Internal;
-                if !matches!(&piece, Piece::Lost(lost) if ours(lost)) {
-                    self.exchange.call.record(piece.encode());
+                match &piece {
+                    Piece::Lost(lost) if ours(lost) => piece,
+                    _ => self.exchange.record(piece),
                 }
-                piece
             }
         };
         match piece {
@@ -456,7 +406,7 @@ impl Reading {
                 }
                 Some(Ok(bytes.into()))
             }
-            Piece::End | Piece::Head { .. } => {
+            Piece::End | Piece::Head { .. } | Piece::Sent(..) => {
                 self.over = true;
                 None
             }
@@ -495,6 +445,13 @@ impl Reading {
                 "the server stopped within the response, and the other side gave another one since",
             )
         };
+        if self.exchange.upload.is_some() {
+            return Err(Lost::new(
+                Told::Incomplete,
+                "States.Http.Socket",
+                "the server stopped within the response, and the request's body went by: its call is not sent again",
+            ));
+        }
         let digest = self.exchange.request.digest();
         let turn = self.exchange.turn().await;
         let leave = self.exchange.call.leave(digest).await;
@@ -572,6 +529,13 @@ mod tests {
             Piece::Body(vec![0; 70_000]),
             Piece::End,
             Piece::Lost(Lost::response_too_large(7)),
+            Piece::Sent(
+                Sent {
+                    bytes: 3,
+                    digest: [9; 32],
+                },
+                Box::new(Piece::End),
+            ),
         ];
         for piece in pieces {
             let bytes = piece.encode();

@@ -1,7 +1,7 @@
 //! The guest's door to the bridge: `wasi:http/outgoing-handler`, so that each language's own client works.
 //!
-//! A request's body is taken in whole, within the limit, before the call leaves: its digest is part of
-//! the intent. A response streams. Redirects are the client's to follow, and each hop is a call.
+//! Bodies stream both ways (`upload.rs` for those that go out). Redirects are the client's to follow,
+//! and each hop is a call.
 //! Refuses what the module was not granted, whatever the configuration allows.
 
 use std::sync::Arc;
@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, HeaderName};
-use http_body_util::BodyExt as _;
 use stepwell_types::{Granted, Grants, LogLevel};
 use wasmtime::component::{Linker, Resource};
 use wasmtime::{Result as Trappable, StoreContextMut};
@@ -22,8 +21,10 @@ use wasmtime_wasi_http::{
 };
 
 use super::HttpBridge;
-use super::exchange::{self, Lost, Timeouts};
-use super::request::{self, Checked};
+use super::exchange::{self, Timeouts};
+use super::lost::Lost;
+use super::request::{self, Checked, Streams};
+use super::upload::{self, Intake, Rest};
 use crate::Outside;
 use crate::host::HostView;
 use crate::journal::Call;
@@ -35,8 +36,9 @@ use crate::waits::WASI;
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Most that a guest may ask for.
 const PATIENCE_MAX: Duration = Duration::from_secs(900);
-/// Pieces of a request's body that a guest may write before it sends the request.
-const BODY_PIECES: usize = 64;
+/// Pieces of a request's body that a guest may write before they go out, or before it sends
+/// the request. More of them wait for room.
+const BODY_PIECES: usize = 16;
 /// The largest of them, in bytes.
 const BODY_PIECE_BYTES: usize = 64 << 10;
 
@@ -47,7 +49,16 @@ pub(crate) struct HttpDoor {
     grants: Option<Arc<Grants>>,
     /// Whether the guest looks without waiting.
     looks: Arc<AtomicBool>,
+    /// The attempt is over.
+    over: Arc<AtomicBool>,
     logs: SharedLogs,
+}
+
+/// Goes before the attempt's resources: a body among them is not finished by that.
+impl Drop for HttpDoor {
+    fn drop(&mut self) {
+        self.over.store(true, Ordering::Release);
+    }
 }
 
 impl HttpDoor {
@@ -57,6 +68,7 @@ impl HttpDoor {
             journal: outside.journal.clone(),
             grants: outside.grants.clone(),
             looks,
+            over: Arc::default(),
             logs,
         }
     }
@@ -97,11 +109,12 @@ impl WasiHttpHooks for HttpDoor {
         let call = self.journal.call();
         let bridge = self.bridge.clone();
         let grants = self.grants.clone();
-        let looks = self.looks.clone();
+        let (looks, over) = (self.looks.clone(), self.over.clone());
         let logs = self.logs.clone();
         Box::new(async move {
             let place = Place::of(&request);
-            let answered = answer(bridge, call, grants.as_deref(), request, options, looks).await;
+            let flags = (looks, over);
+            let answered = answer(bridge, call, grants.as_deref(), request, options, flags).await;
             match answered {
                 Ok(response) => {
                     let nothing: Box<dyn Future<Output = _> + Send> =
@@ -142,7 +155,7 @@ async fn answer(
     grants: Option<&Grants>,
     request: http::Request<WasiBody>,
     options: Option<RequestOptions>,
-    looks: Arc<AtomicBool>,
+    (looks, over): (Arc<AtomicBool>, Arc<AtomicBool>),
 ) -> Result<http::Response<WasiBody>, Lost> {
     let options = options.unwrap_or_default();
     let wait = |wanted: Option<Duration>| wanted.unwrap_or(PATIENCE).min(PATIENCE_MAX);
@@ -151,45 +164,46 @@ async fn answer(
         head: wait(options.first_byte_timeout),
         piece: wait(options.between_bytes_timeout),
     };
-    let checked = take_in(&bridge, &call, request).await?;
-    let granted = super::granted(grants, &checked)
-        .ok_or_else(|| Lost::denied(super::not_granted(&checked)))?;
-    exchange::answer(bridge, call, checked, granted, timeouts, looks).await
+    let (checked, rest) = take_in(&bridge, &call, request, over).await?;
+    let Some(granted) = super::granted(grants, &checked) else {
+        return refused(rest, Lost::denied(super::not_granted(&checked))).await;
+    };
+    exchange::answer(bridge, call, (checked, rest), granted, timeouts, looks).await
 }
 
-/// The whole request, checked. What is over the limit is read and dropped, so that a guest
-/// that still writes finds out in the answer, always in the same place.
+/// A call that is not made. Its guest may still write, and finds out in the answer.
+async fn refused<T>(rest: Option<Rest>, lost: Lost) -> Result<T, Lost> {
+    if let Some(rest) = rest {
+        rest.drain().await;
+    }
+    Err(lost)
+}
+
+/// The request, checked, and what is still to come of its body.
 async fn take_in(
     bridge: &HttpBridge,
     call: &Call,
     request: http::Request<WasiBody>,
-) -> Result<Checked, Lost> {
-    let (parts, mut body) = request.into_parts();
-    let max = bridge.ceilings.request_bytes;
-    let mut bytes = Vec::new();
-    let mut total = 0u64;
-    while let Some(frame) = body.frame().await {
-        // A body that its guest gave up.
-        let frame = frame.map_err(|_| Lost::protocol("the request's body was broken off"))?;
-        let Ok(data) = frame.into_data() else {
-            continue;
-        };
-        total += data.len() as u64;
-        if total <= max {
-            bytes.extend_from_slice(&data);
-        }
-    }
-    if total > max {
-        return Err(Lost::request_too_large(total, max));
-    }
+    over: Arc<AtomicBool>,
+) -> Result<(Checked, Option<Rest>), Lost> {
+    let (parts, body) = request.into_parts();
+    let length = parts.headers.get(CONTENT_LENGTH);
+    let length = length.and_then(|value| value.to_str().ok()?.parse().ok());
+    let max = bridge.ceilings.guest_request_bytes;
+    let Intake { first, rest } = upload::take(body, max, length, over).await?;
+    let streams = rest.as_ref().map(|_| Streams(length));
     let mut headers = parts.headers;
     // The client says how long the body is; what else is refused to Tasks is refused here.
     headers.remove(CONTENT_LENGTH);
     for name in stepwell_types::limits::HTTP_HEADERS_REFUSED {
         headers.remove(name);
     }
-    let mut checked =
-        request::from_guest(&parts.method, &parts.uri, headers, bytes).map_err(Lost::invalid)?;
+    let body = (first, streams);
+    let checked = request::from_guest(&parts.method, &parts.uri, headers, body);
+    let mut checked = match checked {
+        Ok(checked) => checked,
+        Err(failure) => return refused(rest, Lost::invalid(failure)).await,
+    };
     let key = HeaderName::from_static("idempotency-key");
     if !checked.is_safe() && !checked.headers.contains_key(&key) {
         let value = http::HeaderValue::try_from(call.key())
@@ -197,7 +211,7 @@ async fn take_in(
         checked.headers.insert(key, value);
     }
     checked.response_bytes_max = bridge.ceilings.response_bytes;
-    Ok(checked)
+    Ok((checked, rest))
 }
 
 /// A body that guests read: nothing of it is there before the guest waits for it.

@@ -27,7 +27,10 @@ pub(crate) struct Checked {
     pub(crate) method: Method,
     pub(crate) url: Url,
     pub(crate) headers: HeaderMap,
+    /// All of it, or what there is of it before the call leaves.
     pub(crate) body: Vec<u8>,
+    /// More of the body follows.
+    pub(crate) streams: Option<Streams>,
     pub(crate) timeout_ms: u64,
     pub(crate) response_bytes_max: u64,
     /// Whose headers go with it.
@@ -36,10 +39,15 @@ pub(crate) struct Checked {
     pub(crate) authentication: Option<Authentication>,
 }
 
+/// A body that streams, and how long it is, if its guest says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Streams(pub(crate) Option<u64>);
+
 /// The limits of the host that a call cannot raise.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Ceilings {
     pub(crate) request_bytes: u64,
+    pub(crate) guest_request_bytes: u64,
     pub(crate) response_bytes: u64,
 }
 
@@ -90,6 +98,7 @@ pub(crate) fn check(request: &StepRequest, ceilings: Ceilings) -> Result<Checked
         url,
         headers,
         body,
+        streams: None,
         timeout_ms,
         response_bytes_max,
         connection: call.connection,
@@ -105,7 +114,7 @@ pub(super) fn from_guest(
     method: &Method,
     uri: &http::Uri,
     headers: HeaderMap,
-    body: Vec<u8>,
+    (body, streams): (Vec<u8>, Option<Streams>),
 ) -> Result<Checked, Failure> {
     let method = self::method(method.as_str())?;
     let url = url(&uri.to_string())?;
@@ -121,6 +130,7 @@ pub(super) fn from_guest(
         url,
         headers,
         body,
+        streams,
         timeout_ms: HTTP_TIMEOUT_MS_MAX,
         response_bytes_max: RESPONSE_BYTES,
         connection: None,
@@ -136,6 +146,7 @@ impl Checked {
             url,
             headers,
             body: form.into_bytes(),
+            streams: None,
             timeout_ms: TIMEOUT_MS,
             response_bytes_max: max,
             connection: None,
@@ -151,6 +162,26 @@ impl Checked {
     /// The request for people who compare two.
     pub(crate) fn describe(&self) -> String {
         use std::fmt::Write as _;
+        let mut text = self.describe_head();
+        match std::str::from_utf8(&self.body) {
+            Ok("") => {}
+            Ok(body) if body.len() <= DESCRIBED_BYTES_MAX => {
+                let _ = write!(text, "\n\n{body}");
+            }
+            _ => {
+                let digest = Digest::of(&self.body);
+                let _ = write!(text, "\n\n{} bytes, SHA-256 {digest}", self.body.len());
+            }
+        }
+        if self.streams.is_some() {
+            text.push_str(", and more");
+        }
+        text
+    }
+
+    /// All of it but the body.
+    pub(super) fn describe_head(&self) -> String {
+        use std::fmt::Write as _;
         let mut text = format!("{} {}", self.method, self.url);
         for (name, value) in &self.headers {
             let _ = write!(
@@ -162,20 +193,11 @@ impl Checked {
         if let Some(how) = &self.authentication {
             let _ = write!(text, "\n{how:?}");
         }
-        match std::str::from_utf8(&self.body) {
-            Ok("") => {}
-            Ok(body) if body.len() <= DESCRIBED_BYTES_MAX => {
-                let _ = write!(text, "\n\n{body}");
-            }
-            _ => {
-                let digest = Digest::of(&self.body);
-                let _ = write!(text, "\n\n{} bytes, SHA-256 {digest}", self.body.len());
-            }
-        }
         text
     }
 
-    /// Names this request: another digest on replay is another request.
+    /// Names this request: another digest on replay is another request. What follows of a body
+    /// that streams is no part of it.
     pub(crate) fn digest(&self) -> Digest {
         let mut bytes = Vec::with_capacity(self.body.len() + 256);
         for part in [self.method.as_str(), self.url.as_str()] {
@@ -190,6 +212,9 @@ impl Checked {
         }
         bytes.extend((self.body.len() as u64).to_be_bytes());
         bytes.extend(&self.body);
+        if let Some(streams) = self.streams {
+            bytes.extend(format!("{streams:?}").as_bytes());
+        }
         // By name: which version it is, the attempt's journal says.
         if let Some(how) = &self.authentication {
             bytes.extend(format!("{how:?}").as_bytes());

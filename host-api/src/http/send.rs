@@ -6,17 +6,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::{
-    ACCEPT, ACCEPT_ENCODING, ACCEPT_LANGUAGE, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_TYPE,
-    HeaderMap, HeaderName, LOCATION, USER_AGENT,
+    ACCEPT, ACCEPT_ENCODING, ACCEPT_LANGUAGE, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LENGTH,
+    CONTENT_TYPE, HeaderMap, HeaderName, LOCATION, USER_AGENT,
 };
 use parking_lot::Mutex;
 use reqwest::{Client, Method, StatusCode, Url};
 use stepwell_types::{Failure, Grants};
 
+use super::authorities::Authorities;
 use super::connection::Lent;
-use super::exchange::Lost;
+use super::lost::Lost;
 use super::policy::{Place, Policy};
-use super::request::{self, Checked};
+use super::request::{self, Checked, Streams};
 use super::resolver::{Denied, Resolver};
 use super::response::{self, Received};
 use crate::Error;
@@ -61,14 +62,17 @@ pub(crate) struct Turns<'a> {
 }
 
 impl Turns<'_> {
-    /// Goes over to the host of a URL. The last one's place is given up first: nobody waits for
+    /// A turn for the next hop, to the host of a URL. The last one's place is given up first: nobody waits for
     /// one host while he holds another.
     /// # Errors
     /// `Stepwell.CircuitOpen`, `Stepwell.TooManyWaiting`.
     async fn to(&self, url: &Url) -> Result<(), Failure> {
         let target = limit::host(url);
+        // One that was used up is for no second hop, not even to the same host: each is a call
+        // that takes of the host's rate and tells how it went.
         if let Some(permit) = &*self.permit.lock()
             && *permit.target() == target
+            && !permit.is_told()
         {
             return Ok(());
         }
@@ -103,13 +107,13 @@ pub(crate) struct Sender {
 }
 
 impl Sender {
-    pub(crate) fn new(policy: Arc<Policy>) -> Result<Sender, Error> {
+    pub(crate) fn new(policy: Arc<Policy>, trusted: &Authorities) -> Result<Sender, Error> {
         // A second installation is refused, which is as good: there is a provider.
         let _ = rustls::crypto::ring::default_provider().install_default();
         Ok(Sender {
-            checked: client(Resolver(Some(policy.clone())))?,
-            named: client(Resolver(None))?,
-            public: client(Resolver(Some(Arc::default())))?,
+            checked: client(Resolver(Some(policy.clone())), trusted)?,
+            named: client(Resolver(None), trusted)?,
+            public: client(Resolver(Some(Arc::default())), trusted)?,
             policy,
         })
     }
@@ -191,17 +195,22 @@ impl Sender {
             .map_err(failure)
     }
 
-    /// One call of a guest: its client follows redirects itself.
+    /// One call of a guest with this body: its client follows redirects itself.
     pub(crate) async fn exchange(
         &self,
         request: &Checked,
+        body: reqwest::Body,
         how: Strictness,
     ) -> Result<reqwest::Response, Lost> {
         let client = self.client(&request.url, how).map_err(Lost::prohibited)?;
+        let mut headers = request.headers.clone();
+        if let Some(Streams(Some(bytes))) = request.streams {
+            headers.insert(CONTENT_LENGTH, bytes.into());
+        }
         client
             .request(request.method.clone(), request.url.clone())
-            .headers(request.headers.clone())
-            .body(request.body.clone())
+            .headers(headers)
+            .body(body)
             .send()
             .await
             .map_err(Lost::of)
@@ -231,8 +240,9 @@ fn judged(request: &Checked, grants: Option<&Grants>) -> Result<Strictness, Fail
     }
 }
 
-fn client(resolver: Resolver) -> Result<Client, Error> {
+fn client(resolver: Resolver, trusted: &Authorities) -> Result<Client, Error> {
     Client::builder()
+        .tls_certs_merge(trusted.certificates())
         .dns_resolver(Arc::new(resolver))
         .redirect(reqwest::redirect::Policy::none())
         .retry(reqwest::retry::never())
@@ -305,18 +315,37 @@ fn denied(host: &str, reason: &str) -> Failure {
 
 /// What a failed connection or transfer is to the flow.
 pub(crate) fn failure(error: reqwest::Error) -> Failure {
-    let mut source: Option<&(dyn std::error::Error + 'static)> = Some(&error);
-    while let Some(at) = source {
-        if let Some(refused) = at.downcast_ref::<Denied>() {
-            return denied(&refused.name, refused.reason);
-        }
-        source = at.source();
+    if let Some(refused) = causes(&error).find_map(|e| e.downcast_ref::<Denied>()) {
+        return denied(&refused.name, refused.reason);
+    }
+    if let Some(rustls::Error::InvalidCertificate(why)) = tls(&error) {
+        let cause = format!("the other side's certificate is refused: {why}");
+        return Failure::new("Stepwell.HttpCertificate", cause);
     }
     if error.is_timeout() && !error.is_connect() {
         return Failure::new("States.Timeout", "the HTTP call took too long");
     }
     // The URL may hold a secret in its query.
     Failure::new("States.Http.Socket", chain(&error.without_url()))
+}
+
+/// What TLS did not agree to.
+pub(crate) fn tls(error: &reqwest::Error) -> Option<&rustls::Error> {
+    causes(error).find_map(|e| e.downcast_ref())
+}
+
+/// An error and what lies behind it. What an I/O error wraps is no source of it, but of what
+/// is wrapped.
+pub(crate) fn causes<'e>(
+    error: &'e (dyn std::error::Error + 'static),
+) -> impl Iterator<Item = &'e (dyn std::error::Error + 'static)> {
+    std::iter::successors(Some(error), |at| {
+        let io = at.downcast_ref::<std::io::Error>();
+        match io.and_then(std::io::Error::get_ref) {
+            Some(inner) => Some(inner as &(dyn std::error::Error + 'static)),
+            None => at.source(),
+        }
+    })
 }
 
 fn chain(error: &(dyn std::error::Error + 'static)) -> String {

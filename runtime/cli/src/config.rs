@@ -78,10 +78,14 @@ fn resources<'de, D: Deserializer<'de>>(from: D) -> Result<ResourceMap, D::Error
 pub struct Http {
     /// Places that `http:request` may call although they are not public: `HOST:PORT` or a range.
     pub allow: Vec<String>,
-    /// Largest request body in bytes. Default 4 MiB.
+    /// Largest body of a Task's request in bytes. Default 4 MiB.
     pub request_bytes_max: Option<u64>,
+    /// Largest body of a module's request in bytes. Default 256 MiB.
+    pub guest_request_bytes_max: Option<u64>,
     /// Largest response body in bytes. Default 16 MiB.
     pub response_bytes_max: Option<u64>,
+    /// PEM files with certificates of authorities that are trusted beside the system's. Default: none.
+    pub ca_files: Vec<PathBuf>,
 }
 
 /// `[connections.NAME]`

@@ -372,13 +372,23 @@ fn http(
     let options = HttpOptions {
         allow: http.allow.clone(),
         request_bytes_max: http.request_bytes_max.unwrap_or(base.request_bytes_max),
+        guest_request_bytes_max: http
+            .guest_request_bytes_max
+            .unwrap_or(base.guest_request_bytes_max),
         response_bytes_max: http.response_bytes_max.unwrap_or(base.response_bytes_max),
         connections: connections(config)?,
+        authorities: authorities(config)?,
     };
     let clock = Arc::new(|| SystemClock.wall());
     let bridge = HttpBridge::new(options, secrets, limiter.clone(), clock);
     let bridge = bridge.map_err(Trouble::usage)?;
     Ok(Arc::new(bridge))
+}
+
+/// The files of certificates that the configuration names, read.
+fn authorities(config: &Config) -> Result<Vec<(String, String)>, Trouble> {
+    let read = |file: &PathBuf| Ok((file.display().to_string(), input::text(file, 4 << 20)?));
+    config.http.ca_files.iter().map(read).collect()
 }
 
 /// The configured connections, with the secrets that lie in files.

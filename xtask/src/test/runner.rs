@@ -19,7 +19,9 @@ const OWN: &[&str] = &[
     "crash",
     "denials",
     "elsewhere",
+    "guest_http",
     "guest_jobs",
+    "guest_languages",
     "outward",
     "worked",
 ];
@@ -87,7 +89,14 @@ impl Choice {
             // What runs elsewhere is reached by bridges, too.
             Choice::Named("bridges") => matches!(
                 name,
-                "bridges" | "denials" | "elsewhere" | "guest_jobs" | "outward" | "worked"
+                "bridges"
+                    | "denials"
+                    | "elsewhere"
+                    | "guest_http"
+                    | "guest_jobs"
+                    | "guest_languages"
+                    | "outward"
+                    | "worked"
             ),
             Choice::Named(wanted) => name == wanted,
             Choice::Unit => !own && !end,

@@ -26,6 +26,12 @@ struct Call {
     /// The body is this text so many times.
     #[serde(default = "once")]
     times: usize,
+    /// The body is written piece by piece.
+    #[serde(default)]
+    streamed: bool,
+    /// It is dropped before its end.
+    #[serde(default)]
+    broken: bool,
     timeout_ms: Option<u64>,
     /// Says how the body came instead of what it was.
     #[serde(default)]
@@ -64,14 +70,35 @@ fn calls(_: &Context, input: Input) -> Result<Vec<Answer>, Failure> {
         return Ok(answers);
     }
     for (call, request) in input.calls.iter().zip(&requests) {
-        answers.push(answer(call, request.send()?)?);
+        let response = if call.streamed {
+            streamed(call, request)?
+        } else {
+            request.send()?
+        };
+        answers.push(answer(call, response)?);
         info!("call {} is answered", answers.len());
     }
     Ok(answers)
 }
 
+fn streamed(call: &Call, request: &Request) -> Result<stepwell_guest::http::Response, Failure> {
+    let (mut upload, started) = request.stream()?;
+    for _ in 0..call.times {
+        upload.write(call.body.as_bytes())?;
+    }
+    if call.broken {
+        drop(upload);
+    } else {
+        upload.finish()?;
+    }
+    started.wait()
+}
+
 fn request(call: &Call) -> Request {
-    let mut request = Request::new(&call.method, &call.url).body(call.body.repeat(call.times));
+    let mut request = Request::new(&call.method, &call.url);
+    if !call.streamed {
+        request = request.body(call.body.repeat(call.times));
+    }
     for (name, value) in &call.headers {
         request = request.header(name, value);
     }
