@@ -9,7 +9,7 @@
 )]
 
 wasmtime::component::bindgen!({
-    path: ["../wit/log@1.0.0", "../wit/step@1.0.0", "../wit/secrets@1.0.0", "../wit/keyvalue@0.2.0-draft", "../wit/config@0.2.0-rc.1", "../wit/container@1.0.0", "../wit/machine@1.0.0", "../wit/execution@1.0.0"],
+    path: ["../wit/log@1.0.0", "../wit/step@1.0.0", "../wit/secrets@1.0.0", "../wit/keyvalue@0.2.0-draft", "../wit/config@0.2.0-rc.1", "../wit/container@1.0.0", "../wit/machine@1.0.0", "../wit/execution@1.0.0", "../guest-sdk/rust/wasi/io", "../wit/blobstore@0.2.0-draft"],
     inline: "
         package stepwell:host;
         world host {
@@ -22,6 +22,9 @@ wasmtime::component::bindgen!({
             import wasi:keyvalue/store@0.2.0-draft;
             import wasi:keyvalue/atomics@0.2.0-draft;
             import wasi:keyvalue/batch@0.2.0-draft;
+            import wasi:blobstore/types@0.2.0-draft;
+            import wasi:blobstore/container@0.2.0-draft;
+            import wasi:blobstore/blobstore@0.2.0-draft;
         }
     ",
     world: "stepwell:host/host",
@@ -41,7 +44,38 @@ wasmtime::component::bindgen!({
         "wasi:keyvalue/batch.get-many": async | trappable,
         "wasi:keyvalue/batch.set-many": trappable,
         "wasi:keyvalue/batch.delete-many": trappable,
+        "wasi:blobstore/types.[static]outgoing-value.new-outgoing-value": trappable,
+        "wasi:blobstore/types.[method]outgoing-value.outgoing-value-write-body": trappable,
+        "wasi:blobstore/types.[static]outgoing-value.finish": async | trappable,
+        "wasi:blobstore/types.[static]incoming-value.incoming-value-consume-sync": async | trappable,
+        "wasi:blobstore/types.[static]incoming-value.incoming-value-consume-async": trappable,
+        "wasi:blobstore/types.[method]incoming-value.size": trappable,
+        "wasi:blobstore/container.[method]container.name": trappable,
+        "wasi:blobstore/container.[method]container.info": trappable,
+        "wasi:blobstore/container.[method]container.get-data": async | trappable,
+        "wasi:blobstore/container.[method]container.write-data": async | trappable,
+        "wasi:blobstore/container.[method]container.list-objects": trappable,
+        "wasi:blobstore/container.[method]container.delete-object": trappable,
+        "wasi:blobstore/container.[method]container.delete-objects": trappable,
+        "wasi:blobstore/container.[method]container.has-object": async | trappable,
+        "wasi:blobstore/container.[method]container.object-info": async | trappable,
+        "wasi:blobstore/container.[method]container.clear": trappable,
+        "wasi:blobstore/container.[method]stream-object-names.read-stream-object-names": async | trappable,
+        "wasi:blobstore/container.[method]stream-object-names.skip-stream-object-names": async | trappable,
+        "wasi:blobstore/blobstore.create-container": trappable,
+        "wasi:blobstore/blobstore.get-container": trappable,
+        "wasi:blobstore/blobstore.delete-container": trappable,
+        "wasi:blobstore/blobstore.container-exists": trappable,
+        "wasi:blobstore/blobstore.copy-object": trappable,
+        "wasi:blobstore/blobstore.move-object": trappable,
     },
     exports: { default: async },
-    with: { "wasi:keyvalue/store.bucket": crate::keyvalue::Bucket },
+    with: {
+        "wasi:io": wasmtime_wasi::p2::bindings::io,
+        "wasi:keyvalue/store.bucket": crate::keyvalue::Bucket,
+        "wasi:blobstore/types.outgoing-value": crate::blobs::Outgoing,
+        "wasi:blobstore/types.incoming-value": crate::blobs::Incoming,
+        "wasi:blobstore/container.container": crate::blobs::Container,
+        "wasi:blobstore/container.stream-object-names": crate::blobs::Names,
+    },
 });

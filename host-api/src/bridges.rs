@@ -2,18 +2,19 @@
 
 use std::sync::Arc;
 
-use stepwell_types::{Grants, StepRequest, StepTarget, Timestamp};
+use stepwell_types::{Effects, Grants, Held, Hold, StepRequest, StepTarget, Timestamp};
 use tokio_util::sync::CancellationToken;
 
 use crate::container::{ContainerBridge, ContainerOptions};
 use crate::execution::NoExecutions;
 use crate::gate::Gate;
 use crate::http::WallClock;
+use crate::keyvalue::{Conflict, Touched, Turn};
 use crate::machine::{MachineBridge, MachinesOptions};
-use crate::objects::NoObjects;
+use crate::objects::{NoObjects, Objects, Unheld};
 use crate::secrets::GivenSecrets;
 use crate::waits::Steady;
-use crate::{ExecutionBridge, HttpBridge, Journal, Limiter, Namespaces, Secrets};
+use crate::{ExecutionBridge, HttpBridge, Journal, Limiter, Namespaces, Secrets, blobs};
 
 /// One of each kind; shared by every attempt, whichever door it comes by.
 #[derive(Clone)]
@@ -30,6 +31,8 @@ pub struct Bridges {
     pub keyvalue: Namespaces,
     /// Other executions: `stepwell:execution` for guests.
     pub executions: ExecutionBridge,
+    /// What steps read and write in buckets.
+    pub objects: Arc<dyn Objects>,
 }
 
 impl Bridges {
@@ -57,7 +60,62 @@ impl Bridges {
             secrets: Arc::new(GivenSecrets::default()),
             keyvalue: Namespaces::in_memory(),
             executions: ExecutionBridge::new(Arc::new(NoExecutions)),
+            objects: objects(),
         }
+    }
+
+    /// Ends an attempt's transaction over namespaces and objects: as [`Namespaces::end`].
+    /// # Errors
+    /// The conflict: it has not happened.
+    pub fn end(
+        &self,
+        mut touched: Touched,
+        turn: &mut Option<Turn>,
+    ) -> Result<Option<Effects>, Conflict> {
+        let objects = std::mem::take(&mut touched.objects);
+        if objects.stale {
+            return Err(Conflict::Lost(blobs::changed()));
+        }
+        let (changes, seen) = objects.end();
+        if changes.is_empty() {
+            return self.keyvalue.end(touched, turn);
+        }
+        // Objects first: of those nothing has happened should the namespaces conflict.
+        let held = self.objects.hold(changes, &seen).map_err(|e| match e {
+            Unheld::Changed => Conflict::Lost(blobs::changed()),
+            Unheld::Failed(failure) => Conflict::Failed(failure),
+        })?;
+        let kept = self.keyvalue.end(touched, turn)?;
+        let both = kept.map(|kept| Effects {
+            hold: Hold::new(Both(held.hold.clone(), kept.hold.clone())),
+            objects: Vec::new(),
+            ..kept
+        });
+        let effects = both.unwrap_or(Effects {
+            writes: Vec::new(),
+            growth: Vec::new(),
+            objects: Vec::new(),
+            hold: held.hold,
+        });
+        Ok(Some(Effects {
+            objects: held.writes,
+            ..effects
+        }))
+    }
+}
+
+/// Two holds that end together.
+struct Both(Hold, Hold);
+
+impl Held for Both {
+    fn committing(&self) {
+        self.0.committing();
+        self.1.committing();
+    }
+
+    fn landed(&self) {
+        self.0.clone().landed();
+        self.1.clone().landed();
     }
 }
 

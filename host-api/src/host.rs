@@ -17,6 +17,7 @@ use crate::bindings::stepwell::log::log;
 use crate::bindings::stepwell::machine::machines;
 use crate::bindings::stepwell::secrets::secrets;
 use crate::bindings::wasi::config::store as config;
+use crate::blobs::Blobs;
 use crate::keyvalue::{Touched, View};
 use crate::log::{LogLimits, Logs};
 use crate::waits::Io;
@@ -31,6 +32,7 @@ pub struct Host {
     outside: Outside,
     wasi: Option<Box<Wasi>>,
     view: Option<Box<View>>,
+    blobs: Option<Box<Blobs>>,
 }
 
 impl Host {
@@ -49,6 +51,7 @@ impl Host {
             outside,
             wasi: None,
             view: None,
+            blobs: None,
         }
     }
 
@@ -61,10 +64,23 @@ impl Host {
         self.logs.take()
     }
 
-    /// What of the namespaces the attempt touched, when it is over.
+    /// What of namespaces and objects the attempt touched, when it is over.
     #[must_use]
     pub fn take_touched(&mut self) -> Option<Touched> {
-        self.view.take().map(|view| view.end())
+        let mut touched = self.view.take().map(|view| view.end());
+        if let Some(blobs) = self.blobs.take() {
+            touched.get_or_insert_default().objects = blobs.end();
+        }
+        touched
+    }
+
+    /// The attempt's view of objects.
+    pub(crate) fn blobs(&mut self) -> &mut Blobs {
+        let outside = &self.outside;
+        self.blobs.get_or_insert_with(|| {
+            let objects = outside.bridges.objects.clone();
+            Box::new(Blobs::new(objects, outside.journal.clone()))
+        })
     }
 
     /// The attempt's view of the namespaces.
@@ -135,6 +151,7 @@ pub fn link<T: HostView>(linker: &mut Linker<T>) -> Result<(), Error> {
         machines::add_to_linker::<T, Doors>(linker, T::host)?;
         executions::add_to_linker::<T, Doors>(linker, T::host)?;
         crate::keyvalue::link(linker)?;
+        crate::blobs::link(linker)?;
         crate::http::link(linker)?;
         replaces(linker)?;
         linker.allow_shadowing(true);
@@ -177,6 +194,9 @@ pub const OFFERED: &[&str] = &[
     "stepwell:log/log",
     "stepwell:machine/machines",
     "stepwell:secrets/secrets",
+    "wasi:blobstore/blobstore",
+    "wasi:blobstore/container",
+    "wasi:blobstore/types",
     "wasi:cli/environment",
     "wasi:cli/exit",
     "wasi:cli/stderr",
@@ -214,6 +234,7 @@ pub const OFFERED: &[&str] = &[
 
 /// Packages of WASI that are drafts still, each offered in one version.
 pub const DRAFTS: &[(&str, &str)] = &[
+    ("wasi:blobstore/", "0.2.0-draft"),
     ("wasi:config/", "0.2.0-rc.1"),
     ("wasi:keyvalue/", "0.2.0-draft"),
 ];

@@ -7,13 +7,14 @@
 
 mod guest;
 mod namespaces;
+mod quota;
 mod view;
 
 pub use guest::Bucket;
 pub(crate) use guest::link;
 pub use namespaces::{Conflict, Namespaces, Turn, conflict};
-pub use view::Touched;
-pub(crate) use view::View;
+pub use quota::{EACH, Quotas};
+pub use view::{Place, Stop, Touched, View};
 
 /// Longest key, in bytes.
 const KEY_BYTES_MAX: usize = 1_024;

@@ -5,6 +5,7 @@
 
 pub mod answer;
 pub mod bindings;
+pub mod blobs;
 pub mod bridges;
 mod config;
 pub mod container;

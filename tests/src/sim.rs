@@ -1,7 +1,7 @@
 //! Simulation: the real driver and interpreter over the memory store, in virtual time,
 //! with crashes at every commit point, lost and uncertain commits, clocks that step,
 //! late, double and forged callbacks, signals, an interpreter that panics, express executions, children on another loop whose starts, cancels and
-//! answers come late, twice and in any order, and cancels that overtake starts.
+//! answers come late, twice and in any order, cancels that overtake starts, and steps that read and write namespaces.
 //!
 //! One seed decides everything; a failure prints its seed and replays.
 
@@ -12,6 +12,7 @@ mod express;
 mod faults;
 pub mod flows;
 mod items;
+pub mod kept;
 pub mod oracle;
 mod posts;
 pub mod recorded;
@@ -58,6 +59,8 @@ pub struct Tally {
     pub signals: u64,
     /// Executions on which the interpreter panicked.
     pub panics: u64,
+    /// Steps that ran again because another's write came between.
+    pub conflicts: u64,
 }
 
 impl Tally {
@@ -79,6 +82,7 @@ impl Tally {
         self.turns += o.turns;
         self.signals += o.signals;
         self.panics += o.panics;
+        self.conflicts += o.conflicts;
         self.express += o.express;
     }
 }

@@ -22,9 +22,13 @@ struct House {
 
 /// What `allow` names may be called.
 fn house(allow: Option<SocketAddr>) -> Result<House> {
-    let dir = tempfile::tempdir()?;
     let allow = allow.map(|a| format!("\"{a}\"")).unwrap_or_default();
-    let mut server = Server::new(dir.path(), &format!("[http]\nallow = [{allow}]\n"))?;
+    configured(&format!("[http]\nallow = [{allow}]\n"))
+}
+
+fn configured(more: &str) -> Result<House> {
+    let dir = tempfile::tempdir()?;
+    let mut server = Server::new(dir.path(), more)?;
     server.spawn()?;
     server.ready()?;
     let api = Api::new(&server.url())?;
@@ -304,6 +308,164 @@ fn no_write_is_lost_or_there_twice_after_deaths() -> Result<()> {
         shown["output"][1].as_array().map(Vec::len),
         Some(ids.len() + 1)
     );
+    Ok(())
+}
+
+/// The command line, for people.
+fn stepwell(house: &House, args: &[&str]) -> Result<(bool, String)> {
+    let run = Command::new(server::binary()?)
+        .args(["--url", &house.server.url()])
+        .args(args)
+        .output()?;
+    let text = [run.stdout, run.stderr].concat();
+    Ok((
+        run.status.success(),
+        String::from_utf8_lossy(&text).into_owned(),
+    ))
+}
+
+#[test]
+fn namespaces_have_a_quota_and_are_seen_and_emptied() -> Result<()> {
+    let mut house =
+        configured("[state]\nkeys_max = 4\n[state.namespaces.\"shared/all\"]\nbytes_max = 2000\n")?;
+    let grants = json!({"key_value": [
+        {"namespace": "own", "write": true},
+        {"namespace": "shared/all", "write": true},
+    ]});
+    house.module("a", &grants)?;
+    let four: Vec<Value> = (0..4).map(|n| json!([format!("k{n}"), "xy"])).collect();
+    house.check("a", "own", json!([{"set_many": four}]), json!([null]));
+    // The guest is told by name, and so is its flow; nothing of the step is there.
+    let full = json!("Stepwell.NamespaceFull");
+    house.check(
+        "a",
+        "own",
+        json!([{"set": ["k0", "z"]}, {"set": ["more", "x"]}]),
+        full.clone(),
+    );
+    house.check(
+        "a",
+        "own",
+        json!([{"get": "k0"}, {"delete": "k3"}, {"set": ["more", "x"]}]),
+        json!(["xy", null, null]),
+    );
+    house.check(
+        "a",
+        "shared/all",
+        json!([{"fill": ["k", "x", 1_999]}]),
+        json!([null]),
+    );
+    house.check(
+        "a",
+        "shared/all",
+        json!([{"fill": ["l", "x", 1]}]),
+        full.clone(),
+    );
+    // Many at once: room for three of them, whoever is first.
+    house.check("a", "shared/all", json!([{"delete": "k"}]), json!([null]));
+    let many = json!({"StartAt": "M", "States": {"M": {"Type": "Map", "ItemsPath": "$", "End": true, "ItemProcessor": {"StartAt": "T", "States": {
+        "T": {"Type": "Task", "Resource": "wasm:a", "Catch": [{"ErrorEquals": ["Stepwell.NamespaceFull"], "Next": "Full"}], "End": true},
+        "Full": {"Type": "Pass", "Result": "full", "End": true}}}}}});
+    house.api.publish("many", &many.to_string())?;
+    let items: Vec<Value> = (0..20)
+        .map(|n| json!({"namespace": "shared/all", "do": [{"fill": [format!("p{n:02}"), "x", 600]}, {"spin": 100_000}]}))
+        .collect();
+    let shown = house.api.run("many", &json!(items).to_string())?;
+    let outputs = shown["output"]
+        .as_array()
+        .with_context(|| format!("{shown}"))?;
+    assert_eq!(
+        outputs.iter().filter(|o| **o != "full").count(),
+        3,
+        "{shown}"
+    );
+
+    house.server.kill()?;
+    house.server.spawn()?;
+    house.server.ready()?;
+    house.check("a", "own", json!([{"set": ["fifth", "x"]}]), full);
+    let list = house.api.get("/v1/namespaces")?.body;
+    let expected = json!({"namespaces": [
+        {"name": "shared/all", "keys": 3, "bytes": 1_809, "keys_max": 4, "bytes_max": 2_000},
+        {"name": "a/own", "keys": 4, "bytes": 17, "keys_max": 4, "bytes_max": 256 << 20},
+    ]});
+    assert_eq!(list, expected);
+    let page = house.api.get("/v1/namespaces?limit=1")?.body;
+    assert_eq!(page["next"], "shared/all", "{page}");
+    let page = house
+        .api
+        .get("/v1/namespaces?limit=1&after=shared%2Fall")?
+        .body;
+    assert_eq!(
+        (page["namespaces"][0]["name"].as_str(), page.get("next")),
+        (Some("a/own"), None),
+        "{page}"
+    );
+    let one = house.api.get("/v1/namespaces/shared%2Fall")?.body;
+    assert_eq!(one, expected["namespaces"][0]);
+    let keys = house.api.get("/v1/namespaces/a%2Fown/keys?limit=3")?.body;
+    assert_eq!(keys, json!({"keys": ["k0", "k1", "k2"], "next": "k2"}));
+    let keys = house
+        .api
+        .get("/v1/namespaces/a%2Fown/keys?limit=3&after=k2")?
+        .body;
+    assert_eq!(keys, json!({"keys": ["more"]}));
+    for path in ["/v1/namespaces/none", "/v1/namespaces/a%2Fown/value?key=no"] {
+        let answer = house.api.get(path)?;
+        assert_eq!(
+            (answer.status, answer.body["code"].as_str()),
+            (404, Some("RUN0040")),
+            "{path}"
+        );
+    }
+    let (fine, text) = stepwell(&house, &["state", "ls"])?;
+    assert!(
+        fine && text.contains("shared/all") && text.contains("1809 B"),
+        "{text}"
+    );
+    let (fine, text) = stepwell(&house, &["state", "get", "a/own", "k1"])?;
+    assert_eq!((fine, text.as_str()), (true, "xy"));
+    let (fine, text) = stepwell(&house, &["state", "rm", "a/own", "k1"])?;
+    assert!(fine, "{text}");
+    let (fine, text) = stepwell(&house, &["state", "rm", "a/own", "k1"])?;
+    assert!(!fine && text.contains("RUN0040"), "{text}");
+    house.check(
+        "a",
+        "own",
+        json!([{"set": ["fifth", "x"]}, "list"]),
+        json!([null, ["fifth", "k0", "k2", "more"]]),
+    );
+    let (fine, text) = stepwell(&house, &["state", "clear", "a/own"])?;
+    assert!(fine && text.contains("4 key(s)"), "{text}");
+    house.check("a", "own", json!(["list"]), json!([[]]));
+    let list = house.api.get("/v1/namespaces")?.body;
+    assert_eq!(
+        list["namespaces"].as_array().map(Vec::len),
+        Some(1),
+        "{list}"
+    );
+    let wasm = std::fs::read(guests::program("keyvalue")?)?;
+    let refused = house.api.send("PUT", "/v1/modules/shared", wasm)?;
+    assert_eq!(
+        (refused.status, refused.body["code"].as_str()),
+        (400, Some("RUN0041")),
+        "{refused:?}"
+    );
+    Ok(())
+}
+
+#[test]
+fn a_step_whose_key_is_deleted_meanwhile_runs_again() -> Result<()> {
+    let house = house(None)?;
+    house.module("a", &own(true))?;
+    house.check("a", "own", json!([{"set": ["n", "41"]}]), json!([null]));
+    let id = house.start("a", &json!([{"count": "n"}, {"spin": 300_000_000}]))?;
+    std::thread::sleep(Duration::from_millis(100));
+    let gone = house
+        .api
+        .send("DELETE", "/v1/namespaces/a%2Fown/value?key=n", "")?;
+    assert_eq!(gone.status, 204, "{gone:?}");
+    assert_eq!(house.ended(&id)?["output"][0], 1);
     Ok(())
 }
 

@@ -30,6 +30,7 @@ const EXAMPLES: &[&str] = &[
     "fan-out",
     "bucket-map",
     "orders",
+    "ledger-import",
 ];
 const PORT: u16 = 7420;
 

@@ -61,7 +61,7 @@ impl Namespace {
 
     /// Gives a key a value.
     /// # Errors
-    /// `Stepwell.NotGranted`: it may only be read; `Stepwell.KeyValueRefused`.
+    /// `Stepwell.NotGranted`: it may only be read; `Stepwell.NamespaceFull`; `Stepwell.KeyValueRefused`.
     pub fn set(&self, key: &str, value: &[u8]) -> Result<(), Failure> {
         self.0.set(key, value).map_err(failure)
     }
@@ -122,6 +122,10 @@ fn failure(e: Error) -> Failure {
             "Stepwell.NotGranted",
             "the manifest does not grant the namespace, or not for writing",
         ),
-        Error::Other(why) => Failure::new("Stepwell.KeyValueRefused", why),
+        // The host's own names come in front of its text.
+        Error::Other(why) => match why.split_once(": ") {
+            Some((name, why)) if name.starts_with("Stepwell.") => Failure::new(name, why),
+            _ => Failure::new("Stepwell.KeyValueRefused", why),
+        },
     }
 }

@@ -11,6 +11,8 @@
 
 #[cfg(all(target_arch = "wasm32", feature = "allocator"))]
 mod allocator;
+#[cfg(feature = "blobs")]
+pub mod blobs;
 #[cfg(feature = "config")]
 pub mod config;
 #[cfg(feature = "container")]

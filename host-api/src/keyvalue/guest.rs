@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use stepwell_store::namespace;
 use wasmtime::component::{Linker, Resource};
 use wasmtime::{Result as Trappable, bail};
 
@@ -15,9 +16,6 @@ use super::view::Stop;
 use crate::bindings::wasi::keyvalue::store::{Error, KeyResponse};
 use crate::bindings::wasi::keyvalue::{atomics, batch, store};
 use crate::host::{Doors, Host, HostView};
-
-/// What a grant begins with whose namespace all modules share.
-const SHARED: &str = "shared/";
 
 /// A namespace that a guest opened.
 #[derive(Debug, Clone)]
@@ -90,12 +88,8 @@ impl store::Host for Host {
         let Some(grant) = known.find(|grant| *grant.namespace == *identifier) else {
             return Ok(Err(Error::AccessDenied));
         };
-        let namespace = match identifier.strip_prefix(SHARED) {
-            Some(name) => format!("/{name}"),
-            None => format!("{}/{identifier}", outside.module),
-        };
         let bucket = Bucket {
-            namespace: namespace.into(),
+            namespace: namespace::granted(&outside.module, &identifier),
             write: grant.write,
         };
         Ok(Ok(self.table().push(bucket)?))

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use stepwell_store::memory::Memory;
-use stepwell_store::{Batch, Key, Range, Reader, Writer as _};
+use stepwell_store::{Batch, Key, NamespaceSize, Quota, Range, Reader, Writer as _};
 use stepwell_types::{
     Data, Effects, EntryId, ExecutionId, ShardId, StepRequest, StepTarget, Timestamp,
 };
@@ -62,7 +62,7 @@ fn put(view: &mut View, key: &str, value: &str) {
 fn end(all: &Namespaces, view: View) -> Result<Option<Effects>, ()> {
     all.end(view.end(), &mut None)
         .map_err(|conflict| match conflict {
-            Conflict::Lost => (),
+            Conflict::Lost(_) => (),
             Conflict::Failed(failure) => panic!("{failure:?}"),
         })
 }
@@ -70,6 +70,15 @@ fn end(all: &Namespaces, view: View) -> Result<Option<Effects>, ()> {
 /// As the driver does it.
 fn land(memory: &Memory, effects: Effects) {
     let mut batch = Batch::default();
+    for growth in &effects.growth {
+        let key = Key::NamespaceSize {
+            namespace: growth.namespace.clone(),
+            writer: 0,
+        };
+        let row = memory.get(&key).expect("readable");
+        let before = row.and_then(|row| NamespaceSize::from_row(&row));
+        batch.put(key, (before.unwrap_or_default() + growth.into()).to_row());
+    }
     for write in effects.writes {
         let key = Key::KeyValue {
             namespace: write.namespace,
@@ -81,12 +90,88 @@ fn land(memory: &Memory, effects: Effects) {
         }
     }
     memory.writer().commit(&[batch]).expect("committed");
+    effects.hold.landed();
+}
+
+/// Keys and bytes, as the rows say.
+fn size(memory: &Memory) -> (i64, i64) {
+    let range = Range::NamespaceSizes {
+        namespace: Some("m/own".into()),
+        after: None,
+    };
+    let rows = memory.scan(&range, usize::MAX).expect("readable");
+    let size = rows
+        .iter()
+        .filter_map(|(_, row)| NamespaceSize::from_row(row));
+    size.fold((0, 0), |sum, size| (sum.0 + size.keys, sum.1 + size.bytes))
+}
+
+#[test]
+fn a_namespace_has_no_more_than_its_quota() {
+    let memory = Memory::new();
+    let quotas = || Quotas {
+        each: EACH,
+        named: [("m/own".to_owned(), Quota { keys: 3, bytes: 12 })].into(),
+    };
+    let all = Namespaces::of(Arc::new(memory.clone()), quotas());
+    let refused = |view: &mut View, key: &str, value: &str| match view
+        .put(place(key), Some(value.as_bytes().to_vec()))
+    {
+        Err(Stop::Refused(why)) => assert!(why.starts_with("Stepwell.NamespaceFull: "), "{why}"),
+        other => panic!("{key}: {other:?}"),
+    };
+    let mut first = view(&all);
+    put(&mut first, "a", "123");
+    put(&mut first, "b", "123");
+    // As large as it may be, and not a byte more; what is written over counts once.
+    refused(&mut first, "c", "1234");
+    put(&mut first, "c", "1");
+    put(&mut first, "c", "12");
+    put(&mut first, "c", "123");
+    refused(&mut first, "d", "");
+    refused(&mut first, "c", "1234");
+    // Another, at once, sees room still: the first to end has it.
+    let mut second = view(&all);
+    put(&mut second, "d", "123");
+    let effects = end(&all, first).expect("no conflict").expect("writes");
+    let full = all.end(second.end(), &mut None);
+    assert!(
+        matches!(&full, Err(Conflict::Failed(f)) if *f.error == *"Stepwell.NamespaceFull"),
+        "{full:?}"
+    );
+    land(&memory, effects);
+    assert_eq!(size(&memory), (3, 12));
+
+    // What is given up takes no room; what is made smaller gives some.
+    let mut third = view(&all);
+    put(&mut third, "c", "");
+    drop(end(&all, third).expect("no conflict"));
+    refused(&mut view(&all), "d", "");
+    let mut fourth = view(&all);
+    fourth.put(place("a"), None).expect("room");
+    put(&mut fourth, "d", "12");
+    land(
+        &memory,
+        end(&all, fourth).expect("no conflict").expect("writes"),
+    );
+    assert_eq!(size(&memory), (3, 11));
+
+    // The next process counts on from the rows; one who is no step deletes like a step.
+    let all = Namespaces::of(Arc::new(memory.clone()), quotas());
+    refused(&mut view(&all), "e", "");
+    let keys = ["b".into(), "c".into(), "never".into()];
+    let removal = now(all.remove(&"m/own".into(), &keys)).expect("nobody holds them");
+    let removal = removal.expect("readable").expect("writes");
+    assert_eq!(get(&mut view(&all), "b"), None, "held");
+    land(&memory, removal);
+    assert_eq!(size(&memory), (1, 3));
+    put(&mut view(&all), "e", "123456");
 }
 
 #[test]
 fn writes_are_seen_by_others_when_they_have_landed_and_held_until_then() {
     let memory = Memory::new();
-    let all = Namespaces::of(Arc::new(memory.clone()));
+    let all = Namespaces::of(Arc::new(memory.clone()), Quotas::default());
     let mut first = view(&all);
     put(&mut first, "k", "1");
     assert_eq!(get(&mut first, "k"), Some(Some("1".into())), "its own");
@@ -113,7 +198,7 @@ fn writes_are_seen_by_others_when_they_have_landed_and_held_until_then() {
 #[test]
 fn what_was_read_must_still_be_so() {
     let memory = Memory::new();
-    let all = Namespaces::of(Arc::new(memory.clone()));
+    let all = Namespaces::of(Arc::new(memory.clone()), Quotas::default());
     let check = |reads: &dyn Fn(&mut View), writes: &dyn Fn(&mut View), fits: bool, why: &str| {
         let mut slow = view(&all);
         reads(&mut slow);
@@ -148,7 +233,7 @@ fn what_was_read_must_still_be_so() {
 #[test]
 fn a_listing_comes_page_by_page_with_what_the_step_itself_wrote() {
     let memory = Memory::new();
-    let all = Namespaces::of(Arc::new(memory.clone()));
+    let all = Namespaces::of(Arc::new(memory.clone()), Quotas::default());
     let key = |n: usize| format!("k{n:04}");
     let mut first = view(&all);
     for n in 0..2_500 {
@@ -253,7 +338,7 @@ fn nobody_waits_while_a_step_that_ends_reads_the_store() {
         memory: Memory::new(),
         meddle: parking_lot::Mutex::new(None),
     });
-    let all = Namespaces::of(reader.clone());
+    let all = Namespaces::of(reader.clone(), Quotas::default());
     let (mut ends, others) = (view(&all), all.clone());
     get(&mut ends, "read").expect("at once");
     put(&mut ends, "written", "1");
@@ -277,7 +362,7 @@ fn nobody_waits_while_a_step_that_ends_reads_the_store() {
 #[test]
 fn two_writers_of_a_key_meet_and_a_value_that_changed_in_between_is_noticed() {
     let memory = Memory::new();
-    let all = Namespaces::of(Arc::new(memory.clone()));
+    let all = Namespaces::of(Arc::new(memory.clone()), Quotas::default());
     let (mut first, mut second, mut third) = (view(&all), view(&all), view(&all));
     put(&mut first, "k", "1");
     put(&mut second, "k", "2");
@@ -292,7 +377,7 @@ fn two_writers_of_a_key_meet_and_a_value_that_changed_in_between_is_noticed() {
 #[test]
 fn turns_come_one_after_another_and_end_when_the_writes_have_landed() {
     let memory = Memory::new();
-    let all = Namespaces::of(Arc::new(memory.clone()));
+    let all = Namespaces::of(Arc::new(memory.clone()), Quotas::default());
     let wants = |all: &Namespaces| {
         let mut view = view(all);
         put(&mut view, "k", "1");

@@ -3,17 +3,21 @@
 //! Refuses to read a key twice in two ways: a value that changed in the middle ends the attempt's
 //! run, and it begins anew.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use stepwell_store::NamespaceSize;
 use stepwell_types::{Digest, Failure};
 
-use super::namespaces::{Namespaces, digest};
+use super::namespaces::{Namespaces, digest, weight};
 use super::{KEY_BYTES_MAX, KEYS_MAX, PAGE, READ_BYTES_MAX, VALUE_BYTES_MAX, WRITTEN_BYTES_MAX};
 use crate::Journal;
 
 /// A namespace and a key.
-pub(super) type Place = (Arc<str>, Arc<str>);
+pub type Place = (Arc<str>, Arc<str>);
+
+/// What is noted where a namespace had no room.
+const FULL: [u8; 32] = [0xff; 32];
 
 /// All that an attempt touched.
 #[derive(Debug, Default)]
@@ -21,6 +25,8 @@ pub struct Touched {
     pub(super) reads: BTreeMap<Place, Option<Digest>>,
     pub(super) lists: Vec<Listed>,
     pub(super) writes: BTreeMap<Place, Option<Vec<u8>>>,
+    /// What it saw and did of objects.
+    pub(crate) objects: crate::blobs::Touched,
     /// Some of it changed before the attempt was over.
     stale: bool,
 }
@@ -29,12 +35,13 @@ impl Touched {
     /// Whether some of what was read changed before the attempt was over.
     #[must_use]
     pub fn is_stale(&self) -> bool {
-        self.stale
+        self.stale || self.objects.stale
     }
 
     /// What was read alone: of an attempt that failed nothing is written.
     pub fn give_up_writes(&mut self) {
         self.writes.clear();
+        self.objects.give_up_changes();
     }
 
     pub(super) fn first_namespace(&self) -> Option<Arc<str>> {
@@ -45,6 +52,7 @@ impl Touched {
             .chain(lists)
             .min()
             .cloned()
+            .or_else(|| self.objects.first())
     }
 }
 
@@ -70,7 +78,7 @@ impl Listed {
 
 /// What stops an operation.
 #[derive(Debug)]
-pub(super) enum Stop {
+pub enum Stop {
     /// The guest is told.
     Refused(String),
     /// What the attempt read has changed: it begins anew, or ends.
@@ -80,30 +88,36 @@ pub(super) enum Stop {
 }
 
 /// What an attempt sees.
-pub(crate) struct View {
+pub struct View {
     all: Namespaces,
     journal: Arc<Journal>,
     touched: Touched,
     written_bytes: usize,
     read_bytes: usize,
+    /// By how much its writes make namespaces larger, as it looked when each key was first written.
+    growth: BTreeMap<Arc<str>, NamespaceSize>,
     /// Where pages of listings begin, by cursor.
     cursors: Vec<(Arc<str>, Arc<str>)>,
 }
 
 impl View {
-    pub(crate) fn new(all: Namespaces, journal: Arc<Journal>) -> View {
+    /// That of an attempt that begins, or resumes, with this journal.
+    #[must_use]
+    pub fn new(all: Namespaces, journal: Arc<Journal>) -> View {
         View {
             all,
             journal,
             touched: Touched::default(),
             written_bytes: 0,
             read_bytes: 0,
+            growth: BTreeMap::new(),
             cursors: Vec::new(),
         }
     }
 
     /// What was touched, when the attempt is over.
-    pub(crate) fn end(self) -> Touched {
+    #[must_use]
+    pub fn end(self) -> Touched {
         self.touched
     }
 
@@ -112,7 +126,10 @@ impl View {
         self.touched.stale = true;
     }
 
-    pub(super) async fn get(&mut self, place: &Place) -> Result<Option<Vec<u8>>, Stop> {
+    /// A key's value: its own write, or what is durable. Waits for one that is on its way.
+    /// # Errors
+    /// What stops it.
+    pub async fn get(&mut self, place: &Place) -> Result<Option<Vec<u8>>, Stop> {
         check_key(&place.1)?;
         if let Some(written) = self.touched.writes.get(place) {
             return Ok(written.clone());
@@ -140,7 +157,10 @@ impl View {
         Ok(value)
     }
 
-    pub(super) fn put(&mut self, place: Place, value: Option<Vec<u8>>) -> Result<(), Stop> {
+    /// Writes a value, or takes one away: to land with the outcome.
+    /// # Errors
+    /// What stops it.
+    pub fn put(&mut self, place: Place, value: Option<Vec<u8>>) -> Result<(), Stop> {
         check_key(&place.1)?;
         let bytes = value.as_ref().map_or(0, Vec::len);
         if bytes > VALUE_BYTES_MAX {
@@ -151,15 +171,27 @@ impl View {
         if !self.touched.writes.contains_key(&place) {
             self.room()?;
         }
-        let weight = |key: &str, value: Option<&Vec<u8>>| key.len() + value.map_or(0, Vec::len);
-        let old = self.touched.writes.get(&place);
-        let old = old.map_or(0, |old| weight(&place.1, old.as_ref()));
-        let total = self.written_bytes - old + weight(&place.1, value.as_ref());
+        let taken = |value: Option<&Vec<u8>>| place.1.len() + value.map_or(0, Vec::len);
+        let own = self.touched.writes.get(&place);
+        let old = own.map_or(0, |old| taken(old.as_ref()));
+        let total = self.written_bytes - old + taken(value.as_ref());
         if total > WRITTEN_BYTES_MAX {
             return Err(Stop::Refused(format!(
                 "a step writes at most {WRITTEN_BYTES_MAX} bytes"
             )));
         }
+        let before = match own {
+            Some(own) => weight(&place.1, own.as_deref()),
+            None => self.all.weight(&place).map_err(Stop::Failed)?,
+        };
+        let growth = self.growth.get(&place.0).copied().unwrap_or_default();
+        let growth = growth + weight(&place.1, value.as_deref()) - before;
+        if let Err(full) = self.all.has_room(&place.0, growth) {
+            // What it learns by this, it must learn again after a crash.
+            self.saw(&FULL)?;
+            return Err(Stop::Refused(format!("{}: {}", full.error, full.cause)));
+        }
+        self.growth.insert(place.0.clone(), growth);
         self.written_bytes = total;
         self.touched.writes.insert(place, value);
         Ok(())
@@ -198,7 +230,7 @@ impl View {
         });
         // Up to the page's last key, its own writes count; past it they come with a later page.
         let end = keys.last().filter(|_| keys.len() == PAGE).cloned();
-        let mut all: std::collections::BTreeSet<Arc<str>> = keys.into_iter().collect();
+        let mut all: BTreeSet<Arc<str>> = keys.into_iter().collect();
         for ((of, key), value) in &self.touched.writes {
             let within = of == namespace
                 && after.as_ref().is_none_or(|after| key > after)

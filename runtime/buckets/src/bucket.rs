@@ -64,13 +64,11 @@ impl Bucket {
     /// `BUCKET0001` to `BUCKET0003`, `BUCKET0008`.
     pub fn get(&self, key: &str) -> Result<Object, Error> {
         check_key(key)?;
+        drop(self.settled(key)?);
         let (dir, path) = self.place(key)?;
         let open = || -> io::Result<(File, Metadata)> {
             // A pipe or device would hang or lie; only a file is an object.
-            let about = dir.metadata(&path)?;
-            if !about.is_file() {
-                return Err(io::ErrorKind::NotFound.into());
-            }
+            object(dir, &path)?;
             let file = dir.open(&path)?;
             let about = file.metadata()?;
             Ok((file, about))
@@ -84,13 +82,29 @@ impl Bucket {
         })
     }
 
+    /// The tag of an object, whatever is on its way.
+    pub(crate) fn tag(&self, key: &str) -> Result<String, Error> {
+        let (dir, path) = self.place(key)?;
+        let about = object(dir, &path).map_err(|e| self.reading(key, &e))?;
+        Ok(etag(&about))
+    }
+
     /// Begins a new object. Nothing is seen of it until [`Upload::finish`].
     /// # Errors
     /// `BUCKET0001`, `BUCKET0003`, `BUCKET0004`, `BUCKET0008`.
     pub fn put(&self, key: &str) -> Result<Upload, Error> {
         check_key(key)?;
         self.writable()?;
-        Upload::begin(self.clone(), key)
+        Upload::begin(self.clone(), key, || self.all.unfinished_name())
+    }
+
+    /// Begins a new object of a step, which is to wait for the step's outcome ([`Upload::stage`]).
+    /// # Errors
+    /// As [`Bucket::put`].
+    pub fn put_later(&self, key: &str) -> Result<Upload, Error> {
+        check_key(key)?;
+        self.writable()?;
+        Upload::begin(self.clone(), key, || self.all.staged_name())
     }
 
     /// Removes an object. A kept bucket goes with its last object.
@@ -100,7 +114,7 @@ impl Bucket {
         check_key(key)?;
         self.writable()?;
         let (dir, path) = self.place(key)?;
-        let mut counts = self.all.naming.lock();
+        let mut naming = self.settled(key)?;
         let is_file = dir.symlink_metadata(&path).map(|m| !m.is_dir());
         match is_file {
             Ok(true) => {}
@@ -109,10 +123,19 @@ impl Bucket {
         }
         dir.remove_file(&path).map_err(|e| self.reading(key, &e))?;
         if self.origin() == Origin::Kept {
-            let count = self.all.count(&mut counts, &self.name)?;
-            counts.insert(self.name.to_string(), count.saturating_sub(1));
-            // Folders are no objects: empty ones would be in the way of other keys.
-            let mut folder = path.as_str();
+            let count = self.all.count(&mut naming, &self.name)?;
+            let count = count.saturating_sub(1);
+            naming.counts.insert(self.name.to_string(), count);
+            self.remove_empty_above(dir, &path);
+        }
+        Ok(())
+    }
+
+    /// Folders are no objects: empty ones of a kept bucket would be in the way of other keys. The
+    /// path of the topmost that went, or the given one.
+    pub(crate) fn remove_empty_above(&self, dir: &Dir, path: &str) -> String {
+        let mut folder = path;
+        if self.origin() == Origin::Kept {
             while let Some((above, _)) = folder.rsplit_once('/') {
                 if dir.remove_dir(above).is_err() {
                     break;
@@ -120,7 +143,7 @@ impl Bucket {
                 folder = above;
             }
         }
-        Ok(())
+        folder.to_owned()
     }
 
     /// Lists objects whose keys begin with `prefix`, in the order of their bytes, those after
@@ -142,6 +165,7 @@ impl Bucket {
                 rule,
             });
         }
+        drop(self.settled_below(prefix)?);
         let root;
         let dir = match self.all.granted.get(&*self.name) {
             Some((dir, _)) => dir,
@@ -182,6 +206,11 @@ impl Bucket {
         Ok((kept, format!("{}/{key}", self.name)))
     }
 
+    /// Where files without a key are: beside the buckets that are kept, or in the granted directory.
+    pub(crate) fn root(&self) -> Result<&Dir, Error> {
+        self.place("").map(|(dir, _)| dir)
+    }
+
     fn no_bucket(&self) -> Error {
         self.all.no_bucket(&self.name)
     }
@@ -206,6 +235,15 @@ impl Bucket {
             return self.no_bucket();
         }
         self.no_object(key)
+    }
+}
+
+/// What is known of a file that is an object.
+fn object(dir: &Dir, path: &str) -> io::Result<Metadata> {
+    let about = dir.metadata(path)?;
+    match about.is_file() {
+        true => Ok(about),
+        false => Err(io::ErrorKind::NotFound.into()),
     }
 }
 

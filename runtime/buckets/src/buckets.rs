@@ -9,11 +9,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use cap_std::ambient_authority;
 use cap_std::fs::Dir;
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
 
 use crate::bucket::Bucket;
 use crate::items::Ahead;
-use crate::name::{UNFINISHED, check_bucket};
+use crate::landing::Naming;
+use crate::name::{STAGED, UNFINISHED, check_bucket};
 use crate::{Error, listing};
 
 /// Largest object, in bytes, unless the configuration says otherwise.
@@ -43,6 +44,8 @@ pub struct Options {
     pub granted: Vec<Grant>,
     /// Largest object that is taken in, in bytes. Default [`OBJECT_BYTES_MAX`].
     pub object_bytes_max: u64,
+    /// Tells this server's unfinished objects from those of others in a granted directory.
+    pub instance: String,
 }
 
 /// Where a bucket is.
@@ -76,7 +79,10 @@ pub(crate) struct Inner {
     pub(crate) granted: BTreeMap<String, (Dir, bool)>,
     pub(crate) object_bytes_max: u64,
     /// Held while an object gets or loses its name: what is counted is what there is.
-    pub(crate) naming: Mutex<BTreeMap<String, u64>>,
+    pub(crate) naming: Mutex<Naming>,
+    /// Told when a key is let go.
+    pub(crate) freed: Condvar,
+    pub(crate) instance: String,
     /// What Maps will ask for next.
     pub(crate) ahead: Mutex<Ahead>,
     unfinished: AtomicU64,
@@ -91,6 +97,8 @@ impl Buckets {
             granted: BTreeMap::new(),
             object_bytes_max: OBJECT_BYTES_MAX,
             naming: Mutex::default(),
+            freed: Condvar::new(),
+            instance: String::new(),
             ahead: Mutex::default(),
             unfinished: AtomicU64::new(0),
         }))
@@ -137,6 +145,8 @@ impl Buckets {
             granted,
             object_bytes_max: options.object_bytes_max,
             naming: Mutex::default(),
+            freed: Condvar::new(),
+            instance: options.instance.clone(),
             ahead: Mutex::default(),
             unfinished: AtomicU64::new(0),
         })))
@@ -218,12 +228,8 @@ impl Inner {
     }
 
     /// How many objects the server keeps in a bucket: counted once, then kept up to date.
-    pub(crate) fn count(
-        &self,
-        counts: &mut BTreeMap<String, u64>,
-        name: &str,
-    ) -> Result<u64, Error> {
-        if let Some(count) = counts.get(name) {
+    pub(crate) fn count(&self, naming: &mut Naming, name: &str) -> Result<u64, Error> {
+        if let Some(count) = naming.counts.get(name) {
             return Ok(*count);
         }
         let Some(kept) = &self.kept else { return Ok(0) };
@@ -232,21 +238,25 @@ impl Inner {
                 .map_err(|e| Error::system(format!("bucket {name} cannot be counted"), &e))?,
             Err(_) => 0,
         };
-        counts.insert(name.to_owned(), count);
+        naming.counts.insert(name.to_owned(), count);
         Ok(count)
     }
 
     /// A name for a file that is being written, which no other writer of this process has.
     pub(crate) fn unfinished_name(&self) -> String {
-        let number = self.unfinished.fetch_add(1, Ordering::Relaxed);
-        format!("{UNFINISHED}{}-{number}", std::process::id())
+        format!("{UNFINISHED}{}-{}", std::process::id(), self.number())
+    }
+
+    pub(crate) fn number(&self) -> u64 {
+        self.unfinished.fetch_add(1, Ordering::Relaxed)
     }
 }
 
 fn sweep(dir: &Dir) -> std::io::Result<()> {
     for entry in dir.entries()? {
         let name = entry?.file_name();
-        if name.to_str().is_some_and(|n| n.starts_with(UNFINISHED)) {
+        let part = |name: &str| name.starts_with(UNFINISHED) && !name.starts_with(STAGED);
+        if name.to_str().is_some_and(part) {
             dir.remove_file(&name)?;
         }
     }

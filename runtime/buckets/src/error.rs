@@ -81,6 +81,16 @@ pub enum Error {
         /// What is wrong.
         reason: String,
     },
+    /// A step's change of the object is on its way to the disk.
+    #[error(
+        "BUCKET0010: {key:?} of bucket {bucket} waits for a step's outcome to be durable; try again later"
+    )]
+    OnItsWay {
+        /// The bucket.
+        bucket: String,
+        /// The key, or what keys begin with.
+        key: String,
+    },
 }
 
 impl Error {
@@ -97,13 +107,14 @@ impl Error {
             Error::Conflict { .. } => "BUCKET0007",
             Error::System { .. } => "BUCKET0008",
             Error::BadGrant { .. } => "BUCKET0009",
+            Error::OnItsWay { .. } => "BUCKET0010",
         }
     }
 
     /// Whether the same call may succeed later.
     #[must_use]
     pub fn retry(&self) -> bool {
-        matches!(self, Error::System { .. })
+        matches!(self, Error::System { .. } | Error::OnItsWay { .. })
     }
 
     pub(crate) fn system(what: impl Into<String>, e: &io::Error) -> Error {

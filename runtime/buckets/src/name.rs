@@ -14,6 +14,9 @@ pub const PART_BYTES_MAX: usize = 255;
 /// Begins the names of files that are being written: no key, and in no listing.
 pub const UNFINISHED: &str = ".stepwell-part-";
 
+/// Begins the names of those that wait for a step's outcome: a start does not sweep them unseen.
+pub(crate) const STAGED: &str = ".stepwell-part-step-";
+
 /// Checks the name of a bucket: 1 to 63 of `A-Z a-z 0-9 . _ -`, beginning with a letter or digit.
 /// # Errors
 /// `BUCKET0003`.

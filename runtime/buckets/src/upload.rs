@@ -9,6 +9,7 @@ use cap_std::fs::{Dir, File, OpenOptions};
 use crate::Error;
 use crate::bucket::{Bucket, etag, modified};
 use crate::buckets::{BUCKETS_MAX, OBJECTS_MAX, Origin};
+use crate::landing::Naming;
 use crate::listing::ObjectInfo;
 
 /// Tries of a name for the unfinished file: a dead process of the same number may have left some.
@@ -26,12 +27,16 @@ pub struct Upload {
 }
 
 impl Upload {
-    pub(crate) fn begin(bucket: Bucket, key: &str) -> Result<Upload, Error> {
-        let (dir, _) = root(&bucket)?;
+    pub(crate) fn begin(
+        bucket: Bucket,
+        key: &str,
+        name: impl Fn() -> String,
+    ) -> Result<Upload, Error> {
+        let dir = bucket.root()?;
         let mut options = OpenOptions::new();
         options.write(true).create_new(true);
         for _ in 0..TRIES {
-            let name = bucket.all.unfinished_name();
+            let name = name();
             match dir.open_with(&name, &options) {
                 Ok(file) => {
                     return Ok(Upload {
@@ -74,30 +79,18 @@ impl Upload {
         self.file.sync_all().map_err(fail)?;
         let about = self.file.metadata().map_err(fail)?;
         let (dir, path) = bucket.place(&self.key)?;
-        let mut counts = bucket.all.naming.lock();
-        let new = match dir.symlink_metadata(&path) {
-            Ok(there) if there.is_dir() => {
-                return Err(self.conflict("objects lie below it, as in a folder"));
-            }
-            Ok(_) => false,
-            Err(e) if e.kind() == std::io::ErrorKind::NotADirectory => {
-                return Err(self.conflict("an object has the first part of it as its key"));
-            }
-            Err(_) => true,
-        };
+        let mut naming = bucket.settled(&self.key)?;
+        let new = bucket.is_free(&naming, &self.key)?;
         let kept = bucket.origin() == Origin::Kept;
         if kept && new {
-            self.room(&mut counts)?;
+            bucket.room(&mut naming)?;
         }
-        if let Some((folder, _)) = path.rsplit_once('/') {
-            dir.create_dir_all(folder).map_err(fail)?;
-        }
-        dir.rename(&self.name, dir, &path).map_err(fail)?;
+        place_file(dir, &self.name, &path).map_err(fail)?;
         self.finished = true;
         if kept && new {
-            *counts.entry(bucket.name().to_owned()).or_default() += 1;
+            *naming.counts.entry(bucket.name().to_owned()).or_default() += 1;
         }
-        drop(counts);
+        drop(naming);
         sync_above(dir, &path).map_err(fail)?;
         let info = ObjectInfo {
             key: std::mem::take(&mut self.key),
@@ -108,11 +101,29 @@ impl Upload {
         Ok((info, new))
     }
 
+    /// Brings it to the disk under the name that is no key, and leaves it there: its bucket, the key
+    /// that is meant, that name, and bytes.
+    pub(crate) fn staged(mut self) -> Result<(Bucket, String, String, u64), Error> {
+        let bucket = self.bucket.clone();
+        let dir = bucket.root()?;
+        let synced = self.file.sync_all();
+        let synced = synced.and_then(|()| sync_above(dir, &self.name));
+        synced.map_err(|e| failed(&bucket, &self.key, &e))?;
+        self.finished = true;
+        let (key, name) = (
+            std::mem::take(&mut self.key),
+            std::mem::take(&mut self.name),
+        );
+        Ok((bucket, key, name, self.size))
+    }
+}
+
+impl Bucket {
     /// Whether one more object, perhaps in one more bucket, fits.
-    fn room(&self, counts: &mut std::collections::BTreeMap<String, u64>) -> Result<(), Error> {
-        let all = &self.bucket.all;
-        let name = self.bucket.name();
-        let count = all.count(counts, name)?;
+    pub(crate) fn room(&self, naming: &mut Naming) -> Result<(), Error> {
+        let all = &self.all;
+        let name = self.name();
+        let count = all.count(naming, name)?;
         if count >= OBJECTS_MAX {
             let what = format!("objects in bucket {name}");
             return Err(Error::Full {
@@ -133,14 +144,6 @@ impl Upload {
         }
         Ok(())
     }
-
-    fn conflict(&self, reason: &'static str) -> Error {
-        Error::Conflict {
-            bucket: self.bucket.name().to_owned(),
-            key: self.key.clone(),
-            reason,
-        }
-    }
 }
 
 impl Drop for Upload {
@@ -148,16 +151,19 @@ impl Drop for Upload {
         if self.finished {
             return;
         }
-        if let Ok((dir, _)) = root(&self.bucket) {
+        if let Ok(dir) = self.bucket.root() {
             // What cannot be removed now is swept at the next start.
             let _ = dir.remove_file(&self.name);
         }
     }
 }
 
-/// Where unfinished files are: beside the buckets that are kept, or in the granted directory.
-fn root(bucket: &Bucket) -> Result<(&Dir, String), Error> {
-    bucket.place("")
+/// Gives a file its path in the same directory.
+pub(crate) fn place_file(dir: &Dir, name: &str, path: &str) -> std::io::Result<()> {
+    if let Some((folder, _)) = path.rsplit_once('/') {
+        dir.create_dir_all(folder)?;
+    }
+    dir.rename(name, dir, path)
 }
 
 fn failed(bucket: &Bucket, key: &str, e: &std::io::Error) -> Error {
@@ -166,7 +172,7 @@ fn failed(bucket: &Bucket, key: &str, e: &std::io::Error) -> Error {
 }
 
 /// A name is on the disk when its directory is, and so on upwards.
-fn sync_above(dir: &Dir, path: &str) -> std::io::Result<()> {
+pub(crate) fn sync_above(dir: &Dir, path: &str) -> std::io::Result<()> {
     let mut at = path;
     loop {
         let above = at.rsplit_once('/').map(|(above, _)| above);

@@ -20,6 +20,7 @@ fn open(kept: Option<&Path>, granted: &[(&str, &Path, bool)]) -> Buckets {
             })
             .collect(),
         object_bytes_max: 1_000,
+        instance: "here".to_owned(),
     })
     .unwrap()
 }
@@ -149,6 +150,7 @@ fn a_grant_that_makes_no_sense_is_refused() {
             kept: None,
             granted: vec![grant],
             object_bytes_max: 1,
+            instance: String::new(),
         };
         assert_eq!(Buckets::open(&options).unwrap_err().code(), "BUCKET0009");
     }

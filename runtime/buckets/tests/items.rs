@@ -28,6 +28,7 @@ fn house() -> House {
         kept: None,
         granted: vec![grant],
         object_bytes_max: 1 << 30,
+        instance: String::new(),
     };
     let buckets = Buckets::open(&options).unwrap();
     House { dir, buckets }

@@ -34,6 +34,7 @@ fn check(write: &ResultWrite, input: &str, want: Result<(&str, &str), &str>) {
         kept: Some(dir.path().into()),
         granted: Vec::new(),
         object_bytes_max: 1_000,
+        instance: "here".to_owned(),
     };
     let buckets = Buckets::open(&options).unwrap();
     let input = Data::parse(input).unwrap();

@@ -1,7 +1,9 @@
 //! The command line.
 
 mod execution;
+mod object;
 mod secret;
+mod state;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -10,7 +12,9 @@ use clap::{Args, CommandFactory as _, Parser, Subcommand};
 
 use crate::exit::Exit;
 pub use execution::{Redrive, Signal};
+pub use object::Object;
 pub use secret::Secret;
+pub use state::State;
 
 const AFTER: &str = "\
 Exit statuses:
@@ -84,6 +88,9 @@ pub enum Command {
     /// Set, list and delete secrets
     #[command(subcommand)]
     Secret(Secret),
+    /// Look at what steps keep in namespaces, and delete it
+    #[command(subcommand)]
+    State(State),
     /// Start an execution
     Start(Start),
     /// Show one execution
@@ -516,44 +523,6 @@ pub struct Grants {
     /// It may reach further than the version before
     #[arg(long, requires = "grants")]
     pub confirm_grants: bool,
-}
-
-/// `object`
-#[derive(Debug, Subcommand)]
-pub enum Object {
-    /// Upload a file; one that is there under this key is replaced
-    #[command(after_help = "\
-Examples:
-  stepwell object put data/orders/monday.csv orders.csv
-  stepwell object get data/orders/monday.csv > monday.csv
-  stepwell object ls data/orders/")]
-    Put {
-        /// Where to
-        #[arg(value_name = "BUCKET/KEY")]
-        object: String,
-        /// The file
-        file: PathBuf,
-    },
-    /// Write an object to standard output, or to a file
-    Get {
-        /// Which
-        #[arg(value_name = "BUCKET/KEY")]
-        object: String,
-        /// The file
-        file: Option<PathBuf>,
-    },
-    /// List objects by prefix; without one the buckets
-    Ls {
-        /// What their keys begin with
-        #[arg(value_name = "BUCKET[/PREFIX]")]
-        prefix: Option<String>,
-    },
-    /// Delete an object
-    Rm {
-        /// Which
-        #[arg(value_name = "BUCKET/KEY")]
-        object: String,
-    },
 }
 
 /// `start`

@@ -8,6 +8,7 @@ mod object;
 mod replay;
 mod secret;
 mod show;
+mod state;
 
 use std::time::Duration;
 
@@ -22,6 +23,7 @@ use crate::{output, system};
 pub use object::object;
 pub use replay::replay;
 pub use secret::secret;
+pub use state::state;
 
 pub use commands::{
     cancel, describe, flow, graph, history, list, module, poll, redrive, signal, start, targets,

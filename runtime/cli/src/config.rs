@@ -16,6 +16,7 @@ use crate::elsewhere::{Containers, Machine};
 use crate::exit::Trouble;
 use crate::limits::Limits;
 use crate::secrets::Secrets;
+use crate::state::State;
 use crate::{input, system};
 
 /// Where a server listens, and a client looks, unless told otherwise.
@@ -49,6 +50,8 @@ pub struct Config {
     pub secrets: Secrets,
     /// How many calls go outside, and how fast.
     pub limits: Limits,
+    /// How much steps may keep.
+    pub state: State,
     /// Headers with secrets that calls borrow by name.
     pub connections: BTreeMap<String, Connection>,
     /// What resources mean in flows that are published here, unless they say otherwise.

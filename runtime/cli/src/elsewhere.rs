@@ -3,20 +3,18 @@
 //! Refuses a machine without a key to prove ourselves by.
 
 use std::collections::BTreeMap;
-use std::io::{Read, Write};
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde::Deserialize;
-use stepwell_buckets::{Buckets, Upload};
 use stepwell_host_api::container::{ContainerBridge, ContainerOptions};
 use stepwell_host_api::gate::Gate;
 use stepwell_host_api::machine::{
     KeySource, MachineBridge, MachineOptions, MachinesOptions, private_key, public_key, secret_key,
 };
-use stepwell_host_api::objects::{self, NewObject, Objects};
+use stepwell_host_api::objects::Objects;
 use stepwell_host_api::{Limiter, Secrets};
-use stepwell_types::Failure;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
@@ -89,22 +87,19 @@ pub struct Elsewhere {
 }
 
 impl Elsewhere {
-    /// The bridges of the configuration. What they run is marked as this data directory's;
-    /// without one, as this process's.
+    /// The bridges of the configuration. What they run is marked as this instance's.
     pub fn open(
         config: &Config,
         limiter: &Limiter,
-        buckets: &Buckets,
-        data_dir: Option<&Path>,
+        objects: &Arc<dyn Objects>,
+        instance: &str,
         secrets: &Arc<dyn Secrets>,
     ) -> Result<Elsewhere, Trouble> {
-        let instance = instance(data_dir)?;
         let stopping = CancellationToken::new();
         let clock = || Arc::new(|| SystemClock.wall());
-        let objects = || Arc::new(InBuckets(buckets.clone()));
         let containers = ContainerBridge::new(
-            container_options(&config.containers, &instance)?,
-            objects(),
+            container_options(&config.containers, instance)?,
+            Arc::clone(objects),
             clock(),
             limiter.clone(),
             stopping.clone(),
@@ -112,10 +107,10 @@ impl Elsewhere {
         let machines = MachineBridge::new(
             MachinesOptions {
                 machines: machines(&config.machines, secrets)?,
-                instance,
+                instance: instance.to_owned(),
                 ..MachinesOptions::default()
             },
-            objects(),
+            Arc::clone(objects),
             clock(),
             limiter.clone(),
             stopping.clone(),
@@ -136,8 +131,8 @@ impl Elsewhere {
     }
 }
 
-/// The data directory's own name, which goes with it wherever it is moved.
-fn instance(data_dir: Option<&Path>) -> Result<String, Trouble> {
+/// The data directory's own name, which goes with it wherever it is moved; without one, this process's.
+pub fn instance(data_dir: Option<&Path>) -> Result<String, Trouble> {
     let drawn = || system::draw().iter().map(|b| format!("{b:02x}")).collect();
     let Some(dir) = data_dir else {
         return Ok(drawn());
@@ -228,42 +223,4 @@ fn machines(
         all.insert(name.clone(), options);
     }
     Ok(all)
-}
-
-/// Buckets as the bridges see them.
-struct InBuckets(Buckets);
-
-impl Objects for InBuckets {
-    fn open(&self, bucket: &str, key: &str) -> Result<(Box<dyn Read + Send>, u64), Failure> {
-        let object = self.0.bucket(bucket).and_then(|bucket| bucket.get(key));
-        let object = object.map_err(|e| objects::failed(e.to_string()))?;
-        Ok((Box::new(object.file), object.size))
-    }
-
-    fn create(&self, bucket: &str, key: &str) -> Result<Box<dyn NewObject>, Failure> {
-        let upload = self.0.bucket(bucket).and_then(|bucket| bucket.put(key));
-        let upload = upload.map_err(|e| objects::failed(e.to_string()))?;
-        Ok(Box::new(Arriving(upload)))
-    }
-}
-
-struct Arriving(Upload);
-
-impl Write for Arriving {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        let written = self.0.write(bytes);
-        written.map_err(|e| std::io::Error::other(e.to_string()))?;
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
-impl NewObject for Arriving {
-    fn finish(self: Box<Self>) -> Result<(), Failure> {
-        let done = self.0.finish();
-        done.map(drop).map_err(|e| objects::failed(e.to_string()))
-    }
 }

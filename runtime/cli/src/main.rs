@@ -16,11 +16,13 @@ mod grants;
 mod graph;
 mod input;
 mod limits;
+mod objects;
 mod output;
 mod reach;
 mod run;
 mod secrets;
 mod serve;
+mod state;
 mod system;
 mod validate;
 mod wiring;
@@ -68,6 +70,7 @@ fn dispatch(cli: Cli) -> Result<Exit, exit::Trouble> {
         Command::Flow(command) => client::flow(&remote?, command),
         Command::Object(command) => client::object(&remote?, command),
         Command::Secret(command) => client::secret(&remote?, command),
+        Command::State(command) => client::state(&remote?, command),
         Command::Start(args) => client::start(&remote?, args),
         Command::Describe { id, wait } => client::describe(&remote?, &id, wait),
         Command::History { id, follow, after } => client::history(&remote?, &id, follow, after),

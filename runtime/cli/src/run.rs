@@ -10,6 +10,7 @@ use anyhow::Context as _;
 use stepwell_flow::program::{Keep, TaskGrants};
 use stepwell_flow::resource::Bound;
 use stepwell_flow::{Program, Resolve, Unresolved};
+use stepwell_host_api::objects::Objects;
 use stepwell_host_api::{Bridges, Namespaces, Secrets};
 use stepwell_orchestrator::api::{Execution, HistoryLine, Status};
 use stepwell_orchestrator::gate::GateHandle;
@@ -22,9 +23,10 @@ use stepwell_types::{Digest, LogLevel, StepRequest};
 use crate::config::{Bucket, Config};
 use crate::elsewhere::Elsewhere;
 use crate::exit::{Exit, Trouble};
+use crate::objects::InBuckets;
 use crate::reach::Reach;
 use crate::system::{SystemClock, SystemEntropy};
-use crate::{args, filling, input, output, secrets, validate, wiring};
+use crate::{args, elsewhere, filling, input, output, secrets, validate, wiring};
 
 /// Runs a flow to its end and prints how it ended.
 pub fn run(args: &args::Run) -> Result<Exit, Trouble> {
@@ -60,13 +62,22 @@ pub fn run(args: &args::Run) -> Result<Exit, Trouble> {
     let secrets = secrets::given("--secret", &args.secrets)?;
     let secrets: Arc<dyn Secrets> = secrets;
     let limiter = config.limits.limiter()?;
-    let buckets = wiring::buckets(&config, None)?;
-    let elsewhere = Elsewhere::open(&config, &limiter, &buckets, None, &secrets)?;
+    let instance = elsewhere::instance(None)?;
+    let buckets = wiring::buckets(&config, None, instance.clone())?;
+    let objects: Arc<dyn Objects> = Arc::new(InBuckets::at_once(buckets.clone()));
+    let elsewhere = Elsewhere::open(&config, &limiter, &objects, &instance, &secrets)?;
     let keyvalue = Namespaces::in_memory();
     let (executions, door) = oneshot::door(Arc::new(SystemClock), Arc::new(SystemEntropy));
     let reach = Arc::new(Reach::new());
     reach.open(executions);
-    let bridges = wiring::bridges(&config, &limiter, &elsewhere, secrets, keyvalue, reach)?;
+    let bridges = wiring::bridges(
+        &config,
+        &limiter,
+        &elsewhere,
+        secrets,
+        (keyvalue, objects),
+        reach,
+    )?;
     let loading = load(&modules, scratch.path(), &config, bridges.clone());
     let (sandbox, mut known) = runtime.block_on(loading)?;
     let name = args.flow.file_stem().unwrap_or_default().to_string_lossy();

@@ -4,10 +4,13 @@ use std::io::IsTerminal as _;
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::Path;
+use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context as _;
+use stepwell_buckets::Holding;
+use stepwell_host_api::objects::Objects;
 use stepwell_host_api::{Namespaces, Secrets};
 use stepwell_orchestrator::ports::Ports;
 use stepwell_orchestrator::shell::{self, Companion, Shell};
@@ -22,9 +25,10 @@ use crate::config::{self, Config, Settings};
 use crate::elsewhere::Elsewhere;
 use crate::exit::{Exit, Trouble};
 use crate::limits::Ways;
+use crate::objects::InBuckets;
 use crate::reach::Reach;
 use crate::system::{self, SystemClock, SystemEntropy};
-use crate::{output, secrets, wiring};
+use crate::{elsewhere, objects, output, secrets, state, wiring};
 
 /// What is in a data directory.
 const STORE: &str = "store";
@@ -62,15 +66,17 @@ pub fn serve(args: &args::Serve) -> Result<Exit, Trouble> {
     let address = listeners.first().map(TcpListener::local_addr);
     let address = address.transpose().context("the listening socket")?;
     let reach = Arc::new(Reach::new());
-    let (ports, elsewhere) = ports(&settings, &mut options, &reach)?;
+    let (ports, elsewhere, sure) = ports(&settings, &mut options, &reach)?;
     let stop_bound = Duration::from_secs(settings.config.stop_seconds.unwrap_or(20));
     let stop = options.stop.clone();
     let companion = companion(listeners, options, stop_bound);
     let engine = engine_options(&settings.config, loops);
     let start = move || {
-        let started = Shell::start(&engine, ports, &companion).map_err(Trouble::system)?;
-        reach.open(started.0.executions());
-        Ok(started)
+        let (orchestrator, shell) =
+            Shell::start(&engine, ports, &companion).map_err(Trouble::system)?;
+        reach.open(orchestrator.executions());
+        sure.land(orchestrator.clone())?;
+        Ok((orchestrator, shell))
     };
     let announce = || announce(address.unwrap_or(settings.listen), &settings);
     let run = until_stopped(signals, start, announce, &elsewhere, &stop, stop_bound);
@@ -135,12 +141,30 @@ fn memory_for_payloads() -> usize {
         .max(64 << 20)
 }
 
+/// Changes of objects that are sure, and those of the process before that are made.
+struct Sure {
+    sure: Receiver<Holding>,
+    made: Vec<Arc<str>>,
+}
+
+impl Sure {
+    /// Makes them on a thread of its own. Needs a runtime.
+    fn land(self, orchestrator: Orchestrator) -> Result<(), Trouble> {
+        let runtime = tokio::runtime::Handle::current();
+        std::thread::Builder::new()
+            .name("landing".into())
+            .spawn(move || objects::land(&self.sure, self.made, &orchestrator, &runtime))
+            .context("a thread for objects")?;
+        Ok(())
+    }
+}
+
 /// The ports, and the buckets that they share with the API.
 fn ports(
     settings: &Settings,
     options: &mut server::Options,
     reach: &Arc<Reach>,
-) -> Result<(Ports, Elsewhere), Trouble> {
+) -> Result<(Ports, Elsewhere, Sure), Trouble> {
     let dir = &settings.data_dir;
     let store = stepwell_store_rocks::Options {
         sync: !settings.config.experimental.no_sync,
@@ -149,19 +173,25 @@ fn ports(
     let (reader, writer) =
         stepwell_store_rocks::open(&dir.join(STORE), store).map_err(Trouble::system)?;
     // After the store: from here on no other process has this data directory.
-    let buckets = wiring::buckets(&settings.config, Some(dir.join(BUCKETS)))?;
+    let instance = elsewhere::instance(Some(dir))?;
+    let buckets = wiring::buckets(&settings.config, Some(dir.join(BUCKETS)), instance.clone())?;
     options.buckets = buckets.clone();
     let reader: Arc<dyn Reader> = Arc::new(reader);
+    // Before anybody reads an object.
+    let made = objects::recover(&buckets, &*reader)?;
+    let (in_buckets, sure) = InBuckets::queued(buckets.clone());
+    let in_buckets: Arc<dyn Objects> = Arc::new(in_buckets);
     let vault = secrets::open(settings, Arc::clone(&reader))?;
     let kept: Arc<dyn Secrets> = Arc::new(vault.clone());
     let limiter = settings.config.limits.limiter()?;
-    let elsewhere = Elsewhere::open(&settings.config, &limiter, &buckets, Some(dir), &kept)?;
+    let elsewhere = Elsewhere::open(&settings.config, &limiter, &in_buckets, &instance, &kept)?;
+    let namespaces = Namespaces::of(Arc::clone(&reader), settings.config.state.quotas());
     let bridges = wiring::bridges(
         &settings.config,
         &limiter,
         &elsewhere,
         Arc::clone(&kept),
-        Namespaces::of(Arc::clone(&reader)),
+        (namespaces.clone(), in_buckets),
         reach.clone(),
     )?;
     let sandbox = wiring::sandbox(dir.join(MODULES), &settings.config, bridges.clone())?;
@@ -177,6 +207,7 @@ fn ports(
         outward: Arc::new(Ways(limiter)),
         modules: Arc::new(shelf),
         vault: Arc::new(secrets::Sealer(vault)),
+        keeper: Arc::new(state::Kept(namespaces)),
         clock: Arc::new(SystemClock),
         entropy: Arc::new(SystemEntropy),
         black_box: Arc::new(wiring::Recorder::open(&dir.join(BLACK_BOX))),
@@ -190,7 +221,7 @@ fn ports(
             let _ = rustix::process::nice(5);
         }),
     };
-    Ok((ports, elsewhere))
+    Ok((ports, elsewhere, Sure { sure, made }))
 }
 
 /// HTTP connections beside the driver of each loop.

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use stepwell_buckets::{Buckets, Grant, buckets, items, results};
 use stepwell_host_api::gate::{Boxed, Gate, Verdict};
 use stepwell_host_api::http::{ConnectionOptions, HttpBridge, HttpOptions};
+use stepwell_host_api::objects::Objects;
 use stepwell_host_api::wasi::{Directories, DirectoryGrant};
 use stepwell_host_api::{
     Bridges, ExecutionBridge, Executions, Journal, Limiter, Namespaces, Secrets,
@@ -321,7 +322,11 @@ fn directories(config: &Config) -> Directories {
 }
 
 /// The buckets of the configuration, and those that are kept below `kept`.
-pub fn buckets(config: &Config, kept: Option<PathBuf>) -> Result<Buckets, Trouble> {
+pub fn buckets(
+    config: &Config,
+    kept: Option<PathBuf>,
+    instance: String,
+) -> Result<Buckets, Trouble> {
     let grant = |(name, bucket): (&String, &crate::config::Bucket)| Grant {
         name: name.clone(),
         path: bucket.path.clone(),
@@ -332,6 +337,7 @@ pub fn buckets(config: &Config, kept: Option<PathBuf>) -> Result<Buckets, Troubl
         kept,
         granted: config.buckets.iter().map(grant).collect(),
         object_bytes_max: max.unwrap_or(buckets::OBJECT_BYTES_MAX),
+        instance,
     })
     .map_err(Trouble::system)
 }
@@ -349,7 +355,7 @@ pub fn bridges(
     limiter: &Limiter,
     elsewhere: &Elsewhere,
     secrets: Arc<dyn Secrets>,
-    keyvalue: Namespaces,
+    (keyvalue, objects): (Namespaces, Arc<dyn Objects>),
     executions: Arc<dyn Executions>,
 ) -> Result<Bridges, Trouble> {
     Ok(Bridges {
@@ -359,6 +365,7 @@ pub fn bridges(
         secrets,
         keyvalue,
         executions: ExecutionBridge::new(executions),
+        objects,
     })
 }
 

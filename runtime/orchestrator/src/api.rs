@@ -8,6 +8,7 @@ use std::sync::Arc;
 use stepwell_flow::Diagnostic;
 pub use stepwell_flow::program::{Keep, Mode};
 use stepwell_interpreter::redrive::Refusal;
+use stepwell_store::Quota;
 use stepwell_types::limits::{REDRIVES_MAX, TRANSITIONS_MAX};
 use stepwell_types::{Data, Digest, ExecutionId, Failure, Grants, TaskToken, Timestamp, Waiting};
 
@@ -27,6 +28,19 @@ pub struct SecretInfo {
     pub name: Arc<str>,
     /// The versions that are kept, oldest first; at least one.
     pub versions: Vec<SecretVersion>,
+}
+
+/// A namespace of what steps keep.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NamespaceInfo {
+    /// As people write it: `MODULE/NAME`, or `shared/NAME`.
+    pub name: String,
+    /// Keys that have a value.
+    pub keys: u64,
+    /// Bytes of these keys and their values.
+    pub bytes: u64,
+    /// What it may have of both.
+    pub quota: Quota,
 }
 
 /// Where an execution stands.

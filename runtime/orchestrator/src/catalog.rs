@@ -1,10 +1,12 @@
-//! Flows, modules, triggers and secrets: what is published, and what names mean.
+//! Flows, modules, triggers, secrets and namespaces: what is published or kept, and what names mean.
 //!
 //! Changes go one at a time and are durable before they are seen. A published version
 //! never changes: the modules that it names were resolved to digests when it came.
 
 mod flows;
+mod landings;
 mod modules;
+mod namespaces;
 mod programs;
 mod secrets;
 mod triggers;
@@ -22,12 +24,13 @@ use stepwell_types::limits::NAME_BYTES_MAX;
 use stepwell_types::{Digest, FlowRef, Grants, Timestamp};
 use tokio::sync::oneshot;
 
+pub use landings::landings;
 pub use modules::Upload;
 
 use crate::Error;
 use crate::api::Permission;
 use crate::committer::Committer;
-use crate::ports::{Clock, ModuleStore, Programs, Vault};
+use crate::ports::{Clock, Keeper, ModuleStore, Programs, Vault};
 use crate::rows::{self, FlowRow, ModuleRow, TriggerRow};
 use flows::Compiled;
 use programs::Kept;
@@ -87,6 +90,7 @@ struct Inner {
     reader: Arc<dyn Reader>,
     store: Arc<dyn ModuleStore>,
     vault: Arc<dyn Vault>,
+    keeper: Arc<dyn Keeper>,
     committer: Arc<Committer>,
     clock: Arc<dyn Clock>,
     /// The server's own bindings.
@@ -98,7 +102,7 @@ impl Catalog {
     pub fn open(
         reader: Arc<dyn Reader>,
         store: Arc<dyn ModuleStore>,
-        vault: Arc<dyn Vault>,
+        (vault, keeper): (Arc<dyn Vault>, Arc<dyn Keeper>),
         committer: Arc<Committer>,
         clock: Arc<dyn Clock>,
         resources: ResourceMap,
@@ -170,6 +174,7 @@ impl Catalog {
             reader,
             store,
             vault,
+            keeper,
             committer,
             clock,
             resources,

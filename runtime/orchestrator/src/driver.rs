@@ -33,7 +33,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use stepwell_interpreter::{Event, RunStep, State};
-use stepwell_store::{Batch, Reader};
+use stepwell_store::{Batch, NamespaceSize, Reader};
 use stepwell_types::{
     Digest, EntryId, ExecutionId, Failure, FlowRef, Hold, ShardId, StepOutcome, StepRequest,
     Timestamp,
@@ -196,6 +196,8 @@ pub struct Driver {
     /// Executions to look at (evict, announce) when a batch is durable.
     settling: BTreeMap<u64, Vec<ExecutionId>>,
     usage: HashMap<(Arc<str>, u32), (UsageRow, bool)>,
+    /// By how much this loop has made namespaces larger: of those that it wrote to since the start.
+    grown: HashMap<Arc<str>, NamespaceSize>,
     /// Since when usage is changed and not in a sealed batch.
     usage_since: Option<Timestamp>,
     /// It has waited long enough.
@@ -267,6 +269,7 @@ impl Driver {
             waiting: BTreeMap::new(),
             settling: BTreeMap::new(),
             usage: HashMap::new(),
+            grown: HashMap::new(),
             usage_since: None,
             usage_due: false,
             open: 0,

@@ -204,6 +204,12 @@ pub enum Error {
     /// No such secret.
     #[error("RUN0028: there is no secret named {0}")]
     NoSecret(String),
+    /// A module's name that namespaces have a meaning for.
+    #[error("RUN0041: no module may be called `shared`: namespaces that modules share are")]
+    SharedModule,
+    /// No such namespace, or no such key in it.
+    #[error("RUN0040: there is no {0}")]
+    NotKept(String),
     /// The vault refused or failed.
     #[error("{code}: {message}")]
     Vault {
@@ -281,6 +287,8 @@ impl Error {
             Error::SignalsFull { .. } => "RUN0030",
             Error::SignalKeyTaken(_) => "RUN0031",
             Error::NoSignals(_) => "RUN0032",
+            Error::NotKept(_) => "RUN0040",
+            Error::SharedModule => "RUN0041",
             Error::Vault { code, .. } => code,
         }
     }

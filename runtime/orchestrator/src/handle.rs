@@ -1,5 +1,7 @@
 //! The handle that the edges hold: asks the loops, reads the store, changes the catalog.
 
+mod state;
+
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

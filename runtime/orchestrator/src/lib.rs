@@ -24,7 +24,7 @@ pub mod trace;
 mod walk;
 mod watch;
 
-pub use catalog::Upload;
+pub use catalog::{Upload, landings};
 pub use error::Error;
 pub use executions::{Executions, Refusal};
 pub use handle::Orchestrator;

@@ -321,16 +321,14 @@ impl Room {
                     self.root = Some(*execution);
                 }
                 Output::Reply(START, Reply::Refused(e)) => return Err(e),
+                Output::Landed(hold) => hold.landed(),
                 Output::Reply(ticket, reply) => {
                     // A step that has gone hears nothing.
                     if let Some(to) = self.asked.remove(&ticket) {
                         let _ = to.send(reply);
                     }
                 }
-                Output::TaskWaits(_)
-                | Output::TaskFreed(..)
-                | Output::Discard(_)
-                | Output::Landed(_) => {}
+                Output::TaskWaits(_) | Output::TaskFreed(..) | Output::Discard(_) => {}
             }
         }
         Ok(())

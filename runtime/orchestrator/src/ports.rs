@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use stepwell_flow::Program;
 use stepwell_interpreter::{Command, Event, Observer, State};
-use stepwell_store::{Reader, Writer};
+use stepwell_store::{Quota, Reader, Writer};
 use stepwell_types::{
-    Digest, EntryId, ExecutionId, FlowRef, Secret, StepOutcome, StepRequest, TargetStatus,
+    Digest, Effects, EntryId, ExecutionId, FlowRef, Secret, StepOutcome, StepRequest, TargetStatus,
     Timestamp, Waiting,
 };
 
@@ -159,6 +159,18 @@ pub trait Vault: Send + Sync {
     fn end_rotation(&self) -> Result<(), Error>;
 }
 
+/// What steps keep. What the edges look at they read from the store; what they remove passes here, so
+/// that it does not come between what a step reads and what it writes.
+pub trait Keeper: Send + Sync {
+    /// What a namespace may hold.
+    fn quota(&self, namespace: &str) -> Quota;
+    /// The removal of keys, to be committed; `None`: there was nothing to commit. Waits for writes to
+    /// them that are on their way.
+    /// # Errors
+    /// `RUN0012`.
+    fn remove(&self, namespace: Arc<str>, keys: Vec<Arc<str>>) -> Answer<'_, Option<Effects>>;
+}
+
 /// What limits the ways outside: shown by the edges, asked before a worker gets a task.
 pub trait Outward: Send + Sync {
     /// Every target that was called lately.
@@ -213,6 +225,8 @@ pub struct Ports {
     pub modules: Arc<dyn ModuleStore>,
     /// Seals secrets.
     pub vault: Arc<dyn Vault>,
+    /// What steps keep.
+    pub keeper: Arc<dyn Keeper>,
     /// Time.
     pub clock: Arc<dyn Clock>,
     /// Randomness.

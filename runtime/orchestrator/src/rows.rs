@@ -13,7 +13,7 @@ use crate::Error;
 use crate::suspects::Deaths;
 
 /// The version of every row kind in this file.
-const VERSION: u8 = 10;
+const VERSION: u8 = 11;
 
 /// What lists and `describe` show of an execution.
 #[derive(Debug, Clone, Serialize, Deserialize)]

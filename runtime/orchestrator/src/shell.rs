@@ -137,7 +137,7 @@ impl Shell {
         let catalog = Catalog::open(
             ports.reader.clone(),
             ports.modules.clone(),
-            ports.vault.clone(),
+            (ports.vault.clone(), ports.keeper.clone()),
             committer.clone(),
             ports.clock.clone(),
             options.resources.clone(),

@@ -144,7 +144,8 @@ impl Sandbox {
     /// `Stepwell.SandboxFailed`, `Stepwell.ReplayDiverged`, `Stepwell.JournalFull`,
     /// `Stepwell.Stopped`, `Stepwell.SecretUnreadable`, `Stepwell.SecretGone`,
     /// `Stepwell.TooManySecrets`, `Stepwell.SecretInOutput`, `Stepwell.KeyValueConflict`,
-    /// `Stepwell.KeyValueFailed` and `States.Timeout`. The step's own failures pass as they are.
+    /// `Stepwell.KeyValueFailed`, `Stepwell.NamespaceFull`, `Stepwell.ObjectChanged`,
+    /// `Stepwell.ObjectRefused`, `Stepwell.ObjectFailed` and `States.Timeout`. The step's own failures pass as they are.
     pub fn run(
         self: &Arc<Sandbox>,
         request: StepRequest,
@@ -223,7 +224,7 @@ impl Sandbox {
         };
         // All runs of the attempt have one budget.
         let mut budget = bench.budget(request);
-        let mut turn = None;
+        let (mut turn, mut lost) = (None, conflict());
         for _ in 0..RUNS_MAX {
             let slot = self.slot().await?;
             let run = attempt::run(&bench, &loaded, function, request, gate.clone(), budget);
@@ -253,15 +254,14 @@ impl Sandbox {
                 }
                 touched.give_up_writes();
             }
-            let namespaces = &self.bridges.keyvalue;
-            let wanted = namespaces.turn(&touched);
-            match namespaces.end(touched, &mut turn) {
+            let wanted = self.bridges.keyvalue.turn(&touched);
+            match self.bridges.end(touched, &mut turn) {
                 Ok(effects) => {
                     *made.effects = effects;
                     return result;
                 }
                 Err(Conflict::Failed(failure)) => return Err(failure),
-                Err(Conflict::Lost) => {}
+                Err(Conflict::Lost(why)) => lost = why,
             }
             // What was asked outside was asked for what is so no more: its flow says what to do.
             if called {
@@ -275,7 +275,7 @@ impl Sandbox {
                 }
             }
         }
-        Err(conflict())
+        Err(lost)
     }
 
     /// The pool has a slot for each permit, so that it never overflows.

@@ -86,6 +86,7 @@ where
         (name = "executions", description = "Runs of flows"),
         (name = "tasks", description = "Answers of outside programs, by task token"),
         (name = "objects", description = "Large data in buckets: what a distributed Map reads and writes"),
+        (name = "state", description = "What steps keep in namespaces"),
         (name = "secrets", description = "Values that steps and calls use by name; they are never read back"),
         (name = "operations", description = "Health, metrics, usage")
     ),

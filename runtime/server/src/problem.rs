@@ -137,6 +137,7 @@ impl From<stepwell_buckets::Error> for Problem {
             Bucket::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Bucket::Full { .. } => StatusCode::INSUFFICIENT_STORAGE,
             Bucket::Conflict { .. } => StatusCode::CONFLICT,
+            Bucket::OnItsWay { .. } => StatusCode::SERVICE_UNAVAILABLE,
             Bucket::System { .. } | Bucket::BadGrant { .. } => StatusCode::INTERNAL_SERVER_ERROR,
         };
         Problem::new(status, e.code(), e.to_string())
@@ -189,6 +190,7 @@ fn status_of(e: &orchestrator::Error) -> StatusCode {
         | Run::NoModule(_)
         | Run::NoAttempt { .. }
         | Run::NoSecret(_)
+        | Run::NotKept(_)
         | Run::BadToken => StatusCode::NOT_FOUND,
         Run::NameTaken { .. }
         | Run::TaskOver
@@ -205,7 +207,7 @@ fn status_of(e: &orchestrator::Error) -> StatusCode {
         Run::BadFlow(_) | Run::BadTrigger { .. } | Run::BadRedrive { .. } | Run::TurnStuck(_) => {
             StatusCode::UNPROCESSABLE_ENTITY
         }
-        Run::BadName { .. } => StatusCode::BAD_REQUEST,
+        Run::BadName { .. } | Run::SharedModule => StatusCode::BAD_REQUEST,
         Run::BadFilling(_) | Run::BadGrants(_) => StatusCode::UNPROCESSABLE_ENTITY,
         Run::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
         Run::BadModule { code, .. } => box_status(code),

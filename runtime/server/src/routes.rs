@@ -6,6 +6,7 @@ mod executions;
 mod flows;
 mod history;
 mod modules;
+mod namespaces;
 mod objects;
 mod operations;
 mod redrive;
@@ -65,6 +66,10 @@ pub(crate) fn all() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(secrets::list))
         .routes(routes!(secrets::set, secrets::delete))
         .routes(routes!(secrets::rotate))
+        .routes(routes!(namespaces::list))
+        .routes(routes!(namespaces::describe, namespaces::empty))
+        .routes(routes!(namespaces::keys))
+        .routes(routes!(namespaces::value, namespaces::delete))
         .routes(routes!(operations::usage))
         .routes(routes!(operations::targets))
         .routes(routes!(operations::health))

@@ -7,6 +7,7 @@ pub mod flow;
 pub mod grants;
 pub mod json;
 pub mod module;
+pub mod namespace;
 pub mod object;
 pub mod problem;
 pub mod secret;

@@ -153,6 +153,7 @@ fn house_over(memory: Memory, change: impl FnOnce(&mut Options)) -> House {
         outward: Arc::new(stepwell_orchestrator::ports::Boundless),
         modules: Arc::new(Shelf),
         vault: Arc::new(no_vault::NoVault),
+        keeper: Arc::new(no_vault::Kept),
         clock,
         entropy: Arc::new(Counter(AtomicU64::new(0))),
         black_box: Arc::new(NoBlackBox),
@@ -618,6 +619,7 @@ fn objects_are_put_got_listed_and_deleted() {
             write: false,
         }],
         object_bytes_max: 1_000_000,
+        instance: String::new(),
     });
     let buckets = buckets.unwrap();
     let house = house(|options| options.buckets = buckets.clone());

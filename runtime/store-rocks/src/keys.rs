@@ -31,6 +31,8 @@
 //! | 18 secret | name |
 //! | 19 key of a namespace | namespace, key |
 //! | 20 signal that came | id, digest (32) |
+//! | 21 size of a namespace | namespace, loop (1) |
+//! | 22 change of an object | name |
 
 use std::sync::Arc;
 
@@ -65,6 +67,8 @@ mod kind {
     pub(super) const SECRET: u8 = 18;
     pub(super) const KEY_VALUE: u8 = 19;
     pub(super) const SIGNAL: u8 = 20;
+    pub(super) const NAMESPACE_SIZE: u8 = 21;
+    pub(super) const LANDING: u8 = 22;
 }
 
 /// Where rows of this key's kind live.
@@ -78,10 +82,13 @@ pub(crate) fn column(key: &Key) -> Column {
         | Key::MapResult { .. }
         | Key::KeyValue { .. }
         | Key::Signal { .. }
+        | Key::NamespaceSize { .. }
         | Key::Name { .. } => Column::State,
-        Key::Hot { .. } | Key::Timer { .. } | Key::Outbox { .. } | Key::Activity { .. } => {
-            Column::Queue
-        }
+        Key::Hot { .. }
+        | Key::Timer { .. }
+        | Key::Outbox { .. }
+        | Key::Landing { .. }
+        | Key::Activity { .. } => Column::Queue,
         Key::Blob { .. } => Column::Blob,
         Key::Usage { .. }
         | Key::Flow { .. }
@@ -123,6 +130,10 @@ pub(crate) fn encode(key: &Key, out: &mut Vec<u8>) {
         Key::Trigger { flow } => to.kind(kind::TRIGGER).text(flow),
         Key::Secret { name } => to.kind(kind::SECRET).text(name),
         Key::KeyValue { namespace, key } => to.kind(kind::KEY_VALUE).text(namespace).text(key),
+        Key::NamespaceSize { namespace, writer } => {
+            to.kind(kind::NAMESPACE_SIZE).text(namespace).u8(*writer)
+        }
+        Key::Landing { name } => to.kind(kind::LANDING).text(name),
         Key::Meta { name } => to.kind(kind::META).text(name),
         Key::Signal { execution, key } => to.kind(kind::SIGNAL).id(execution).raw(&key.0),
         Key::Activity {
@@ -217,6 +228,11 @@ fn parse(bytes: &[u8]) -> Option<Key> {
             namespace: from.text()?,
             key: from.text()?,
         },
+        kind::NAMESPACE_SIZE => Key::NamespaceSize {
+            namespace: from.text()?,
+            writer: from.u8()?,
+        },
+        kind::LANDING => Key::Landing { name: from.text()? },
         kind::CHILD => Key::Child {
             parent: from.id()?,
             execution: from.id()?,
@@ -327,6 +343,21 @@ pub(crate) fn bounds(range: &Range) -> Bounds {
                 .as_ref()
                 .map(|key| next(build(|to| to.raw(&prefix).text(key))));
             up(Column::State, prefix, from)
+        }
+        Range::NamespaceSizes { namespace, after } => {
+            let from = after.as_ref().map(|name| {
+                next(build(|to| {
+                    to.kind(kind::NAMESPACE_SIZE).text(name).u8(u8::MAX)
+                }))
+            });
+            let prefix = named(kind::NAMESPACE_SIZE, namespace.as_deref());
+            up(Column::State, prefix, from)
+        }
+        Range::Landings { after } => {
+            let from = after
+                .as_ref()
+                .map(|name| next(named(kind::LANDING, Some(name))));
+            up(Column::Queue, named(kind::LANDING, None), from)
         }
         Range::Secrets { after } => {
             let from = after

@@ -132,6 +132,18 @@ pub enum Key {
         /// Of the key.
         key: Digest,
     },
+    /// By how much one loop, or the catalog, has made a namespace larger.
+    NamespaceSize {
+        /// The namespace, with whose it is.
+        namespace: Arc<str>,
+        /// Which loop counted.
+        writer: u8,
+    },
+    /// A change of an object that is sure, until it is made.
+    Landing {
+        /// Names the change.
+        name: Arc<str>,
+    },
     /// What a child of a distributed Map ended with, until the Map is left.
     MapResult {
         /// The parent.
@@ -235,6 +247,18 @@ pub enum Range {
         /// Only rows after this key.
         after: Option<Arc<str>>,
     },
+    /// How large namespaces are, by namespace, then loop.
+    NamespaceSizes {
+        /// Only this one's; `None`: every namespace.
+        namespace: Option<Arc<str>>,
+        /// Only rows after this namespace.
+        after: Option<Arc<str>>,
+    },
+    /// All changes of objects that are to be made, by name.
+    Landings {
+        /// Only rows after this name.
+        after: Option<Arc<str>>,
+    },
     /// The results of one run of a distributed Map, by slot.
     MapResults {
         /// The parent.
@@ -306,6 +330,16 @@ impl Range {
             (Range::Triggers, Key::Trigger { .. }) => true,
             (Range::KeyValues { namespace, after }, Key::KeyValue { namespace: n, key }) => {
                 namespace == n && after.as_ref().is_none_or(|after| key > after)
+            }
+            (
+                Range::NamespaceSizes { namespace, after },
+                Key::NamespaceSize { namespace: n, .. },
+            ) => {
+                namespace.as_ref().is_none_or(|wanted| wanted == n)
+                    && after.as_ref().is_none_or(|after| n > after)
+            }
+            (Range::Landings { after }, Key::Landing { name }) => {
+                after.as_ref().is_none_or(|after| name > after)
             }
             (Range::Secrets { after }, Key::Secret { name }) => {
                 after.as_ref().is_none_or(|after| name > after)

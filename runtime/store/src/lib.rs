@@ -6,11 +6,13 @@
 pub mod error;
 pub mod key;
 pub mod memory;
+pub mod namespace;
 pub mod suite;
 
 pub use error::Error;
 pub use key::{Key, Range};
 pub use memory::{Fault, Memory, MemoryWriter, Snapshot};
+pub use namespace::{NamespaceSize, Quota};
 
 /// Changes that become durable together.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -363,6 +363,11 @@ fn one_of_each_kind() -> Vec<Key> {
             execution,
             key: Digest([9; 32]),
         },
+        Key::Landing { name: name.clone() },
+        Key::NamespaceSize {
+            namespace: name.clone(),
+            writer: 3,
+        },
         Key::Activity {
             name: name.clone(),
             execution,

@@ -25,6 +25,8 @@ pub struct Grants {
     pub secrets: Vec<Arc<str>>,
     /// Key-value namespaces.
     pub key_value: Vec<KeyValueGrant>,
+    /// Buckets whose objects steps read or write.
+    pub buckets: Vec<BucketGrant>,
     /// Directories of the server's configuration, by the path under which guests see them.
     pub directories: Vec<Arc<str>>,
     /// Flows whose executions steps may start and send signals, by name.
@@ -54,6 +56,17 @@ pub struct KeyValueGrant {
     /// Its name.
     pub namespace: Arc<str>,
     /// Whether it may be changed.
+    #[serde(default)]
+    pub write: bool,
+}
+
+/// A bucket.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BucketGrant {
+    /// Its name.
+    pub bucket: Arc<str>,
+    /// Whether objects in it may be written and deleted.
     #[serde(default)]
     pub write: bool,
 }
@@ -95,7 +108,8 @@ impl Grants {
             &self.flows,
         ];
         let entries = lists.iter().map(|l| l.len()).sum::<usize>();
-        if self.http.len() + self.key_value.len() + self.config.len() + entries > ENTRIES_MAX {
+        let stores = self.key_value.len() + self.buckets.len();
+        if self.http.len() + stores + self.config.len() + entries > ENTRIES_MAX {
             return Err(format!("a manifest has at most {ENTRIES_MAX} entries"));
         }
         for (key, value) in &self.config {
@@ -125,7 +139,8 @@ impl Grants {
             }
         }
         let mut names = lists.into_iter().flatten();
-        let mut spaces = self.key_value.iter().map(|g| &g.namespace);
+        let buckets = self.buckets.iter().map(|g| &g.bucket);
+        let mut spaces = self.key_value.iter().map(|g| &g.namespace).chain(buckets);
         let odd = |name: &&Arc<str>| name.is_empty() || name.len() > NAME_BYTES_MAX * 4;
         match names.find(odd).or_else(|| spaces.find(odd)) {
             Some(name) => Err(format!("{name:?} is empty or too long a name")),
@@ -187,6 +202,13 @@ impl Grants {
             if !before.key_value.iter().any(had) {
                 let how = if grant.write { "write" } else { "read" };
                 lines.push(format!("key-value {how} {}", grant.namespace));
+            }
+        }
+        for grant in &self.buckets {
+            let had = |g: &BucketGrant| g.bucket == grant.bucket && g.write >= grant.write;
+            if !before.buckets.iter().any(had) {
+                let how = if grant.write { "write" } else { "read" };
+                lines.push(format!("bucket {how} {}", grant.bucket));
             }
         }
         lines

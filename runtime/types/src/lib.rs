@@ -20,8 +20,8 @@ pub mod time;
 pub use call::{ContainerCall, FileIn, FilesOut, MachineCall, OutputForm, ProgramCall, Pull};
 pub use child::{ChildMode, ChildStart, ParentLink, Wants};
 pub use data::Data;
-pub use effects::{Effects, Hold, KeyValueWrite};
-pub use grants::{Granted, Grants, HttpGrant, KeyValueGrant};
+pub use effects::{Effects, Growth, Held, Hold, KeyValueWrite, ObjectWrite};
+pub use grants::{BucketGrant, Granted, Grants, HttpGrant, KeyValueGrant};
 pub use id::{Digest, EntryId, ExecutionId, FlowRef, ShardId, TaskToken};
 pub use journal::{AttemptId, BridgeAnswer, BridgeCall, Recorded, RecordedCall};
 pub use message::{

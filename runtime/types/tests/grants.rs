@@ -51,6 +51,11 @@ fn what_is_wider_is_told_line_by_line() {
         r#"{"key_value":[{"namespace":"n","write":true}],"secrets":["s","t"],"machines":["m"]}"#,
         &["machine m", "secret t", "key-value write n"],
     );
+    check(
+        r#"{"buckets":[{"bucket":"a"},{"bucket":"b","write":true}]}"#,
+        r#"{"buckets":[{"bucket":"a","write":true},{"bucket":"b"},{"bucket":"c"}]}"#,
+        &["bucket write a", "bucket read c"],
+    );
 }
 
 #[test]

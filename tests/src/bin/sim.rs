@@ -132,7 +132,7 @@ fn many(asked: &Asked) -> ExitCode {
     let tally = tally.into_inner().unwrap_or_default();
     let tried = next.into_inner().min(from.saturating_add(seeds)) - from;
     println!(
-        "{} executions, {} commits, {} failed commits, {} crashes, {} outside calls, {} token answers, {} cancels, {} redrives, {} clock steps, {} steps that killed the process, {} children, {} parcels, {} delivered twice, {} signals of clients, {} turns walked elsewhere, {} executions on which the interpreter panicked, {} express executions answered",
+        "{} executions, {} commits, {} failed commits, {} crashes, {} outside calls, {} token answers, {} cancels, {} redrives, {} clock steps, {} steps that killed the process, {} children, {} parcels, {} delivered twice, {} signals of clients, {} turns walked elsewhere, {} executions on which the interpreter panicked, {} express executions answered, {} steps ran again for a conflict",
         tally.executions,
         tally.commits,
         tally.failed_commits,
@@ -149,7 +149,8 @@ fn many(asked: &Asked) -> ExitCode {
         tally.signals,
         tally.turns,
         tally.panics,
-        tally.express
+        tally.express,
+        tally.conflicts
     );
     let mut failures = failed.len();
     let mut passed = tried.saturating_sub(failures as u64);

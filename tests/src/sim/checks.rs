@@ -18,6 +18,7 @@ use stepwell_types::{
 use super::express;
 use super::faults::{event_of, walk};
 use super::items;
+use super::kept;
 use super::oracle;
 use super::signals;
 use super::world::World;
@@ -537,6 +538,7 @@ pub fn at_the_end(world: &World) -> Result<(), String> {
     names_are_unique(world)?;
     taken_answers_are_there(world)?;
     no_rows_left(world)?;
+    kept::is_exact(world)?;
     usage_is_exact(world, &transitions)
 }
 

@@ -1,15 +1,17 @@
 //! How simulated processes die, and who may be blamed for it.
 
 use stepwell_flow::program::{ChildKind, Kind};
+use stepwell_orchestrator::driver::Request;
 use stepwell_orchestrator::ports::{LastLife, StepKey};
 use stepwell_orchestrator::suspects;
 use stepwell_store::memory::Memory;
 use stepwell_store::{Batch, Writer as _};
-use stepwell_types::{ExecutionId, StepRequest};
+use stepwell_types::{ExecutionId, Failure, StepRequest};
 
 use super::flows::{self, Behaviour};
+use super::kept;
 use super::posts::new_drivers;
-use super::world::World;
+use super::world::{Asked, World};
 use super::{checks, express};
 
 /// Deaths on a processor after which a step must not run again.
@@ -58,6 +60,7 @@ impl World {
         self.posts.clear();
         self.turns.clear();
         self.running.clear();
+        self.keeping.clear();
         self.asked.clear();
         self.tally.crashes += 1;
         self.life += 1;
@@ -90,6 +93,7 @@ impl World {
         if let Ok(mut compiled) = self.flows.2.lock() {
             compiled.clear();
         }
+        self.namespaces = kept::namespaces(&self.memory);
         self.drivers = new_drivers(&self.memory, &self.flows, self.now, false, self.aside)?;
         self.note("crash");
         Ok(())
@@ -141,7 +145,7 @@ impl World {
     }
 
     /// Whether a step belongs to a distributed Map whose children are express ones.
-    fn is_express_item(&self, request: &StepRequest) -> bool {
+    pub(super) fn is_express_item(&self, request: &StepRequest) -> bool {
         let Some(program) = self.flows.0.get(&request.flow) else {
             return false;
         };
@@ -153,6 +157,28 @@ impl World {
             }),
             _ => false,
         })
+    }
+
+    /// What an operator does about parked executions. `false`: there are none.
+    pub(super) fn cancel_parked(&mut self) -> Result<bool, String> {
+        let mut any = false;
+        for id in checks::executions(self)? {
+            if checks::is_stuck(self, id)? {
+                self.may_be_parked(id)?;
+                any = true;
+                if let Some(k) = self.known.get_mut(&id) {
+                    k.cancel_sent = true;
+                }
+                let ticket = self.ticket(Asked::Cancel(id));
+                let failure = Failure::new("Sim.Parked", "by an operator");
+                let above = checks::ancestors(self, id)?;
+                self.disturbed.extend(above);
+                let now = self.now;
+                self.driver_of(id)
+                    .request(ticket, Request::Cancel(id, failure), now);
+            }
+        }
+        Ok(any)
     }
 
     /// Only who really kills is parked, and whose turn panicked.

@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::{Arc, Mutex};
 
 use stepwell_flow::{AnyModule, Program};
+use stepwell_host_api::Namespaces;
+use stepwell_host_api::keyvalue::Touched;
 use stepwell_interpreter::{Command, Event, Observer, Outcome, State};
 use stepwell_orchestrator::Error;
 use stepwell_orchestrator::api::Execution;
@@ -21,6 +23,7 @@ use super::deaths::{Deaths, key};
 use super::express;
 use super::faults::Faults;
 use super::flows::{self, Behaviour};
+use super::kept::{self, Kept};
 use super::posts::{aside, new_drivers};
 use super::signals::Sent;
 use super::{Tally, checks};
@@ -166,6 +169,12 @@ pub struct World {
     pub redriven: BTreeMap<ExecutionId, u64>,
     /// Executions whose parked child an operator cancelled: they may end otherwise.
     pub disturbed: std::collections::BTreeSet<ExecutionId>,
+    /// Steps whose writes were handed over with a success.
+    pub kept: BTreeSet<StepKey>,
+    /// What this process's steps keep.
+    pub(super) namespaces: Namespaces,
+    /// What running steps have read, and want to write.
+    pub(super) keeping: BTreeMap<StepKey, Touched>,
     pub(super) drivers: Vec<Driver>,
     /// Batches on their way to the store: whose, its number, the rows.
     pub(super) pending: VecDeque<(usize, u64, Batch)>,
@@ -212,6 +221,7 @@ impl World {
             programs.insert(Arc::from(express::NAME), Arc::new(program));
         }
         let memory = Memory::default();
+        let namespaces = kept::namespaces(&memory);
         let flows = Arc::new(Flows(programs, faults, Mutex::default()));
         let now = Timestamp(1_800_000_000_000);
         let aside = aside(&mut random);
@@ -231,6 +241,9 @@ impl World {
             deaths: BTreeMap::new(),
             redriven: BTreeMap::new(),
             disturbed: std::collections::BTreeSet::new(),
+            kept: BTreeSet::new(),
+            namespaces,
+            keeping: BTreeMap::new(),
             drivers,
             pending: VecDeque::new(),
             posts: Vec::new(),
@@ -244,7 +257,6 @@ impl World {
     }
 
     /// Everything at once, with faults.
-    ///
     /// # Errors
     /// What was violated.
     pub fn storm(&mut self) -> Result<(), String> {
@@ -330,33 +342,16 @@ impl World {
         ))
     }
 
-    /// What an operator does about parked executions. `false`: there are none.
-    fn cancel_parked(&mut self) -> Result<bool, String> {
-        let mut any = false;
-        for id in checks::executions(self)? {
-            if checks::is_stuck(self, id)? {
-                self.may_be_parked(id)?;
-                any = true;
-                if let Some(k) = self.known.get_mut(&id) {
-                    k.cancel_sent = true;
-                }
-                let ticket = self.ticket(Asked::Cancel(id));
-                let failure = Failure::new("Sim.Parked", "by an operator");
-                let above = checks::ancestors(self, id)?;
-                self.disturbed.extend(above);
-                let now = self.now;
-                self.driver_of(id)
-                    .request(ticket, Request::Cancel(id, failure), now);
-            }
-        }
-        Ok(any)
-    }
-
     pub(super) fn ticket(&mut self, asked: Asked) -> Ticket {
         let ticket = Ticket(self.next_ticket);
         self.next_ticket += 1;
         self.asked.insert(ticket, asked);
         ticket
+    }
+
+    /// Something must not be: the next look at outputs says so.
+    pub(super) fn violated(&mut self, why: String) {
+        self.violation.get_or_insert(why);
     }
 
     pub(super) fn note(&mut self, what: &str) {
@@ -456,23 +451,34 @@ impl World {
         }
         let at = ready[self.random.index(ready.len())];
         let step = self.running.remove(at);
-        self.end_step(&step.request)
+        if !self.end_step(&step.request)? {
+            let ready_at = self.now.plus_ms(self.random.index(500) as u64);
+            self.running.push(Running { ready_at, ..step });
+        }
+        Ok(())
     }
 
-    fn end_step(&mut self, request: &StepRequest) -> Result<(), String> {
+    /// `false`: it runs again.
+    fn end_step(&mut self, request: &StepRequest) -> Result<bool, String> {
         if flows::behaviour(&request.state) == Behaviour::Poison {
             self.tally.poisonings += 1;
-            return self.die(vec![key(request)]);
+            self.die(vec![key(request)])?;
+            return Ok(true);
         }
+        let result = flows::answer(request);
+        let Kept::Lands(effects) = self.end_keeping(request, result.is_ok()) else {
+            self.note("again");
+            return Ok(false);
+        };
         let outcome = StepOutcome {
-            result: flows::answer(request),
+            result,
             spent: Spent {
                 fuel: 100,
                 time_us: 10,
                 bytes: request.input.text().len() as u64,
             },
             logs: Vec::new(),
-            effects: None,
+            effects,
         };
         self.note("step");
         let now = self.now;
@@ -483,7 +489,7 @@ impl World {
             outcome,
             now,
         );
-        Ok(())
+        Ok(true)
     }
 
     /// Carries out what the driver wants, as the shell would.
@@ -497,17 +503,16 @@ impl World {
                     execution,
                     entry,
                     attempt,
-                } => self.running.retain(|r| {
-                    (r.request.execution, r.request.entry, r.request.attempt)
-                        != (execution, entry, attempt)
-                }),
+                } => {
+                    let step = (execution, entry, attempt);
+                    self.keeping.remove(&step);
+                    self.running.retain(|r| key(&r.request) != step);
+                }
                 Output::Reply(ticket, reply) => self.reply(ticket, reply)?,
                 // Its flows have no activities.
                 Output::Turn(turn) => self.turns.push(*turn),
-                Output::TaskWaits(_)
-                | Output::TaskFreed(..)
-                | Output::Discard(_)
-                | Output::Landed(_) => {}
+                Output::Landed(hold) => hold.landed(),
+                Output::TaskWaits(_) | Output::TaskFreed(..) | Output::Discard(_) => {}
             }
         }
         match self.violation.take() {
@@ -519,9 +524,10 @@ impl World {
     fn run(&mut self, request: StepRequest, alone: bool) -> Result<(), String> {
         self.may_run(&request, alone)?;
         let outside = request.target == StepTarget::Http;
-        if !outside && self.random.chance(60) {
-            // Ends in its first slice.
-            return self.end_step(&request);
+        self.begin_keeping(&request);
+        // Ends in its first slice.
+        if !outside && self.random.chance(60) && self.end_step(&request)? {
+            return Ok(());
         }
         self.driver_of(request.execution).step_pending(
             request.execution,

@@ -7,7 +7,7 @@ use super::tree::{Breach, Tree};
 /// At 600 ask what blurred; here it is an error.
 const LINES_MAX: usize = 700;
 const TYPES: &str = "runtime/types/src/";
-const TYPES_LINES_MAX: usize = 2_000;
+const TYPES_LINES_MAX: usize = 2_200;
 
 /// Counts lines.
 pub fn check(tree: &Tree) -> Result<Vec<Breach>> {

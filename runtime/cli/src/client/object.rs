@@ -3,7 +3,7 @@
 use std::io::Write as _;
 use std::path::Path;
 
-use reqwest::Method;
+use reqwest::{Method, RequestBuilder};
 
 use super::commands::{done, one, pages, whole, with_file};
 use super::{Remote, parse, show};
@@ -72,7 +72,15 @@ fn put(remote: &Remote, object: &str, file: &Path) -> Result<Exit, Trouble> {
 }
 
 fn get(remote: &Remote, object: &str, file: Option<&Path>) -> Result<Exit, Trouble> {
-    let request = remote.get(&path(object)?);
+    download(remote, remote.get(&path(object)?), file)
+}
+
+/// Writes the bytes of an answer to standard output, or to a file.
+pub(super) fn download(
+    remote: &Remote,
+    request: RequestBuilder,
+    file: Option<&Path>,
+) -> Result<Exit, Trouble> {
     let failed = |e: std::io::Error| {
         let place = file.map_or("standard output".into(), |f| f.display().to_string());
         Trouble::system(format!("cannot write {place}: {e}"))
@@ -81,7 +89,7 @@ fn get(remote: &Remote, object: &str, file: Option<&Path>) -> Result<Exit, Troub
         let mut response = remote.send(request).await?;
         let kind = response.headers().get("content-type");
         if kind.is_none_or(|k| k != "application/octet-stream") {
-            return Err(remote.stranger("its answer is no object"));
+            return Err(remote.stranger("its answer is no object and no value"));
         }
         let mut out: Box<dyn std::io::Write> = match file {
             Some(file) => Box::new(std::fs::File::create(file).map_err(failed)?),

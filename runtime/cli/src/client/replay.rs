@@ -9,9 +9,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use anyhow::Context as _;
 use base64::Engine as _;
 use serde_json::{Value, json};
-use stepwell_buckets::Buckets;
 use stepwell_host_api::execution::NoExecutions;
 use stepwell_host_api::gate::{Boxed, Gate, Verdict};
+use stepwell_host_api::objects::{NoObjects, Objects};
 use stepwell_host_api::{Namespaces, Secrets};
 use stepwell_sandbox::Sandbox;
 use stepwell_server::wire::trace::Trace;
@@ -25,7 +25,7 @@ use crate::args::Replay;
 use crate::config::Config;
 use crate::elsewhere::Elsewhere;
 use crate::exit::{Exit, Trouble};
-use crate::{output, secrets, wiring};
+use crate::{elsewhere, output, secrets, wiring};
 
 /// `replay …`
 pub fn replay(remote: &Remote, args: &Replay) -> Result<Exit, Trouble> {
@@ -47,9 +47,17 @@ pub fn replay(remote: &Remote, args: &Replay) -> Result<Exit, Trouble> {
     let limiter = config.limits.limiter()?;
     let keyvalue = Namespaces::in_memory();
     let secrets: Arc<dyn Secrets> = secrets;
-    let elsewhere = Elsewhere::open(&config, &limiter, &Buckets::none(), None, &secrets)?;
+    let objects: Arc<dyn Objects> = Arc::new(NoObjects);
+    let elsewhere = Elsewhere::open(
+        &config,
+        &limiter,
+        &objects,
+        &elsewhere::instance(None)?,
+        &secrets,
+    )?;
     let executions = Arc::new(NoExecutions);
-    let bridges = wiring::bridges(&config, &limiter, &elsewhere, secrets, keyvalue, executions)?;
+    let kept = (keyvalue, objects);
+    let bridges = wiring::bridges(&config, &limiter, &elsewhere, secrets, kept, executions)?;
     let sandbox = wiring::sandbox(scratch.path().join("modules"), &config, bridges)?;
     let request = read(remote, &trace)?;
     let then = runtime.block_on(run(&sandbox, &wasm, request.clone()))?;

@@ -149,8 +149,13 @@ fn reaches(m: &Value) -> String {
 /// An interface to the outside that a module imports, and of which nothing was granted.
 fn ungranted<'a>(m: &'a Value, grants: &stepwell_types::Grants) -> Option<&'a str> {
     let mut imports = items(m, "imports").filter_map(Value::as_str);
-    let http = |name: &&str| name.starts_with("wasi:http/outgoing-handler@");
-    imports.find(http).filter(|_| grants.http.is_empty())
+    let idle = |name: &&str| match name.split_once('@').map(|(interface, _)| interface) {
+        Some("wasi:http/outgoing-handler") => grants.http.is_empty(),
+        Some("wasi:keyvalue/store") => grants.key_value.is_empty(),
+        Some("wasi:blobstore/blobstore") => grants.buckets.is_empty(),
+        _ => false,
+    };
+    imports.find(idle)
 }
 
 /// What an upload changed in what a module imports and may reach.
@@ -217,6 +222,25 @@ pub fn secrets(list: &[Value]) {
             newest("version"),
             newest("set"),
             versions.len().to_string(),
+        ]);
+    }
+    table(&rows);
+}
+
+/// Namespaces of what steps keep.
+pub fn namespaces(list: &[Value]) {
+    let titles = ["NAMESPACE", "KEYS", "SIZE", "KEYS MAX", "SIZE MAX"];
+    let mut rows = vec![titles.map(str::to_owned).to_vec()];
+    for n in list {
+        let cell = |name: &str| field(n, name).unwrap_or_default();
+        let size =
+            |name: &str| crate::output::bytes(n.get(name).and_then(Value::as_u64).unwrap_or(0));
+        rows.push(vec![
+            cell("name"),
+            cell("keys"),
+            size("bytes"),
+            cell("keys_max"),
+            size("bytes_max"),
         ]);
     }
     table(&rows);

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use stepwell_store::namespace::SHARED;
 use stepwell_store::{Batch, Key};
 use stepwell_types::{Digest, Grants};
 
@@ -46,6 +47,9 @@ impl Catalog {
     /// Opens an upload under a name.
     pub async fn begin_upload(&self, name: &str, permission: Permission) -> Result<Upload, Error> {
         check_name("module", name)?;
+        if name == SHARED {
+            return Err(Error::SharedModule);
+        }
         // Before the bytes come: a manifest that is refused costs no upload.
         self.module_grants(name, &permission)?;
         Ok(Upload {

@@ -1,11 +1,13 @@
-//! A step's writes land with its outcome: in the same batch, or not at all.
+//! A step's writes land with its outcome: in the same batch, or not at all. Those of objects are rows
+//! there, and are made afterwards.
 //!
 //! Refuses those of a failure, of an attempt that nobody waits for any more, and of an express execution.
 
-use stepwell_store::Key;
-use stepwell_types::{Effects, EntryId, ExecutionId, Failure, StepOutcome};
+use stepwell_store::{Key, NamespaceSize};
+use stepwell_types::{Effects, EntryId, ExecutionId, Failure, Growth, StepOutcome};
 
 use super::{Driver, Output};
+use crate::rows;
 
 impl Driver {
     /// Takes out of an outcome what lands with it. Of an express execution no outcome is durable,
@@ -22,7 +24,7 @@ impl Driver {
         if hot.express.is_some() {
             outcome.result = Err(Failure::new(
                 "Stepwell.ExpressWrites",
-                "a step of an express execution cannot write to a namespace; start the flow as a standard one",
+                "a step of an express execution cannot write to a namespace or a bucket; start the flow as a standard one",
             ));
         }
         let counts = hot.ended.is_none()
@@ -48,6 +50,33 @@ impl Driver {
                 None => self.extra.delete(key),
             }
         }
+        for write in effects.objects {
+            let row = rows::encode(&write);
+            self.open_bytes += row.len();
+            self.extra.put(Key::Landing { name: write.name }, row);
+        }
+        for growth in &effects.growth {
+            self.grow(growth);
+        }
+        effects.hold.committing();
         self.after(self.batch, Output::Landed(effects.hold));
+    }
+
+    /// Counts by how much this loop has made a namespace larger. What all have, together, is its size.
+    fn grow(&mut self, growth: &Growth) {
+        let namespace = growth.namespace.clone();
+        let key = Key::NamespaceSize {
+            namespace: namespace.clone(),
+            writer: self.index,
+        };
+        let reader = &self.reader;
+        let size = self.grown.entry(namespace).or_insert_with(|| {
+            // First sight since the start. A store that cannot be read shows in every other place too.
+            let row = reader.get(&key).ok().flatten();
+            row.and_then(|row| NamespaceSize::from_row(&row))
+                .unwrap_or_default()
+        });
+        *size += growth.into();
+        self.extra.put(key, size.to_row());
     }
 }

@@ -247,7 +247,7 @@ impl EventLoop {
                 Output::Discard(state) => {
                     self.pool.spawn_blocking(move || drop(state));
                 }
-                Output::Landed(hold) => drop(hold),
+                Output::Landed(hold) => hold.landed(),
                 Output::TaskWaits(activity) => self.shared.watchers.task_waits(&activity),
                 Output::TaskFreed(activity, task) => {
                     self.shared.claims.free(&activity, task);

@@ -25,6 +25,9 @@ pub struct Grants {
     /// Key-value namespaces.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub key_value: Vec<KeyValueGrant>,
+    /// Buckets whose objects steps read or write.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub buckets: Vec<BucketGrant>,
     /// Directories of the server's configuration, by the path under which modules see them.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub directories: Vec<String>,
@@ -61,6 +64,17 @@ pub struct KeyValueGrant {
     pub write: bool,
 }
 
+/// A bucket.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct BucketGrant {
+    /// Its name.
+    pub bucket: String,
+    /// Whether objects in it may be written and deleted.
+    #[serde(default)]
+    pub write: bool,
+}
+
 impl From<&stepwell_types::Grants> for Grants {
     fn from(g: &stepwell_types::Grants) -> Grants {
         let names = |list: &[std::sync::Arc<str>]| list.iter().map(ToString::to_string).collect();
@@ -73,12 +87,17 @@ impl From<&stepwell_types::Grants> for Grants {
             namespace: g.namespace.to_string(),
             write: g.write,
         };
+        let bucket = |g: &stepwell_types::BucketGrant| BucketGrant {
+            bucket: g.bucket.to_string(),
+            write: g.write,
+        };
         Grants {
             http: g.http.iter().map(http).collect(),
             images: names(&g.images),
             machines: names(&g.machines),
             secrets: names(&g.secrets),
             key_value: g.key_value.iter().map(space).collect(),
+            buckets: g.buckets.iter().map(bucket).collect(),
             directories: names(&g.directories),
             flows: names(&g.flows),
             config: g
@@ -102,12 +121,17 @@ impl From<Grants> for stepwell_types::Grants {
             namespace: g.namespace.into(),
             write: g.write,
         };
+        let bucket = |g: BucketGrant| stepwell_types::BucketGrant {
+            bucket: g.bucket.into(),
+            write: g.write,
+        };
         stepwell_types::Grants {
             http: g.http.into_iter().map(http).collect(),
             images: names(g.images),
             machines: names(g.machines),
             secrets: names(g.secrets),
             key_value: g.key_value.into_iter().map(space).collect(),
+            buckets: g.buckets.into_iter().map(bucket).collect(),
             directories: names(g.directories),
             flows: names(g.flows),
             config: g

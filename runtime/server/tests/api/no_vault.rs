@@ -1,9 +1,12 @@
-//! A vault that is shut.
+//! A vault that is shut, and a keeper of nothing.
+
+use std::sync::Arc;
 
 use stepwell_orchestrator::Error;
 use stepwell_orchestrator::api::SecretVersion;
-use stepwell_orchestrator::ports::Vault;
-use stepwell_types::{Secret, Timestamp};
+use stepwell_orchestrator::ports::{Answer, Keeper, Vault};
+use stepwell_store::Quota;
+use stepwell_types::{Effects, Secret, Timestamp};
 
 /// What a vault answers whose key file is not there.
 pub struct NoVault;
@@ -47,5 +50,18 @@ impl Vault for NoVault {
 
     fn end_rotation(&self) -> Result<(), Error> {
         NoVault::refuses()
+    }
+}
+
+/// A keeper of nothing.
+pub struct Kept;
+
+impl Keeper for Kept {
+    fn quota(&self, _: &str) -> Quota {
+        Quota { keys: 0, bytes: 0 }
+    }
+
+    fn remove(&self, _: Arc<str>, _: Vec<Arc<str>>) -> Answer<'_, Option<Effects>> {
+        Box::pin(async { Ok(None) })
     }
 }

@@ -92,6 +92,12 @@ fn layout() {
         key: Digest([0xab; 32]),
     };
     check(&key, &format!("0114 ID {}", "ab".repeat(32)));
+    let key = Key::NamespaceSize {
+        namespace: name.clone(),
+        writer: 7,
+    };
+    check(&key, "0115 61 00ff 62 0000 07");
+    check(&Key::Landing { name: name.clone() }, "0116 61 00ff 62 0000");
     check(&Key::Meta { name }, "010e 61 00ff 62 0000");
     let key = Key::MapResult {
         execution,

@@ -145,6 +145,15 @@ impl Row {
                 id: &key.0,
                 ..of(20)
             },
+            Key::NamespaceSize { namespace, writer } => Sort {
+                text: namespace,
+                number: u64::from(*writer),
+                ..of(21)
+            },
+            Key::Landing { name } => Sort {
+                text: name,
+                ..of(22)
+            },
         }
     }
 }
@@ -275,6 +284,26 @@ pub(super) fn edge(range: &Range) -> Edge {
             namespace: namespace.clone(),
             key: key.clone(),
         }),
+        Range::NamespaceSizes {
+            namespace,
+            after: past,
+        } => {
+            let namespace = namespace.clone().unwrap_or_default();
+            match past {
+                Some(past) if **past >= *namespace => after(Key::NamespaceSize {
+                    namespace: past.clone(),
+                    writer: u8::MAX,
+                }),
+                _ => from(Key::NamespaceSize {
+                    namespace,
+                    writer: 0,
+                }),
+            }
+        }
+        Range::Landings { after: None } => from(Key::Landing {
+            name: Arc::default(),
+        }),
+        Range::Landings { after: Some(name) } => after(Key::Landing { name: name.clone() }),
         Range::Secrets { after: None } => from(Key::Secret {
             name: Arc::default(),
         }),

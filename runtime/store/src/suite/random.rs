@@ -96,7 +96,7 @@ impl Random {
 
     fn key(&mut self) -> Key {
         let execution = self.execution();
-        match self.below(19) {
+        match self.below(22) {
             0 => Key::Log {
                 execution,
                 seq: self.number(),
@@ -160,6 +160,11 @@ impl Random {
                 execution,
                 key: Digest([self.below(9) as u8; 32]),
             },
+            19 => Key::NamespaceSize {
+                namespace: self.text(),
+                writer: self.shard().0,
+            },
+            20 => Key::Landing { name: self.text() },
             _ => Key::Meta { name: self.text() },
         }
     }
@@ -181,7 +186,7 @@ impl Random {
     }
 
     fn range(&mut self) -> Range {
-        match self.below(15) {
+        match self.below(17) {
             0 => Range::Log {
                 execution: self.execution(),
                 from_seq: self.number(),
@@ -235,6 +240,13 @@ impl Random {
             },
             13 => Range::KeyValues {
                 namespace: self.text(),
+                after: self.maybe(Random::text),
+            },
+            14 => Range::NamespaceSizes {
+                namespace: self.maybe(Random::text),
+                after: self.maybe(Random::text),
+            },
+            15 => Range::Landings {
                 after: self.maybe(Random::text),
             },
             _ => Range::Triggers,

@@ -99,6 +99,11 @@ fn groups() -> Vec<Vec<Key>> {
         namespace: namespace.into(),
         key: key.into(),
     };
+    let landing = |name: &str| Key::Landing { name: name.into() };
+    let size = |namespace: &str, writer| Key::NamespaceSize {
+        namespace: namespace.into(),
+        writer,
+    };
     vec![
         // 0
         vec![
@@ -185,7 +190,16 @@ fn groups() -> Vec<Vec<Key>> {
             kept("a\u{0}", "a"),
             kept("b", "a"),
         ],
-        // 12: neighbours that no range reads.
+        // 12
+        vec![
+            size("a", 0),
+            size("a", 255),
+            size("a\u{0}", 1),
+            size("b", 0),
+        ],
+        // 13
+        vec![landing("a"), landing("a\u{0}"), landing("b")],
+        // 14: neighbours that no range reads.
         vec![
             Key::Checkpoint { execution: old },
             Key::Checkpoint { execution: HIGH },
@@ -308,6 +322,8 @@ fn by_name() -> Vec<(Range, At, At)> {
         namespace: namespace.into(),
         after,
     };
+    let landings = |after| Range::Landings { after };
+    let sizes = |namespace, after| Range::NamespaceSizes { namespace, after };
     vec![
         (usage(None, None), k(6, 0), k(6, 5)),
         (usage(None, Some(("a", 255))), k(6, 2), k(6, 5)),
@@ -343,6 +359,16 @@ fn by_name() -> Vec<(Range, At, At)> {
         (kept("a", text("b")), no, no),
         (kept("b", None), k(11, 4), k(11, 4)),
         (kept("c", None), no, no),
+        (sizes(None, None), k(12, 0), k(12, 3)),
+        (sizes(None, text("a")), k(12, 2), k(12, 3)),
+        (sizes(None, text("b")), no, no),
+        (sizes(text("a"), None), k(12, 0), k(12, 1)),
+        (sizes(text("a"), text("a")), no, no),
+        (sizes(text("b"), text("a")), k(12, 3), k(12, 3)),
+        (sizes(text("c"), None), no, no),
+        (landings(None), k(13, 0), k(13, 2)),
+        (landings(text("a")), k(13, 1), k(13, 2)),
+        (landings(text("b")), no, no),
     ]
 }
 
