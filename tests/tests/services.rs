@@ -66,6 +66,55 @@ fn lambda_names_run_modules() -> Result<()> {
     Ok(())
 }
 
+/// The server's own limit is for steps to which their flow gives no time.
+#[test]
+fn a_step_has_the_time_that_its_flow_gives_it() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let (_server, api) = started(dir.path(), "[steps]\nwall_ms = 100\n")?;
+    api.upload("burn", &guests::program("burn")?)?;
+    api.upload("context", &guests::program("context")?)?;
+    let flow = |function: &str, timeout: &str| {
+        format!(
+            "Type: StateMachine\nSpecVersion: v1\nStartAt: T\nStates: [{{Type: Task, Name: T, Action: 'FC:InvokeFunction', Parameters: {{resourceArn: 'acs:fc:r:1:functions/{function}', body.$: $Input.n}}, OutputConstructor: {{out.$: $Output}}, {timeout}End: true}}]\n"
+        )
+    };
+    for (name, timeout) in [
+        ("none", ""),
+        ("never", "Timeout: 0, "),
+        ("long", "Timeout: 86400, "),
+    ] {
+        api.publish(name, &flow("burn", timeout))?;
+        api.publish(&format!("{name}-told"), &flow("context", timeout))?;
+    }
+    // More than a tenth of a second of work.
+    let burn = |flow: &str| api.run(flow, r#"{"n": 400000000}"#);
+    assert_eq!(burn("none")?["error"], "FnF.TaskTimeout");
+    for flow in ["never", "long"] {
+        let ended = burn(flow)?;
+        assert_eq!(ended["status"], "SUCCEEDED", "{ended}");
+    }
+    let now = || -> Result<u64> {
+        let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?;
+        Ok(u64::try_from(since.as_millis())?)
+    };
+    for (flow, given_ms) in [("none-told", 100), ("long-told", 86_400_000)] {
+        let before = now()?;
+        let ended = api.run(flow, r#"{"n": 0}"#)?;
+        let told = ended["output"]["out"]["deadline_ms"].as_u64();
+        let told = told.with_context(|| ended.to_string())?;
+        // The clock of steps may be some milliseconds old.
+        let range = before + given_ms - 1_000..=now()? + given_ms;
+        assert!(range.contains(&told), "{flow}: {told} {range:?}");
+    }
+    let ended = api.run("never-told", r#"{"n": 0}"#)?;
+    assert_eq!(
+        ended["output"]["out"]["deadline_ms"],
+        Value::Null,
+        "{ended}"
+    );
+    Ok(())
+}
+
 /// Answers one request with its own head as JSON.
 fn receiver() -> Result<(String, std::thread::JoinHandle<Result<String>>)> {
     let listener = TcpListener::bind("127.0.0.1:0")?;

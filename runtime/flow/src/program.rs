@@ -219,7 +219,8 @@ pub struct Task {
     pub service: Service,
     /// `.waitForTaskToken`: the step's end is not the task's end.
     pub wait_for_token: bool,
-    /// `TimeoutSeconds` or `TimeoutSecondsPath`.
+    /// `TimeoutSeconds` or `TimeoutSecondsPath`; in CloudFlow 0 is never. `None`: what runs has a
+    /// limit of its own.
     pub timeout_seconds: Option<Expression>,
     /// `HeartbeatSeconds` or `HeartbeatSecondsPath`.
     pub heartbeat_seconds: Option<Expression>,

@@ -570,9 +570,11 @@ fn about(event: &HistoryEvent) -> String {
 fn print(command: &Command) -> String {
     match command {
         Command::Run(run) => {
-            let deadline = run
-                .deadline
-                .map_or(String::new(), |at| format!(" by {}", at.0));
+            let deadline = match run.deadline {
+                None => String::new(),
+                Some(Timestamp::MAX) => " without end".to_owned(),
+                Some(at) => format!(" by {}", at.0),
+            };
             let token = if run.token.is_some() {
                 " with a token"
             } else {

@@ -393,7 +393,7 @@ impl Orchestrator {
                     state: step.state,
                     token,
                     input: step.input,
-                    deadline: step.deadline,
+                    deadline: step.deadline.filter(|at| *at != Timestamp::MAX),
                 }),
                 _ => None,
             });

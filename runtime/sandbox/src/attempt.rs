@@ -13,7 +13,7 @@ use stepwell_host_api::keyvalue::Touched;
 use stepwell_host_api::log::LogLimits;
 use stepwell_host_api::wasi::Directories;
 use stepwell_host_api::{Bridges, Gate, Host, HostView, Journal, Outside};
-use stepwell_types::{Failure, LogLine, StepRequest};
+use stepwell_types::{Failure, LogLine, StepRequest, Timestamp};
 use wasmtime::component::ComponentExportIndex;
 use wasmtime::{Engine, ResourceLimiter, Store, StoreContextMut, UpdateDeadline};
 use wasmtime_wasi::{WasiCtxView, WasiView};
@@ -119,9 +119,7 @@ impl Bench<'_> {
         // A deadline is wall time; what is left of it is counted on the clock that
         // nobody sets.
         let left_ms = match request.deadline {
-            Some(deadline) => deadline
-                .since_ms(self.ticker.now())
-                .min(self.limits.wall_ms_max),
+            Some(deadline) => deadline.since_ms(self.ticker.now()),
             None => self.limits.wall_ms,
         };
         let now_us = self.ticker.monotonic_us();
@@ -203,7 +201,7 @@ pub(crate) async fn run(
         state: &request.state,
         attempt: request.attempt,
         idempotency_key: &idempotency_key,
-        deadline_ms: request.deadline.map(|d| u64::try_from(d.0).unwrap_or(0)),
+        deadline_ms: told(request, &journal, limits),
     };
     let call = {
         let call = pin!(call(
@@ -226,6 +224,18 @@ pub(crate) async fn run(
         touched: ctx.host.take_touched(),
         journal,
     })
+}
+
+/// The deadline that the guest is told: its flow's, or that of the server's own limit, counted
+/// from when the attempt's clock began. After a crash that is the same moment as before, so that
+/// the guest asks the same again, and it has longer.
+fn told(request: &StepRequest, journal: &Journal, limits: &Limits) -> Option<u64> {
+    let deadline = match request.deadline {
+        Some(Timestamp::MAX) => return None,
+        Some(deadline) => deadline,
+        None => journal.began().plus_ms(limits.wall_ms),
+    };
+    Some(u64::try_from(deadline.0).unwrap_or(0))
 }
 
 /// The guest's call, as long as its journal lets it go on.

@@ -17,12 +17,9 @@ pub struct Limits {
     /// Elements of all tables together. Default 100,000. Beyond: as memory,
     /// with `Stepwell.TableExceeded`.
     pub table_elements: u64,
-    /// Wall time of an attempt without a deadline of its own, in milliseconds,
+    /// Wall time of an attempt to which its flow gives no deadline, in milliseconds,
     /// host calls included. Default 30,000. Beyond: `States.Timeout`.
     pub wall_ms: u64,
-    /// Most wall time that a flow's own deadline can give, in milliseconds.
-    /// Default 900,000.
-    pub wall_ms_max: u64,
     /// Input in bytes of JSON text. Default 32 MiB. Beyond: `Stepwell.InputTooLarge`.
     pub input_bytes: usize,
     /// Output in bytes of JSON text. Default 32 MiB. Beyond: `Stepwell.OutputTooLarge`.
@@ -40,7 +37,6 @@ impl Default for Limits {
             memory_bytes: 256 << 20,
             table_elements: 100_000,
             wall_ms: 30_000,
-            wall_ms_max: 900_000,
             input_bytes: PAYLOAD_BYTES_MAX,
             output_bytes: PAYLOAD_BYTES_MAX,
             log_bytes: 64 << 10,

@@ -127,7 +127,8 @@ pub struct StepRequest {
     pub target: StepTarget,
     /// The effective input, valid JSON.
     pub input: Data,
-    /// Wall time at which the attempt is abandoned; `None`: the runner's own limit holds.
+    /// Wall time at which the attempt is abandoned; [`Timestamp::MAX`]: never. `None`: the runner's
+    /// own limit holds.
     pub deadline: Option<Timestamp>,
     /// Present for `.waitForTaskToken`.
     pub token: Option<TaskToken>,

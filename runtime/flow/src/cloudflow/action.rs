@@ -65,6 +65,9 @@ impl<'t> Compiler<'_> {
                     );
                 }
                 self.http(at, data, wait_for_token)?;
+                if let Some(field) = at.get("Timeout").filter(|_| !wait_for_token) {
+                    self.http_timeout(&field, timeout_seconds.as_ref());
+                }
                 StepTarget::Http
             }
             ("FC:InvokeFunction", _) => self.invoke(at, data, mode)?,
@@ -214,6 +217,6 @@ impl<'t> Compiler<'_> {
                 ),
             );
         }
-        (seconds > 0).then(|| Expression::Literal(seconds.into()))
+        Some(Expression::Literal(seconds.into()))
     }
 }

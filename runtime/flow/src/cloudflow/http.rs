@@ -3,9 +3,12 @@
 //!
 //! Refuses to judge what comes from the data: that is the bridge's.
 
+use stepwell_types::limits::HTTP_TIMEOUT_MS_MAX;
+
 use super::{BEFORE, Compiler};
 use crate::call;
 use crate::check;
+use crate::diagnostic::code;
 use crate::document::At;
 use crate::expression::{Expression, Query, Segment, Template};
 use crate::fdl::{self, Constructors, Fdl, Function, Place, Root};
@@ -23,9 +26,6 @@ const FIELDS: &[&str] = &[
 const METHODS: [&str; 6] = ["GET", "POST", "PATCH", "PUT", "DELETE", "HEAD"];
 /// The header by which CloudFlow hands out a task's token.
 const TOKEN_HEADER: &str = "X-FnF-Http-Callback-Task-Token";
-/// Longest call of the bridge.
-const TIMEOUT_MS: u64 = 900_000;
-
 impl<'t> Compiler<'_> {
     pub(super) fn http(
         &mut self,
@@ -77,9 +77,33 @@ impl<'t> Compiler<'_> {
                 "a status from 400 fails the task with FnF.Http.StatusCode.<status>; CloudFlow's documents don't say whether it does there",
             );
         }
-        fields.push(("timeout_ms".into(), Template::Literal(TIMEOUT_MS.into())));
+        fields.push((
+            "timeout_ms".into(),
+            Template::Literal(HTTP_TIMEOUT_MS_MAX.into()),
+        ));
         data.arguments = Some(Template::Object(fields));
         Some(())
+    }
+}
+
+impl<'t> Compiler<'_> {
+    /// Reports a `Timeout` that the call does not have time for.
+    pub(super) fn http_timeout(&mut self, at: &At<'_, 't>, seconds: Option<&Expression>) {
+        let most = HTTP_TIMEOUT_MS_MAX / 1_000;
+        let Some(Expression::Literal(seconds)) = seconds else {
+            return;
+        };
+        if seconds.as_u64().is_some_and(|s| (1..=most).contains(&s)) {
+            return;
+        }
+        self.report.warning(
+            at,
+            code::DIFFERS,
+            format!(
+                "an HTTP call ends here after {most} seconds at the latest, with FnF.TaskTimeout"
+            ),
+            Some("for work that takes longer use TaskMode: WaitForCustomCallback".to_owned()),
+        );
     }
 }
 

@@ -8,7 +8,7 @@ use serde_json::Value;
 use stepwell_flow::expression::Expression;
 use stepwell_flow::program::{Kind, State as Node, Task};
 use stepwell_types::limits::PAYLOAD_BYTES_MAX;
-use stepwell_types::{Data, EntryId, Failure, StepTarget};
+use stepwell_types::{Data, EntryId, Failure, StepTarget, Timestamp};
 
 use super::signal::Wait;
 use super::wait::{absent, seconds, source};
@@ -131,7 +131,10 @@ pub(crate) fn command(
         attempt: entry.attempt,
         target,
         input,
-        deadline: run.timeout,
+        // One that is said, and is none: 0 in CloudFlow.
+        deadline: run
+            .timeout
+            .or_else(|| task.timeout_seconds.as_ref().map(|_| Timestamp::MAX)),
         token: task.wait_for_token.then(|| state.token(id, entry.attempt)),
         seed: crate::random::draw_u64(&seed, "step", id.0, u64::from(entry.attempt)),
     }
@@ -352,8 +355,8 @@ fn limit(
     let value = template::evaluate(env, expression, &absent(field))?;
     match seconds(&value) {
         Some(n) if n > 0 => Ok(Some(n)),
-        // In CloudFlow that is no limit.
-        Some(_) if matches!(expression, Expression::Fdl(_)) => Ok(None),
+        // In CloudFlow that is no limit; in ASL a 0 is refused when it is published.
+        Some(_) if matches!(expression, Expression::Fdl(_) | Expression::Literal(_)) => Ok(None),
         _ if let Expression::Jsonata(query) = expression => {
             Err(jsonata::unexpected(query, "number", &value))
         }

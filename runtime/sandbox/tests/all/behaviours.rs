@@ -1,9 +1,9 @@
 //! A table over guests: what they do, and the name that the flow gets.
 
-use stepwell_sandbox::Limits;
+use stepwell_sandbox::{Clock as _, Limits};
 use stepwell_types::{Data, LogLevel, StepOutcome, Timestamp};
 
-use crate::harness::{TestBox, guest, request, sandbox, wait};
+use crate::harness::{Hasty, RealClock, TestBox, guest, request, sandbox, sandbox_by, wait};
 
 const MIB: u64 = 1 << 20;
 
@@ -198,6 +198,48 @@ fn a_deadline_ends_an_endless_step() {
         &wait(sandbox.start(late)),
         Err(("States.Timeout", "deadline")),
     );
+}
+
+/// What the guest `context` was told.
+fn told(sandbox: &TestBox, deadline: Option<Timestamp>) -> Option<u64> {
+    let mut request = request(sandbox.upload(&guest("context")), "null");
+    request.deadline = deadline;
+    let output = wait(sandbox.start(request)).result.expect("an output");
+    output.value()["deadline_ms"].as_u64()
+}
+
+#[test]
+fn a_step_is_told_when_it_ends() {
+    let sandbox = sandbox(limits());
+    let now = || u64::try_from(RealClock::new().now().0).expect("a time");
+    let before = now();
+    let at = told(&sandbox, None).expect("the server's own limit");
+    // The sandbox's wall time may be two ticks old.
+    let range = (before - 1_000 + 20_000)..=(now() + 20_000);
+    assert!(range.contains(&at), "{at} {range:?}");
+    let far = Timestamp(4_000_000_000_000);
+    assert_eq!(told(&sandbox, Some(far)), Some(4_000_000_000_000));
+    assert_eq!(told(&sandbox, Some(Timestamp::MAX)), None);
+}
+
+#[test]
+fn a_step_has_the_time_that_its_flow_gives_it() {
+    let sandbox = sandbox_by(Hasty::new(), limits());
+    let digest = sandbox.upload(&guest("burn"));
+    let run = |deadline: Option<Timestamp>| {
+        // More than a tenth of a second: over half an hour by that clock.
+        let mut request = request(digest, "400000000");
+        request.deadline = deadline;
+        wait(sandbox.start(request))
+    };
+    let late = run(None);
+    check(&late, Err(("States.Timeout", "deadline")));
+    let tomorrow = RealClock::new().now().plus_ms(86_400_000);
+    for deadline in [tomorrow, Timestamp::MAX] {
+        let outcome = run(Some(deadline));
+        assert!(outcome.result.is_ok(), "{:?}", outcome.result);
+        assert!(outcome.spent.time_us > 1_800_000_000, "{:?}", outcome.spent);
+    }
 }
 
 #[test]

@@ -16,6 +16,12 @@ use stepwell_types::{
 
 pub struct RealClock(Instant);
 
+impl RealClock {
+    pub fn new() -> RealClock {
+        RealClock(Instant::now())
+    }
+}
+
 impl Clock for RealClock {
     fn now(&self) -> Timestamp {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("clock");
@@ -24,6 +30,25 @@ impl Clock for RealClock {
 
     fn monotonic_us(&self) -> u64 {
         u64::try_from(self.0.elapsed().as_micros()).expect("clock")
+    }
+}
+
+/// A clock that nobody sets of which a millisecond lasts twenty seconds.
+pub struct Hasty(RealClock);
+
+impl Hasty {
+    pub fn new() -> Hasty {
+        Hasty(RealClock::new())
+    }
+}
+
+impl Clock for Hasty {
+    fn now(&self) -> Timestamp {
+        self.0.now()
+    }
+
+    fn monotonic_us(&self) -> u64 {
+        self.0.monotonic_us().saturating_mul(20_000)
     }
 }
 
@@ -46,13 +71,13 @@ pub fn options(dir: &Path, limits: Limits) -> Options {
         },
         directories: Directories::default(),
         bridges: bridges(HttpOptions::default()),
-        clock: Arc::new(RealClock(Instant::now())),
+        clock: Arc::new(RealClock::new()),
     }
 }
 
 /// Bridges of these settings.
 pub fn bridges(http: HttpOptions) -> Bridges {
-    let clock: WallClock = Arc::new(|| RealClock(Instant::now()).now());
+    let clock: WallClock = Arc::new(|| RealClock::new().now());
     let secrets = Arc::new(GivenSecrets::default());
     let limiter = Limiter::new(LimitOptions::default(), clock.clone());
     let http = HttpBridge::new(http, secrets, limiter.clone(), clock.clone()).expect("bridge");
@@ -62,6 +87,15 @@ pub fn bridges(http: HttpOptions) -> Bridges {
 pub fn sandbox(limits: Limits) -> TestBox {
     let dir = tempfile::tempdir().expect("a temporary folder");
     let sandbox = Sandbox::open(options(dir.path(), limits)).expect("sandbox");
+    TestBox { sandbox, dir }
+}
+
+/// A sandbox with another clock.
+pub fn sandbox_by(clock: impl Clock + 'static, limits: Limits) -> TestBox {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let mut options = options(dir.path(), limits);
+    options.clock = Arc::new(clock);
+    let sandbox = Sandbox::open(options).expect("sandbox");
     TestBox { sandbox, dir }
 }
 
