@@ -68,6 +68,10 @@ fn lambda_names_run_modules() -> Result<()> {
 
 /// The server's own limit is for steps to which their flow gives no time.
 #[test]
+#[allow(
+    clippy::disallowed_methods,
+    reason = "a test compares with the clock; the rule is for the runtime"
+)]
 fn a_step_has_the_time_that_its_flow_gives_it() -> Result<()> {
     let dir = tempfile::tempdir()?;
     let (_server, api) = started(dir.path(), "[steps]\nwall_ms = 100\n")?;
@@ -112,6 +116,195 @@ fn a_step_has_the_time_that_its_flow_gives_it() -> Result<()> {
         Value::Null,
         "{ended}"
     );
+    Ok(())
+}
+
+/// Answers every request with what it was given, as JSON.
+fn mirror() -> Result<String> {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let address = listener.local_addr()?.to_string();
+    std::thread::spawn(move || {
+        for stream in listener.incoming().map_while(std::result::Result::ok) {
+            // A test that has ended hears nothing any more.
+            let _ = reflect(stream);
+        }
+    });
+    Ok(address)
+}
+
+fn reflect(mut stream: std::net::TcpStream) -> Result<()> {
+    stream.set_read_timeout(Some(Duration::from_secs(20)))?;
+    let mut bytes = Vec::new();
+    let mut chunk = [0; 4096];
+    let (head, length) = loop {
+        let n = stream.read(&mut chunk)?;
+        anyhow::ensure!(n > 0, "the request broke off");
+        bytes.extend(chunk.get(..n).unwrap_or_default());
+        let text = String::from_utf8_lossy(&bytes);
+        if let Some((head, _)) = text.split_once("\r\n\r\n") {
+            let length = head.to_lowercase();
+            let length = length
+                .lines()
+                .find_map(|l| l.strip_prefix("content-length: "));
+            break (
+                head.to_owned(),
+                length.unwrap_or("0").trim().parse::<usize>()?,
+            );
+        }
+    };
+    while bytes.len() < head.len() + 4 + length {
+        let n = stream.read(&mut chunk)?;
+        anyhow::ensure!(n > 0, "the body broke off");
+        bytes.extend(chunk.get(..n).unwrap_or_default());
+    }
+    let body: Value = serde_json::from_slice(bytes.get(head.len() + 4..).unwrap_or_default())?;
+    let line = head.lines().next().unwrap_or_default();
+    let answer = json!({"line": line, "got": body, "MessageId": "m1"}).to_string();
+    let length = answer.len();
+    write!(
+        stream,
+        "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{answer}"
+    )?;
+    Ok(())
+}
+
+/// Names from elsewhere that the resource map binds to a flow and to an HTTP call: on the
+/// parameters that their own services take.
+#[test]
+fn flows_and_calls_stand_for_services_and_functions() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let address = mirror()?;
+    let config = format!(
+        "[http]\nallow = [\"{address}\"]\n[resources]\n\"arn:aws:states:::sqs:sendMessage\" = {{ url = \"http://{address}/send\", method = \"POST\" }}\n"
+    );
+    let (_server, api) = started(dir.path(), &config)?;
+    let double = r#"{"StartAt": "A", "States": {
+        "A": {"Type": "Choice", "Choices": [{"Variable": "$.amount", "NumericGreaterThan": 100, "Next": "No"}], "Default": "Yes"},
+        "No": {"Type": "Fail", "Error": "Card.Declined", "Cause": "no money"},
+        "Yes": {"Type": "Pass", "Parameters": {"charged.$": "$.amount"}, "End": true}}}"#;
+    api.publish("charge", double)?;
+    let publish = |name: &str, definition: &str| -> Result<()> {
+        let url = format!("http://{address}/rates");
+        let resources = json!({
+            "arn:aws:lambda:*:function:charge": {"flow": "charge"},
+            "rates": {"url": url, "method": "PUT", "headers": {"x-from": "flow"}},
+            "acs:fc:*:functions/charge": {"flow": "charge"},
+            "Own:Rates": {"url": url}});
+        let given = json!({"definition": definition, "resources": resources});
+        let kind = [("content-type", "application/vnd.stepwell.publish+json")];
+        let path = format!("/v1/flows/{name}");
+        let said = api.send_with("PUT", &path, &kind, given.to_string())?;
+        anyhow::ensure!(said.status == 201, "{}", said.body);
+        Ok(())
+    };
+
+    // The guide's example, on what SQS takes.
+    let queue = json!({"Resource": "arn:aws:states:::sqs:sendMessage", "Parameters": {
+        "QueueUrl": "https://sqs.eu-west-1.amazonaws.com/1/q", "MessageBody.$": "$.text"}});
+    publish("queue", &one_task(&queue))?;
+    let ended = api.run("queue", r#"{"text": "hello"}"#)?;
+    let sent = json!({"line": "POST /send HTTP/1.1", "MessageId": "m1", "got": {
+        "QueueUrl": "https://sqs.eu-west-1.amazonaws.com/1/q", "MessageBody": "hello"}});
+    assert_eq!(ended["output"], sent, "{ended}");
+
+    // A function's ARN, and a flow's own failure.
+    let charge = json!({"Resource": "arn:aws:lambda:eu-west-1:1:function:charge"});
+    publish("plain", &one_task(&charge))?;
+    let ended = api.run("plain", r#"{"amount": 3}"#)?;
+    assert_eq!(ended["output"], json!({"charged": 3}), "{ended}");
+    let ended = api.run("plain", r#"{"amount": 300}"#)?;
+    assert_eq!(ended["error"], "Card.Declined", "{ended}");
+
+    // By `lambda:invoke`, in its envelope.
+    let invoke = |function: &str| {
+        json!({"Resource": "arn:aws:states:::lambda:invoke",
+            "Parameters": {"FunctionName": function, "Payload.$": "$"}})
+    };
+    publish("rates", &one_task(&invoke("rates")))?;
+    let ended = api.run("rates", r#"{"of": "EUR"}"#)?;
+    assert_eq!(
+        ended["output"]["Payload"]["line"], "PUT /rates HTTP/1.1",
+        "{ended}"
+    );
+    assert_eq!(ended["output"]["Payload"]["got"], json!({"of": "EUR"}));
+    let whole = invoke("arn:aws:lambda:eu-west-1:1:function:charge");
+    publish("whole", &one_task(&whole))?;
+    let ended = api.run("whole", r#"{"amount": 4}"#)?;
+    assert_eq!(ended["output"]["Payload"], json!({"charged": 4}), "{ended}");
+
+    // CloudFlow's functions and Actions.
+    let cloudflow = "Type: StateMachine\nSpecVersion: v1\nStartAt: T\nStates:\n  - {Type: Task, Name: T, Action: 'Own:Rates', Parameters: {of: EUR}, OutputConstructor: {amount.$: 'length($Output.got.of)'}, Next: C}\n  - {Type: Task, Name: C, Action: 'FC:InvokeFunction', Parameters: {resourceArn: 'acs:fc:r:1:functions/charge', body.$: $Input}, End: true}\n";
+    publish("cloudflow", cloudflow)?;
+    let ended = api.run("cloudflow", "{}")?;
+    assert_eq!(ended["output"], json!({"charged": 3}), "{ended}");
+    let steps = "type: flow\nversion: v1\nsteps: [{type: task, name: a, resourceArn: 'acs:fc:r:1:functions/charge', outputMappings: [{target: all, source: $local.charged}]}]\n";
+    publish("steps", steps)?;
+    let ended = api.run("steps", r#"{"amount": 5}"#)?;
+    assert_eq!(ended["output"], json!({"all": 5}), "{ended}");
+
+    // A flow that is not there is refused, and what is bound is told with the version.
+    let told = api.get("/v1/flows/rates")?.body;
+    assert_eq!(told["resources"]["rates"]["method"], "PUT", "{told}");
+    let lost = json!({"definition": one_task(&charge),
+        "resources": {"arn:aws:lambda:*": {"flow": "chagre"}}});
+    let kind = [("content-type", "application/vnd.stepwell.publish+json")];
+    let refused = api.send_with("PUT", "/v1/flows/lost", &kind, lost.to_string())?;
+    let said = refused.body.to_string();
+    assert!(refused.status == 422 && said.contains("FLOW0035"), "{said}");
+    Ok(())
+}
+
+/// `validate` looks nothing up, unless it is told to ask the server.
+#[test]
+fn validate_asks_the_server() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let config = "[resources]\n\"Own:Echo\" = \"wasm:echo\"\n";
+    let (server, api) = started(dir.path(), config)?;
+    api.upload("echo", &guests::program("echo")?)?;
+    let binary = stepwell_tests::server::binary()?;
+    let validate = |definition: &str, more: &[&str]| -> Result<(i32, String)> {
+        let file = dir.path().join("flow.yaml");
+        std::fs::write(&file, definition)?;
+        let mut command = std::process::Command::new(&binary);
+        command
+            .args(["--url", &server.url(), "validate"])
+            .arg(&file);
+        let done = command.args(more).output()?;
+        let said = String::from_utf8_lossy(&done.stderr).into_owned();
+        Ok((done.status.code().context("a status")?, said))
+    };
+    let task = |name: &str| one_task(&json!({"Resource": name}));
+    let lost = task("wasm:ehco");
+    assert_eq!(validate(&lost, &[])?, (0, String::new()));
+    let (status, said) = validate(&lost, &["--server"])?;
+    assert_eq!(status, 1, "{said}");
+    for part in [
+        "FLOW0025",
+        "there is no module \"ehco\"",
+        "/States/T/Resource",
+        "did you mean \"echo\"?",
+    ] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    let child =
+        one_task(&json!({"Resource": "flow:start", "Parameters": {"StateMachineArn": "gone"}}));
+    let (status, said) = validate(&child, &["--server"])?;
+    assert!(status == 1 && said.contains("FLOW0035"), "{status} {said}");
+    assert_eq!(
+        validate(&task("wasm:echo"), &["--server"])?,
+        (0, String::new())
+    );
+    // The server's own map, and what comes with the command.
+    let action = "Type: StateMachine\nSpecVersion: v1\nStartAt: T\nStates: [{Type: Task, Name: T, Action: 'Own:Echo', End: true}]\n";
+    assert_eq!(validate(action, &["--server"])?.0, 0);
+    assert_eq!(validate(action, &[])?.0, 1);
+    let (status, said) = validate(
+        "StartAt: ${First}\nStates: {A: {Type: Succeed}}\n",
+        &["--server", "--set", "First=A"],
+    )?;
+    assert_eq!(status, 0, "{said}");
+    let (status, said) = validate(&task("callback"), &["--server", "--express"])?;
+    assert!(status == 1 && said.contains("FLOW0036"), "{status} {said}");
     Ok(())
 }
 

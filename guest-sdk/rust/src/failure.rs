@@ -22,7 +22,12 @@ impl Failure {
     }
 
     /// The failure that a host told as `NAME: CAUSE`.
-    #[cfg(any(feature = "blobs", feature = "container", feature = "machine"))]
+    #[cfg(any(
+        feature = "blobs",
+        feature = "container",
+        feature = "execution",
+        feature = "machine"
+    ))]
     pub(crate) fn told(text: &str) -> Failure {
         let (error, cause) = text.split_once(": ").unwrap_or((text, ""));
         Failure::new(error, cause)

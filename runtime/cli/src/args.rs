@@ -4,6 +4,7 @@ mod execution;
 mod object;
 mod secret;
 mod state;
+mod validate;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -15,6 +16,7 @@ pub use execution::{Redrive, Signal};
 pub use object::Object;
 pub use secret::Secret;
 pub use state::State;
+pub use validate::Validate;
 
 const AFTER: &str = "\
 Exit statuses:
@@ -261,26 +263,6 @@ pub struct Run {
     /// Let `http:request` call this place although it is not public: HOST:PORT or a range
     #[arg(long, value_name = "PLACE")]
     pub http_allow: Vec<String>,
-}
-
-/// `validate`
-#[derive(Debug, Args)]
-#[command(after_help = "\
-Prints every problem as FILE:LINE:COLUMN on standard error; with --json a JSON object on
-standard output. Module names are not looked up: only a server knows its modules.
-
-Examples:
-  stepwell validate flow.yaml
-  stepwell validate --json flow.json | jq .diagnostics")]
-pub struct Validate {
-    /// The definition, JSON or YAML; - for standard input
-    pub file: PathBuf,
-    /// Check it as an express flow, in which some states have no place
-    #[arg(long)]
-    pub express: bool,
-    /// Fills in and binds.
-    #[command(flatten)]
-    pub filling: Filling,
 }
 
 /// `fmt`

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use serde_json::{Value, json};
-use stepwell_flow::resource::ResourceMap;
+use stepwell_flow::resource::{ResourceMap, Target};
 use stepwell_flow::substitute::unfilled;
 use stepwell_flow::{AnyModule, Diagnostic, Resolve, Severity, Unresolved, diagnostic::code};
 use stepwell_types::Digest;
@@ -217,7 +217,7 @@ impl Resolve for Asked<'_> {
         AnyModule.flow(name, version)
     }
 
-    fn binding(&self, resource: &str) -> Option<String> {
-        self.map.get(resource).map(str::to_owned)
+    fn binding(&self, resource: &str) -> Option<Target> {
+        self.map.get(resource).cloned()
     }
 }

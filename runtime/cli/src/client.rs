@@ -27,7 +27,7 @@ pub use state::state;
 
 pub use commands::{
     cancel, describe, flow, graph, history, list, module, poll, redrive, signal, start, targets,
-    tasks, token, usage,
+    tasks, token, usage, validate,
 };
 
 /// A server, and how to show its answers.

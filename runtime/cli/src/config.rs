@@ -72,7 +72,7 @@ pub struct Config {
 }
 
 fn resources<'de, D: Deserializer<'de>>(from: D) -> Result<ResourceMap, D::Error> {
-    ResourceMap::new(BTreeMap::deserialize(from)?).map_err(D::Error::custom)
+    crate::filling::resource_map(BTreeMap::deserialize(from)?).map_err(D::Error::custom)
 }
 
 /// `[http]`

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use serde_json::Value;
 use stepwell_flow::resource::ResourceMap;
 use stepwell_flow::{Checked, Resolve, substitute};
 
@@ -38,8 +39,8 @@ pub fn compile(
     stepwell_flow::compile_filled(text, values, resolve).map_err(Trouble::usage)
 }
 
-/// The bindings of a TOML or JSON file.
-pub fn bindings(file: Option<&Path>) -> Result<BTreeMap<String, String>, Trouble> {
+/// The bindings of a TOML or JSON file, as they stand there.
+pub fn bindings(file: Option<&Path>) -> Result<BTreeMap<String, Value>, Trouble> {
     let Some(file) = file else {
         return Ok(BTreeMap::new());
     };
@@ -52,8 +53,17 @@ pub fn bindings(file: Option<&Path>) -> Result<BTreeMap<String, String>, Trouble
     }
 }
 
+/// The map of such bindings: names as they are, other targets as JSON.
+pub fn resource_map(bindings: BTreeMap<String, Value>) -> Result<ResourceMap, String> {
+    let text = |(name, target)| match target {
+        Value::String(text) => (name, text),
+        other => (name, other.to_string()),
+    };
+    ResourceMap::new(bindings.into_iter().map(text).collect())
+}
+
 /// The resource map of such a file.
 pub fn resources(file: Option<&Path>) -> Result<ResourceMap, Trouble> {
-    let map = ResourceMap::new(bindings(file)?);
+    let map = resource_map(bindings(file)?);
     map.map_err(|e| Trouble::usage(format!("{}: {e}", file.unwrap_or(Path::new("")).display())))
 }

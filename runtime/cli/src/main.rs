@@ -55,6 +55,7 @@ fn dispatch(cli: Cli) -> Result<Exit, exit::Trouble> {
     match cli.command {
         Command::Serve(args) => serve::serve(&args),
         Command::Run(args) => run::run(&args),
+        Command::Validate(args) if args.server => client::validate(&remote?, &args),
         Command::Validate(args) => validate::validate(&args, cli.json),
         Command::Fmt(args) => fmt::fmt(&args, cli.json),
         Command::Assess(args) => assess::assess(&args, cli.json),

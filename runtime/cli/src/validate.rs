@@ -75,31 +75,52 @@ fn excerpt(text: &str, line: u32, column: u32) -> Option<(String, String)> {
     Some((clean.trim_end().to_owned(), pad))
 }
 
+/// A problem, as a server tells it too.
+pub struct Found<'a> {
+    pub severity: &'a str,
+    pub code: &'a str,
+    pub pointer: &'a str,
+    pub line: u32,
+    pub column: u32,
+    pub message: &'a str,
+    pub hint: Option<&'a str>,
+}
+
 /// Problems of `text` as compilers print them, on standard error.
 pub fn show(file: &str, text: &str, diagnostics: &[Diagnostic]) {
     for d in diagnostics {
-        let severity = match d.severity {
-            Severity::Error => "error",
-            Severity::Warning => "warning",
-            Severity::Note => "note",
+        let found = Found {
+            severity: match d.severity {
+                Severity::Error => "error",
+                Severity::Warning => "warning",
+                Severity::Note => "note",
+            },
+            code: d.code,
+            pointer: &d.pointer,
+            line: d.line,
+            column: d.column,
+            message: &d.message,
+            hint: d.hint.as_deref(),
         };
-        let place = if d.pointer.is_empty() {
-            "/"
-        } else {
-            &d.pointer
-        };
-        output::remark(&format!(
-            "{file}:{}:{}: {severity}[{}] {} (at {place})",
-            d.line, d.column, d.code, d.message
-        ));
-        if let Some((source, pad)) = excerpt(text, d.line, d.column) {
-            let number = d.line.to_string();
-            output::remark(&format!("  {number} | {source}"));
-            output::remark(&format!("  {} | {pad}^", " ".repeat(number.len())));
-        }
-        if let Some(hint) = &d.hint {
-            output::remark(&format!("  hint: {hint}"));
-        }
+        show_one(file, text, &found);
+    }
+}
+
+/// One of them.
+pub fn show_one(file: &str, text: &str, d: &Found<'_>) {
+    let (severity, code, message) = (d.severity, d.code, d.message);
+    let place = if d.pointer.is_empty() { "/" } else { d.pointer };
+    output::remark(&format!(
+        "{file}:{}:{}: {severity}[{code}] {message} (at {place})",
+        d.line, d.column
+    ));
+    if let Some((source, pad)) = excerpt(text, d.line, d.column) {
+        let number = d.line.to_string();
+        output::remark(&format!("  {number} | {source}"));
+        output::remark(&format!("  {} | {pad}^", " ".repeat(number.len())));
+    }
+    if let Some(hint) = d.hint {
+        output::remark(&format!("  hint: {hint}"));
     }
 }
 

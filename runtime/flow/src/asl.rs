@@ -61,6 +61,8 @@ struct Compiler<'t, 'r> {
     scopes: Vec<HashSet<&'t str>>,
     /// What the graphs around the place say about variables, outermost first.
     ways: Vec<ways::Ways<'t>>,
+    /// The next graph is that of executions of their own.
+    apart: bool,
 }
 
 /// Checks and compiles one definition. What it returns counts only if nothing
@@ -90,6 +92,7 @@ pub(crate) fn compile(root: &Node, resolve: &dyn Resolve, report: &mut Report) -
         language: QueryLanguage::JsonPath,
         scopes: Vec::new(),
         ways: Vec::new(),
+        apart: false,
     };
     compiler.names_of(&at);
     let (comment, timeout_seconds) = compiler.flow(&at);

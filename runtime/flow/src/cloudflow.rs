@@ -16,10 +16,10 @@ mod state;
 use stepwell_types::limits;
 
 use crate::check;
-use crate::diagnostic::{Report, code};
+use crate::diagnostic::{Read, Report, code};
 use crate::document::{At, Node, Tree};
 use crate::fdl::{Notes, Root, Roots};
-use crate::program::{Graph, Program, State};
+use crate::program::{Graph, Program, State, StateIdx};
 use crate::resource::Resolve;
 
 const FLOW_FIELDS: &[&str] = &[
@@ -30,6 +30,9 @@ const FLOW_FIELDS: &[&str] = &[
     "StartAt",
     "States",
 ];
+
+/// Of a whole flow: the grammar lists them, and what they mean is not told.
+const CONSTRUCTORS: [&str; 2] = ["InputConstructor", "OutputConstructor"];
 
 /// What `InputConstructor`, `Parameters`, conditions and the like can read.
 const BEFORE: Roots = Roots {
@@ -72,6 +75,8 @@ struct Compiler<'r> {
     states: Vec<Option<State>>,
     graphs: Vec<Option<Graph>>,
     notes: Notes,
+    /// What expressions read of names that the flow sets, and in which state.
+    reads: Vec<(Option<StateIdx>, Read)>,
 }
 
 /// Whether a document is written in this language.
@@ -107,21 +112,36 @@ pub(crate) fn compile(root: &Node, resolve: &dyn Resolve, report: &mut Report) -
         states: std::iter::repeat_with(|| None).take(count).collect(),
         graphs: Vec::new(),
         notes: Notes::default(),
+        reads: Vec::new(),
     };
     let comment = compiler.flow(&at);
-    Some(Program {
+    let mut reads = compiler.reads;
+    let program = Program {
         comment,
         timeout_seconds: None,
         mode: crate::program::Mode::Standard,
         states: compiler.states.into_iter().collect::<Option<_>>()?,
         graphs: compiler.graphs.into_iter().collect::<Option<_>>()?,
         grants: crate::program::TaskGrants::default(),
-    })
+    };
+    reads.extend(report.reads.drain(..).map(|read| (None, read)));
+    crate::fdl::unset(&program, &reads, crate::fdl::Kept::Global, report);
+    Some(program)
 }
 
 impl<'t> Compiler<'_> {
     fn flow(&mut self, at: &At<'_, 't>) -> Option<String> {
-        check::known_fields(self.report, at, "the flow", &[FLOW_FIELDS]);
+        check::known_fields(self.report, at, "the flow", &[FLOW_FIELDS, &CONSTRUCTORS]);
+        for name in CONSTRUCTORS {
+            if let Some(field) = at.get(name) {
+                self.report.error_hint(
+                    &field,
+                    code::NOT_SUPPORTED,
+                    format!("the {name} of a whole flow is not supported: CloudFlow's documents don't show what it reads"),
+                    Some(format!("give the first state an InputConstructor, or each that ends the flow an OutputConstructor, in place of the flow's {name}")),
+                );
+            }
+        }
         for (name, only) in [("Type", "StateMachine"), ("SpecVersion", "v1")] {
             if let Some(field) = check::required(self.report, at, "the flow", name) {
                 check::word(self.report, &field, &[only]);

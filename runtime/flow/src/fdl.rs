@@ -13,6 +13,7 @@ mod parse;
 mod resource;
 mod rules;
 mod template;
+mod unset;
 
 use std::sync::Arc;
 
@@ -29,6 +30,7 @@ pub(crate) use parse::{Roots, parse};
 pub(crate) use resource::function;
 pub(crate) use rules::{catcher, errors_of, retrier, rules};
 pub(crate) use template::{expression, fields, part, rearranged, template};
+pub(crate) use unset::{Kept, unset};
 
 /// Most seconds of any field, as in ASL.
 pub(crate) const SECONDS_MAX: u64 = 99_999_999;
@@ -79,6 +81,8 @@ pub enum Fdl {
     List(Vec<Fdl>),
     /// One field: no definition can write it, some fields of a Task mean it.
     Field(Box<str>, Box<Fdl>),
+    /// Of a list at most so many items: no definition can write it, `MaxItems` means it.
+    First(Box<Fdl>, u64),
     /// `$Input.a[0]`.
     Path(Place),
     /// `!a`.

@@ -155,7 +155,21 @@ fn plain(tree: &AstNode) -> Option<Vec<Box<str>>> {
 
 /// For what people write who come from JSONPath.
 fn hint(source: &str) -> Option<String> {
-    source
-        .starts_with("$.")
-        .then(|| "the state's input is $states.input in JSONata".to_owned())
+    let has = |text: &str| source.contains(text);
+    let said = if has("[?") || has("@.") {
+        "this looks like JSONPath: its filter [?(@.a > 1)] is [a > 1] in JSONata"
+    } else if source.starts_with("$$.") {
+        "this looks like JSONPath: the Context object is $states.context in JSONata"
+    } else if has("..") && !has("[") {
+        "this looks like JSONPath: its $..a is **.a in JSONata"
+    } else if has("[*]") {
+        "this looks like JSONPath: a path of JSONata goes through arrays by itself, without [*]"
+    } else if has("States.") {
+        "this looks like JSONPath: its intrinsic functions have others in their place in JSONata, such as $sum and $uuid"
+    } else if source.starts_with("$.") {
+        "the state's input is $states.input in JSONata"
+    } else {
+        return None;
+    };
+    Some(said.to_owned())
 }

@@ -217,6 +217,8 @@ pub struct Task {
     pub target: StepTarget,
     /// How its input and answer are worded.
     pub service: Service,
+    /// What takes the place of the function or service, and its input and answer.
+    pub stand_in: Option<StandIn>,
     /// `.waitForTaskToken`: the step's end is not the task's end.
     pub wait_for_token: bool,
     /// `TimeoutSeconds` or `TimeoutSecondsPath`; in CloudFlow 0 is never. `None`: what runs has a
@@ -226,6 +228,15 @@ pub struct Task {
     pub heartbeat_seconds: Option<Expression>,
     /// `Credentials`: a role's ARN that the history shows and nothing assumes.
     pub credentials: Option<Template>,
+}
+
+/// What runs in the place of a function or service from elsewhere, on what the task has for that.
+#[derive(Debug)]
+pub enum StandIn {
+    /// An HTTP call of these fields: the input is its body, and the answer's body the result.
+    Call(serde_json::Map<String, Value>),
+    /// The flow of this name. Awaited, its output is the result, and its failure the failure.
+    Flow(Arc<str>),
 }
 
 /// What lies between a Task's effective input and its step's, and between the

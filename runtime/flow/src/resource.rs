@@ -3,6 +3,7 @@
 //! Refuses to look anything up itself: that is the caller's [`Resolve`].
 
 mod map;
+mod target;
 
 use std::sync::Arc;
 
@@ -10,6 +11,7 @@ use stepwell_types::{ChildMode, Digest, limits};
 
 use crate::suggest;
 pub use map::{BINDINGS_MAX, Bound, ResourceMap};
+pub use target::{FlowTarget, Target};
 
 /// Says what a module name means now.
 pub trait Resolve {
@@ -50,8 +52,8 @@ pub trait Resolve {
         Advice::CommandLine
     }
 
-    /// The resource that stands here for one that a flow names; `None`: it means itself.
-    fn binding(&self, _resource: &str) -> Option<String> {
+    /// What stands here for a resource that a flow names; `None`: it means itself.
+    fn binding(&self, _resource: &str) -> Option<Target> {
         None
     }
 }
@@ -184,7 +186,8 @@ pub struct BadResource {
     pub not_yet: bool,
 }
 
-const TOKEN_SUFFIX: &str = ".waitForTaskToken";
+/// Ends a resource whose task ends by its token.
+pub(crate) const TOKEN_SUFFIX: &str = ".waitForTaskToken";
 
 /// Longest name of an activity, as in Step Functions.
 pub const ACTIVITY_CHARS_MAX: usize = 80;

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use stepwell_types::limits;
 
 use crate::check;
-use crate::diagnostic::{Report, code};
+use crate::diagnostic::{Read, Report, code};
 use crate::document::{At, Node, Tree};
 use crate::fdl::{FlowMappings, Notes, Root, Roots};
 use crate::program::{Graph, Program, State, StateIdx};
@@ -78,6 +78,8 @@ struct Compiler<'r> {
     states: Vec<Option<State>>,
     graphs: Vec<Option<Graph>>,
     notes: Notes,
+    /// What expressions read of names that the flow sets, and in which state.
+    reads: Vec<(Option<StateIdx>, Read)>,
 }
 
 /// Whether a document is written in this language.
@@ -98,19 +100,24 @@ pub(crate) fn compile(root: &Node, resolve: &dyn Resolve, report: &mut Report) -
         states: Vec::new(),
         graphs: Vec::new(),
         notes: Notes::default(),
+        reads: Vec::new(),
     };
     let (comment, timeout_seconds) = compiler.flow(&at);
     if compiler.states.len() > limits::STATES_MAX {
         return None;
     }
-    Some(Program {
+    let mut reads = compiler.reads;
+    let program = Program {
         comment,
         timeout_seconds,
         mode: crate::program::Mode::Standard,
         states: compiler.states.into_iter().collect::<Option<_>>()?,
         graphs: compiler.graphs.into_iter().collect::<Option<_>>()?,
         grants: crate::program::TaskGrants::default(),
-    })
+    };
+    reads.extend(report.reads.drain(..).map(|read| (None, read)));
+    crate::fdl::unset(&program, &reads, crate::fdl::Kept::Local, report);
+    Some(program)
 }
 
 impl<'t> Compiler<'_> {

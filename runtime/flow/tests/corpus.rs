@@ -9,6 +9,7 @@ use expect_test::expect_file;
 use serde_json::{Value, json};
 use stepwell_flow::expression::{Query, Segment};
 use stepwell_flow::program::DataFlow;
+use stepwell_flow::resource::Target;
 use stepwell_flow::{AnyModule, Checked, Resolve, Severity, Unresolved, compile};
 use stepwell_types::Digest;
 
@@ -144,10 +145,10 @@ impl Resolve for Bindings {
         AnyModule.flow(name, version)
     }
 
-    fn binding(&self, resource: &str) -> Option<String> {
+    fn binding(&self, resource: &str) -> Option<Target> {
         BOUND
             .contains(&resource)
-            .then(|| "wasm:stand-in".to_owned())
+            .then(|| Target::Resource("wasm:stand-in".to_owned()))
     }
 }
 

@@ -1,6 +1,9 @@
 //! Random flows, random events, random damage: nothing panics, every execution ends or
 //! waits for somebody, and a replay from any checkpoint decides the same again.
 
+#[path = "random/cloudflow.rs"]
+mod cloudflow;
+
 use proptest::prelude::*;
 use proptest::strategy::ValueTree as _;
 use serde_json::{Map, Value, json};
@@ -305,9 +308,8 @@ fn decoded(bytes: &[u8]) -> State {
 
 /// Plays events, each after the earliest timer if `fire` says so, and checks the twin.
 /// `None`: the flow is not valid.
-fn play(graph: &Value, input: Value, events: &[(Event, bool, u64)]) -> Option<Played> {
-    let definition = named(graph, &mut 0).to_string();
-    let program = compile(&definition, &AnyModule).program?;
+fn play(definition: &str, input: Value, events: &[(Event, bool, u64)]) -> Option<Played> {
+    let program = compile(definition, &AnyModule).program?;
     let mut state = State::new(ExecutionId::new(Timestamp(0), ShardId(2), 3));
     let mut log = Row::new();
     let mut now = Timestamp(0);
@@ -443,20 +445,33 @@ fn ends_or_blocks(played: Played) {
     }
 }
 
-fn plays() -> impl Strategy<Value = (Value, Value, Vec<(Event, bool, u64)>)> {
+/// A flow in any of the languages, its input and what happens to it.
+fn plays() -> impl Strategy<Value = (String, Value, Vec<(Event, bool, u64)>)> {
     let events = prop::collection::vec((event(), any::<bool>(), 0..3_000u64), 0..40);
-    (graph(2), value(), events)
+    // In CloudFlow every input is an object.
+    let object = value().prop_map(|v| match v {
+        Value::Object(_) => v,
+        other => json!({"a": other, "b": [1, {"c": 2}], "c": "1970-01-01T00:00:01Z"}),
+    });
+    let flows = prop_oneof![
+        (
+            graph(2).prop_map(|g| named(&g, &mut 0).to_string()),
+            value()
+        ),
+        (cloudflow::either(), object),
+    ];
+    (flows, events).prop_map(|((flow, input), events)| (flow, input, events))
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 500, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn random_flows_never_panic(
-        (graph, input, events) in plays(),
+        (flow, input, events) in plays(),
         from in any::<prop::sample::Index>(),
     ) {
-        if let Some(played) = play(&graph, input, &events) {
+        if let Some(played) = play(&flow, input, &events) {
             // Without any event it was not even started.
             if !played.events.is_empty() {
                 replays_the_same(&played, from.index(played.events.len()));
@@ -467,11 +482,11 @@ proptest! {
 
     #[test]
     fn damaged_bytes_are_refused_not_believed(
-        (graph, input, events) in plays(),
+        (flow, input, events) in plays(),
         damage in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
         cut in any::<prop::sample::Index>(),
     ) {
-        let Some(played) = play(&graph, input, &events) else {
+        let Some(played) = play(&flow, input, &events) else {
             return Ok(());
         };
         for whole in [played.log, encoded(&played.state)] {
@@ -496,16 +511,28 @@ proptest! {
 /// What the properties say of invalid flows is nothing: most must be valid.
 #[test]
 fn most_random_flows_are_valid() {
-    let mut runner = proptest::test_runner::TestRunner::deterministic();
-    let mut valid = 0;
-    for _ in 0..200 {
-        let graph = graph(2).new_tree(&mut runner).expect("a graph").current();
-        let definition = named(&graph, &mut 0).to_string();
-        let checked = compile(&definition, &AnyModule);
-        valid += usize::from(checked.program.is_some());
-        if checked.program.is_none() {
-            println!("{:?}", checked.diagnostics.first());
+    let states = graph(2).prop_map(|g| named(&g, &mut 0).to_string());
+    for (language, flows) in [
+        ("States Language", states.boxed()),
+        (
+            "CloudFlow",
+            cloudflow::new().prop_map(|f| f.to_string()).boxed(),
+        ),
+        (
+            "old CloudFlow",
+            cloudflow::old().prop_map(|f| f.to_string()).boxed(),
+        ),
+    ] {
+        let mut runner = proptest::test_runner::TestRunner::deterministic();
+        let mut valid = 0;
+        for _ in 0..200 {
+            let definition = flows.new_tree(&mut runner).expect("a flow").current();
+            let checked = compile(&definition, &AnyModule);
+            valid += usize::from(checked.program.is_some());
+            if checked.program.is_none() {
+                println!("{language}: {:?}", checked.diagnostics.first());
+            }
         }
+        assert!(valid >= 120, "{language}: {valid} of 200 flows are valid");
     }
-    assert!(valid >= 120, "{valid} of 200 flows are valid");
 }

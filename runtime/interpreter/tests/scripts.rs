@@ -8,6 +8,7 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
+use stepwell_flow::resource::{Bound, ResourceMap};
 use stepwell_flow::{AnyModule, Program, compile};
 use stepwell_interpreter::codec::{self, Logged, Record, Row};
 use stepwell_interpreter::{
@@ -18,6 +19,32 @@ use stepwell_types::{
     Timestamp,
 };
 
+/// What names from elsewhere mean in the scripts.
+const BINDINGS: [(&str, &str); 6] = [
+    (
+        "arn:aws:states:::sqs:sendMessage*",
+        r#"{"url": "https://queue.example/send", "headers": {"x-from": "flow"}}"#,
+    ),
+    (
+        "arn:aws:lambda:*:function:bound-pay",
+        r#"{"flow": "pay:2"}"#,
+    ),
+    ("bound-tell", r#"{"flow": "tell", "wait": false}"#),
+    (
+        "bound-rates",
+        r#"{"url": "https://rates.example/", "method": "PUT"}"#,
+    ),
+    ("bound-ask", "activity:people"),
+    ("acs:*:bound/*", r#"{"flow": "pay"}"#),
+];
+
+fn compiled(definition: &str) -> stepwell_flow::Checked {
+    let bindings = BINDINGS.map(|(name, target)| (name.to_owned(), target.to_owned()));
+    let map = ResourceMap::new(bindings.into()).expect("a map");
+    let inner = &AnyModule;
+    compile(definition, &Bound { inner, map: &map })
+}
+
 #[track_caller]
 fn check(name: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/runs/{name}.run"));
@@ -25,7 +52,7 @@ fn check(name: &str) {
     let (definition, steps) = script
         .split_once("\n---\n")
         .expect("a definition, ---, and events");
-    let checked = compile(definition, &AnyModule);
+    let checked = compiled(definition);
     let program = checked
         .program
         .unwrap_or_else(|| panic!("{:#?}", checked.diagnostics));
@@ -67,6 +94,10 @@ fn token() {
 #[test]
 fn child() {
     check("child");
+}
+#[test]
+fn bound() {
+    check("bound");
 }
 #[test]
 fn fleet() {
@@ -252,9 +283,7 @@ fn same(name: &str, script: &str, other: &str) {
         .split_once("\n---\n")
         .expect("a definition, ---, and events");
     let play = |definition: &str| {
-        let program = compile(definition, &AnyModule)
-            .into_program()
-            .expect("a sound flow");
+        let program = compiled(definition).into_program().expect("a sound flow");
         let mut player = Player::new(&program);
         for line in steps.lines().filter_map(|line| line.strip_prefix("> ")) {
             player.play(line, &mut String::new());
@@ -275,11 +304,11 @@ fn same(name: &str, script: &str, other: &str) {
 
 #[test]
 fn cloudflow() {
-    check_folder("cloudflow", 8);
+    check_folder("cloudflow", 15);
 }
 #[test]
 fn steps() {
-    check_folder("steps", 4);
+    check_folder("steps", 9);
 }
 
 /// One execution under test, its twin that goes through bytes, and its log.

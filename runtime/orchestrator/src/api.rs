@@ -243,7 +243,7 @@ pub struct Permission {
 pub struct Filling {
     /// Values of `${NAME}`.
     pub substitutions: BTreeMap<String, String>,
-    /// Resources, or patterns with `*`, and the resources that they mean: before the server's own map.
+    /// Resources, or patterns with `*`, and what they mean: one of our resources, or a flow or call as JSON. Before the server's own map.
     pub resources: BTreeMap<String, String>,
     /// What its Task resources may reach.
     pub permission: Permission,

@@ -103,6 +103,65 @@ pub(super) fn with_file(request: RequestBuilder, file: &Path) -> Result<RequestB
     Ok(request.body(tokio::fs::File::from_std(open)))
 }
 
+/// A definition as a body, with its type: alone, or with what fills it in.
+fn definition(
+    text: String,
+    filling: &args::Filling,
+    grants: Option<&Path>,
+) -> Result<(&'static str, String), Trouble> {
+    let substitutions = crate::filling::values(filling)?;
+    let resources = crate::filling::bindings(filling.resources.as_deref())?;
+    if substitutions.is_empty() && resources.is_empty() && grants.is_none() {
+        return Ok(("text/plain; charset=utf-8", text));
+    }
+    let mut given = json!({"definition": text,
+        "substitutions": substitutions, "resources": resources});
+    if let Some(file) = grants {
+        given["grants"] = manifest(file)?;
+    }
+    Ok(("application/vnd.stepwell.publish+json", given.to_string()))
+}
+
+/// `validate --server`: 0 when it could be published there, 1 when not.
+pub fn validate(remote: &Remote, args: &args::Validate) -> Result<Exit, Trouble> {
+    let text = input::text(&args.file, DEFINITION_BYTES_MAX)?;
+    let (kind, body) = definition(text.clone(), &args.filling, None)?;
+    let mut request = remote.post(&["flows:validate"]);
+    if args.express {
+        request = request.query(&[("type", "express")]);
+    }
+    let request = request.header("content-type", kind).body(body);
+    let answer = remote.text(request, &["valid", "diagnostics"])?;
+    let verdict = parse(&answer)?;
+    let valid = verdict.get("valid").and_then(Value::as_bool) == Some(true);
+    if remote.json {
+        output::print_json(&answer);
+    } else {
+        let file = args.file.display().to_string();
+        for d in show::items(&verdict, "diagnostics") {
+            let number = |name| d.get(name).and_then(Value::as_u64).unwrap_or(0);
+            let word = |name| d.get(name).and_then(Value::as_str).unwrap_or_default();
+            crate::validate::show_one(
+                &file,
+                &text,
+                &crate::validate::Found {
+                    severity: word("severity"),
+                    code: word("code"),
+                    pointer: word("pointer"),
+                    line: u32::try_from(number("line")).unwrap_or(0),
+                    column: u32::try_from(number("column")).unwrap_or(0),
+                    message: word("message"),
+                    hint: d.get("hint").and_then(Value::as_str),
+                },
+            );
+        }
+        if valid {
+            output::print(&format!("{file}: valid"));
+        }
+    }
+    Ok(if valid { Exit::Ok } else { Exit::Failed })
+}
+
 /// `flow …`
 pub fn flow(remote: &Remote, command: Flow) -> Result<Exit, Trouble> {
     match command {
@@ -116,23 +175,11 @@ pub fn flow(remote: &Remote, command: Flow) -> Result<Exit, Trouble> {
             grants,
         } => {
             let text = input::text(&file, DEFINITION_BYTES_MAX)?;
-            let substitutions = crate::filling::values(&filling)?;
-            let resources = crate::filling::bindings(filling.resources.as_deref())?;
             let mut query = confirmed(&grants);
             query.extend(trigger.into_iter().map(|t| ("trigger", t)));
             query.extend(r#type.map(|t| ("type", t)));
             query.extend(history.map(|h| ("history", h)));
-            let plain = substitutions.is_empty() && resources.is_empty();
-            let body = if plain && grants.grants.is_none() {
-                ("text/plain; charset=utf-8", text)
-            } else {
-                let mut given = json!({"definition": text,
-                    "substitutions": substitutions, "resources": resources});
-                if let Some(file) = &grants.grants {
-                    given["grants"] = manifest(file)?;
-                }
-                ("application/vnd.stepwell.publish+json", given.to_string())
-            };
+            let body = definition(text, &filling, grants.grants.as_deref())?;
             publish(remote, &name, &file, body, &query)
         }
         Flow::List => {

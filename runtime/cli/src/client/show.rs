@@ -287,8 +287,9 @@ pub fn flow(f: &Value) {
     let endpoints = endpoints(f).join(", ");
     let pairs = |name: &str| {
         let members = f.get(name).and_then(Value::as_object)?;
-        let pair = |(name, value): (&String, &Value)| {
-            format!("{name} = {}", value.as_str().unwrap_or_default())
+        let pair = |(name, value): (&String, &Value)| match value.as_str() {
+            Some(text) => format!("{name} = {text}"),
+            None => format!("{name} = {value}"),
         };
         Some(members.iter().map(pair).collect::<Vec<_>>().join(", "))
     };

@@ -208,6 +208,22 @@ impl<'t> Compiler<'t, '_> {
                             .or_else(|| Some(format!("they have {}", allowed.join(", ")))),
                     );
                 }
+                match plain {
+                    "ExpectedBucketOwner" => self.report.warning(
+                        &field.member_name(member),
+                        code::IGNORED_FIELD,
+                        "ExpectedBucketOwner has no effect here: buckets are the server's own"
+                            .to_owned(),
+                        None,
+                    ),
+                    "VersionId" => self.report.error_hint(
+                        &field.member_name(member),
+                        code::NOT_SUPPORTED,
+                        "an object here has no versions: a VersionId cannot be read".to_owned(),
+                        Some("put that version under a key of its own".to_owned()),
+                    ),
+                    _ => {}
+                }
             }
             for wanted in required {
                 let there = field

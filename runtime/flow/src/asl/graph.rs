@@ -55,9 +55,10 @@ impl<'t> Compiler<'t, '_> {
     /// Compiles `StartAt` and `States` of an object whose first state gets the
     /// index `first`.
     pub(super) fn graph(&mut self, at: &At<'_, 't>, owner: &str, first: u32) -> GraphIdx {
-        self.ways.push(super::ways::Ways::default());
+        let apart = std::mem::take(&mut self.apart);
+        self.ways.push(super::ways::Ways::new(apart));
         let index = self.graph_of(at, owner, first);
-        self.end_ways(at);
+        self.end_ways();
         index
     }
 

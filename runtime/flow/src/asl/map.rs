@@ -72,6 +72,7 @@ impl<'t> Compiler<'t, '_> {
         let scopes = distributed
             .is_some()
             .then(|| std::mem::take(&mut self.scopes));
+        self.apart = distributed.is_some();
         let processor = self.inner_graph(&graph, "a Map's processor", own.0.saturating_add(1));
         self.report.express_children = express;
         if let Some(scopes) = scopes {

@@ -8,11 +8,13 @@ use std::sync::Arc;
 use stepwell_types::StepTarget;
 
 use super::Compiler;
+use super::task::Runs;
 use crate::call;
 use crate::diagnostic::code;
 use crate::document::{At, Tree};
 use crate::program::Service;
-use crate::resource;
+use crate::resource::{self, ResourceKind, Target};
+use crate::stand_in::stand_in;
 
 /// Source: AWS Step Functions Developer Guide, "Invoke Lambda".
 const LAMBDA_FIELDS: &[&str] = &[
@@ -58,30 +60,17 @@ fn computed(text: &str) -> bool {
 }
 
 impl<'t> Compiler<'t, '_> {
-    pub(super) fn lambda_invoke(&mut self, at: &At<'_, 't>) -> Option<(StepTarget, Service)> {
+    /// `token`: the task ends by its token.
+    pub(super) fn lambda_invoke(&mut self, at: &At<'_, 't>, token: bool) -> Option<Runs> {
         let given = parameters(at);
         if given.is_none() && at.get("Arguments").is_none() {
             self.required(at, "a lambda:invoke Task", "Parameters")?;
         }
-        let chosen = |c: &Self| {
-            let wasm = |(name, digest): (Arc<str>, _)| {
-                let target = StepTarget::Wasm {
-                    name: Arc::clone(&name),
-                    digest,
-                    function: None,
-                };
-                (name, target)
-            };
-            let service = Service::Invoke {
-                functions: c.resolve.modules().into_iter().map(wasm).collect(),
-                version: Arc::from(LATEST),
-            };
-            Some((StepTarget::Chosen, service))
-        };
         let Some(given) = given else {
-            return chosen(self);
+            return Some(self.any_function(token));
         };
         self.service_fields(&given, "lambda:invoke", LAMBDA_FIELDS);
+        self.no_effect(&given, "ClientContext", "a module gets no client context");
         if let Given::Literal(place, kind) = self.given(&given, "InvocationType")
             && kind != "RequestResponse"
         {
@@ -96,69 +85,149 @@ impl<'t> Compiler<'t, '_> {
                 (kind == "Event").then(|| hint.to_owned()),
             );
         }
-        let qualifier = match self.given(&given, "Qualifier") {
-            Given::Literal(place, text) => Some((place, text)),
-            _ => None,
+        match self.given(&given, "FunctionName") {
+            Given::Data => Some(self.any_function(token)),
+            Given::Absent => {
+                self.required(&given, "a lambda:invoke Task's parameters", "FunctionName");
+                None
+            }
+            Given::Literal(place, text) => {
+                let qualifier = self.qualifier(&given);
+                self.function(&place, text, qualifier, token)
+            }
+        }
+    }
+
+    /// The modules of now, of which the data names one.
+    fn any_function(&self, wait_for_token: bool) -> Runs {
+        let wasm = |(name, digest): (Arc<str>, _)| {
+            let target = StepTarget::Wasm {
+                name: Arc::clone(&name),
+                digest,
+                function: None,
+            };
+            (name, target)
         };
-        let qualifier = match qualifier {
-            Some((place, text)) => match resource::version(text) {
+        Runs {
+            target: StepTarget::Chosen,
+            service: Service::Invoke {
+                functions: self.resolve.modules().into_iter().map(wasm).collect(),
+                version: Arc::from(LATEST),
+            },
+            stand_in: None,
+            wait_for_token,
+        }
+    }
+
+    /// The version that goes with a literal `FunctionName`.
+    fn qualifier(&mut self, given: &At<'_, 't>) -> Option<&'t str> {
+        match self.given(given, "Qualifier") {
+            Given::Literal(place, text) => match resource::version(text) {
                 Ok(version) => version,
                 Err(bad) => {
                     self.report.error(&place, code::BAD_VALUE, bad.message);
                     None
                 }
             },
-            None => None,
-        };
-        match self.given(&given, "FunctionName") {
-            Given::Data => chosen(self),
-            Given::Absent => {
-                self.required(&given, "a lambda:invoke Task's parameters", "FunctionName");
+            Given::Data => {
+                let written = given.get("Qualifier");
+                let written = written.filter(|q| matches!(q.node.tree, Tree::Text(_)));
+                if let Some(place) = written.or_else(|| given.get("Qualifier.$")) {
+                    self.report.error_hint(
+                        &place,
+                        code::NOT_SUPPORTED,
+                        "a Qualifier cannot come from the data: the version is bound when the flow is published".to_owned(),
+                        Some("write the version, or a Task for each behind a Choice".to_owned()),
+                    );
+                }
                 None
             }
-            Given::Literal(place, text) => match self.function_named(text) {
-                Ok((name, version)) => {
-                    let version = version.as_deref();
-                    let version = version.or(qualifier);
-                    let target = self.module(&place, &name, version, None)?;
-                    let service = Service::Invoke {
-                        functions: Vec::new(),
-                        version: Arc::from(version.unwrap_or(LATEST)),
-                    };
-                    Some((target, service))
-                }
-                Err(bad) => {
-                    self.report.error(&place, code::BAD_RESOURCE, bad.message);
-                    None
-                }
-            },
+            Given::Absent => None,
         }
     }
 
-    /// The module, and its version, that a function's name or ARN means: what it is bound to,
-    /// or the module of that name.
-    fn function_named(
-        &self,
+    /// What a function's name or ARN means: what it is bound to, or the module of that name.
+    fn function(
+        &mut self,
+        place: &At<'_, 't>,
         text: &str,
-    ) -> Result<(String, Option<String>), resource::BadResource> {
-        let owned =
-            |(name, version): (&str, Option<&str>)| (name.to_owned(), version.map(str::to_owned));
-        let Some(bound) = self.resolve.binding(text) else {
-            return resource::function(text).map(owned);
+        qualifier: Option<&str>,
+        token: bool,
+    ) -> Option<Runs> {
+        let bound = self.resolve.binding(text);
+        let mut runs = Runs {
+            target: StepTarget::Callback,
+            service: Service::Invoke {
+                functions: Vec::new(),
+                version: Arc::from(qualifier.unwrap_or(LATEST)),
+            },
+            stand_in: None,
+            wait_for_token: token,
         };
-        match resource::parse(&bound)?.kind {
-            resource::ResourceKind::Module {
-                name,
-                version,
-                function: None,
-            } => Ok(owned((name, version))),
-            _ => Err(resource::BadResource {
-                message: format!(
-                    "{:?} is bound to {bound:?}, but lambda:invoke runs modules: wasm:NAME[@VERSION]",
-                    crate::path::clip(text)
-                ),
-                not_yet: false,
-            }),
+        let module = match &bound {
+            None => resource::function(text).map(|(name, version)| (name, version, None)),
+            Some(Target::Resource(bound)) => match resource::parse(bound).map(|r| r.kind) {
+                Ok(ResourceKind::Module {
+                    name,
+                    version,
+                    function,
+                }) => Ok((name, version, function)),
+                Ok(ResourceKind::Activity(name)) => {
+                    runs.target = StepTarget::Activity { name: name.into() };
+                    runs.wait_for_token = true;
+                    return Some(runs);
+                }
+                Ok(ResourceKind::Callback) => {
+                    runs.wait_for_token = true;
+                    return Some(runs);
+                }
+                Ok(_) => Err(resource::BadResource {
+                    message: format!(
+                        "{:?} is bound to {bound:?}, which is no function: it takes a request of its own",
+                        crate::path::clip(text)
+                    ),
+                    not_yet: false,
+                }),
+                Err(bad) => Err(bad),
+            },
+            Some(target) => {
+                let (target, stand_in) = stand_in(place, target, token, self.report, self.resolve)?;
+                runs.target = target;
+                runs.stand_in = Some(stand_in);
+                return Some(runs);
+            }
+        };
+        match module {
+            Ok((name, version, function)) => {
+                let version = version.or(qualifier);
+                runs.target = self.module(place, name, version, function)?;
+                if let Service::Invoke { version: told, .. } = &mut runs.service {
+                    *told = Arc::from(version.unwrap_or(LATEST));
+                }
+                Some(runs)
+            }
+            Err(bad) => {
+                let hint = bound.is_some().then(|| {
+                    "bind it to wasm:NAME, activity:NAME, callback, { flow = \"NAME\" } or { url = \"https://…\" }".to_owned()
+                });
+                self.report
+                    .error_hint(place, code::BAD_RESOURCE, bad.message, hint);
+                None
+            }
+        }
+    }
+
+    /// Warns of a parameter that the service takes there, and nothing here.
+    fn no_effect(&mut self, given: &At<'_, 't>, name: &str, why: &str) {
+        for member in given.members() {
+            if member.name.strip_suffix(".$").unwrap_or(&member.name) == name {
+                self.report.warning(
+                    &given.member_name(member),
+                    code::IGNORED_FIELD,
+                    format!("{name} has no effect here: {why}"),
+                    None,
+                );
+            }
         }
     }
 
@@ -166,6 +235,11 @@ impl<'t> Compiler<'t, '_> {
         let mut connection = None;
         if let Some(given) = parameters(at) {
             self.service_fields(&given, "http:invoke", HTTP_FIELDS);
+            self.no_effect(
+                &given,
+                "InvocationConfig",
+                "calls go as the server's configuration says",
+            );
             for name in ["ApiEndpoint", "Method"] {
                 match self.given(&given, name) {
                     Given::Absent => {

@@ -2,14 +2,15 @@
 
 use std::sync::Arc;
 
-use stepwell_types::StepTarget;
+use stepwell_types::{ChildMode, StepTarget};
 
 use super::{Compiler, bridge, expect};
 use crate::check;
 use crate::diagnostic::code;
 use crate::document::{At, Tree};
-use crate::program::{Service, Task};
-use crate::resource::{self, ResourceKind, available};
+use crate::program::{Service, StandIn, Task};
+use crate::resource::{self, ResourceKind, Target, available};
+use crate::stand_in::stand_in;
 
 /// Fields of a Task beyond the common ones.
 pub(super) const FIELDS: &[&str] = &[
@@ -27,6 +28,14 @@ pub(super) const FIELDS_JSONATA: &[&str] = &[
     "HeartbeatSeconds",
     "Credentials",
 ];
+
+/// What a Task's `Resource` comes to.
+pub(super) struct Runs {
+    pub(super) target: StepTarget,
+    pub(super) service: Service,
+    pub(super) stand_in: Option<StandIn>,
+    pub(super) wait_for_token: bool,
+}
 
 impl<'t> Compiler<'t, '_> {
     pub(super) fn task(&mut self, at: &At<'_, 't>) -> Option<Task> {
@@ -61,12 +70,18 @@ impl<'t> Compiler<'t, '_> {
         }
         let field = self.required(at, "a Task state", "Resource")?;
         let text = self.text(&field)?;
-        let (target, service, wait_for_token) = self.target_of(at, &field, text)?;
+        let Runs {
+            target,
+            service,
+            stand_in,
+            wait_for_token,
+        } = self.runs(at, &field, text)?;
         check::express(self.report, self.resolve, &field, &target, wait_for_token);
         Some(Task {
             resource: Arc::from(text),
             target,
             service,
+            stand_in,
             wait_for_token,
             timeout_seconds: timeout,
             heartbeat_seconds: heartbeat,
@@ -83,14 +98,16 @@ impl<'t> Compiler<'t, '_> {
         self.one_of(field, "Credentials", &["RoleArn", "RoleArn.$"]);
     }
 
-    fn target_of(
-        &mut self,
-        at: &At<'_, 't>,
-        field: &At<'_, 't>,
-        text: &'t str,
-    ) -> Option<(StepTarget, Service, bool)> {
+    fn runs(&mut self, at: &At<'_, 't>, field: &At<'_, 't>, text: &'t str) -> Option<Runs> {
         let bound = self.resolve.binding(text);
-        let resource = match resource::parse(bound.as_deref().unwrap_or(text)) {
+        // What stands for it waits as it does.
+        let token = bound.is_some() && text.ends_with(resource::TOKEN_SUFFIX);
+        let named = match &bound {
+            None => text,
+            Some(Target::Resource(name)) => name,
+            Some(target) => return self.stands_in(field, text, target, token),
+        };
+        let resource = match resource::parse(named) {
             Ok(resource) => resource,
             Err(bad) => {
                 let code = if bad.not_yet {
@@ -144,7 +161,9 @@ impl<'t> Compiler<'t, '_> {
                 let name = Arc::from(name);
                 (StepTarget::Activity { name }, Service::Plain)
             }
-            ResourceKind::LambdaInvoke => self.lambda_invoke(at)?,
+            ResourceKind::LambdaInvoke => {
+                return self.lambda_invoke(at, token || resource.wait_for_token);
+            }
             ResourceKind::HttpInvoke => self.http_invoke(at)?,
             ResourceKind::Module {
                 name,
@@ -159,7 +178,47 @@ impl<'t> Compiler<'t, '_> {
                 (self.module(field, name, version, function)?, service)
             }
         };
-        Some((target, service, resource.wait_for_token))
+        let without = matches!(
+            target,
+            StepTarget::Flow(ChildMode::Sync | ChildMode::Sync2)
+                | StepTarget::SendSignal
+                | StepTarget::WaitSignal
+        );
+        if token && without {
+            self.report.error_hint(
+                field,
+                code::BAD_RESOURCE,
+                format!("the task ends by its token, and {named:?}, to which its resource is bound, by itself"),
+                Some("bind it to flow:start, http:request, callback, wasm:NAME, { flow = \"NAME\" } or { url = \"https://…\" }".to_owned()),
+            );
+        }
+        Some(Runs {
+            target,
+            service,
+            stand_in: None,
+            wait_for_token: token || resource.wait_for_token,
+        })
+    }
+
+    /// A flow or an HTTP call in the place of what the `Resource` names.
+    fn stands_in(
+        &mut self,
+        field: &At<'_, 't>,
+        text: &str,
+        target: &Target,
+        token: bool,
+    ) -> Option<Runs> {
+        let (target, stand_in) = stand_in(field, target, token, self.report, self.resolve)?;
+        let function = text.starts_with("arn:") && resource::function(text).is_ok();
+        Some(Runs {
+            target,
+            service: match function {
+                true => Service::Function,
+                false => Service::Plain,
+            },
+            stand_in: Some(stand_in),
+            wait_for_token: token,
+        })
     }
 
     /// The module of this name, or what is there instead.

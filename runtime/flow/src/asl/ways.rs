@@ -27,6 +27,8 @@ pub(super) struct Ways<'t> {
     pub(super) reads: Vec<(StateIdx, Read)>,
     /// Graphs within a state, and whether they see the variables around them.
     inner: Vec<(StateIdx, bool, Ways<'t>)>,
+    /// Its iterations are executions of their own, which see no variables around them.
+    apart: bool,
     /// A way could not be followed.
     broken: bool,
 }
@@ -98,8 +100,8 @@ impl<'t> Compiler<'t, '_> {
         }
     }
 
-    /// Ends the notes of a graph; `at` is the object that has `States`.
-    pub(super) fn end_ways(&mut self, at: &At<'_, 't>) {
+    /// Ends the notes of a graph.
+    pub(super) fn end_ways(&mut self) {
         let Some(ways) = self.ways.pop() else { return };
         let Some(around) = self.ways.last_mut() else {
             self.check_reads(&ways);
@@ -107,7 +109,8 @@ impl<'t> Compiler<'t, '_> {
         };
         around.broken |= ways.broken || ways.start.is_none();
         if let Some(state) = around.current {
-            around.inner.push((state, !distributed(at), ways));
+            let sees = !ways.apart;
+            around.inner.push((state, sees, ways));
         }
     }
 
@@ -182,14 +185,14 @@ impl<'t> Compiler<'t, '_> {
     }
 }
 
-/// Whether a processor's iterations are executions of their own, which see no variables.
-fn distributed(at: &At<'_, '_>) -> bool {
-    let config = at.get("ProcessorConfig");
-    let mode = config.as_ref().and_then(|c| c.get("Mode"));
-    mode.is_some_and(|m| matches!(&m.node.tree, Tree::Text(t) if **t == *"DISTRIBUTED"))
-}
-
 impl<'t> Ways<'t> {
+    pub(super) fn new(apart: bool) -> Ways<'t> {
+        Ways {
+            apart,
+            ..Ways::default()
+        }
+    }
+
     fn edge_count(&self) -> usize {
         let inner = self.inner.iter().map(|(_, _, ways)| ways.edge_count());
         self.edges.len() + inner.sum::<usize>() + 1

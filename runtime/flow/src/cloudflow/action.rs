@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use serde_json::Value;
-use stepwell_types::StepTarget;
+use stepwell_types::{ChildMode, StepTarget};
 
 use super::{BEFORE, Compiler};
 use crate::check;
@@ -13,7 +13,7 @@ use crate::diagnostic::code;
 use crate::document::{At, Tree};
 use crate::expression::{Expression, Template};
 use crate::fdl::{self, Constructors};
-use crate::program::{Service, Task};
+use crate::program::{Service, StandIn, Task};
 use crate::suggest;
 
 /// Fields of a Task beyond the common ones.
@@ -39,7 +39,8 @@ impl<'t> Compiler<'_> {
         let mut wait_for_token = mode == "WaitForCustomCallback";
         let field = check::required(self.report, at, "a Task state", "Action")?;
         let action = check::text(self.report, &field)?;
-        let bound = fdl::binding(&field, action, self.report, self.resolve);
+        let bound = fdl::binding(&field, action, wait_for_token, self.report, self.resolve);
+        let mut stand_in = None;
         let action_there = match &bound {
             None => action,
             Some(Some(fdl::Binding::Http)) => "HTTP:Request",
@@ -48,10 +49,12 @@ impl<'t> Compiler<'_> {
         };
         let target = match (action_there, bound) {
             (_, Some(Some(fdl::Binding::Target(target)))) => {
-                data.arguments = at
-                    .get("Parameters")
-                    .filter(|p| check::is_object(self.report, p))
-                    .map(|p| fdl::template(&p, BEFORE, self.report, &mut self.notes));
+                data.arguments = self.parameters(at);
+                target
+            }
+            (_, Some(Some(fdl::Binding::StandIn(target, runs)))) => {
+                data.arguments = self.parameters(at);
+                stand_in = Some(runs);
                 target
             }
             (_, Some(None)) => return None,
@@ -70,7 +73,11 @@ impl<'t> Compiler<'_> {
                 }
                 StepTarget::Http
             }
-            ("FC:InvokeFunction", _) => self.invoke(at, data, mode)?,
+            ("FC:InvokeFunction", _) => {
+                let (target, runs) = self.invoke(at, data, mode)?;
+                stand_in = runs;
+                target
+            }
             _ if action_there.eq_ignore_ascii_case(START) => {
                 let (target, waits) = self.start(at, data, mode)?;
                 wait_for_token = waits;
@@ -81,6 +88,9 @@ impl<'t> Compiler<'_> {
                 return None;
             }
         };
+        if stand_in.is_some() && !wait_for_token && target == StepTarget::Flow(ChildMode::Start) {
+            data.result = Some(fdl::answer(ChildMode::Start));
+        }
         // What waits is said by the mode, which is a field of its own.
         let said = at.get("TaskMode").filter(|_| wait_for_token);
         let said = said.as_ref().unwrap_or(&field);
@@ -92,8 +102,16 @@ impl<'t> Compiler<'_> {
             timeout_seconds,
             heartbeat_seconds: None,
             service: Service::Plain,
+            stand_in,
             credentials: None,
         })
+    }
+
+    /// `Parameters`, as what takes them as they are gets them.
+    fn parameters(&mut self, at: &At<'_, 't>) -> Option<Template> {
+        at.get("Parameters")
+            .filter(|p| check::is_object(self.report, p))
+            .map(|p| fdl::template(&p, BEFORE, self.report, &mut self.notes))
     }
 
     fn unbound(&mut self, at: &At<'_, 't>, action: &str) {
@@ -115,13 +133,13 @@ impl<'t> Compiler<'_> {
         );
     }
 
-    /// The module of the function's name, with `body` as its input.
+    /// The module of the function's name, or what it is bound to, with `body` as its input.
     fn invoke(
         &mut self,
         at: &At<'_, 't>,
         data: &mut Constructors,
         mode: &str,
-    ) -> Option<StepTarget> {
+    ) -> Option<(StepTarget, Option<StandIn>)> {
         let owner = "the Parameters of FC:InvokeFunction";
         let parameters = check::required(
             self.report,
@@ -166,7 +184,8 @@ impl<'t> Compiler<'_> {
         );
         let arn = check::required(self.report, &parameters, owner, "resourceArn")?;
         let text = check::text(self.report, &arn)?;
-        fdl::function(&arn, text, self.report, self.resolve)
+        let token = mode == "WaitForCustomCallback";
+        fdl::function(&arn, text, token, self.report, self.resolve)
     }
 
     fn body(&mut self, parameters: &At<'_, 't>) -> Template {

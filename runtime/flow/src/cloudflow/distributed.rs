@@ -11,7 +11,7 @@ use crate::check;
 use crate::diagnostic::{Report, code};
 use crate::document::At;
 use crate::expression::{Expression, Template};
-use crate::fdl;
+use crate::fdl::{self, Fdl};
 use crate::program::{ChildKind, Distributed, ItemBatcher, ItemReader, ResultWriter};
 
 /// Fields of a Map that make it a distributed one. CloudFlow's documents call the tolerated
@@ -40,35 +40,12 @@ impl<'t> Compiler<'_> {
     pub(super) fn distributed(&mut self, at: &At<'_, 't>) -> Option<Distributed> {
         FIELDS.iter().find_map(|name| at.get(name))?;
         let execution = self.execution_mode(at);
-        let max_items = at.get("MaxItems").and_then(|field| {
-            let n = check::integer(self.report, &field, 1, COUNT_MAX)?;
-            if n > ITEMS_THERE {
-                self.report.note(
-                    &field,
-                    code::BEYOND_CLOUDFLOW,
-                    format!("CloudFlow takes at most {ITEMS_THERE} items"),
-                );
-            }
-            Some((field, n))
-        });
+        let max_items = self.max_items(at);
         let reader = at.get("ItemReader").and_then(|reader| self.reader(&reader));
-        let reader = match (reader, max_items) {
-            (Some(reader), max) => Some(ItemReader {
-                max_items: max.map(|(_, n)| Expression::Literal(n.into())),
-                ..reader
-            }),
-            (None, Some((field, _))) if at.get("ItemReader").is_none() => {
-                self.report.error_hint(
-                    &field,
-                    code::NOT_SUPPORTED,
-                    "MaxItems belongs to an ItemReader here: items from the data are all taken"
-                        .to_owned(),
-                    Some("a slice takes some of them: ItemsPath: $Input.items[:100]".to_owned()),
-                );
-                None
-            }
-            (None, _) => None,
-        };
+        let reader = reader.map(|reader| ItemReader {
+            max_items: max_items.map(|n| Expression::Literal(n.into())),
+            ..reader
+        });
         Some(Distributed {
             execution,
             reader,
@@ -81,6 +58,30 @@ impl<'t> Compiler<'_> {
                 check::percentage(report, field).map(Value::Number)
             }),
         })
+    }
+
+    fn max_items(&mut self, at: &At<'_, 't>) -> Option<u64> {
+        let field = at.get("MaxItems")?;
+        let n = check::integer(self.report, &field, 1, COUNT_MAX)?;
+        if n > ITEMS_THERE {
+            self.report.note(
+                &field,
+                code::BEYOND_CLOUDFLOW,
+                format!("CloudFlow takes at most {ITEMS_THERE} items"),
+            );
+        }
+        Some(n)
+    }
+
+    /// Items from the data, of which `MaxItems` may take the first.
+    pub(super) fn first(&self, at: &At<'_, 't>, items: Expression) -> Expression {
+        let most = at.get("MaxItems").and_then(|n| n.node.value().as_u64());
+        match (items, most) {
+            (Expression::Fdl(items), Some(most)) => {
+                Expression::Fdl(Fdl::First(Box::new(items), most))
+            }
+            (items, _) => items,
+        }
     }
 
     fn execution_mode(&mut self, at: &At<'_, 't>) -> ChildKind {
@@ -125,7 +126,7 @@ impl<'t> Compiler<'_> {
             "distributed",
             self.report,
             at,
-            "an ItemReader has SourceType (OSS.CSV, OSS.JSON, OSS.Objects) and SourceParameters (Bucket, ObjectName or Prefix), an ItemBatcher MaxItemsPerBatch, MaxInputBytesPerBatch and BatchInput, a ResultWriter Parameters (Bucket, Prefix) here, and the bucket is Stepwell's of that name; the parts of CloudFlow's documents that we know don't show them all",
+            "an ItemReader has SourceType (OSS.CSV, OSS.JSON, OSS.Inventory, OSS.Objects) and SourceParameters (Bucket, ObjectName or Prefix), an ItemBatcher MaxItemsPerBatch, MaxInputBytesPerBatch and BatchInput, a ResultWriter Parameters (Bucket, Prefix) here, and the bucket is Stepwell's of that name; the parts of CloudFlow's documents that we know don't show them all",
         );
     }
 
@@ -151,15 +152,7 @@ impl<'t> Compiler<'_> {
             }),
             "OSS.JSON" => Some(ItemFormat::Json { pointer: None }),
             "OSS.Objects" => None,
-            _ => {
-                self.report.error_hint(
-                    &field,
-                    code::NOT_SUPPORTED,
-                    "inventories of OSS are not supported".to_owned(),
-                    Some("list the bucket's objects: OSS.Objects".to_owned()),
-                );
-                return None;
-            }
+            _ => Some(ItemFormat::Inventory),
         };
         let parameters = check::required(self.report, at, owner, "SourceParameters")?;
         let needed = match format {

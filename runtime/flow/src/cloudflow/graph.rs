@@ -60,7 +60,12 @@ impl<'t> Compiler<'_> {
         for (i, state) in states.elements().iter().enumerate() {
             let at = states.element(i, state);
             scope.current = indices.get(i).copied().unwrap_or(StateIdx(first));
+            let around = std::mem::take(&mut self.report.reads);
             let state = self.state(&at, &mut scope);
+            let reads = std::mem::replace(&mut self.report.reads, around);
+            let current = Some(scope.current);
+            self.reads
+                .extend(reads.into_iter().map(|read| (current, read)));
             if let Some(slot) = self.states.get_mut(scope.current.0 as usize) {
                 *slot = state;
             }

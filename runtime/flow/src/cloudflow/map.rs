@@ -8,7 +8,7 @@ use crate::diagnostic::code;
 use crate::document::At;
 use crate::expression::{Expression, Template};
 use crate::fdl::{self, Constructors};
-use crate::program::{Items, MapState, StateIdx};
+use crate::program::{ChildKind, Items, MapState, StateIdx};
 
 /// Fields of a Map beyond the common ones. CloudFlow's own field table spells one of
 /// them wrongly; both spellings count.
@@ -40,7 +40,7 @@ impl<'t> Compiler<'_> {
             (None, _) => {
                 let items = check::required(self.report, at, "a Map state", "ItemsPath");
                 let items = items.and_then(|i| self.expression(&i, BEFORE));
-                items.map(Template::Expression)
+                items.map(|items| Template::Expression(self.first(at, items)))
             }
             (Some(_), None) => Some(Template::Literal(Value::Array(Vec::new()))),
             (Some(_), Some(items)) => {
@@ -68,7 +68,13 @@ impl<'t> Compiler<'_> {
             "a Processor",
             &[&["StartAt", "States"]],
         );
+        let express = self.report.express_children;
+        if let Some(distributed) = &distributed {
+            check::standard(self.report, self.resolve, &processor);
+            self.report.express_children |= distributed.execution == ChildKind::Express;
+        }
         let processor = self.graph(&processor, "a Processor", own.0.saturating_add(1));
+        self.report.express_children = express;
         // What is written to a bucket is not the output: that says where it is.
         if distributed.as_ref().is_none_or(|d| d.writer.is_none()) {
             data.result = Some(fdl::rearranged([("Items".into(), "$".to_owned())]));

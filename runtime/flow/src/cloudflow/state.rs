@@ -27,6 +27,8 @@ const GRAPH: &[&str] = &["StartAt", "States"];
 
 /// Longest Wait in CloudFlow's Standard mode, in seconds.
 const WAIT_SECONDS_THERE: u64 = 300;
+/// And in its Express mode.
+const WAIT_SECONDS_EXPRESS: u64 = 20;
 /// Most branches of a Parallel in CloudFlow.
 const BRANCHES_THERE: usize = 50;
 
@@ -234,11 +236,16 @@ impl<'t> Compiler<'_> {
                 );
             }
             let seconds = check::integer(self.report, &field, 1, fdl::SECONDS_MAX)?;
-            if seconds > WAIT_SECONDS_THERE {
+            let express = self.resolve.express() || self.report.express_children;
+            let (most, mode) = match express {
+                true => (WAIT_SECONDS_EXPRESS, " of an Express execution"),
+                false => (WAIT_SECONDS_THERE, ""),
+            };
+            if seconds > most {
                 self.report.note(
                     &field,
                     code::BEYOND_CLOUDFLOW,
-                    format!("CloudFlow waits at most {WAIT_SECONDS_THERE} seconds in one state"),
+                    format!("CloudFlow waits at most {most} seconds in one state{mode}"),
                 );
             }
             return Some(WaitUntil::Seconds(Expression::Literal(seconds.into())));

@@ -8,13 +8,17 @@ use stepwell_types::StepTarget;
 
 use crate::diagnostic::{Report, code};
 use crate::document::At;
-use crate::resource::{self, Resolve, ResourceKind};
+use crate::program::StandIn;
+use crate::resource::{self, Resolve, ResourceKind, Target};
+use crate::stand_in::stand_in;
 
 /// What runs in place of a name from elsewhere.
 #[derive(Debug)]
 pub(crate) enum Binding {
     /// This, which takes the task's input as it is.
     Target(StepTarget),
+    /// This, which gets what the task has for the name's own service.
+    StandIn(StepTarget, StandIn),
     /// An HTTP call.
     Http,
     /// The start of a flow.
@@ -22,15 +26,19 @@ pub(crate) enum Binding {
 }
 
 /// What stands for this name; `None`: nothing, and it means itself. `Some(None)`: it was
-/// reported why that cannot be.
+/// reported why that cannot be. `token`: the task ends by its token.
 pub(crate) fn binding(
     at: &At<'_, '_>,
     name: &str,
+    token: bool,
     report: &mut Report,
     resolve: &dyn Resolve,
 ) -> Option<Option<Binding>> {
-    let bound = resolve.binding(name)?;
-    Some(target(at, &bound, report, resolve))
+    Some(match resolve.binding(name)? {
+        Target::Resource(bound) => target(at, &bound, report, resolve),
+        other => stand_in(at, &other, token, report, resolve)
+            .map(|(target, stand_in)| Binding::StandIn(target, stand_in)),
+    })
 }
 
 fn target(
@@ -71,7 +79,7 @@ fn target(
                 code::BAD_RESOURCE,
                 format!("the resource map binds it to {bound:?}, which no task of CloudFlow takes"),
                 Some(
-                    "bind it to wasm:NAME, http:request, container:run, vm:run, flow:start, signal:send, signal:wait, activity:NAME or callback"
+                    "bind it to wasm:NAME, http:request, container:run, vm:run, flow:start, signal:send, signal:wait, activity:NAME, callback, { flow = \"NAME\" } or { url = \"https://…\" }"
                         .to_owned(),
                 ),
             );
@@ -99,6 +107,13 @@ mod tests {
             ("acs:fc:*:functions/charge", "wasm:payments"),
             ("acs:mns:*", "activity:queue"),
             ("acs:fc:*:functions/web", "http:request"),
+            ("Own:Pay", r#"{"flow": "pay"}"#),
+            ("Own:Tell", r#"{"flow": "pay", "wait": false}"#),
+            (
+                "acs:fc:*:functions/mail",
+                r#"{"url": "https://mail.example/"}"#,
+            ),
+            ("acs:mns:*:/topics/*", r#"{"url": "https://mns.example/"}"#),
         ];
         let bindings = bindings.map(|(n, t)| (n.to_owned(), t.to_owned()));
         let map = ResourceMap::new(bindings.into()).expect("a map");
@@ -156,6 +171,14 @@ mod tests {
         function("acs:fc:r:1:functions/other", "Wasm { name: \"other\" false");
         function("acs:mns:::/queues/q", "Activity { name: \"queue\" } true");
         function("acs:fc:r:1:functions/web", "FLOW0024");
+        function("acs:fc:r:1:functions/mail", "Http false");
+        new("Own:Pay", "{any.$: $Input.a}", "Flow(Sync2) false");
+        new("Own:Tell", "{}", "Flow(Start) false");
+        new(
+            "Own:Pay', TaskMode: 'WaitForCustomCallback",
+            "{}",
+            "Flow(Start) true",
+        );
     }
 
     #[test]
@@ -177,6 +200,7 @@ mod tests {
             "Wasm { name: \"payments\" false",
         );
         old("acs:fnf:::flow/f", "Flow(Start) false");
+        old("acs:mns:::/topics/t/messages", "Http false");
         old("acs:ess:::x", "FLOW0024");
     }
 }

@@ -10,31 +10,34 @@ use super::Binding;
 use crate::diagnostic::{Report, code};
 use crate::document::At;
 use crate::path::clip;
+use crate::program::StandIn;
 use crate::resource::Resolve;
 
 const FORM: &str = "a function is named acs:fc:REGION:ACCOUNT:functions/NAME[/QUALIFIER]";
 
-/// The module that a function's resource name means: that of the function's name.
-/// The qualifier is its version, and `LATEST`, or none, the newest. What the resource map
-/// binds the whole name to comes first.
+/// What runs for a function's resource name: the module of the function's name. The
+/// qualifier is its version, and `LATEST`, or none, the newest. What the resource map
+/// binds the whole name to comes first. `token`: the task ends by its token.
 pub(crate) fn function(
     at: &At<'_, '_>,
     text: &str,
+    token: bool,
     report: &mut Report,
     resolve: &dyn Resolve,
-) -> Option<StepTarget> {
-    match super::binding(at, text, report, resolve) {
+) -> Option<(StepTarget, Option<StandIn>)> {
+    match super::binding(at, text, token, report, resolve) {
         None => {}
-        Some(Some(Binding::Target(target))) => return Some(target),
+        Some(Some(Binding::Target(target))) => return Some((target, None)),
+        Some(Some(Binding::StandIn(target, stand_in))) => return Some((target, Some(stand_in))),
         Some(Some(Binding::Http | Binding::Start)) => {
             report.error_hint(
                 at,
                 code::BAD_RESOURCE,
                 format!(
-                    "the resource map binds {:?} to what runs no function",
+                    "the resource map binds {:?} to what is no function: it takes a request of its own",
                     clip(text)
                 ),
-                Some("bind it to wasm:NAME, activity:NAME or callback".to_owned()),
+                Some("bind it to wasm:NAME, activity:NAME, callback, { flow = \"NAME\" } or { url = \"https://…\" }".to_owned()),
             );
             return None;
         }
@@ -58,11 +61,14 @@ pub(crate) fn function(
         );
     }
     match resolve.module(name, version, None) {
-        Ok(digest) => Some(StepTarget::Wasm {
-            name: Arc::from(name),
-            digest,
-            function: None,
-        }),
+        Ok(digest) => {
+            let target = StepTarget::Wasm {
+                name: Arc::from(name),
+                digest,
+                function: None,
+            };
+            Some((target, None))
+        }
         Err(unresolved) => {
             let hint = crate::resource::available(name, &unresolved.available);
             report.error_hint(at, code::UNKNOWN_MODULE, unresolved.message, hint);

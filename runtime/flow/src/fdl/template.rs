@@ -4,11 +4,11 @@
 
 use serde_json::Value;
 
-use super::{Fdl, Function, Notes, Roots, parse};
+use super::{Fdl, Function, Notes, Place, Root, Roots, parse};
 use crate::check;
 use crate::diagnostic::Report;
 use crate::document::At;
-use crate::expression::{Expression, Template};
+use crate::expression::{Expression, Query, Segment, Template};
 use crate::{path, template};
 
 /// Compiles a constructor; parts without expressions stay literal JSON.
@@ -33,20 +33,25 @@ pub(crate) fn expression(
     let source = check::text(report, at)?;
     match parse(source, roots) {
         Ok(compiled) => {
-            functions(&compiled, &mut |function| {
-                match function {
-                Function::RegexMatchString => notes.once(
+            each(&compiled, &mut |part| {
+                match part {
+                Fdl::Call { function: Function::RegexMatchString, .. } => notes.once(
                     "regexMatchString",
                     report,
                     at,
                     "regexMatchString takes the pattern first here; CloudFlow's documents don't show the order",
                 ),
-                Function::RandomInt => notes.once(
+                Fdl::Call { function: Function::RandomInt, .. } => notes.once(
                     "randomInt",
                     report,
                     at,
                     "randomInt yields a number from its first argument up to but not including its second; CloudFlow's documents don't show its bounds",
                 ),
+                Fdl::Path(Place { root: Root::Global | Root::ScopeLocal, query: Query::Definite(names), .. }) => {
+                    if let Some(Segment::Name(name)) = names.first() {
+                        report.read(at, name);
+                    }
+                }
                 _ => {}
             }
             });
@@ -59,23 +64,18 @@ pub(crate) fn expression(
     }
 }
 
-/// Calls `seen` with every function that an expression calls.
-fn functions(e: &Fdl, seen: &mut dyn FnMut(Function)) {
+/// Calls `seen` with an expression and all that is in it.
+fn each(e: &Fdl, seen: &mut dyn FnMut(&Fdl)) {
+    seen(e);
     match e {
         Fdl::Literal(_) | Fdl::Path(_) => {}
-        Fdl::List(items) => items.iter().for_each(|e| functions(e, seen)),
-        Fdl::Field(_, e) | Fdl::Not(e) | Fdl::Negate(e) => functions(e, seen),
+        Fdl::List(items) => items.iter().for_each(|e| each(e, seen)),
+        Fdl::Field(_, e) | Fdl::First(e, _) | Fdl::Not(e) | Fdl::Negate(e) => each(e, seen),
         Fdl::Binary { operands, .. } => {
-            functions(&operands.0, seen);
-            functions(&operands.1, seen);
+            each(&operands.0, seen);
+            each(&operands.1, seen);
         }
-        Fdl::Call {
-            function,
-            arguments,
-        } => {
-            seen(*function);
-            arguments.iter().for_each(|e| functions(e, seen));
-        }
+        Fdl::Call { arguments, .. } => arguments.iter().for_each(|e| each(e, seen)),
     }
 }
 

@@ -1,6 +1,6 @@
 //! The resource map: what names from elsewhere mean here.
 //!
-//! Binds an ARN, exact or with `*`, to one of our own resources. Refuses to look up
+//! Binds an ARN, exact or with `*`, to a [`Target`]. Refuses to look up
 //! whether that exists: the resolver behind it does.
 
 use std::collections::BTreeMap;
@@ -8,32 +8,33 @@ use std::sync::Arc;
 
 use stepwell_types::Digest;
 
-use super::{Advice, Resolve, Unresolved};
+use super::{Advice, Resolve, Target, Unresolved};
 
 /// Most entries of one map.
 pub const BINDINGS_MAX: usize = 10_000;
 
-/// What resources mean: the name or pattern, and the resource in its place.
+/// What resources mean: the name or pattern, and what is in its place.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct ResourceMap(BTreeMap<String, String>);
+pub struct ResourceMap(BTreeMap<String, Target>);
 
 impl ResourceMap {
-    /// A map of these bindings.
+    /// A map of these bindings: names, and targets as [`Target::parse`] reads them.
     /// # Errors
-    /// What is wrong with one of them: too many, or a target that is no resource.
+    /// What is wrong with one of them: too many, or a target that is none.
     pub fn new(bindings: BTreeMap<String, String>) -> Result<ResourceMap, String> {
         if bindings.len() > BINDINGS_MAX {
             return Err(format!("more than {BINDINGS_MAX} bindings"));
         }
-        for (name, target) in &bindings {
-            super::parse(target).map_err(|bad| format!("{name}: {}", bad.message))?;
-        }
-        Ok(ResourceMap(bindings))
+        let parsed = bindings.into_iter().map(|(name, text)| {
+            let target = Target::parse(&text).map_err(|e| format!("{name}: {e}"))?;
+            Ok((name, target))
+        });
+        parsed.collect::<Result<_, String>>().map(ResourceMap)
     }
 
     /// What a resource is bound to: an exact name wins, then the longest pattern.
     #[must_use]
-    pub fn get(&self, resource: &str) -> Option<&str> {
+    pub fn get(&self, resource: &str) -> Option<&Target> {
         if let Some(exact) = self.0.get(resource) {
             return Some(exact);
         }
@@ -41,7 +42,7 @@ impl ResourceMap {
             .0
             .iter()
             .filter(|(p, _)| p.contains('*') && matches(p, resource));
-        fits.max_by_key(|(p, _)| p.len()).map(|(_, to)| to.as_str())
+        fits.max_by_key(|(p, _)| p.len()).map(|(_, to)| to)
     }
 }
 
@@ -99,8 +100,8 @@ impl Resolve for Bound<'_> {
         self.inner.advice()
     }
 
-    fn binding(&self, resource: &str) -> Option<String> {
-        self.map.get(resource).map(str::to_owned)
+    fn binding(&self, resource: &str) -> Option<Target> {
+        self.map.get(resource).cloned()
     }
 }
 
@@ -118,7 +119,8 @@ mod tests {
         let bindings = bindings.map(|(n, t)| (n.to_owned(), t.to_owned()));
         let map = ResourceMap::new(bindings.into()).expect("a map");
         let check = |resource: &str, expected: Option<&str>| {
-            assert_eq!(map.get(resource), expected, "{resource}");
+            let got = map.get(resource).map(Target::text);
+            assert_eq!(got.as_deref(), expected, "{resource}");
         };
         check("arn:aws:lambda:r:1:function:charge", Some("wasm:charge"));
         check("arn:aws:lambda:r:1:function:charge:2", Some("wasm:other"));

@@ -65,7 +65,11 @@ impl<'t> Compiler<'_> {
             };
             steps.scope.current = *index;
             steps.after = indices.get(i + 1).map_or(Next::End, |n| Next::State(*n));
+            let around = std::mem::take(&mut self.report.reads);
             let state = self.step(&at, &mut steps);
+            let reads = std::mem::replace(&mut self.report.reads, around);
+            self.reads
+                .extend(reads.into_iter().map(|read| (Some(*index), read)));
             self.put(*index, state);
         }
         self.unreachable(list, &indices, &steps.scope, first);

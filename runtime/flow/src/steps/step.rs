@@ -145,6 +145,7 @@ impl<'t> Compiler<'_> {
             states: Vec::new(),
             graphs: Vec::new(),
             notes: fdl::Notes::default(),
+            reads: Vec::new(),
         })
     }
 

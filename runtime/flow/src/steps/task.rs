@@ -40,29 +40,46 @@ impl<'t> Compiler<'_> {
         if text.starts_with("acs:fnf:") && !bound {
             return self.start(at, &field, text, data, pattern, timeout);
         }
-        if let Some(params) = at.get("serviceParams") {
-            self.report.warning(
+        match at.get("serviceParams") {
+            Some(params) if bound => data.arguments = self.service_params(&params),
+            Some(params) => self.report.warning(
                 &params,
                 code::IGNORED_FIELD,
                 "serviceParams has no effect on a function: its input is the step's".to_owned(),
                 None,
-            );
+            ),
+            None => {}
         }
         if !text.starts_with("acs:fc:") && !bound {
             self.unbound(&field, text);
             return None;
         }
-        let target = fdl::function(&field, text, self.report, self.resolve)?;
+        let token = pattern == Some("waitForCallback");
+        let (target, stand_in) = fdl::function(&field, text, token, self.report, self.resolve)?;
+        if stand_in.is_some() && !token && target == StepTarget::Flow(ChildMode::Start) {
+            data.result = Some(fdl::answer(ChildMode::Start));
+        }
         self.express(at, &field, &target, pattern);
         Some(Task {
             resource: Arc::from(text),
-            wait_for_token: pattern == Some("waitForCallback") || target.is_outside(),
+            wait_for_token: token || target.is_outside(),
             target,
+            stand_in,
             timeout_seconds: timeout.map(|s| Expression::Literal(s.into())),
             heartbeat_seconds: None,
             service: Service::Plain,
             credentials: None,
         })
+    }
+
+    /// What a service that is bound to something here gets: a constant or a source each.
+    fn service_params(&mut self, at: &At<'_, 't>) -> Option<Template> {
+        if !check::is_object(self.report, at) {
+            return None;
+        }
+        let members = at.members().iter();
+        let fields = members.map(|m| (m.name.clone(), self.source(&at.member(m), WITHIN)));
+        Some(Template::Object(fields.collect()))
     }
 
     /// Reports what an express execution cannot run, at the field that says so.
@@ -133,6 +150,7 @@ impl<'t> Compiler<'_> {
             // As in the new language: the history tells both alike.
             resource: "FNF:StartExecution".into(),
             target: StepTarget::Flow(mode),
+            stand_in: None,
             wait_for_token,
             timeout_seconds: timeout.map(|s| Expression::Literal(s.into())),
             heartbeat_seconds: None,

@@ -41,6 +41,21 @@ pub(crate) fn evaluate<'e>(env: &'e Env<'_>, e: &'e Fdl) -> Result<Cow<'e, Value
             let value = copied(env, evaluate(env, value)?)?;
             owned(Map::from_iter([(name.to_string(), value)]).into())
         }
+        Fdl::First(list, most) => {
+            let most = usize::try_from(*most).unwrap_or(usize::MAX);
+            match evaluate(env, list)? {
+                Cow::Borrowed(Value::Array(items)) if items.len() > most => {
+                    let kept = items.iter().take(most).map(|item| env.copy(item));
+                    owned(kept.collect::<Result<Vec<_>, _>>()?.into())
+                }
+                Cow::Owned(Value::Array(mut items)) => {
+                    items.truncate(most);
+                    owned(items.into())
+                }
+                // What is no list is the Map's to refuse.
+                other => Ok(other),
+            }
+        }
         Fdl::Not(e) => owned((!truth(evaluate(env, e)?.as_ref(), "!")?).into()),
         Fdl::Negate(e) => {
             let zero = Value::from(0);

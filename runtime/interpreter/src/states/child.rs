@@ -16,7 +16,7 @@ use stepwell_types::{
 use crate::error::Error;
 use crate::state::State;
 use crate::turn::Turn;
-use crate::{Command, Outcome, random};
+use crate::{Command, Outcome, random, service};
 
 /// Error name of a start with fields that make no sense.
 const INVALID: &str = "StepFunctions.ValidationException";
@@ -221,7 +221,11 @@ pub(crate) fn child_ended(
     let Some((node, task)) = super::task::task_of(turn, id)?.filter(|_| waits) else {
         return Ok(());
     };
-    super::task::ended(turn, id, node, task, result)
+    let result = match result {
+        Ok(output) => Ok(super::task::answer(turn, id, task, output)),
+        Err(failure) => Err(service::failure(task, failure)),
+    };
+    super::task::ended(turn, id, node, task, &result)
 }
 
 /// Begins a Task that starts a child. `Some`: the child whose end will be awaited.
@@ -233,7 +237,11 @@ pub(crate) fn begin(
     input: &Data,
 ) -> Result<Option<ExecutionId>, Failure> {
     let attempt = turn.state.core.entries.get(&id).map_or(0, |e| e.attempt);
-    let start = start(turn, id, attempt, mode, input)?;
+    let mut start = start(turn, id, attempt, mode, input)?;
+    if task.stand_in.is_some() && mode != ChildMode::Start {
+        // Of a flow in a function's place: its output, or its failure as it is.
+        start.link.wants = Wants::Item;
+    }
     let awaited = (mode != ChildMode::Start && !task.wait_for_token).then_some(start.child);
     turn.out.push(Command::StartChild(Box::new(start)));
     Ok(awaited)

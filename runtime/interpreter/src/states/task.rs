@@ -63,12 +63,13 @@ pub(crate) fn begin(
             worker: None,
         });
     }
-    if let Err(failure) = service::request(task, &input) {
-        return failed(turn, id, node, task, failure);
-    }
+    let request = match service::request(task, &input) {
+        Ok((_, request)) => request,
+        Err(failure) => return failed(turn, id, node, task, failure),
+    };
     let mut child = None;
     if let StepTarget::Flow(mode) = &task.target {
-        match super::child::begin(turn, id, task, *mode, &input) {
+        match super::child::begin(turn, id, task, *mode, &request) {
             Ok(awaited) => child = awaited,
             Err(failure) => return ended(turn, id, node, task, &Err(failure)),
         }
@@ -176,7 +177,7 @@ pub(crate) fn step_ended(
 }
 
 /// The step's answer as the task's.
-fn answer(turn: &Turn<'_>, id: EntryId, task: &Task, output: &Data) -> Data {
+pub(super) fn answer(turn: &Turn<'_>, id: EntryId, task: &Task, output: &Data) -> Data {
     let Some(entry) = turn.state.core.entries.get(&id) else {
         return output.clone();
     };
@@ -256,7 +257,14 @@ pub(crate) fn token_ended(
     if active {
         turn.out.push(Command::Abort { entry: id, attempt });
     }
-    ended(turn, id, node, task, result)
+    // What stands for a function answers as one; what waits by its own name says what it yields.
+    let function = task.target.is_outside() && !task.resource.ends_with(".waitForTaskToken");
+    let result = match result {
+        Ok(output) if function => Ok(answer(turn, id, task, output)),
+        Err(failure) if function => Err(service::failure(task, failure)),
+        other => other.clone(),
+    };
+    ended(turn, id, node, task, &result)
 }
 
 /// An outside program is still at work: its heartbeat limit starts afresh.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use stepwell_flow::program::{Mode, TaskGrants};
-use stepwell_flow::resource::{Advice, ResourceMap};
+use stepwell_flow::resource::{Advice, ResourceMap, Target};
 use stepwell_flow::substitute::BadSubstitution;
 use stepwell_flow::{Diagnostic, Program, Resolve, Severity, Unresolved, compile_filled};
 use stepwell_store::{Batch, Key};
@@ -450,11 +450,11 @@ impl Resolve for Names<'_> {
         Advice::Server
     }
 
-    fn binding(&self, resource: &str) -> Option<String> {
+    fn binding(&self, resource: &str) -> Option<Target> {
         let target = self.maps.iter().find_map(|map| map.get(resource))?;
         let mut bound = self.bound.borrow_mut();
-        bound.insert(resource.into(), target.into());
-        Some(target.to_owned())
+        bound.insert(resource.into(), target.text().into());
+        Some(target.clone())
     }
 }
 
@@ -491,9 +491,10 @@ impl Resolve for Pinned<'_> {
         newest.cloned().collect()
     }
 
-    fn binding(&self, resource: &str) -> Option<String> {
+    fn binding(&self, resource: &str) -> Option<Target> {
         let found = self.resources.iter().find(|(name, _)| **name == *resource);
-        found.map(|(_, target)| target.to_string())
+        // It was read when the flow was published.
+        found.and_then(|(_, target)| Target::parse(target).ok())
     }
 }
 

@@ -101,7 +101,11 @@ async fn definition(api: &Api, request: Request) -> Result<(String, Filling), Pr
         serde_json::from_slice(&body).map_err(|e| Error::BadJson(e.to_string()))?;
     let filling = Filling {
         substitutions: given.substitutions,
-        resources: given.resources,
+        resources: given
+            .resources
+            .into_iter()
+            .map(|(name, target)| (name, target.text()))
+            .collect(),
         permission: Permission {
             grants: given.grants.map(Into::into),
             confirmed: false,

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 use stepwell_orchestrator::api;
 use utoipa::ToSchema;
 
@@ -38,7 +39,8 @@ pub struct Flow {
     pub substitutions: BTreeMap<String, String>,
     /// Resources of the text that were bound to others when it was published; absent when none were.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub resources: BTreeMap<String, String>,
+    #[schema(value_type = Object)]
+    pub resources: BTreeMap<String, Binding>,
     /// Endpoints of its newest version, below `/t`.
     pub triggers: Vec<Trigger>,
     /// What its Task resources may reach; absent: it has no manifest.
@@ -56,13 +58,41 @@ pub struct Publish {
     /// without quotes, backslashes and line breaks.
     #[serde(default)]
     pub substitutions: BTreeMap<String, String>,
-    /// What its resources mean, at most 10,000: an ARN, an Action or a pattern with `*`, and a resource such as `wasm:NAME`.
+    /// What its resources mean, at most 10,000: an ARN, an Action or a pattern with `*`, and a resource such as `"wasm:NAME"`, a flow `{"flow": "NAME"}`, or an HTTP call `{"url": "https://…", "method": "POST"}`.
     #[serde(default)]
-    #[schema(example = json!({"arn:aws:states:::sqs:sendMessage": "wasm:queue"}))]
-    pub resources: BTreeMap<String, String>,
+    #[schema(value_type = Object, example = json!({"arn:aws:states:::sqs:sendMessage": "wasm:queue"}))]
+    pub resources: BTreeMap<String, Binding>,
     /// What its Task resources may reach; absent: what the version before may.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub grants: Option<Grants>,
+}
+
+/// What stands for a resource: one of ours by its name, or a flow or an HTTP call.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Binding {
+    /// Such as `wasm:NAME`: it runs as if the definition named it.
+    Name(String),
+    /// `{"flow": "NAME"}` or `{"url": "https://…"}`.
+    Data(Map<String, Value>),
+}
+
+impl Binding {
+    /// The text that names it within the house: an object as JSON.
+    #[must_use]
+    pub fn text(self) -> String {
+        match self {
+            Binding::Name(text) => text,
+            Binding::Data(object) => Value::Object(object).to_string(),
+        }
+    }
+
+    fn read(text: &str) -> Binding {
+        match serde_json::from_str(text) {
+            Ok(object) => Binding::Data(object),
+            Err(_) => Binding::Name(text.to_owned()),
+        }
+    }
 }
 
 /// A module that a flow version is bound to.
@@ -150,16 +180,16 @@ impl From<&api::FlowInfo> for Flow {
                     digest: digest.to_string(),
                 })
                 .collect(),
-            substitutions: pairs(&f.substitutions),
-            resources: pairs(&f.resources),
+            substitutions: pairs(&f.substitutions, str::to_owned),
+            resources: pairs(&f.resources, Binding::read),
             triggers: f.triggers.iter().map(Trigger::from).collect(),
             grants: f.grants.as_deref().map(Grants::from),
         }
     }
 }
 
-fn pairs(list: &[(Arc<str>, Arc<str>)]) -> BTreeMap<String, String> {
-    let owned = |(name, value): &(Arc<str>, Arc<str>)| (name.to_string(), value.to_string());
+fn pairs<T>(list: &[(Arc<str>, Arc<str>)], of: fn(&str) -> T) -> BTreeMap<String, T> {
+    let owned = |(name, value): &(Arc<str>, Arc<str>)| (name.to_string(), of(value));
     list.iter().map(owned).collect()
 }
 

@@ -38,12 +38,17 @@ fn a_flow_is_filled_in_and_bound_when_it_is_published() {
     let (status, said) = block(house.fill(envelope(given.clone(), "/v1/flows/sqs")));
     assert_eq!((status, &said["new"]), (200, &json!(false)), "{said}");
     let mut other = given.clone();
-    other["resources"] = json!({"arn:aws:states:::sqs:sendMessage": "http:request"});
+    let call = json!({"method": "POST", "url": "http://a/"});
+    other["resources"] = json!({"arn:aws:states:::sqs:sendMessage": {"url": "http://a/"}});
     other["definition"] = text
-        .replace("', End", "', Parameters: {url: 'http://a/'}, End")
+        .replace(
+            "', End",
+            "', Parameters: {QueueUrl: q, MessageBody.$: $.m}, End",
+        )
         .into();
     let (_, said) = block(house.fill(envelope(other, "/v1/flows/sqs")));
     assert_eq!(said["version"], 2, "{said}");
+    assert_eq!(said["resources"]["arn:aws:states:::sqs:sendMessage"], call);
     house.check(
         "GET",
         "/v1/flows/sqs/graph?format=dot&version=1",
@@ -71,6 +76,10 @@ fn a_flow_is_filled_in_and_bound_when_it_is_published() {
     for (bad, code) in [
         (
             json!({"definition": text, "resources": {"a": "nothing"}}),
+            "RUN0021",
+        ),
+        (
+            json!({"definition": text, "resources": {"a": {"url": "http://a/", "method": "GET"}}}),
             "RUN0021",
         ),
         (

@@ -19,6 +19,7 @@ fn show(e: &Fdl) -> String {
         Fdl::List(items) => format!("[{}]", all(items)),
         Fdl::Path(p) => p.source.to_string(),
         Fdl::Field(name, e) => format!("{{{name}: {}}}", show(e)),
+        Fdl::First(e, most) => format!("{}[:{most}]", show(e)),
         Fdl::Not(e) => format!("Not({})", show(e)),
         Fdl::Negate(e) => format!("Negate({})", show(e)),
         Fdl::Binary { operator, operands } => {

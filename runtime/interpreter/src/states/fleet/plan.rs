@@ -193,6 +193,12 @@ fn source(env: &Env<'_>, reader: &ItemReader) -> Result<ItemSource, Fault> {
     let given = arguments(env, &reader.arguments)?;
     let bucket = text(&given, "Bucket").map_err(failed)?;
     let bucket = bucket.ok_or_else(|| failed("The ItemReader names no Bucket.".into()))?;
+    let version = given.value().get("VersionId");
+    if version.is_some_and(|v| !v.is_null()) {
+        return Err(failed(
+            "The ItemReader names a VersionId, and objects here have no versions.".into(),
+        ));
+    }
     let place = match &reader.format {
         Some(format) => {
             let key = text(&given, "Key").map_err(failed)?;
