@@ -1,5 +1,9 @@
 //! Objects of steps on a real server: read in pieces, written with the outcome, seen by whom they should
 //! be and never in part, not lost and not twice, whatever dies and whoever else writes.
+#![allow(
+    clippy::disallowed_methods,
+    reason = "tests read the clock and the environment; the rule is for the runtime"
+)]
 
 use std::collections::BTreeSet;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
