@@ -1,5 +1,9 @@
 //! `examples/ledger-import` on a real server: with a faulty file, a time limit, a cancel, and a server
 //! that dies in the middle. A file is counted once or not at all.
+#![allow(
+    clippy::disallowed_methods,
+    reason = "tests read the clock and the environment; the rule is for the runtime"
+)]
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
