@@ -18,7 +18,17 @@ const PATCHES: &str = "tests/planted";
 /// Seeds within which a bug must be seen.
 const SEEDS: u64 = 1_000;
 /// The crates that the simulator needs.
-const CRATES: [&str; 5] = ["types", "flow", "interpreter", "store", "orchestrator"];
+const CRATES: [&str; 6] = [
+    "runtime/types",
+    "runtime/flow",
+    "runtime/interpreter",
+    "runtime/store",
+    "runtime/orchestrator",
+    "host-api",
+];
+/// What else they are built from: the simulator runs the cases too, and the interpreter's
+/// manifest names their crate; the host's bindings are made of WIT.
+const FOLDERS: [&str; 4] = ["tests/cases", "tests/src", "wit", "guest-sdk/rust/wasi"];
 /// The simulator's own package, as small as it can be.
 const MANIFEST: &str = r#"[package]
 name = "stepwell-tests"
@@ -38,6 +48,7 @@ stepwell-flow.workspace = true
 stepwell-interpreter.workspace = true
 stepwell-store.workspace = true
 stepwell-orchestrator.workspace = true
+stepwell-host-api.workspace = true
 stepwell-cases.workspace = true
 serde_json.workspace = true
 "#;
@@ -138,7 +149,7 @@ fn copy(house: &Path) -> Result<()> {
     let (_, after) = after
         .split_once(']')
         .context("no end of the members in Cargo.toml")?;
-    let members: Vec<_> = CRATES.iter().map(|c| format!("\"runtime/{c}\"")).collect();
+    let members: Vec<_> = CRATES.iter().map(|folder| format!("{folder:?}")).collect();
     let members = members.join(", ");
     put(
         &house.join("Cargo.toml"),
@@ -149,20 +160,19 @@ fn copy(house: &Path) -> Result<()> {
         &fs::read(root.join("Cargo.lock"))?,
     )?;
     put(&house.join("tests/alone/Cargo.toml"), MANIFEST.as_bytes())?;
-    for part in CRATES {
-        let folder = format!("runtime/{part}");
+    for folder in CRATES {
         put(
-            &house.join(&folder).join("Cargo.toml"),
-            &fs::read(root.join(&folder).join("Cargo.toml"))?,
+            &house.join(folder).join("Cargo.toml"),
+            &fs::read(root.join(folder).join("Cargo.toml"))?,
         )?;
         tree(
-            &root.join(&folder).join("src"),
-            &house.join(&folder).join("src"),
+            &root.join(folder).join("src"),
+            &house.join(folder).join("src"),
         )?;
     }
-    // The simulator runs them too, and the interpreter's manifest names their crate.
-    tree(&root.join("tests/cases"), &house.join("tests/cases"))?;
-    tree(&root.join("tests/src"), &house.join("tests/src"))?;
+    for folder in FOLDERS {
+        tree(&root.join(folder), &house.join(folder))?;
+    }
     put(&house.join("tests/src/planted.rs"), LIBRARY.as_bytes())
 }
 
