@@ -6,8 +6,9 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
 use stepwell_shim::names::Names;
 use stepwell_tests::api::Api;
@@ -233,10 +234,17 @@ impl House {
             smuggled.is_none(),
             "{smuggled:?} came by a header or an address"
         );
-        let left = self.podman.containers()?;
-        let left = left.iter().find(|name| name.starts_with("stepwell-"));
-        ensure!(left.is_none(), "{left:?} is still there");
-        Ok(())
+        // A container is removed when its answer is durable, a moment after that was told.
+        let mut left = None;
+        for _ in 0..250 {
+            let all = self.podman.containers()?;
+            left = all.into_iter().find(|name| name.starts_with("stepwell-"));
+            if left.is_none() {
+                return Ok(());
+            }
+            std::thread::sleep(Duration::from_millis(40));
+        }
+        bail!("{left:?} is still there")
     }
 }
 
