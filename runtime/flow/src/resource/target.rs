@@ -155,7 +155,7 @@ mod tests {
         check(r#"{"flow": 1}"#, Err("a string"));
         check(
             r#"{"url": "https://a/b"}"#,
-            Ok(r#"{"method":"POST","url":"https://a/b"}"#),
+            Ok(r#"{"url":"https://a/b","method":"POST"}"#),
         );
         check(
             r#"{"url": "https://a/b", "method": "GET"}"#,
