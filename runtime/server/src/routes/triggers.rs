@@ -21,8 +21,9 @@ const EXECUTION: HeaderName = HeaderName::from_static("stepwell-execution-id");
 /// A synchronous one answers with the output alone (200), with a problem when the
 /// execution did not succeed (502, 504), or with 202 when it takes longer than the
 /// server holds a caller. The header `stepwell-execution-id` names the execution.
+/// The endpoint's own method counts: GET, POST, PUT, PATCH or DELETE.
 #[utoipa::path(
-    method(get, post, put, patch, delete),
+    post,
     path = "/t/{*path}",
     tag = "endpoints",
     params(("path" = String, Path, description = "As the flow's endpoint says; may have slashes")),
