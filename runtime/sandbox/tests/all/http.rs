@@ -60,7 +60,7 @@ impl Scene {
             HttpOptions {
                 allow: vec![server.address.to_string()],
                 response_bytes_max: 2 << 20,
-                request_bytes_max: 1 << 20,
+                guest_request_bytes_max: 1 << 20,
                 ..HttpOptions::default()
             },
         )

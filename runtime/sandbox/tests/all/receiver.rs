@@ -58,7 +58,7 @@ impl Receiver {
             if input.read_line(&mut line)? == 0 {
                 return Ok(());
             }
-            let (mut key, mut length) = (None, 0);
+            let (mut key, mut length, mut chunked) = (None, 0, false);
             loop {
                 let mut header = String::new();
                 input.read_line(&mut header)?;
@@ -68,11 +68,15 @@ impl Receiver {
                 match name.to_ascii_lowercase().as_str() {
                     "idempotency-key" => key = Some(value.trim().to_owned()),
                     "content-length" => length = value.trim().parse().unwrap_or(0),
+                    "transfer-encoding" => chunked = value.trim() == "chunked",
                     _ => {}
                 }
             }
             let mut body = vec![0; length];
             input.read_exact(&mut body)?;
+            if chunked {
+                body = pieces(&mut input)?;
+            }
             let path = line.split(' ').nth(1).unwrap_or_default().to_owned();
             let line = line.trim().to_owned();
             let count = {
@@ -80,12 +84,29 @@ impl Receiver {
                 seen.push(Seen {
                     line,
                     key,
-                    body: length,
+                    body: body.len(),
                 });
                 seen.len()
             };
             answer(&mut out, &path, &body, count)?;
         }
+    }
+}
+
+/// A chunked body, without trailers.
+fn pieces(input: &mut BufReader<TcpStream>) -> std::io::Result<Vec<u8>> {
+    let mut body = Vec::new();
+    loop {
+        let mut line = String::new();
+        input.read_line(&mut line)?;
+        let length = usize::from_str_radix(line.trim(), 16)
+            .map_err(|e| std::io::Error::other(format!("{line:?}: {e}")))?;
+        let mut piece = vec![0; length + 2];
+        input.read_exact(&mut piece)?;
+        if length == 0 {
+            return Ok(body);
+        }
+        body.extend(&piece[..length]);
     }
 }
 
