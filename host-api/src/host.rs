@@ -173,6 +173,8 @@ fn replaces<T: HostView>(linker: &mut Linker<T>) -> wasmtime::Result<()> {
         ("wasi:io/streams", "[method]input-stream.skip"),
         ("wasi:io/streams", "[method]output-stream.check-write"),
         ("wasi:io/streams", "[method]output-stream.splice"),
+        ("wasi:io/error", "[method]error.to-debug-string"),
+        ("wasi:http/types", "http-error-code"),
         ("wasi:http/outgoing-handler", "handle"),
     ] {
         let versioned = format!("{name}@{}", waits::WASI);

@@ -198,6 +198,17 @@ impl HasData for IoDoor {
 pub(crate) fn link<T: HostView>(linker: &mut Linker<T>) -> Result<()> {
     poll::add_to_linker::<T, IoDoor>(linker, |t| t.host().io())?;
     monotonic_clock::add_to_linker::<T, IoDoor>(linker, |t| t.host().io())?;
+    let mut error = linker.instance(&format!("wasi:io/error@{WASI}"))?;
+    error.func_wrap(
+        "[method]error.to-debug-string",
+        |mut store: StoreContextMut<'_, T>, (error,): (Resource<streams::Error>,)| {
+            let io = store.data_mut().host().io();
+            // As it is displayed: with what the server's environment may add to that, a guest
+            // would see paths of the host, and another text on a replay.
+            let text = format!("{:#}", io.wasi.table.get(&error)?);
+            Ok((text,))
+        },
+    )?;
     let mut streams = linker.instance(&format!("wasi:io/streams@{WASI}"))?;
     streams.func_wrap(
         "[method]input-stream.read",

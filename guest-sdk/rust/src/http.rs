@@ -12,7 +12,7 @@ use crate::Failure;
 use bindings::wasi::http::outgoing_handler;
 use bindings::wasi::http::types::{
     ErrorCode, Fields, FutureIncomingResponse, IncomingBody, Method, OutgoingBody, OutgoingRequest,
-    RequestOptions, Scheme,
+    RequestOptions, Scheme, http_error_code,
 };
 use bindings::wasi::io::streams::{InputStream, OutputStream, StreamError};
 
@@ -288,21 +288,24 @@ impl Response {
 
     /// The next piece of the body as it came; `None`: it was the last.
     /// # Errors
-    /// `States.Http.Socket`.
+    /// `States.Http.Socket`, `States.Timeout`, `Stepwell.HttpResponseTooLarge`.
     pub fn chunk(&mut self) -> Result<Option<Vec<u8>>, Failure> {
         match self.stream.blocking_read(READ_BYTES) {
             Ok(bytes) => Ok(Some(bytes)),
             Err(StreamError::Closed) => Ok(None),
-            Err(StreamError::LastOperationFailed(e)) => Err(Failure::new(
-                "States.Http.Socket",
-                format!("the response broke off: {}", e.to_debug_string()),
-            )),
+            Err(StreamError::LastOperationFailed(e)) => {
+                let cause = format!("the response broke off: {}", e.to_debug_string());
+                Err(match http_error_code(&e) {
+                    Some(code) => Failure::new(failure(code).error, cause),
+                    None => socket(&cause),
+                })
+            }
         }
     }
 
     /// The whole body.
     /// # Errors
-    /// `States.Http.Socket`.
+    /// As [`Response::chunk`].
     pub fn bytes(mut self) -> Result<Vec<u8>, Failure> {
         let mut all = Vec::new();
         while let Some(piece) = self.chunk()? {
@@ -313,14 +316,14 @@ impl Response {
 
     /// The whole body as text.
     /// # Errors
-    /// `States.Http.Socket`; `Step.Failed`: it is no UTF-8.
+    /// As [`Response::chunk`]; `Step.Failed`: it is no UTF-8.
     pub fn text(self) -> Result<String, Failure> {
         Ok(String::from_utf8(self.bytes()?)?)
     }
 
     /// The whole body, read as JSON.
     /// # Errors
-    /// `States.Http.Socket`; `Step.Failed`: it is no such JSON.
+    /// As [`Response::chunk`]; `Step.Failed`: it is no such JSON.
     pub fn json<T: DeserializeOwned>(self) -> Result<T, Failure> {
         Ok(serde_json::from_slice(&self.bytes()?)?)
     }

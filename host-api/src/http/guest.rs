@@ -243,12 +243,36 @@ pub(crate) fn link<T: HostView>(linker: &mut Linker<T>) -> Trappable<()> {
     outgoing_handler::add_to_linker::<T, WasiHttp>(linker, |t| t.host().http())
 }
 
+/// What a stream broke off with. wasmtime-wasi-http's own function looks for another type than
+/// its streams have.
+fn code(error: &Wire) -> types::ErrorCode {
+    match error {
+        Wire::ConnectionReadTimeout => types::ErrorCode::ConnectionReadTimeout,
+        Wire::ConnectionRefused => types::ErrorCode::ConnectionRefused,
+        Wire::ConnectionTimeout => types::ErrorCode::ConnectionTimeout,
+        Wire::HttpResponseBodySize(bytes) => types::ErrorCode::HttpResponseBodySize(*bytes),
+        Wire::HttpResponseIncomplete => types::ErrorCode::HttpResponseIncomplete,
+        Wire::HttpResponseTimeout => types::ErrorCode::HttpResponseTimeout,
+        Wire::InternalError(text) => types::ErrorCode::InternalError(text.clone()),
+        _ => types::ErrorCode::HttpProtocolError,
+    }
+}
+
 /// A guest that calls goes on where the call holds nobody up. The linker must allow shadowing.
 pub(crate) fn link_handle<T: HostView>(linker: &mut Linker<T>) -> Trappable<()> {
     type Given = (
         Resource<HostOutgoingRequest>,
         Option<Resource<RequestOptions>>,
     );
+    let mut known = linker.instance(&format!("wasi:http/types@{WASI}"))?;
+    known.func_wrap(
+        "http-error-code",
+        |mut store: StoreContextMut<'_, T>, (error,): (Resource<types::IoError>,)| {
+            let http = store.data_mut().host().http();
+            let error = http.table.get(&error)?;
+            Ok((error.downcast_ref::<Wire>().map(code),))
+        },
+    )?;
     let mut handler = linker.instance(&format!("wasi:http/outgoing-handler@{WASI}"))?;
     handler.func_wrap_async(
         "handle",

@@ -36,6 +36,12 @@ pub(crate) fn json<T: Serialize>(status: StatusCode, body: &T) -> Response {
     ready(status, value_of(body).to_string().into_bytes())
 }
 
+/// A JSON response of a shape that holds JSON texts, which stay as they are: numbers and spaces
+/// as they were spelt.
+pub(crate) fn texts<T: Serialize>(status: StatusCode, body: &T) -> Response {
+    ready(status, serde_json::to_vec(body).unwrap_or_default())
+}
+
 /// A shape as a value. Our shapes have string keys only, so this cannot fail.
 pub(crate) fn value_of<T: Serialize>(body: &T) -> Value {
     serde_json::to_value(body).unwrap_or(Value::Null)

@@ -29,7 +29,6 @@ def call(method="GET", url="", headers=(), body=None, timeout_ms=None):
 class Handler(exports.Handler):
     def run(self, ctx, input):
         try:
-            answers = [call(**one) for one in json.loads(input)["calls"]]
-            return json.dumps(answers, separators=(",", ":"))
+            return json.dumps([call(**one) for one in json.loads(input)["calls"]])
         except requests.RequestException as e:
             raise Err(Failure(f"Python.{type(e).__name__}", str(e)))

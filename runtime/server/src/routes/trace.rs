@@ -52,7 +52,7 @@ pub(crate) async fn trace(
         .orchestrator
         .trace(id("execution id", &text)?, wanted)
         .await?;
-    Ok(wire::json(
+    Ok(wire::texts(
         StatusCode::OK,
         &wire::trace::Trace::from(&found),
     ))
