@@ -66,6 +66,9 @@ impl World {
 
     /// A step begins: it reads, unless another's writes are on their way there.
     pub(super) fn begin_keeping(&mut self, request: &StepRequest) {
+        // What a life kept that was lost is not; and behind a redrive that was lost with it, the
+        // same entry can be another state, which keeps nothing.
+        self.kept.remove(&key(request));
         if !self.keeps(request) {
             return;
         }
