@@ -18,6 +18,7 @@ mod headers;
 mod homes;
 mod layout;
 mod manifests;
+mod names;
 mod outsiders;
 mod pure;
 mod safety;
@@ -44,6 +45,7 @@ const RULES: &[Rule] = &[
     ("homes", homes::check),
     ("layout", layout::check),
     ("manifests", manifests::check),
+    ("names", names::check),
     ("outsiders", outsiders::check),
     ("pure", pure::check),
     ("safety", safety::check),

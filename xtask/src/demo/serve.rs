@@ -20,6 +20,9 @@ use crate::shell;
 /// How long the server may take to start, and to stop.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// The file in its folder that says how it runs.
+const CONFIGURATION: &str = "stepwell.toml";
+
 /// A running server.
 pub struct Server {
     /// Where it listens.
@@ -43,7 +46,7 @@ impl Server {
             std::fs::remove_dir_all(&folder)?;
         }
         std::fs::create_dir_all(&folder)?;
-        let config = folder.join("stepwell.toml");
+        let config = folder.join(CONFIGURATION);
         std::fs::write(
             &config,
             configuration(address, receiver, &folder.join("data")),
@@ -88,6 +91,16 @@ impl Server {
             .env("STEPWELL_URL", format!("http://{}", self.address))
             .args(args);
         shell::output(&mut command)
+    }
+
+    /// Its process, for a reader who wants to kill it.
+    pub fn process(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// The file from which it can be started again.
+    pub fn configuration(&self) -> PathBuf {
+        self.folder.join(CONFIGURATION)
     }
 
     /// Asks it to stop and waits until it has.

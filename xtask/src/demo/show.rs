@@ -67,8 +67,13 @@ pub fn next_steps(server: &Server, receiver: SocketAddr) {
          {program} list\n  \
          {program} tasks ID        # the token of a claim that waits\n  \
          {program} token succeed TOKEN --output '{{\"approved\": true, \"by\": \"you\"}}'\n  \
-         {program} history ID\n",
-        program = super::stepwell().display()
+         {program} describe ID\n  \
+         {program} history ID\n\n  \
+         kill -9 {process}        # the server; then again, on the same store:\n  \
+         {program} serve --config {configuration}\n",
+        program = super::stepwell().display(),
+        process = server.process(),
+        configuration = server.configuration().display()
     );
 }
 

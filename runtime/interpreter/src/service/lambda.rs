@@ -217,6 +217,6 @@ mod tests {
         let worded = r#"{"errorMessage":"no"}"#;
         check("Bad", worded, worded);
         check("States.Timeout", "", "");
-        check("Stepwell.OutOfFuel", "x", "x");
+        check("Stepwell.FuelExhausted", "x", "x");
     }
 }
