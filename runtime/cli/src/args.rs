@@ -312,8 +312,8 @@ is not. With --module also 1 when the patched module's calls or result differ; t
 differs is shown.
 
 Examples:
-  stepwell replay 01h… --state Charge
-  stepwell replay 01h… --state Charge --module patched.wasm")]
+  stepwell replay 01m83dc7y50ymqx0kkn0dn5tz4 --state Charge
+  stepwell replay 01m83dc7y50ymqx0kkn0dn5tz4 --state Charge --module patched.wasm")]
 pub struct Replay {
     /// The execution's id
     pub id: String,
@@ -609,6 +609,24 @@ mod tests {
         root.build();
         pages(&mut root, &mut text);
         expect_test::expect_file!["../tests/help.txt"].assert_eq(&text);
+    }
+
+    /// The server reads every id that an example shows.
+    #[test]
+    fn ids_in_examples_are_ids() {
+        let mut text = String::new();
+        let mut root = Cli::command();
+        root.build();
+        pages(&mut root, &mut text);
+        let examples = text.lines().filter(|line| line.starts_with("  stepwell "));
+        let ids: Vec<&str> = examples
+            .flat_map(str::split_whitespace)
+            .filter(|word| word.starts_with('0') && word.len() > 1)
+            .collect();
+        assert!(!ids.is_empty(), "no example shows an id");
+        for id in ids {
+            assert!(id.parse::<stepwell_types::ExecutionId>().is_ok(), "{id}");
+        }
     }
 
     fn pages(command: &mut clap::Command, text: &mut String) {

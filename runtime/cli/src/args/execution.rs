@@ -10,9 +10,9 @@ gets the input that it had. Prints the execution's id. With --wait: its output, 
 unless it SUCCEEDED.
 
 Examples:
-  stepwell redrive 0K5Q3V9XJ2C8F6M1T4R7Y0W3ZA
-  stepwell redrive 0K5Q3V9XJ2C8F6M1T4R7Y0W3ZA --input '{\"amount\": 12}' --wait
-  stepwell redrive 0K5Q3V9XJ2C8F6M1T4R7Y0W3ZA --version 4")]
+  stepwell redrive 01m83dc7y50ymqx0kkn0dn5tz4
+  stepwell redrive 01m83dc7y50ymqx0kkn0dn5tz4 --input '{\"amount\": 12}' --wait
+  stepwell redrive 01m83dc7y50ymqx0kkn0dn5tz4 --version 4")]
 pub struct Redrive {
     /// The execution's id
     pub id: String,
@@ -37,7 +37,7 @@ The signal goes to the Task `signal:wait` of this name that began to wait first;
 the execution keeps it until there is. Returns when that is durable.
 
 Examples:
-  stepwell signal 0K5Q3V9XJ2C8F6M1T4R7Y0W3ZA paid --data '{\"amount\": 12}'
+  stepwell signal 01m83dc7y50ymqx0kkn0dn5tz4 paid --data '{\"amount\": 12}'
   stepwell signal order-17 shipped --flow orders --key parcel-4711")]
 pub struct Signal {
     /// The execution's id; with --flow, its name
