@@ -20,7 +20,11 @@ mod bindings {
     });
 }
 
-/// A run of an image with its own command, and the server's defaults for the rest.
+/// A run of an image with its own command, and the defaults for the rest.
+///
+/// They are 256 MiB of memory, one processor, 128 processes, 900 seconds and 1 MiB of standard
+/// output, or the server's own bounds where those are less; no network, and an image that is
+/// not there is not fetched.
 #[must_use]
 pub fn request(image: &str) -> Request {
     Request {

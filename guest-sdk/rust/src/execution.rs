@@ -1,6 +1,7 @@
 //! Other executions: starting them and sending them signals, where the module's manifest names their flows.
 //!
-//! Each call is made once, whatever dies on the way. Refuses nothing itself: the host does.
+//! Each call is made once, whatever dies on the way. An input has at most 32 MiB of JSON text, a
+//! signal's data 1 MiB. Refuses nothing itself: the host does.
 
 use crate::Failure;
 use bindings::stepwell::execution::executions::{self, Error, Named};

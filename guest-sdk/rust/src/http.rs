@@ -95,7 +95,7 @@ impl Request {
     }
 
     /// How long to wait for a connection, for the response's head and between two pieces of its
-    /// body; 30 seconds if not said.
+    /// body; 30 seconds if not said, and never longer than 900.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Request {
         self.timeout = Some(timeout);

@@ -2,6 +2,9 @@
 //!
 //! A step is one transaction: what it writes becomes visible with its outcome, all of it or nothing, and if
 //! what it read was changed by another meanwhile it runs again. Refuses nothing itself: the host does.
+//!
+//! A key has 1 to 1,024 bytes, a value at most 1 MiB. One step reads and writes at most 10,000 keys,
+//! reads 32 MiB and writes 8 MiB; beyond that it gets `Stepwell.KeyValueRefused`.
 
 use crate::Failure;
 use bindings::wasi::keyvalue::store::{self, Bucket, Error};
@@ -43,7 +46,7 @@ impl Namespace {
         self.0.get(key).map_err(failure)
     }
 
-    /// The values of many keys, in their order.
+    /// The values of many keys, in their order; 8 MiB of them at most.
     /// # Errors
     /// As [`Namespace::get`].
     pub fn get_many(&self, keys: &[&str]) -> Result<Vec<Option<Vec<u8>>>, Failure> {
@@ -100,7 +103,7 @@ impl Namespace {
         atomics::increment(&self.0, key, delta).map_err(failure)
     }
 
-    /// All keys, in order.
+    /// All keys, in order, held in memory together.
     /// # Errors
     /// As [`Namespace::get`].
     pub fn keys(&self) -> Result<Vec<String>, Failure> {

@@ -20,7 +20,8 @@ mod bindings {
     });
 }
 
-/// A run of a program there, with the server's defaults for the rest.
+/// A run of a program there, with the defaults for the rest: 900 seconds and 1 MiB of standard
+/// output, or the server's own bounds where those are less, and a directory of its own.
 #[must_use]
 pub fn request(machine: &str, command: &[&str]) -> Request {
     Request {

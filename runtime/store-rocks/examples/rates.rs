@@ -1,7 +1,8 @@
 //! Measures the store alone: commits a second by size of the group, the cost of many
 //! finished executions, and a restart.
 //!
-//! `cargo run -p stepwell-store-rocks --example rates -- DIRECTORY [FINISHED]`
+//! `cargo build --workspace --example rates`, then in the target folder
+//! `debug/examples/rates DIRECTORY [FINISHED]`.
 //! The directory must be missing or empty, on the disk that is asked about.
 
 #![allow(

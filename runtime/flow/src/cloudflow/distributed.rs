@@ -126,7 +126,7 @@ impl<'t> Compiler<'_> {
             "distributed",
             self.report,
             at,
-            "an ItemReader has SourceType (OSS.CSV, OSS.JSON, OSS.Inventory, OSS.Objects) and SourceParameters (Bucket, ObjectName or Prefix), an ItemBatcher MaxItemsPerBatch, MaxInputBytesPerBatch and BatchInput, a ResultWriter Parameters (Bucket, Prefix) here, and the bucket is Stepwell's of that name; the parts of CloudFlow's documents that we know don't show them all",
+            "an ItemReader has SourceType (OSS.CSV, OSS.JSON, OSS.Inventory, OSS.Objects) and SourceParameters (Bucket, ObjectName or Prefix), an ItemBatcher MaxItemsPerBatch, MaxInputBytesPerBatch and BatchInput, a ResultWriter Parameters (Bucket, Prefix) here, and the bucket is Stepwell's of that name; CloudFlow's public documents do not show them all",
         );
     }
 
