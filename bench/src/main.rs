@@ -65,7 +65,7 @@ enum Name {
 struct Arguments {
     /// Only these; all when absent.
     names: Vec<Name>,
-    /// A tenth of the work: under two minutes instead of under ten.
+    /// A tenth of the work, for a first look.
     #[arg(long)]
     quick: bool,
     /// Where the figures go as JSON; `bench.json` in the target directory when absent.
