@@ -378,7 +378,7 @@ fn usage_counts_transitions_and_survives_a_kill() -> Result<()> {
 #[test]
 fn the_command_line_tells_by_its_exit_status() -> Result<()> {
     let dir = tempfile::tempdir()?;
-    let (server, _api) = started(dir.path(), "")?;
+    let (server, api) = started(dir.path(), "")?;
     let binary = binary()?;
     let file = |name: &str, text: &str| -> Result<String> {
         let path = dir.path().join(name);
@@ -450,6 +450,10 @@ fn the_command_line_tells_by_its_exit_status() -> Result<()> {
         "1:10: error[FLOW0011]",
     )?;
     check(&["flow", "publish", "fail", &fail], 0, "fail@1")?;
+    api.publish(
+        "asks",
+        "StartAt: A\nStates: {A: {Type: Task, Resource: callback, End: true}}",
+    )?;
     check(&["module", "push", "text", &text], 4, "BOX0001")?;
     check(
         &["start", "pass", "--input", "{\"a\":1}", "--wait"],
@@ -457,6 +461,17 @@ fn the_command_line_tells_by_its_exit_status() -> Result<()> {
         "{\"a\":1}",
     )?;
     check(&["start", "fail", "--wait"], 1, "FAILED: E: c")?;
+    for (flow, status, part) in [
+        ("pass", 0, "SUCCEEDED"),
+        ("fail", 1, "E: c"),
+        ("asks", 6, "RUNNING"),
+    ] {
+        let path = format!("/v1/flows/{flow}/executions");
+        let started = api.send("POST", &path, "{}")?.body;
+        let id = started["id"].as_str().context("an id")?;
+        check(&["describe", id, "--wait", "1"], status, part)?;
+        check(&["describe", id], 0, part)?;
+    }
     check(&["start", "none"], 4, "RUN0002")?;
     check(&["list", "--flow", "pass", "--json"], 0, "SUCCEEDED")?;
     check(

@@ -1,5 +1,6 @@
 //! The command line.
 
+mod catalog;
 mod execution;
 mod object;
 mod secret;
@@ -12,7 +13,8 @@ use std::path::PathBuf;
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
 
 use crate::exit::Exit;
-pub use execution::{Redrive, Signal};
+pub use catalog::{Flow, Grants, Module};
+pub use execution::{List, Redrive, Signal, Start, Token};
 pub use object::Object;
 pub use secret::Secret;
 pub use state::State;
@@ -96,6 +98,13 @@ pub enum Command {
     /// Start an execution
     Start(Start),
     /// Show one execution
+    #[command(after_help = "\
+Exit status 0 however it stands. With --wait: 1 when it ended without success, 6 when it still runs.
+
+Examples:
+  stepwell describe 01m83d5n7q1a0yxsket02cfw4d
+  stepwell describe 01m83d5n7q1a0yxsket02cfw4d --wait 60
+  stepwell describe 01m83d5n7q1a0yxsket02cfw4d --json | jq .output")]
     Describe {
         /// The execution's id
         id: String,
@@ -104,6 +113,13 @@ pub enum Command {
         wait: Option<u64>,
     },
     /// Show what happened in an execution
+    #[command(after_help = "\
+With --follow exit status 1 when it ended without success. With --json one object a line.
+
+Examples:
+  stepwell history 01m83d5n7q1a0yxsket02cfw4d
+  stepwell history 01m83d5n7q1a0yxsket02cfw4d --follow
+  stepwell history 01m83d5n7q1a0yxsket02cfw4d --after 120 --json")]
     History {
         /// The execution's id
         id: String,
@@ -115,6 +131,12 @@ pub enum Command {
         after: u64,
     },
     /// End an execution
+    #[command(after_help = "\
+Its status becomes ABORTED, and that of the executions that it waits for.
+
+Examples:
+  stepwell cancel 01m83d5n7q1a0yxsket02cfw4d
+  stepwell cancel 01m83d5n7q1a0yxsket02cfw4d --error Withdrawn --cause 'the customer changed their mind'")]
     Cancel {
         /// The execution's id
         id: String,
@@ -134,6 +156,10 @@ pub enum Command {
     /// List executions, newest first
     List(List),
     /// List the tasks of an execution that wait for their token
+    #[command(after_help = "\
+Examples:
+  stepwell tasks 01m83d5n7q1a0yxsket02cfw4d
+  stepwell tasks 01m83d5n7q1a0yxsket02cfw4d --json | jq -r '.tasks[0].token'")]
     Tasks {
         /// The execution's id
         id: String,
@@ -159,16 +185,28 @@ Examples:
         wait: u64,
     },
     /// Show what is called outside: limits, circuits, what waits
+    #[command(after_help = "\
+A target is a host, an image, a machine or an activity. Of one that is not called now, because its
+circuit is open or it asked for a pause, UNTIL says how long.
+
+Examples:
+  stepwell targets
+  stepwell targets --json | jq '.targets[] | select(.waiting > 0)'")]
     Targets,
     /// Show usage by flow and day
+    #[command(after_help = "\
+Examples:
+  stepwell usage
+  stepwell usage orders --json")]
     Usage {
         /// Only this flow's
         flow: Option<String>,
     },
     /// Print a shell's completions
-    ///
-    /// bash:  stepwell completions bash > ~/.local/share/bash-completion/completions/stepwell
-    #[command(verbatim_doc_comment)]
+    #[command(after_help = "\
+Examples:
+  stepwell completions bash > ~/.local/share/bash-completion/completions/stepwell
+  stepwell completions fish > ~/.config/fish/completions/stepwell.fish")]
     Completions {
         /// Which shell
         shell: clap_complete::Shell,
@@ -398,191 +436,6 @@ impl Format {
     }
 }
 
-/// `module`
-#[derive(Debug, Subcommand)]
-pub enum Module {
-    /// Upload a component; other bytes, or other grants, under a known name become its next version
-    #[command(after_help = "\
-Examples:
-  stepwell module push resize resize.wasm
-  stepwell module push invoice invoice.wasm --grants grants.toml
-
-grants.toml says what the module may reach; without one it reaches what the version before
-may, and nothing at first:
-  [[http]]
-  host = \"api.example.com\"     # or \"*.example.com\", or \"*\" for every public place
-  ports = [443]                # 443 when absent
-  methods = [\"GET\", \"POST\"]  # every method when absent")]
-    Push {
-        /// The name that flows use
-        name: String,
-        /// The `.wasm`
-        file: PathBuf,
-        /// What it may reach.
-        #[command(flatten)]
-        grants: Grants,
-    },
-    /// List modules
-    List,
-    /// Show a module: digest, imports and what it may reach through them, exports, who uses it
-    #[command(visible_alias = "inspect")]
-    Describe {
-        /// Its name
-        name: String,
-        /// The newest when absent
-        #[arg(long)]
-        version: Option<u32>,
-    },
-    /// Delete a module that no flow uses
-    Delete {
-        /// Its name
-        name: String,
-    },
-}
-
-/// `flow`
-#[derive(Debug, Subcommand)]
-pub enum Flow {
-    /// Publish a version of a flow
-    #[command(after_help = "\
-Examples:
-  stepwell flow publish orders flow.yaml
-  stepwell flow publish orders flow.yaml --trigger 'POST /orders' --trigger 'GET /orders/{id}'
-  stepwell flow publish orders flow.yaml --trigger 'async POST /orders'
-  stepwell flow publish orders flow.yaml --set Table=orders --resources bindings.toml
-
-Endpoints are below /t, e.g. POST /t/orders. Without --trigger the flow keeps those it has;
---trigger '' removes them.")]
-    Publish {
-        /// Its name
-        name: String,
-        /// The definition, JSON or YAML; - for standard input
-        file: PathBuf,
-        /// Fills in and binds; both are kept with the version.
-        #[command(flatten)]
-        filling: Filling,
-        /// An endpoint: 'METHOD /path', or 'async METHOD /path' to answer 202 at once
-        #[arg(long, value_name = "ENDPOINT")]
-        trigger: Vec<String>,
-        /// standard, or express: short executions kept in memory
-        #[arg(long, value_name = "TYPE", value_parser = ["standard", "express"])]
-        r#type: Option<String>,
-        /// Which histories of express executions are kept
-        #[arg(long, value_name = "WHICH", value_parser = ["none", "errors", "all"], requires = "type")]
-        history: Option<String>,
-        /// What its Task resources may reach.
-        #[command(flatten)]
-        grants: Grants,
-    },
-    /// List flows
-    List,
-    /// Show a flow with its definition
-    Describe {
-        /// Its name
-        name: String,
-        /// The newest when absent
-        #[arg(long)]
-        version: Option<u32>,
-    },
-    /// List all versions of a flow
-    Versions {
-        /// Its name
-        name: String,
-    },
-    /// Delete a flow of which nothing runs; its executions stay
-    Delete {
-        /// Its name
-        name: String,
-    },
-}
-
-/// A manifest.
-#[derive(Debug, Args)]
-pub struct Grants {
-    /// A TOML or JSON file that says what it may reach [default: as the version before; nothing at first]
-    #[arg(long, value_name = "FILE")]
-    pub grants: Option<PathBuf>,
-    /// It may reach further than the version before
-    #[arg(long, requires = "grants")]
-    pub confirm_grants: bool,
-}
-
-/// `start`
-#[derive(Debug, Args)]
-#[command(after_help = "\
-Prints the execution's id. With --wait: its output, and exit status 1 unless it SUCCEEDED.
-A second start with the same --name and input is the same execution.
-
-Examples:
-  stepwell start orders --input '{\"amount\": 12}'
-  stepwell start orders --input @order.json --name order-7 --wait
-  stepwell start orders --wait 10 --json")]
-pub struct Start {
-    /// The flow's name
-    pub flow: String,
-    /// The input: JSON, @FILE, or - for standard input
-    #[arg(long, short, default_value = "{}", value_name = "JSON|@FILE|-")]
-    pub input: String,
-    /// The execution's name
-    #[arg(long)]
-    pub name: Option<String>,
-    /// The flow's version; the newest when absent
-    #[arg(long)]
-    pub version: Option<u32>,
-    /// Wait for the end, at most this many seconds; without a number, or with 0, as long as it takes
-    #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "0")]
-    pub wait: Option<u64>,
-}
-
-/// `list`
-#[derive(Debug, Args)]
-pub struct List {
-    /// Only this flow's
-    #[arg(long)]
-    pub flow: Option<String>,
-    /// Only those that this execution started
-    #[arg(long, value_name = "ID")]
-    pub parent: Option<String>,
-    /// Only in this status: RUNNING, SUCCEEDED, FAILED, TIMED_OUT or ABORTED
-    #[arg(long)]
-    pub status: Option<String>,
-    /// At most so many
-    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1000))]
-    pub limit: u32,
-    /// Begin after this id
-    #[arg(long, value_name = "ID")]
-    pub after: Option<String>,
-}
-
-/// `token`
-#[derive(Debug, Subcommand)]
-pub enum Token {
-    /// End the task well
-    Succeed {
-        /// The task's token
-        token: String,
-        /// The task's output: JSON, @FILE, or - for standard input
-        #[arg(long, short, default_value = "{}", value_name = "JSON|@FILE|-")]
-        output: String,
-    },
-    /// End the task with a failure
-    Fail {
-        /// The task's token
-        token: String,
-        /// Error name, which Retry and Catch match
-        #[arg(long)]
-        error: Option<String>,
-        /// Cause
-        #[arg(long)]
-        cause: Option<String>,
-    },
-    /// Say that the task is still at work
-    Heartbeat {
-        /// The task's token
-        token: String,
-    },
-}
-
 /// Prints completions.
 pub fn completions(shell: clap_complete::Shell) -> Exit {
     let mut text = Vec::new();
@@ -638,5 +491,68 @@ mod tests {
                 pages(sub, text);
             }
         }
+    }
+
+    /// Every command that does something shows how, in words that the command line takes.
+    #[test]
+    fn every_command_has_examples_that_hold() {
+        let mut root = Cli::command();
+        root.build();
+        let mut bad = Vec::new();
+        examples(&root, &mut bad);
+        assert_eq!(bad, [""; 0]);
+    }
+
+    fn examples(command: &clap::Command, bad: &mut Vec<String>) {
+        let own = command.get_display_name().unwrap_or("stepwell");
+        let help = command.get_after_help().map(ToString::to_string);
+        let help = help.unwrap_or_default();
+        let lines = help.split_once("Examples:\n").map_or("", |(_, rest)| rest);
+        let mut shown = false;
+        for line in lines.lines().take_while(|line| !line.is_empty()) {
+            match called(line) {
+                Ok(name) => shown |= name == own,
+                Err(e) => bad.push(format!("{own}: {line}: {e}")),
+            }
+        }
+        if !shown && !command.has_subcommands() {
+            bad.push(format!("{own} has no example of itself"));
+        }
+        for sub in command.get_subcommands() {
+            if sub.get_name() != "help" && !sub.is_hide_set() {
+                examples(sub, bad);
+            }
+        }
+    }
+
+    /// Which command an example calls.
+    fn called(line: &str) -> Result<String, clap::Error> {
+        let found = Cli::command().try_get_matches_from(words(line))?;
+        let (mut name, mut at) = ("stepwell".to_owned(), &found);
+        while let Some((sub, below)) = at.subcommand() {
+            let _ = write!(name, "-{sub}");
+            at = below;
+        }
+        Ok(name)
+    }
+
+    /// The words of the line's part that is ours, as a shell reads them.
+    fn words(line: &str) -> Vec<String> {
+        let mut words = Vec::new();
+        let (mut word, mut quoted) = (None::<String>, false);
+        for c in line.chars().chain([' ']) {
+            match c {
+                '\'' => {
+                    quoted = !quoted;
+                    word.get_or_insert_default();
+                }
+                ' ' if !quoted => words.extend(word.take()),
+                c => word.get_or_insert_default().push(c),
+            }
+        }
+        let begin = words.iter().position(|word| word == "stepwell");
+        let ours = words.split_off(begin.unwrap_or(0));
+        let ends = |word: &String| matches!(word.as_str(), "|" | "<" | ">");
+        ours.into_iter().take_while(|word| !ends(word)).collect()
     }
 }

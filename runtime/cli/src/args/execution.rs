@@ -1,6 +1,60 @@
-//! `redrive` and `signal`: the command line for executions that are there.
+//! The command line for executions, and for their tasks.
 
-use clap::Args;
+use clap::{Args, Subcommand};
+
+/// `start`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Prints the execution's id. With --wait: its output, and exit status 1 unless it SUCCEEDED.
+A second start with the same --name and input is the same execution.
+
+Examples:
+  stepwell start orders --input '{\"amount\": 12}'
+  stepwell start orders --input @order.json --name order-7 --wait
+  stepwell start orders --wait 10 --json")]
+pub struct Start {
+    /// The flow's name
+    pub flow: String,
+    /// The input: JSON, @FILE, or - for standard input
+    #[arg(long, short, default_value = "{}", value_name = "JSON|@FILE|-")]
+    pub input: String,
+    /// The execution's name
+    #[arg(long)]
+    pub name: Option<String>,
+    /// The flow's version; the newest when absent
+    #[arg(long)]
+    pub version: Option<u32>,
+    /// Wait for the end, at most this many seconds; without a number, or with 0, as long as it takes
+    #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "0")]
+    pub wait: Option<u64>,
+}
+
+/// `list`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Where there are more than --limit, the last line says how to ask for the next ones.
+
+Examples:
+  stepwell list
+  stepwell list --flow orders --status FAILED
+  stepwell list --parent 01m83d5n7q1a0yxsket02cfw4d --json")]
+pub struct List {
+    /// Only this flow's
+    #[arg(long)]
+    pub flow: Option<String>,
+    /// Only those that this execution started
+    #[arg(long, value_name = "ID")]
+    pub parent: Option<String>,
+    /// Only in this status: RUNNING, SUCCEEDED, FAILED, TIMED_OUT or ABORTED
+    #[arg(long)]
+    pub status: Option<String>,
+    /// At most so many
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub limit: u32,
+    /// Begin after this id
+    #[arg(long, value_name = "ID")]
+    pub after: Option<String>,
+}
 
 /// `redrive`
 #[derive(Debug, Args)]
@@ -10,9 +64,9 @@ gets the input that it had. Prints the execution's id. With --wait: its output, 
 unless it SUCCEEDED.
 
 Examples:
-  stepwell redrive 01m83dc7y50ymqx0kkn0dn5tz4
-  stepwell redrive 01m83dc7y50ymqx0kkn0dn5tz4 --input '{\"amount\": 12}' --wait
-  stepwell redrive 01m83dc7y50ymqx0kkn0dn5tz4 --version 4")]
+  stepwell redrive 01m83d5n7q1a0yxsket02cfw4d
+  stepwell redrive 01m83d5n7q1a0yxsket02cfw4d --input '{\"amount\": 12}' --wait
+  stepwell redrive 01m83d5n7q1a0yxsket02cfw4d --version 4")]
 pub struct Redrive {
     /// The execution's id
     pub id: String,
@@ -37,7 +91,7 @@ The signal goes to the Task `signal:wait` of this name that began to wait first;
 the execution keeps it until there is. Returns when that is durable.
 
 Examples:
-  stepwell signal 01m83dc7y50ymqx0kkn0dn5tz4 paid --data '{\"amount\": 12}'
+  stepwell signal 01m83d5n7q1a0yxsket02cfw4d paid --data '{\"amount\": 12}'
   stepwell signal order-17 shipped --flow orders --key parcel-4711")]
 pub struct Signal {
     /// The execution's id; with --flow, its name
@@ -53,4 +107,47 @@ pub struct Signal {
     /// Sent again under the same key it comes once
     #[arg(long)]
     pub key: Option<String>,
+}
+
+/// `token`
+#[derive(Debug, Subcommand)]
+pub enum Token {
+    /// End the task well
+    #[command(after_help = "\
+`stepwell tasks` and `stepwell poll` tell tokens. Returns when the answer is durable.
+
+Examples:
+  stepwell token succeed TOKEN --output '{\"approved\": true}'
+  stepwell token succeed TOKEN --output @answer.json")]
+    Succeed {
+        /// The task's token
+        token: String,
+        /// The task's output: JSON, @FILE, or - for standard input
+        #[arg(long, short, default_value = "{}", value_name = "JSON|@FILE|-")]
+        output: String,
+    },
+    /// End the task with a failure
+    #[command(after_help = "\
+Examples:
+  stepwell token fail TOKEN --error Refused --cause 'the amount is too large'")]
+    Fail {
+        /// The task's token
+        token: String,
+        /// Error name, which Retry and Catch match
+        #[arg(long)]
+        error: Option<String>,
+        /// Cause
+        #[arg(long)]
+        cause: Option<String>,
+    },
+    /// Say that the task is still at work
+    #[command(after_help = "\
+Needed where the state has HeartbeatSeconds: each one begins them anew.
+
+Examples:
+  stepwell token heartbeat TOKEN")]
+    Heartbeat {
+        /// The task's token
+        token: String,
+    },
 }

@@ -10,9 +10,7 @@ pub enum Object {
     /// Upload a file; one that is there under this key is replaced
     #[command(after_help = "\
 Examples:
-  stepwell object put data/orders/monday.csv orders.csv
-  stepwell object get data/orders/monday.csv > monday.csv
-  stepwell object ls data/orders/")]
+  stepwell object put data/orders/monday.csv orders.csv")]
     Put {
         /// Where to
         #[arg(value_name = "BUCKET/KEY")]
@@ -21,6 +19,10 @@ Examples:
         file: PathBuf,
     },
     /// Write an object to standard output, or to a file
+    #[command(after_help = "\
+Examples:
+  stepwell object get data/orders/monday.csv monday.csv
+  stepwell object get data/orders/monday.csv | head")]
     Get {
         /// Which
         #[arg(value_name = "BUCKET/KEY")]
@@ -29,12 +31,20 @@ Examples:
         file: Option<PathBuf>,
     },
     /// List objects by prefix; without one the buckets
+    #[command(after_help = "\
+Examples:
+  stepwell object ls
+  stepwell object ls data
+  stepwell object ls data/orders/")]
     Ls {
         /// What their keys begin with
         #[arg(value_name = "BUCKET[/PREFIX]")]
         prefix: Option<String>,
     },
     /// Delete an object
+    #[command(after_help = "\
+Examples:
+  stepwell object rm data/orders/monday.csv")]
     Rm {
         /// Which
         #[arg(value_name = "BUCKET/KEY")]

@@ -26,12 +26,21 @@ Examples:
         file: Option<PathBuf>,
     },
     /// List secrets: names, versions and dates
+    #[command(after_help = "\
+Examples:
+  stepwell secret list")]
     List,
     /// Delete a secret with all its versions
+    #[command(after_help = "\
+Examples:
+  stepwell secret delete billing-token")]
     Delete {
         /// Its name
         name: String,
     },
     /// Make a new master key, and seal all secrets with it
+    #[command(after_help = "\
+Examples:
+  stepwell secret rotate-key")]
     RotateKey,
 }

@@ -350,13 +350,18 @@ fn has_ended(execution: &Value) -> bool {
     output::field(execution, "status").is_some_and(|s| s != "RUNNING")
 }
 
-fn ended(remote: &Remote, id: &str, text: &str, execution: &Value) -> Exit {
-    let status = output::field(execution, "status").unwrap_or_default();
-    let exit = match status.as_str() {
+/// What an execution's status means to who has waited for its end.
+fn outcome(status: &str) -> Exit {
+    match status {
         "SUCCEEDED" => Exit::Ok,
         "RUNNING" | "" => Exit::StillRunning,
         _ => Exit::Failed,
-    };
+    }
+}
+
+fn ended(remote: &Remote, id: &str, text: &str, execution: &Value) -> Exit {
+    let status = output::field(execution, "status").unwrap_or_default();
+    let exit = outcome(&status);
     if remote.json {
         output::print_json(text);
         return exit;
@@ -382,11 +387,13 @@ pub fn describe(remote: &Remote, id: &str, wait: Option<u64>) -> Result<Exit, Tr
     if let Some(seconds) = wait {
         request = request.query(&[("wait", seconds.min(900))]);
     }
-    one(
-        remote,
-        &remote.text(request, &["id", "status"])?,
-        show::execution,
-    )
+    let text = remote.text(request, &["id", "status"])?;
+    let shown = one(remote, &text, show::execution)?;
+    if wait.is_none() {
+        return Ok(shown);
+    }
+    let status = output::field(&parse(&text)?, "status");
+    Ok(outcome(&status.unwrap_or_default()))
 }
 
 /// `history`
