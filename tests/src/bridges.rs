@@ -6,6 +6,7 @@
     reason = "tests read the clock and the environment; the rule is for the runtime"
 )]
 
+pub mod holding;
 pub mod https;
 pub mod place;
 pub mod podman;

@@ -317,21 +317,7 @@ impl Driver {
                         None,
                     )
                 }
-                Request::Spawn(start) => {
-                    let version = match start.version {
-                        Some(version) => version,
-                        None => self.programs.newest(&start.flow).ok()?,
-                    };
-                    let flow = FlowRef {
-                        name: start.flow.clone(),
-                        version,
-                    };
-                    let shown = start.name.clone();
-                    let shown = shown.unwrap_or_else(|| id.to_string().into());
-                    let parent = Some(start.link.clone().into());
-                    let (input, seed) = (&start.input, start.seed);
-                    return self.costly_start(id, &flow, shown, input, seed, parent, now);
-                }
+                Request::Spawn(start) => return self.costly_child(id, start, now),
                 Request::Signal(_, signal, key) => (self.signalled(id, signal, *key, now)?, None),
                 Request::Redrive(_, wish) => self.redriven(id, wish)?,
                 _ => return None,
@@ -357,28 +343,7 @@ impl Driver {
                     Parcel::Start(start) if start.again && self.is_there(start.child) => {
                         self.item_redriven(start, now)?
                     }
-                    Parcel::Start(start) => {
-                        let version = match start.version {
-                            Some(version) => version,
-                            None => self.programs.newest(&start.flow).ok()?,
-                        };
-                        let flow = FlowRef {
-                            name: start.flow.clone(),
-                            version,
-                        };
-                        let shown = start.name.clone();
-                        let shown = shown.unwrap_or_else(|| id.to_string().into());
-                        let parent = Some(start.link.clone().into());
-                        return self.costly_start(
-                            id,
-                            &flow,
-                            shown,
-                            &start.input,
-                            start.seed,
-                            parent,
-                            now,
-                        );
-                    }
+                    Parcel::Start(start) => return self.costly_child(id, start, now),
                     Parcel::Ended { link, result, .. } => {
                         self.wake(id, now).ok()?;
                         let state = &self.hot.get(&id)?.state;
@@ -410,18 +375,7 @@ impl Driver {
                 Post::Item(Item::Begin(start))
                     if start.input.len_bytes() >= self.options.aside.bytes =>
                 {
-                    let version = start.version?;
-                    let name = start.flow.clone();
-                    let parent = Some(start.link.clone().into());
-                    return self.costly_start(
-                        id,
-                        &FlowRef { name, version },
-                        id.to_string().into(),
-                        &start.input,
-                        start.seed,
-                        parent,
-                        now,
-                    );
+                    return self.costly_child(id, start, now);
                 }
                 Post::Item(_) => return None,
                 Post::Receipt { answer, .. } => {
@@ -472,6 +426,20 @@ impl Driver {
     /// Whether something of this execution is away.
     pub(super) fn is_away(&self, id: ExecutionId) -> bool {
         self.away.contains_key(&id)
+    }
+
+    fn costly_child(
+        &mut self,
+        id: ExecutionId,
+        start: &ChildStart,
+        now: Timestamp,
+    ) -> Option<Turn> {
+        let flow = self.flow_to_run(start)?;
+        let shown = start.name.clone();
+        let shown = shown.unwrap_or_else(|| id.to_string().into());
+        let parent = Some(start.link.clone().into());
+        let (input, seed) = (&start.input, start.seed);
+        self.costly_start(id, &flow, shown, input, seed, parent, now)
     }
 
     #[allow(clippy::too_many_arguments, reason = "the fields of one start")]

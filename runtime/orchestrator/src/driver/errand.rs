@@ -8,7 +8,7 @@ use std::sync::Arc;
 use stepwell_flow::Program;
 use stepwell_interpreter::{Command, Event, NoHistory, State};
 use stepwell_store::Reader;
-use stepwell_types::{ExecutionId, FlowRef, Timestamp};
+use stepwell_types::{ChildStart, ExecutionId, FlowRef, Timestamp};
 
 use super::away::Input;
 use super::outbox::Parcel;
@@ -169,6 +169,17 @@ impl Driver {
         }
     }
 
+    /// The flow of a child: its newest version where none is wished.
+    pub(super) fn flow_to_run(&self, start: &ChildStart) -> Option<FlowRef> {
+        Some(FlowRef {
+            name: start.flow.clone(),
+            version: match start.version {
+                Some(version) => version,
+                None => self.programs.newest(&start.flow).ok()?,
+            },
+        })
+    }
+
     /// What an input needs that is not at hand: a flow that is not compiled yet, or an
     /// execution that takes long to be read from its log.
     pub(super) fn fetch(&self, input: &Input) -> Option<Turn> {
@@ -188,31 +199,16 @@ impl Driver {
         let mut flows = match input {
             Input::Request(_, request) => match &**request {
                 Request::Start { flow, .. } => vec![flow.clone()],
-                Request::Spawn(start) => vec![FlowRef {
-                    name: start.flow.clone(),
-                    version: match start.version {
-                        Some(version) => version,
-                        None => self.programs.newest(&start.flow).ok()?,
-                    },
-                }],
+                Request::Spawn(start) => vec![self.flow_to_run(start)?],
                 _ => Vec::new(),
             },
             Input::Post(post) => match &**post {
                 Post::Delivery(delivery) => match &delivery.parcel {
                     Parcel::Start(_) if is_redrive => Vec::new(),
-                    Parcel::Start(start) => vec![FlowRef {
-                        name: start.flow.clone(),
-                        version: match start.version {
-                            Some(version) => version,
-                            None => self.programs.newest(&start.flow).ok()?,
-                        },
-                    }],
+                    Parcel::Start(start) => vec![self.flow_to_run(start)?],
                     _ => Vec::new(),
                 },
-                Post::Item(Item::Begin(start)) => vec![FlowRef {
-                    name: start.flow.clone(),
-                    version: start.version?,
-                }],
+                Post::Item(Item::Begin(start)) => vec![self.flow_to_run(start)?],
                 Post::Item(_) | Post::Receipt { .. } => Vec::new(),
             },
             // Of an execution in memory.
