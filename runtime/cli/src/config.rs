@@ -22,7 +22,9 @@ use crate::{input, system};
 /// Where a server listens, and a client looks, unless told otherwise.
 pub const LISTEN: &str = "127.0.0.1:7420";
 
-/// The TOML file. Every key is optional; flags win. Since 0.1.0.
+/// The TOML file. Every key is optional; flags win. Keys are there since 0.1.0, here and in
+/// the tables below it; one that comes later says `Since` when, and so does its line in
+/// `docs/guides/configuration.md`.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
