@@ -5,7 +5,7 @@
 use stepwell_host_api::Journal;
 use stepwell_host_api::bindings::exports::stepwell::step::handler::Failure as Guest;
 use stepwell_types::limits::{CAUSE_CHARS_MAX, ERROR_CHARS_MAX};
-use stepwell_types::{Data, Failure};
+use stepwell_types::{Data, Failure, Timestamp};
 use wasmtime::{Trap, WasmBacktrace};
 
 use crate::attempt::Refused;
@@ -32,18 +32,33 @@ pub(crate) fn without_secrets(
 pub(crate) fn judge(
     call: wasmtime::Result<Result<String, Guest>>,
     refused: Refused,
+    deadline: Option<Timestamp>,
     limits: &Limits,
 ) -> Result<Data, Failure> {
     match call {
         Ok(Ok(output)) => accept(output, limits),
         Ok(Err(failure)) => Err(from_guest(failure)),
-        Err(error) => Err(trapped(&error, refused, limits)),
+        Err(error) => Err(trapped(&error, refused, deadline, limits)),
     }
 }
 
 /// The deadline passed while the guest waited.
-pub(crate) fn timed_out() -> Failure {
-    Failure::new("States.Timeout", "the step ran past its deadline")
+pub(crate) fn timed_out(deadline: Option<Timestamp>, limits: &Limits) -> Failure {
+    Failure::new("States.Timeout", late(deadline, limits))
+}
+
+/// Whose deadline it was, and how the step gets more.
+fn late(deadline: Option<Timestamp>, limits: &Limits) -> String {
+    match deadline {
+        Some(_) => {
+            "the step ran past its deadline, the TimeoutSeconds (in CloudFlow Timeout) of its state"
+                .to_owned()
+        }
+        None => format!(
+            "the step ran past its deadline, the {} ms of the server's [steps] wall_ms: TimeoutSeconds (in CloudFlow Timeout) in its state gives it more",
+            limits.wall_ms
+        ),
+    }
 }
 
 /// The runtime, not the step, is at fault.
@@ -96,7 +111,12 @@ fn from_guest(failure: Guest) -> Failure {
     Failure::new(error, cut(&failure.cause))
 }
 
-fn trapped(error: &wasmtime::Error, refused: Refused, limits: &Limits) -> Failure {
+fn trapped(
+    error: &wasmtime::Error,
+    refused: Refused,
+    deadline: Option<Timestamp>,
+    limits: &Limits,
+) -> Failure {
     let trap = error.downcast_ref::<Trap>();
     let named = |name: &str, what: String| Failure::new(name, cut(&(what + &backtrace(error))));
     match trap {
@@ -105,7 +125,7 @@ fn trapped(error: &wasmtime::Error, refused: Refused, limits: &Limits) -> Failur
             return named("Stepwell.FuelExhausted", what);
         }
         Some(Trap::Interrupt) => {
-            return named("States.Timeout", "the step ran past its deadline".into());
+            return named("States.Timeout", late(deadline, limits));
         }
         Some(Trap::StackOverflow) => {
             return named(

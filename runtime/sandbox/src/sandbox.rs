@@ -237,10 +237,10 @@ impl Sandbox {
             let result = match ended.call {
                 Some(Called::Back(call)) => {
                     let call = outcome::without_secrets(call, &ended.journal);
-                    outcome::judge(call, ended.refused, &self.limits)
+                    outcome::judge(call, ended.refused, request.deadline, &self.limits)
                 }
                 Some(Called::Broken(failure)) => Err(failure),
-                None => Err(outcome::timed_out()),
+                None => Err(outcome::timed_out(request.deadline, &self.limits)),
             };
             let result = ended.journal.keep_secrets(result, made.logs);
             let Some(mut touched) = ended.touched else {
@@ -271,7 +271,7 @@ impl Sandbox {
                 // Without a slot: others can use it meanwhile.
                 turn = Bounded::new(std::pin::pin!(wanted), &self.ticker, budget.due_us).await;
                 if turn.is_none() {
-                    return Err(outcome::timed_out());
+                    return Err(outcome::timed_out(request.deadline, &self.limits));
                 }
             }
         }

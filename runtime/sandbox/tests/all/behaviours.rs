@@ -185,7 +185,8 @@ fn a_deadline_ends_an_endless_step() {
     });
     let digest = sandbox.upload(&guest("spin"));
     let outcome = sandbox.run(digest, "0");
-    check(&outcome, Err(("States.Timeout", "deadline")));
+    let servers = "the 60 ms of the server's [steps] wall_ms: TimeoutSeconds";
+    check(&outcome, Err(("States.Timeout", servers)));
     assert!(
         (50_000..2_000_000).contains(&outcome.spent.time_us),
         "{:?}",
@@ -196,7 +197,7 @@ fn a_deadline_ends_an_endless_step() {
     late.deadline = Some(Timestamp(1));
     check(
         &wait(sandbox.start(late)),
-        Err(("States.Timeout", "deadline")),
+        Err(("States.Timeout", "deadline, the TimeoutSeconds")),
     );
 }
 
