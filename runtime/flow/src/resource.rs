@@ -58,6 +58,10 @@ pub trait Resolve {
     }
 }
 
+/// What stands for a function: all that takes its input as it is.
+pub(crate) const FOR_A_FUNCTION: &str =
+    "bind it to wasm:NAME, activity:NAME, callback, { flow = \"NAME\" } or { url = \"https://…\" }";
+
 /// `; the modules here: a, b and 3 more`, or nothing where there is none.
 pub(crate) fn listed(names: &[&str]) -> String {
     const SHOWN: usize = 8;

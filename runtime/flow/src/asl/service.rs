@@ -13,7 +13,7 @@ use crate::call;
 use crate::diagnostic::code;
 use crate::document::{At, Tree};
 use crate::program::Service;
-use crate::resource::{self, ResourceKind, Target};
+use crate::resource::{self, FOR_A_FUNCTION, ResourceKind, Target};
 use crate::stand_in::stand_in;
 
 /// Source: AWS Step Functions Developer Guide, "Invoke Lambda".
@@ -207,9 +207,7 @@ impl<'t> Compiler<'t, '_> {
                 Some(runs)
             }
             Err(bad) => {
-                let hint = bound.is_some().then(|| {
-                    "bind it to wasm:NAME, activity:NAME, callback, { flow = \"NAME\" } or { url = \"https://…\" }".to_owned()
-                });
+                let hint = bound.is_some().then(|| FOR_A_FUNCTION.to_owned());
                 self.report
                     .error_hint(place, code::BAD_RESOURCE, bad.message, hint);
                 None

@@ -8,6 +8,7 @@ use super::{Compiler, bridge, expect};
 use crate::check;
 use crate::diagnostic::code;
 use crate::document::{At, Tree};
+use crate::expression::QueryLanguage;
 use crate::program::{Service, StandIn, Task};
 use crate::resource::{self, ResourceKind, Target, available};
 use crate::stand_in::stand_in;
@@ -35,6 +36,11 @@ pub(super) struct Runs {
     pub(super) service: Service,
     pub(super) stand_in: Option<StandIn>,
     pub(super) wait_for_token: bool,
+}
+
+/// Whether a `Resource` is the ARN of a function.
+fn is_function(text: &str) -> bool {
+    text.starts_with("arn:") && resource::function(text).is_ok()
 }
 
 impl<'t> Compiler<'t, '_> {
@@ -131,6 +137,9 @@ impl<'t> Compiler<'t, '_> {
                 return None;
             }
         };
+        if bound.is_some() && self.lacks_request(at, field, text, named, &resource.kind) {
+            return None;
+        }
         let (target, service) = match resource.kind {
             ResourceKind::Http => {
                 self.call_parameters(at, &bridge::HTTP);
@@ -200,6 +209,39 @@ impl<'t> Compiler<'t, '_> {
         })
     }
 
+    /// Refuses what takes a request of its own in the place of a function whose Task writes none:
+    /// it would get the function's input.
+    fn lacks_request(
+        &mut self,
+        at: &At<'_, 't>,
+        field: &At<'_, 't>,
+        text: &str,
+        named: &str,
+        kind: &ResourceKind<'_>,
+    ) -> bool {
+        let parameters = match self.language {
+            QueryLanguage::Jsonata => "Arguments",
+            QueryLanguage::JsonPath => "Parameters",
+        };
+        let takes_data = matches!(
+            kind,
+            ResourceKind::Module { .. } | ResourceKind::Callback | ResourceKind::Activity(_)
+        );
+        if takes_data || !is_function(text) || at.get(parameters).is_some() {
+            return false;
+        }
+        self.report.error_hint(
+            field,
+            code::BAD_RESOURCE,
+            format!(
+                "{:?} is bound to {named:?}, which is no function: it takes a request of its own, and this Task has no {parameters} with one",
+                crate::path::clip(text)
+            ),
+            Some(resource::FOR_A_FUNCTION.to_owned()),
+        );
+        true
+    }
+
     /// A flow or an HTTP call in the place of what the `Resource` names.
     fn stands_in(
         &mut self,
@@ -209,10 +251,9 @@ impl<'t> Compiler<'t, '_> {
         token: bool,
     ) -> Option<Runs> {
         let (target, stand_in) = stand_in(field, target, token, self.report, self.resolve)?;
-        let function = text.starts_with("arn:") && resource::function(text).is_ok();
         Some(Runs {
             target,
-            service: match function {
+            service: match is_function(text) {
                 true => Service::Function,
                 false => Service::Plain,
             },
@@ -242,5 +283,74 @@ impl<'t> Compiler<'t, '_> {
                 None
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use crate::resource::{Bound, ResourceMap};
+    use crate::{AnyModule, compile};
+
+    /// The message of the only problem; empty: there is none.
+    #[track_caller]
+    fn check(target: &str, more: &Value, expected: &str) {
+        let arn = "arn:aws:lambda:r:1:function:f";
+        let map = ResourceMap::new([(arn.to_owned(), target.to_owned())].into());
+        let map = map.expect("a map");
+        let resolve = Bound {
+            inner: &AnyModule,
+            map: &map,
+        };
+        let mut state = json!({"Type": "Task", "Resource": arn, "End": true});
+        for (name, value) in more.as_object().into_iter().flatten() {
+            state[name] = value.clone();
+        }
+        let flow = json!({"StartAt": "A", "States": {"A": state}}).to_string();
+        let said = compile(&flow, &resolve).diagnostics;
+        let said: Vec<&str> = said.iter().map(|d| &*d.message).collect();
+        let said = said.join("; ");
+        assert_eq!(said.is_empty(), expected.is_empty(), "{target}: {said}");
+        assert!(said.contains(expected), "{target}: {said}");
+    }
+
+    #[test]
+    fn a_function_stands_for_what_takes_its_input() {
+        let none = json!({});
+        for target in [
+            "wasm:a",
+            "activity:a",
+            "callback",
+            r#"{"flow": "a"}"#,
+            r#"{"url": "https://a/"}"#,
+        ] {
+            check(target, &none, "");
+        }
+        for target in [
+            "http:request",
+            "flow:start",
+            "flow:start.sync",
+            "arn:aws:states:::states:startExecution",
+            "arn:aws:states:::http:invoke",
+            "container:run",
+            "vm:run",
+            "signal:send",
+            "signal:wait",
+        ] {
+            check(target, &none, "this Task has no Parameters with one");
+        }
+        let jsonata = json!({"QueryLanguage": "JSONata"});
+        check("http:request", &jsonata, "has no Arguments with one");
+        // It may write the request, or compute it.
+        let url = json!({"Parameters": {"url.$": "$.url"}});
+        check("http:request", &url, "");
+        check(
+            "http:request",
+            &json!({"Parameters": {"id": 1}}),
+            "no field \"id\"",
+        );
+        let all = json!({"QueryLanguage": "JSONata", "Arguments": "{% $states.input %}"});
+        check("http:request", &all, "");
     }
 }

@@ -11,7 +11,7 @@ use crate::diagnostic::{Report, code};
 use crate::document::At;
 use crate::path::clip;
 use crate::program::StandIn;
-use crate::resource::Resolve;
+use crate::resource::{FOR_A_FUNCTION, Resolve};
 
 const FORM: &str = "a function is named acs:fc:REGION:ACCOUNT:functions/NAME[/QUALIFIER]";
 
@@ -37,7 +37,7 @@ pub(crate) fn function(
                     "the resource map binds {:?} to what is no function: it takes a request of its own",
                     clip(text)
                 ),
-                Some("bind it to wasm:NAME, activity:NAME, callback, { flow = \"NAME\" } or { url = \"https://…\" }".to_owned()),
+                Some(FOR_A_FUNCTION.to_owned()),
             );
             return None;
         }
