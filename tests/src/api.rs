@@ -123,6 +123,19 @@ impl Api {
         Ok(())
     }
 
+    /// Uploads a component with its manifest, which may be wider than the version's before.
+    ///
+    /// # Errors
+    /// As [`Api::send`], or the server refuses.
+    pub fn upload_granted(&self, name: &str, wasm: &Path, grants: &Value) -> Result<Answer> {
+        let grants: String =
+            url::form_urlencoded::byte_serialize(grants.to_string().as_bytes()).collect();
+        let path = format!("/v1/modules/{name}?grants={grants}&confirm_grants=true");
+        let answer = self.send("PUT", &path, std::fs::read(wasm)?)?;
+        anyhow::ensure!(answer.status < 300, "{name}: {answer:?}");
+        Ok(answer)
+    }
+
     /// Publishes a flow; `name` may carry a query with triggers.
     ///
     /// # Errors
@@ -142,5 +155,24 @@ impl Api {
         let answer = self.send("POST", &path, input.to_owned())?;
         anyhow::ensure!(answer.status == 200, "{flow}: {answer:?}");
         Ok(answer.body)
+    }
+
+    /// Starts an execution, and gives its id; `flow` is the flow's name.
+    ///
+    /// # Errors
+    /// As [`Api::send`], or the server refuses.
+    pub fn start(&self, flow: &str, input: impl Into<Body>) -> Result<String> {
+        let path = format!("/v1/flows/{flow}/executions");
+        let answer = self.send("POST", &path, input)?;
+        let id = answer.body["id"].as_str().map(str::to_owned);
+        id.with_context(|| format!("{flow}: {answer:?}"))
+    }
+
+    /// How an execution ended, or stands after 100 s.
+    ///
+    /// # Errors
+    /// As [`Api::send`].
+    pub fn ended(&self, id: &str) -> Result<Value> {
+        Ok(self.get(&format!("/v1/executions/{id}?wait=100"))?.body)
     }
 }

@@ -9,6 +9,7 @@
 pub mod holding;
 pub mod https;
 pub mod place;
+pub mod plain;
 pub mod podman;
 pub mod receiver;
 pub mod sshd;

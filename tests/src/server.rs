@@ -166,6 +166,16 @@ impl Server {
         Ok(())
     }
 
+    /// Kills it, and starts a process that takes work.
+    ///
+    /// # Errors
+    /// As [`Server::kill`], [`Server::spawn`] and [`Server::ready`].
+    pub fn again(&mut self) -> Result<()> {
+        self.kill()?;
+        self.spawn()?;
+        self.ready()
+    }
+
     /// Asks it to stop (SIGTERM) and waits for its end.
     ///
     /// # Errors

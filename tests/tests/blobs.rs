@@ -34,12 +34,8 @@ fn house(more: &str) -> Result<House> {
 
 impl House {
     fn module(&self, name: &str, grants: &Value) -> Result<()> {
-        let encoded: String =
-            url::form_urlencoded::byte_serialize(grants.to_string().as_bytes()).collect();
-        let wasm = std::fs::read(guests::program("blobs")?)?;
-        let path = format!("/v1/modules/{name}?grants={encoded}&confirm_grants=true");
-        let pushed = self.api.send("PUT", &path, wasm)?;
-        ensure!(pushed.status == 201, "{pushed:?}");
+        let wasm = guests::program("blobs")?;
+        self.api.upload_granted(name, &wasm, grants)?;
         self.api.publish(name, &flow(name, ""))
     }
 
@@ -49,16 +45,11 @@ impl House {
     }
 
     fn start(&self, flow: &str, steps: &Value) -> Result<String> {
-        let path = format!("/v1/flows/{flow}/executions");
-        let started = self
-            .api
-            .send("POST", &path, json!({"do": steps}).to_string())?;
-        let id = started.body["id"].as_str().map(str::to_owned);
-        id.with_context(|| format!("{started:?}"))
+        self.api.start(flow, json!({"do": steps}).to_string())
     }
 
     fn ended(&self, id: &str) -> Result<Value> {
-        Ok(self.api.get(&format!("/v1/executions/{id}?wait=60"))?.body)
+        self.api.ended(id)
     }
 
     #[track_caller]
@@ -87,9 +78,7 @@ impl House {
     }
 
     fn again(&mut self) -> Result<()> {
-        self.server.kill()?;
-        self.server.spawn()?;
-        self.server.ready()
+        self.server.again()
     }
 
     /// Files of the server that are no objects.

@@ -39,14 +39,7 @@ fn post(receiver: &Receiver, path: &str) -> Value {
 }
 
 fn start(api: &Api, calls: &[Value]) -> Result<String> {
-    let input = json!({"calls": calls}).to_string();
-    let started = api.send("POST", "/v1/flows/calls/executions", input)?;
-    let id = started.body["id"].as_str().context("no id")?;
-    Ok(id.to_owned())
-}
-
-fn ended(api: &Api, id: &str) -> Result<Value> {
-    Ok(api.get(&format!("/v1/executions/{id}?wait=60"))?.body)
+    api.start("calls", json!({"calls": calls}).to_string())
 }
 
 #[test]
@@ -65,13 +58,11 @@ fn a_death_in_the_middle_of_a_call_repeats_that_call_alone() -> Result<()> {
     receiver.until(2)?;
     // The answer to the first call is on the disk: the second one's intent lies behind it.
     for death in 0..3 {
-        server.kill()?;
-        server.spawn()?;
-        server.ready()?;
+        server.again()?;
         receiver.until(3 + death)?;
     }
     receiver.open();
-    let shown = ended(&api, &id)?;
+    let shown = api.ended(&id)?;
     assert_eq!(shown["status"], "SUCCEEDED", "{shown}");
     let bodies: Vec<&Value> = shown["output"]
         .as_array()

@@ -368,9 +368,7 @@ fn usage_counts_transitions_and_survives_a_kill() -> Result<()> {
         before.iter().map(|(_, n)| *n).collect::<Vec<_>>(),
         [12, 6, 15]
     );
-    server.kill()?;
-    server.spawn()?;
-    server.ready()?;
+    server.again()?;
     assert_eq!(report(&api)?, before);
     Ok(())
 }

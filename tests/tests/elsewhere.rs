@@ -41,15 +41,8 @@ fn until<T>(what: &str, mut look: impl FnMut() -> Result<Option<T>>) -> Result<T
     bail!("{what} did not come")
 }
 
-/// Starts an execution and gives its id.
 fn start(api: &Api, flow: &str, input: &Value) -> Result<String> {
-    let answer = api.send(
-        "POST",
-        &format!("/v1/flows/{flow}/executions"),
-        input.to_string(),
-    )?;
-    let id = answer.body["id"].as_str().map(str::to_owned);
-    id.with_context(|| format!("{answer:?}"))
+    api.start(flow, input.to_string())
 }
 
 /// How an execution ended.
@@ -151,9 +144,7 @@ fn a_killed_server_finds_its_container_again() -> Result<()> {
         Ok((podman.starts()? == 1).then_some(()))
     })?;
     for _ in 0..3 {
-        server.kill()?;
-        server.spawn()?;
-        server.ready()?;
+        server.again()?;
     }
     let run = ended(&api, &id)?;
     assert_eq!(run["output"]["words"], 2, "{run}");
@@ -405,9 +396,7 @@ fn a_killed_server_finds_its_run_on_a_machine_again() -> Result<()> {
         Ok((begun(&ledger).len() == 1).then_some(()))
     })?;
     for _ in 0..3 {
-        server.kill()?;
-        server.spawn()?;
-        server.ready()?;
+        server.again()?;
     }
     let run = ended(&api, &id)?;
     assert_eq!(run["output"]["sum"], 1, "{run}");

@@ -40,32 +40,20 @@ fn house() -> Result<House> {
     })
 }
 
-fn query(grants: &Value) -> String {
-    url::form_urlencoded::byte_serialize(grants.to_string().as_bytes()).collect()
-}
-
 impl House {
     /// Uploads the guest with this manifest, and publishes a flow of it.
     fn module(&self, grants: &Value, more: &str) -> Result<()> {
-        let path = format!(
-            "/v1/modules/executions?grants={}&confirm_grants=true",
-            query(grants)
-        );
-        let wasm = std::fs::read(guests::program("executions")?)?;
-        let pushed = self.api.send("PUT", &path, wasm)?;
-        ensure!(matches!(pushed.status, 200 | 201), "{pushed:?}");
+        let wasm = guests::program("executions")?;
+        self.api.upload_granted("executions", &wasm, grants)?;
         self.api.publish("acts", &flow(more))
     }
 
     fn start(&self, acts: &Value) -> Result<String> {
-        let path = "/v1/flows/acts/executions";
-        let started = self.api.send("POST", path, acts.to_string())?;
-        let id = started.body["id"].as_str().map(str::to_owned);
-        id.with_context(|| format!("{started:?}"))
+        self.api.start("acts", acts.to_string())
     }
 
     fn ended(&self, id: &str) -> Result<Value> {
-        Ok(self.api.get(&format!("/v1/executions/{id}?wait=100"))?.body)
+        self.api.ended(id)
     }
 
     fn children(&self, id: &str) -> Result<Vec<Value>> {
@@ -244,9 +232,7 @@ fn a_killed_server_starts_and_sends_nothing_twice_and_loses_nothing() -> Result<
     ];
     for kill in 0..10 {
         std::thread::sleep(Duration::from_millis(20 + 13 * kill));
-        house.server.kill()?;
-        house.server.spawn()?;
-        house.server.ready()?;
+        house.server.again()?;
     }
     for id in ids {
         let shown = house.ended(&id)?;

@@ -354,9 +354,7 @@ fn a_turn_that_takes_too_long_parks_its_execution_and_nobody_else_waits() -> Res
         Ok(shown["status"] == "RUNNING" && shown["parked"]["error"] == "Stepwell.TurnStuck")
     };
     until("it is parked", || parked(&api))?;
-    server.kill()?;
-    server.spawn()?;
-    server.ready()?;
+    server.again()?;
     ensure!(parked(&api)?, "parked after a restart too");
     let history = api.get(&format!("/v1/executions/{id}/history"))?;
     ensure!(history.status == 200, "{history:?}");

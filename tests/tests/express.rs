@@ -58,12 +58,6 @@ fn started(dir: &Path, config: &str) -> Result<(Server, Api)> {
     Ok((server, api))
 }
 
-fn again(server: &mut Server) -> Result<()> {
-    server.kill()?;
-    server.spawn()?;
-    server.ready()
-}
-
 /// What the receiver has got for a case: the key of each call.
 fn calls(receiver: &Receiver, case: u64) -> Vec<String> {
     let (all, wrong) = receiver.calls();
@@ -172,7 +166,7 @@ fn a_killed_server_forgets_those_that_were_waited_for() -> Result<()> {
     until("the call", || {
         Ok((!calls(&receiver, 1).is_empty()).then_some(()))
     })?;
-    again(&mut server)?;
+    server.again()?;
     let told = waiter.join().map_err(|_| anyhow::anyhow!("it panicked"))?;
     ensure!(told.is_err(), "the client was told of an end: {told:?}");
     let listed = api.get("/v1/executions?flow=calls")?;
@@ -211,7 +205,7 @@ fn a_killed_server_begins_those_again_that_it_accepted() -> Result<()> {
             Ok((!calls(&receiver, *case).is_empty()).then_some(()))
         })?;
     }
-    again(&mut server)?;
+    server.again()?;
     for (case, keep, id) in accepted {
         let ended = until("the end", || {
             let shown = api.get(&format!("/v1/executions/{id}"))?.body;

@@ -47,18 +47,6 @@ fn flow(kind: &str, fails: &str, path: &str, more: &str) -> String {
 
 const WRITER: &str = r#""ResultWriter": {"Resource": "arn:aws:states:::s3:putObject", "Parameters": {"Bucket": "out", "Prefix": "done"}},"#;
 
-fn start(api: &Api, name: &str) -> Result<String> {
-    let started = api.send("POST", &format!("/v1/flows/{name}/executions"), "{}")?;
-    ensure!(started.status == 202, "{started:?}");
-    Ok(started.body["id"].as_str().context("no id")?.to_owned())
-}
-
-fn kill_and_return(server: &mut Server) -> Result<()> {
-    server.kill()?;
-    server.spawn()?;
-    server.ready()
-}
-
 fn until_end(api: &Api, id: &str) -> Result<Value> {
     let mut found = Value::Null;
     for _ in 0..5 {
@@ -127,10 +115,10 @@ fn a_kill_in_the_middle_loses_no_item_and_counts_none_twice() -> Result<()> {
     for kind in ["STANDARD", "EXPRESS"] {
         let name = kind.to_lowercase();
         api.publish(&name, &flow(kind, few, "$.missing", &more))?;
-        let id = start(&api, &name)?;
+        let id = api.start(&name, "{}")?;
         for _ in 0..2 {
             std::thread::sleep(Duration::from_millis(1_700));
-            kill_and_return(&mut server)?;
+            server.again()?;
         }
         let ended = until_end(&api, &id)?;
         ensure!(ended["status"] == "SUCCEEDED", "{kind}: {ended}");
@@ -168,13 +156,13 @@ fn a_redrive_after_a_kill_does_not_repeat_what_succeeded() -> Result<()> {
     let (mut server, api) = started(dir.path())?;
     let bad = r#""NumericEquals": 250"#;
     api.publish("strict", &flow("STANDARD", bad, "$.missing", ""))?;
-    let id = start(&api, "strict")?;
+    let id = api.start("strict", "{}")?;
     let failed = until_end(&api, &id)?;
     ensure!(
         failed["error"] == "States.ExceedToleratedFailureThreshold",
         "{failed}"
     );
-    kill_and_return(&mut server)?;
+    server.again()?;
     let before: Vec<u64> = children(&api, &id)?
         .into_iter()
         .filter_map(|(_, n, status)| (status == "SUCCEEDED").then_some(n))
@@ -187,7 +175,7 @@ fn a_redrive_after_a_kill_does_not_repeat_what_succeeded() -> Result<()> {
     let answer = api.send("POST", &path, "")?;
     ensure!(answer.status == 202, "{answer:?}");
     std::thread::sleep(Duration::from_millis(600));
-    kill_and_return(&mut server)?;
+    server.again()?;
     let ended = until_end(&api, &id)?;
     ensure!(ended["status"] == "SUCCEEDED", "{ended}");
     let output = ended["output"].as_array().context("no output")?;

@@ -1,11 +1,10 @@
 //! HTTP by both doors (a module's `wasi:http`, a Task's `http:request`) against real HTTPS servers: whom
 //! they trust, which protocol they speak, how they end what takes too long or is too much.
 
-use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
 use stepwell_tests::api::Api;
 use stepwell_tests::bridges::https::{self, Authority, Call, Https, Shows};
@@ -20,24 +19,44 @@ const TASK: &str =
 struct House {
     server: Server,
     api: Api,
+    dir: tempfile::TempDir,
 }
 
-fn house(dir: &Path, authority: &Authority, servers: &[&Https], more: &str) -> Result<House> {
-    let config = https::config(dir, authority, servers)? + more;
-    let mut server = Server::new(dir, &config)?;
+fn house(authority: &Authority, servers: &[&Https], more: &str) -> Result<House> {
+    let dir = tempfile::tempdir()?;
+    let config = https::config(dir.path(), authority, servers)? + more;
+    let mut server = Server::new(dir.path(), &config)?;
     // What it adds to errors is not for guests.
     server.environment([("RUST_BACKTRACE".into(), "1".into())]);
     server.spawn()?;
     server.ready()?;
     let api = Api::new(&server.url())?;
-    let grants = https::grants(servers).to_string();
-    let grants: String = url::form_urlencoded::byte_serialize(grants.as_bytes()).collect();
-    let path = format!("/v1/modules/calls?grants={grants}");
-    let uploaded = api.send("PUT", &path, std::fs::read(guests::program("calls")?)?)?;
-    ensure!(uploaded.status == 201, "{uploaded:?}");
+    let grants = https::grants(servers);
+    api.upload_granted("calls", &guests::program("calls")?, &grants)?;
     api.publish("guest", GUEST)?;
     api.publish("task", TASK)?;
-    Ok(House { server, api })
+    Ok(House { server, api, dir })
+}
+
+/// One that may be called.
+fn with_one(more: &str) -> Result<(House, Https)> {
+    let authority = Authority::new()?;
+    let https = Https::start(&authority, Shows::default())?;
+    let house = house(&authority, &[&https], more)?;
+    Ok((house, https))
+}
+
+/// One that speaks HTTP/2, and one that does not.
+fn with_both_versions() -> Result<(House, Https, Https)> {
+    let authority = Authority::new()?;
+    let new = Https::start(&authority, Shows::default())?;
+    let old = Shows {
+        protocols: &["http/1.1"],
+        ..Shows::default()
+    };
+    let old = Https::start(&authority, old)?;
+    let house = house(&authority, &[&new, &old], "")?;
+    Ok((house, new, old))
 }
 
 impl House {
@@ -49,14 +68,7 @@ impl House {
     /// Starts an execution that makes these calls by the guest's door.
     fn start(&self, calls: &[Value]) -> Result<String> {
         let input = json!({"calls": calls}).to_string();
-        let path = "/v1/flows/guest/executions";
-        let started = self.api.send("POST", path, input)?;
-        let id = started.body["id"].as_str();
-        Ok(id.with_context(|| format!("{started:?}"))?.to_owned())
-    }
-
-    fn ended(&self, id: &str) -> Result<Value> {
-        Ok(self.api.get(&format!("/v1/executions/{id}?wait=60"))?.body)
+        self.api.start("guest", input)
     }
 
     /// Makes one call by the Task's door; the execution's end.
@@ -73,7 +85,6 @@ impl House {
 
 #[test]
 fn only_a_right_certificate_is_trusted() -> Result<()> {
-    let dir = tempfile::tempdir()?;
     let (known, unknown) = (Authority::new()?, Authority::new()?);
     let right = Https::start(&known, Shows::default())?;
     let name = Shows {
@@ -90,7 +101,7 @@ fn only_a_right_certificate_is_trusted() -> Result<()> {
         Https::start(&known, expired)?,
     ];
     let servers = [&right, &wrong[0], &wrong[1], &wrong[2]];
-    let house = house(dir.path(), &known, &servers, "")?;
+    let house = house(&known, &servers, "")?;
     let guest = house.guest(json!({"url": right.url("/x")}))?;
     assert_eq!(guest["output"][0]["body"], "fine", "{guest}");
     let task = house.task(&json!({"url": right.url("/x")}))?;
@@ -118,10 +129,7 @@ fn only_a_right_certificate_is_trusted() -> Result<()> {
 
 #[test]
 fn without_its_authority_no_server_is_trusted_and_a_bad_file_stops_the_start() -> Result<()> {
-    let dir = tempfile::tempdir()?;
-    let authority = Authority::new()?;
-    let https = Https::start(&authority, Shows::default())?;
-    let mut house = house(dir.path(), &authority, &[&https], "")?;
+    let (mut house, https) = with_one("")?;
     house.server.kill()?;
     let config = format!("[http]\nallow = [\"{}\"]\n", https.address);
     house.server.configure(&config)?;
@@ -130,7 +138,7 @@ fn without_its_authority_no_server_is_trusted_and_a_bad_file_stops_the_start() -
     let errors = house.errors(&json!({"url": https.url("/x")}))?;
     assert_eq!(errors, ["Stepwell.HttpCertificate"; 2]);
     house.server.kill()?;
-    std::fs::write(dir.path().join("ca.pem"), "no certificate")?;
+    std::fs::write(house.dir.path().join("ca.pem"), "no certificate")?;
     house
         .server
         .configure("[http]\nca_files = [\"ca.pem\"]\n")?;
@@ -142,15 +150,7 @@ fn without_its_authority_no_server_is_trusted_and_a_bad_file_stops_the_start() -
 
 #[test]
 fn http_2_is_spoken_where_it_is_offered_and_connections_are_kept() -> Result<()> {
-    let dir = tempfile::tempdir()?;
-    let authority = Authority::new()?;
-    let new = Https::start(&authority, Shows::default())?;
-    let old = Shows {
-        protocols: &["http/1.1"],
-        ..Shows::default()
-    };
-    let old = Https::start(&authority, old)?;
-    let house = house(dir.path(), &authority, &[&new, &old], "")?;
+    let (house, new, old) = with_both_versions()?;
     for (server, version) in [(&new, "HTTP/2.0"), (&old, "HTTP/1.1")] {
         let call = json!({"url": server.url("/count"), "method": "POST", "body": "12345"});
         let calls = vec![call.clone(); 5];
@@ -183,11 +183,7 @@ fn http_2_is_spoken_where_it_is_offered_and_connections_are_kept() -> Result<()>
 
 #[test]
 fn what_takes_too_long_or_is_too_much_ends_by_name() -> Result<()> {
-    let dir = tempfile::tempdir()?;
-    let authority = Authority::new()?;
-    let https = Https::start(&authority, Shows::default())?;
-    let limits = "response_bytes_max = 300000\n";
-    let house = house(dir.path(), &authority, &[&https], limits)?;
+    let (house, https) = with_one("response_bytes_max = 300000\n")?;
     let slow = |path: &str| json!({"url": https.url(path), "timeout_ms": 300});
     let errors = house.errors(&slow("/held"))?;
     assert_eq!(errors, ["States.Timeout"; 2]);
@@ -229,15 +225,7 @@ fn what_takes_too_long_or_is_too_much_ends_by_name() -> Result<()> {
 
 #[test]
 fn what_a_server_says_beside_a_plain_answer_breaks_nothing() -> Result<()> {
-    let dir = tempfile::tempdir()?;
-    let authority = Authority::new()?;
-    let new = Https::start(&authority, Shows::default())?;
-    let old = Shows {
-        protocols: &["http/1.1"],
-        ..Shows::default()
-    };
-    let old = Https::start(&authority, old)?;
-    let house = house(dir.path(), &authority, &[&new, &old], "")?;
+    let (house, new, old) = with_both_versions()?;
     for server in [&new, &old] {
         let call = json!({"url": server.url("/trailers")});
         let shown = house.guest(call.clone())?;
@@ -272,15 +260,7 @@ const PIECE: usize = 64 << 10;
 
 #[test]
 fn long_bodies_stream_out_in_little_memory_and_wait_for_who_takes_them() -> Result<()> {
-    let dir = tempfile::tempdir()?;
-    let authority = Authority::new()?;
-    let new = Https::start(&authority, Shows::default())?;
-    let old = Shows {
-        protocols: &["http/1.1"],
-        ..Shows::default()
-    };
-    let old = Https::start(&authority, old)?;
-    let house = house(dir.path(), &authority, &[&new, &old], "")?;
+    let (house, new, old) = with_both_versions()?;
     house.guest(upload(&new, "/count", 16))?;
     let before = house.server.peak_kib()?;
     for server in [&new, &old] {
@@ -301,7 +281,7 @@ fn long_bodies_stream_out_in_little_memory_and_wait_for_who_takes_them() -> Resu
     let waits = house.server.peak_kib()? - before;
     assert!(waits < 64 << 10, "{waits} KiB");
     new.open();
-    let shown = house.ended(&id)?;
+    let shown = house.api.ended(&id)?;
     let told = format!("{{\"bytes\": {}}}", 300 * PIECE);
     assert_eq!(shown["output"][0]["body"], told, "{shown}");
 
@@ -318,11 +298,7 @@ fn long_bodies_stream_out_in_little_memory_and_wait_for_who_takes_them() -> Resu
 
 #[test]
 fn a_body_that_is_too_long_broken_off_or_not_wanted_ends_its_call() -> Result<()> {
-    let dir = tempfile::tempdir()?;
-    let authority = Authority::new()?;
-    let https = Https::start(&authority, Shows::default())?;
-    let limits = "guest_request_bytes_max = 1048576\n";
-    let house = house(dir.path(), &authority, &[&https], limits)?;
+    let (house, https) = with_one("guest_request_bytes_max = 1048576\n")?;
     let fits = house.guest(upload(&https, "/count", 16))?;
     assert_eq!(fits["status"], "SUCCEEDED", "{fits}");
     let ends = |call: Value, error: &str| -> Result<()> {
@@ -360,10 +336,7 @@ fn a_body_that_is_too_long_broken_off_or_not_wanted_ends_its_call() -> Result<()
 
 #[test]
 fn a_death_within_a_body_sends_it_again_and_one_behind_it_does_not() -> Result<()> {
-    let dir = tempfile::tempdir()?;
-    let authority = Authority::new()?;
-    let https = Https::start(&authority, Shows::default())?;
-    let mut house = house(dir.path(), &authority, &[&https], "")?;
+    let (mut house, https) = with_one("")?;
     let held = json!({"url": https.url("/held"), "method": "POST", "body": "x"});
     let id = house.start(&[
         upload(&https, "/count", 100),
@@ -372,13 +345,11 @@ fn a_death_within_a_body_sends_it_again_and_one_behind_it_does_not() -> Result<(
     ])?;
     https.until(2)?;
     for life in 1..3 {
-        house.server.kill()?;
-        house.server.spawn()?;
-        house.server.ready()?;
+        house.server.again()?;
         https.until(2 + life)?;
     }
     https.open();
-    let shown = house.ended(&id)?;
+    let shown = house.api.ended(&id)?;
     assert_eq!(shown["status"], "SUCCEEDED", "{shown}");
     let calls = https.calls();
     let of = |target: &str| -> Vec<&Call> {
@@ -411,16 +382,10 @@ fn a_death_within_a_body_sends_it_again_and_one_behind_it_does_not() -> Result<(
 
 #[test]
 fn the_example_orders_fails_runs_out_of_time_is_cancelled_and_outlives_a_death() -> Result<()> {
-    let dir = tempfile::tempdir()?;
-    let authority = Authority::new()?;
-    let https = Https::start(&authority, Shows::default())?;
-    let mut house = house(dir.path(), &authority, &[&https], "")?;
+    let (mut house, https) = with_one("")?;
     let wasm = xtask::guests::component("examples/supplier-order/steps", "supplier-order")?;
-    let grants = https::grants(&[&https]).to_string();
-    let grants: String = url::form_urlencoded::byte_serialize(grants.as_bytes()).collect();
-    let path = format!("/v1/modules/supplier-order?grants={grants}");
-    let uploaded = house.api.send("PUT", &path, std::fs::read(wasm)?)?;
-    ensure!(uploaded.status == 201, "{uploaded:?}");
+    let grants = https::grants(&[&https]);
+    house.api.upload_granted("supplier-order", &wasm, &grants)?;
     let flow = xtask::place::root().join("examples/supplier-order/flow.yaml");
     house
         .api
@@ -442,12 +407,7 @@ fn the_example_orders_fails_runs_out_of_time_is_cancelled_and_outlives_a_death()
     // Nobody lets the order go yet.
     fails(&wish("screw", 15, 300), "States.Timeout", "")?;
     let before = https.calls().len();
-    let start = |house: &House| -> Result<String> {
-        let path = "/v1/flows/order/executions";
-        let started = house.api.send("POST", path, wish("screw", 15, 60_000))?;
-        let id = started.body["id"].as_str();
-        Ok(id.with_context(|| format!("{started:?}"))?.to_owned())
-    };
+    let start = |house: &House| house.api.start("order", wish("screw", 15, 60_000));
     let id = start(&house)?;
     https.until(before + 2)?;
     let path = format!("/v1/executions/{id}/cancel");
@@ -457,12 +417,10 @@ fn the_example_orders_fails_runs_out_of_time_is_cancelled_and_outlives_a_death()
     let before = https.calls().len();
     let id = start(&house)?;
     https.until(before + 2)?;
-    house.server.kill()?;
-    house.server.spawn()?;
-    house.server.ready()?;
+    house.server.again()?;
     https.until(before + 3)?;
     https.open();
-    let shown = house.ended(&id)?;
+    let shown = house.api.ended(&id)?;
     let calls = https.calls().split_off(before);
     let targets: Vec<&str> = calls.iter().map(|call| call.target.as_str()).collect();
     assert_eq!(

@@ -7,7 +7,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Result, bail};
 use serde_json::{Value, json};
 use stepwell_tests::api::Api;
 use stepwell_tests::bridges::podman::{IMAGE, Podman};
@@ -33,11 +33,7 @@ fn house(dir: &Path, grants: &Value) -> Result<House> {
     server.spawn()?;
     server.ready()?;
     let api = Api::new(&server.url())?;
-    let encoded: String =
-        url::form_urlencoded::byte_serialize(grants.to_string().as_bytes()).collect();
-    let path = format!("/v1/modules/jobs?grants={encoded}");
-    let uploaded = api.send("PUT", &path, std::fs::read(guests::program("jobs")?)?)?;
-    ensure!(uploaded.status == 201, "{uploaded:?}");
+    api.upload_granted("jobs", &guests::program("jobs")?, grants)?;
     api.publish("jobs", FLOW)?;
     Ok(House {
         podman,
@@ -59,16 +55,6 @@ fn until<T>(what: &str, mut look: impl FnMut() -> Result<Option<T>>) -> Result<T
         std::thread::sleep(Duration::from_millis(40));
     }
     bail!("{what} did not come")
-}
-
-fn start(api: &Api, jobs: &Value) -> Result<String> {
-    let answer = api.send("POST", "/v1/flows/jobs/executions", jobs.to_string())?;
-    let id = answer.body["id"].as_str().map(str::to_owned);
-    id.with_context(|| format!("{answer:?}"))
-}
-
-fn ended(api: &Api, id: &str) -> Result<Value> {
-    Ok(api.get(&format!("/v1/executions/{id}?wait=100"))?.body)
 }
 
 fn no_container_left(podman: &Podman) -> Result<()> {
@@ -127,12 +113,10 @@ fn a_killed_server_finds_a_guests_jobs_again_and_begins_none_twice() -> Result<(
         {"image": IMAGE, "command": ["sh", "-c", "sleep 6; echo here"]},
         {"machine": "worker", "command": ["sh", "-c", line]},
     ]);
-    let id = start(&house.api, &jobs)?;
+    let id = house.api.start("jobs", jobs.to_string())?;
     let mut again = || -> Result<()> {
         for _ in 0..2 {
-            house.server.kill()?;
-            house.server.spawn()?;
-            house.server.ready()?;
+            house.server.again()?;
         }
         Ok(())
     };
@@ -142,7 +126,7 @@ fn a_killed_server_finds_a_guests_jobs_again_and_begins_none_twice() -> Result<(
     again()?;
     until("the program's start", || Ok(mark.exists().then_some(())))?;
     again()?;
-    let shown = ended(&house.api, &id)?;
+    let shown = house.api.ended(&id)?;
     let told = [&shown["output"][0]["stdout"], &shown["output"][1]["stdout"]];
     assert_eq!(told, ["here\n", "there\n"], "{shown}");
     assert_eq!(house.podman.starts()?, 1);
@@ -155,13 +139,13 @@ fn a_cancel_ends_a_guests_job() -> Result<()> {
     let dir = tempfile::tempdir()?;
     let house = house(dir.path(), &all())?;
     let jobs = json!([{"image": IMAGE, "command": ["sleep", "600"]}]);
-    let id = start(&house.api, &jobs)?;
+    let id = house.api.start("jobs", jobs.to_string())?;
     until("the container's start", || {
         Ok((house.podman.starts()? == 1).then_some(()))
     })?;
     house
         .api
         .send("POST", &format!("/v1/executions/{id}/cancel"), "")?;
-    assert_eq!(ended(&house.api, &id)?["status"], "ABORTED");
+    assert_eq!(house.api.ended(&id)?["status"], "ABORTED");
     no_container_left(&house.podman)
 }

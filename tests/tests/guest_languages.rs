@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
 use stepwell_tests::api::Api;
 use stepwell_tests::bridges::https::{self, Authority, Https, Shows};
@@ -35,13 +35,8 @@ fn house(dir: &Path, component: &Path) -> Result<House> {
     server.spawn()?;
     server.ready()?;
     let api = Api::new(&server.url())?;
-    let grants = https::grants(&servers).to_string();
-    let wasm = std::fs::read(component)?;
-    for (name, grants) in [("granted", grants.as_str()), ("alone", "{}")] {
-        let grants: String = url::form_urlencoded::byte_serialize(grants.as_bytes()).collect();
-        let path = format!("/v1/modules/{name}?grants={grants}");
-        let uploaded = api.send("PUT", &path, wasm.clone())?;
-        ensure!(uploaded.status == 201, "{uploaded:?}");
+    for (name, grants) in [("granted", https::grants(&servers)), ("alone", json!({}))] {
+        api.upload_granted(name, component, &grants)?;
         let flow = format!(
             "StartAt: S\nStates:\n  S: {{Type: Task, Resource: \"wasm:{name}\", TimeoutSeconds: 60, End: true}}\n"
         );
@@ -117,9 +112,7 @@ fn calls_with_its_own_client(component: &Path, names: &Names) -> Result<()> {
         .send("POST", "/v1/flows/granted/executions", input)?;
     let id = started.body["id"].as_str().context("no id")?.to_owned();
     house.https.until(before + 2)?;
-    house.server.kill()?;
-    house.server.spawn()?;
-    house.server.ready()?;
+    house.server.again()?;
     house.https.until(before + 3)?;
     house.https.open();
     let shown = house.api.get(&format!("/v1/executions/{id}?wait=60"))?.body;

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use serde_json::{Value, json};
 use stepwell_tests::api::Api;
 use stepwell_tests::bridges::holding::{hold, holding, until};
@@ -37,12 +37,8 @@ fn configured(more: &str) -> Result<House> {
 impl House {
     /// Uploads the guest under a name, with this manifest, and publishes a flow of that name.
     fn module(&self, name: &str, grants: &Value) -> Result<()> {
-        let encoded: String =
-            url::form_urlencoded::byte_serialize(grants.to_string().as_bytes()).collect();
-        let wasm = std::fs::read(guests::program("keyvalue")?)?;
-        let path = format!("/v1/modules/{name}?grants={encoded}&confirm_grants=true");
-        let pushed = self.api.send("PUT", &path, wasm)?;
-        ensure!(pushed.status == 201, "{pushed:?}");
+        let wasm = guests::program("keyvalue")?;
+        self.api.upload_granted(name, &wasm, grants)?;
         self.api.publish(name, &flow(name, ""))
     }
 
@@ -52,16 +48,11 @@ impl House {
     }
 
     fn start(&self, flow: &str, steps: &Value) -> Result<String> {
-        let path = format!("/v1/flows/{flow}/executions");
-        let started = self
-            .api
-            .send("POST", &path, json!({"do": steps}).to_string())?;
-        let id = started.body["id"].as_str().map(str::to_owned);
-        id.with_context(|| format!("{started:?}"))
+        self.api.start(flow, json!({"do": steps}).to_string())
     }
 
     fn ended(&self, id: &str) -> Result<Value> {
-        Ok(self.api.get(&format!("/v1/executions/{id}?wait=60"))?.body)
+        self.api.ended(id)
     }
 
     #[track_caller]
@@ -285,9 +276,7 @@ fn no_write_is_lost_or_there_twice_after_deaths() -> Result<()> {
         }
         // At another moment each time.
         std::thread::sleep(Duration::from_millis(7 * round));
-        house.server.kill()?;
-        house.server.spawn()?;
-        house.server.ready()?;
+        house.server.again()?;
     }
     let mut counted = BTreeSet::new();
     for id in &ids {
@@ -379,9 +368,7 @@ fn namespaces_have_a_quota_and_are_seen_and_emptied() -> Result<()> {
         "{shown}"
     );
 
-    house.server.kill()?;
-    house.server.spawn()?;
-    house.server.ready()?;
+    house.server.again()?;
     house.check("a", "own", json!([{"set": ["fifth", "x"]}]), full);
     let list = house.api.get("/v1/namespaces")?.body;
     let expected = json!({"namespaces": [
@@ -486,9 +473,7 @@ fn a_step_that_called_outside_does_not_call_again_for_a_conflict() -> Result<()>
     let id = house.start("a", &call)?;
     until(&state, 1)?;
     house.check("a", "own", json!([{"get": "n"}]), json!([null]));
-    house.server.kill()?;
-    house.server.spawn()?;
-    house.server.ready()?;
+    house.server.again()?;
     until(&state, 2)?;
     hold(&state, true);
     assert_eq!(house.ended(&id)?["output"], json!([1, 200]));
@@ -506,9 +491,7 @@ fn a_step_that_called_outside_does_not_call_again_for_a_conflict() -> Result<()>
     let id = house.start("a", &call)?;
     until(&state, 6)?;
     house.check("a", "own", json!([{"count": "n"}]), json!([4]));
-    house.server.kill()?;
-    house.server.spawn()?;
-    house.server.ready()?;
+    house.server.again()?;
     assert_eq!(house.ended(&id)?["error"], "Stepwell.KeyValueConflict");
     house.check("a", "own", json!([{"get": "n"}]), json!(["4"]));
     Ok(())

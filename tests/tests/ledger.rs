@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use serde_json::{Value, json};
 use stepwell_tests::api::Api;
 use stepwell_tests::server::Server;
@@ -39,14 +39,7 @@ fn house() -> Result<House> {
         let wasm = xtask::guests::component("examples/ledger-import/steps", &name)?;
         let grants = std::fs::read_to_string(example().join(format!("grants-{module}.toml")))?;
         let grants: Value = toml::from_str(&grants)?;
-        let encoded: String =
-            url::form_urlencoded::byte_serialize(grants.to_string().as_bytes()).collect();
-        let pushed = api.send(
-            "PUT",
-            &format!("/v1/modules/{name}?grants={encoded}&confirm_grants=true"),
-            std::fs::read(wasm)?,
-        )?;
-        ensure!(pushed.status == 201, "{pushed:?}");
+        api.upload_granted(&name, &wasm, &grants)?;
     }
     let flow = std::fs::read_to_string(example().join("flow.yaml"))?;
     api.publish("ledger", &flow)?;
@@ -90,14 +83,11 @@ impl House {
 
     fn start(&self, flow: &str, file: &str) -> Result<String> {
         let input = json!({"query": {"file": file}}).to_string();
-        let path = format!("/v1/flows/{flow}/executions");
-        let started = self.api.send("POST", &path, input)?;
-        let id = started.body["id"].as_str().map(str::to_owned);
-        id.with_context(|| format!("{started:?}"))
+        self.api.start(flow, input)
     }
 
     fn ended(&self, id: &str) -> Result<Value> {
-        Ok(self.api.get(&format!("/v1/executions/{id}?wait=120"))?.body)
+        self.api.ended(id)
     }
 
     fn run(&self, flow: &str, file: &str) -> Result<Value> {
@@ -170,9 +160,7 @@ fn a_server_that_dies_in_the_middle_counts_a_file_once() -> Result<()> {
         std::fs::copy(&large, large.with_file_name(&file))?;
         let id = house.start("ledger", &file)?;
         std::thread::sleep(took * n / 5);
-        house.server.kill()?;
-        house.server.spawn()?;
-        house.server.ready()?;
+        house.server.again()?;
         let shown = house.ended(&id)?;
         assert_eq!(shown["output"]["rows"], ROWS, "{shown}");
         let (keys, cents) = house.kept("account%20003")?;

@@ -31,28 +31,14 @@ fn started_with(dir: &Path, receivers: &[&Receiver], limits: &str) -> Result<(Se
     server.ready()?;
     let api = Api::new(&server.url())?;
     api.publish("http", HTTP)?;
-    let grants = json!({"http": [{"host": "127.0.0.1", "ports": [address.port()]}]}).to_string();
-    let grants: String = url::form_urlencoded::byte_serialize(grants.as_bytes()).collect();
-    let path = format!("/v1/modules/calls?grants={grants}");
-    let uploaded = api.send("PUT", &path, std::fs::read(guests::program("calls")?)?)?;
-    ensure!(uploaded.status == 201, "{uploaded:?}");
+    let grants = json!({"http": [{"host": "127.0.0.1", "ports": [address.port()]}]});
+    api.upload_granted("calls", &guests::program("calls")?, &grants)?;
     api.publish("calls", CALLS)?;
     Ok((server, api))
 }
 
 fn input(receiver: &Receiver, path: &str) -> String {
     json!({"method": "POST", "url": receiver.url(path), "body": "x"}).to_string()
-}
-
-fn start(api: &Api, flow: &str, input: &str) -> Result<String> {
-    let path = format!("/v1/flows/{flow}/executions");
-    let started = api.send("POST", &path, input.to_owned())?;
-    let id = started.body["id"].as_str().context("no id")?;
-    Ok(id.to_owned())
-}
-
-fn ended(api: &Api, id: &str) -> Result<Value> {
-    Ok(api.get(&format!("/v1/executions/{id}?wait=60"))?.body)
 }
 
 /// Waits until an execution waits for a turn, and says what for.
@@ -93,11 +79,11 @@ fn who_waits_is_seen_outlives_a_crash_and_a_stop_and_goes_in_turn() -> Result<()
     let receiver = Receiver::start()?;
     let limits = format!("[limits.hosts.\"{}\"]\nconcurrency = 1\n", receiver.address);
     let (mut server, api) = started(dir.path(), &receiver, &limits)?;
-    let held = start(&api, "http", &input(&receiver, "/held"))?;
+    let held = api.start("http", input(&receiver, "/held"))?;
     receiver.until(1)?;
-    let task = start(&api, "http", &input(&receiver, "/task"))?;
+    let task = api.start("http", input(&receiver, "/task"))?;
     let call: Value = serde_json::from_str(&input(&receiver, "/guest"))?;
-    let guest = start(&api, "calls", &json!({"calls": [call]}).to_string())?;
+    let guest = api.start("calls", json!({"calls": [call]}).to_string())?;
     let why = format!("concurrency limit of host {}", receiver.address);
     assert_eq!(waits(&api, &task)?, why);
     assert_eq!(waits(&api, &guest)?, why);
@@ -117,13 +103,11 @@ fn who_waits_is_seen_outlives_a_crash_and_a_stop_and_goes_in_turn() -> Result<()
 
     // Nothing of those who wait has left, and nothing of them is lost.
     assert_eq!(receiver.calls().len(), 1);
-    server.kill()?;
-    server.spawn()?;
-    server.ready()?;
+    server.again()?;
     receiver.open();
-    ended(&api, &held)?;
+    api.ended(&held)?;
     for id in [&task, &guest] {
-        let shown = ended(&api, id)?;
+        let shown = api.ended(id)?;
         assert_eq!(shown["status"], "SUCCEEDED", "{shown}");
         assert!(shown.get("waiting").is_none(), "{shown}");
     }
@@ -142,9 +126,9 @@ fn a_stop_does_not_wait_for_who_waits() -> Result<()> {
         receiver.address
     );
     let (mut server, api) = started(dir.path(), &receiver, &rate)?;
-    let first = start(&api, "http", &input(&receiver, "/first"))?;
-    assert_eq!(ended(&api, &first)?["status"], "SUCCEEDED");
-    let second = start(&api, "http", &input(&receiver, "/second"))?;
+    let first = api.start("http", input(&receiver, "/first"))?;
+    assert_eq!(api.ended(&first)?["status"], "SUCCEEDED");
+    let second = api.start("http", input(&receiver, "/second"))?;
     let why = format!("rate limit of host {}", receiver.address);
     assert_eq!(waits(&api, &second)?, why);
     let (status, _) = server.stop(Duration::from_secs(60))?;
@@ -152,7 +136,7 @@ fn a_stop_does_not_wait_for_who_waits() -> Result<()> {
     server.configure(&format!("[http]\nallow = [\"{}\"]\n", receiver.address))?;
     server.spawn()?;
     server.ready()?;
-    assert_eq!(ended(&api, &second)?["status"], "SUCCEEDED");
+    assert_eq!(api.ended(&second)?["status"], "SUCCEEDED");
     assert_eq!(receiver.calls().len(), 2);
     Ok(())
 }
@@ -174,11 +158,11 @@ fn a_target_that_asks_for_time_gets_it() -> Result<()> {
     let seen = target(&api, &receiver)?;
     assert!(seen["paused_until"].is_string(), "{seen}");
     assert_eq!(seen["circuit"], "closed");
-    let other = start(&api, "http", &input(&receiver, "/other"))?;
+    let other = api.start("http", input(&receiver, "/other"))?;
     let why = format!("Retry-After of host {}", receiver.address);
     assert_eq!(waits(&api, &other)?, why);
     assert_eq!(receiver.calls().len(), 1, "nothing comes meanwhile");
-    assert_eq!(ended(&api, &other)?["status"], "SUCCEEDED");
+    assert_eq!(api.ended(&other)?["status"], "SUCCEEDED");
     receiver.busy(1);
     let again = api.run("retried", &input(&receiver, "/busy"))?;
     assert_eq!(again["status"], "SUCCEEDED", "{again}");
@@ -240,7 +224,7 @@ fn a_circuit_that_is_half_open_lets_one_call_through() -> Result<()> {
     assert_eq!(target(&api, &receiver)?["circuit"], "half-open");
     // Many ask at once while the one that was let go has no answer yet.
     let ids: Vec<String> = (0..20)
-        .map(|_| start(&api, "http", &input(&receiver, "/held")))
+        .map(|_| api.start("http", input(&receiver, "/held")))
         .collect::<Result<_>>()?;
     receiver.until(2)?;
     let refused = |id: &String| -> Result<bool> {
@@ -252,7 +236,7 @@ fn a_circuit_that_is_half_open_lets_one_call_through() -> Result<()> {
     assert_eq!(receiver.calls().len(), 2, "one found out for all");
     receiver.open();
     for (id, refused) in ids.iter().zip(refused) {
-        let shown = ended(&api, id)?;
+        let shown = api.ended(id)?;
         assert_eq!(shown["status"] == "SUCCEEDED", !refused, "{shown}");
     }
     assert_eq!(target(&api, &receiver)?["circuit"], "closed");
@@ -270,7 +254,7 @@ fn who_waits_for_a_turn_takes_nobodys_place_among_running_steps() -> Result<()> 
     );
     let (_server, api) = started_with(dir.path(), &[&busy, &idle], &limits)?;
     for _ in 0..1_200 {
-        start(&api, "http", &input(&busy, "/held"))?;
+        api.start("http", input(&busy, "/held"))?;
     }
     let mut waiting = 0;
     for _ in 0..1_200 {
@@ -317,7 +301,7 @@ fn workers_have_so_many_tasks_of_an_activity_at_once_over_deaths() -> Result<()>
     // The oldest comes first, to the millisecond.
     let begin = |flow: &str| -> Result<String> {
         std::thread::sleep(Duration::from_millis(3));
-        start(&api, flow, "{}")
+        api.start(flow, "{}")
     };
     let first = begin("beats")?;
     let others: Vec<String> = (0..4).map(|_| begin("ship")).collect::<Result<_>>()?;
@@ -331,10 +315,8 @@ fn workers_have_so_many_tasks_of_an_activity_at_once_over_deaths() -> Result<()>
 
     // A worker that is silent for too long has its task no more, and whoever polls hears of it.
     let (third, _) = poll(&api, 20)?.context("after the heartbeat that did not come")?;
-    assert_eq!(ended(&api, &first)?["error"], "States.HeartbeatTimeout");
-    server.kill()?;
-    server.spawn()?;
-    server.ready()?;
+    assert_eq!(api.ended(&first)?["error"], "States.HeartbeatTimeout");
+    server.again()?;
     api = Api::new(&server.url())?;
     assert_eq!(poll(&api, 1)?, None, "two are out still");
     assert_eq!(seen(&api)?, (json!(2), json!(2)));
@@ -359,7 +341,7 @@ fn workers_have_so_many_tasks_of_an_activity_at_once_over_deaths() -> Result<()>
         let answered = api.send("POST", &format!("/v1/tasks/{token}/succeed"), "1")?;
         ensure!(answered.status == 204, "{answered:?}");
     }
-    assert_eq!(ended(&api, last)?["status"], "SUCCEEDED");
+    assert_eq!(api.ended(last)?["status"], "SUCCEEDED");
     assert_eq!(seen(&api)?, (json!(0), json!(2)));
     Ok(())
 }
@@ -373,7 +355,7 @@ fn workers_of_an_activity_get_so_many_tasks_a_second() -> Result<()> {
     let flow = "StartAt: S\nStates:\n  S: {Type: Task, Resource: \"activity:ship\", End: true}\n";
     api.publish("ship", flow)?;
     for _ in 0..3 {
-        start(&api, "ship", "{}")?;
+        api.start("ship", "{}")?;
     }
     let mut got = 0;
     for _ in 0..4 {

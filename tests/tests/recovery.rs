@@ -48,9 +48,7 @@ fn an_idempotency_key_finds_its_execution_after_a_crash() -> Result<()> {
         );
         for crash in [false, true] {
             if crash {
-                server.kill()?;
-                server.spawn()?;
-                server.ready()?;
+                server.again()?;
             }
             let again = start("[1]")?;
             let id = &first.body["id"];

@@ -19,12 +19,6 @@ fn started(dir: &Path) -> Result<(Server, Api)> {
     Ok((server, api))
 }
 
-fn again(server: &mut Server) -> Result<()> {
-    server.kill()?;
-    server.spawn()?;
-    server.ready()
-}
-
 fn history(api: &Api, id: &str) -> Result<Vec<Value>> {
     let page = api.get(&format!("/v1/executions/{id}/history?limit=1000"))?;
     Ok(page.body["events"].as_array().context("no events")?.clone())
@@ -77,7 +71,7 @@ fn a_kill_between_failure_and_redrive_loses_nothing() -> Result<()> {
     let id = failed["id"].as_str().context("no id")?.to_owned();
     let path = format!("/v1/executions/{id}");
     let before = history(&api, &id)?;
-    again(&mut server)?;
+    server.again()?;
 
     // The same version fails again: once more the failed state, and nothing else.
     let answer = api.send("POST", &format!("{path}/redrive"), "")?;
@@ -91,7 +85,7 @@ fn a_kill_between_failure_and_redrive_loses_nothing() -> Result<()> {
         failed["status"] == "FAILED" && failed["redrive_count"] == 1,
         "{failed}"
     );
-    again(&mut server)?;
+    server.again()?;
 
     // A version that does not fit, one that there is not, and one that does.
     api.publish("nested", &nested("wasm:fail").replace("\"T\"", "\"U\""))?;
@@ -129,7 +123,7 @@ fn a_kill_between_failure_and_redrive_loses_nothing() -> Result<()> {
         "{done}"
     );
     ensure!(done["output"][1][1]["bad"] == 2, "{done}");
-    again(&mut server)?;
+    server.again()?;
 
     // The history shows all runs, and that what succeeded was not done again.
     let events = history(&api, &id)?;
@@ -201,7 +195,7 @@ fn a_redriven_execution_runs_like_any_other() -> Result<()> {
     let mut statuses: Vec<_> = statuses.into_iter().flatten().collect();
     statuses.sort_unstable();
     ensure!(statuses == [202, 409], "{statuses:?}");
-    again(&mut server)?;
+    server.again()?;
     // The token of the first entry is nobody's, and the new one works after a kill.
     let answer = api.send("POST", &format!("/v1/tasks/{old}/succeed"), "1")?;
     ensure!(answer.status == 409, "{} {:?}", answer.status, answer.body);

@@ -128,9 +128,7 @@ impl House {
     }
 
     fn restart(&mut self) -> Result<()> {
-        self.server.kill()?;
-        self.server.spawn()?;
-        self.server.ready()
+        self.server.again()
     }
 
     /// The command line; its value goes in by standard input.

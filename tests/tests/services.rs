@@ -384,9 +384,7 @@ fn activities_survive_a_kill_and_go_to_one_worker() -> Result<()> {
         Ok(body["id"].as_str().context("an id")?.to_owned())
     };
     let ids = [start(1)?, start(2)?, start(3)?];
-    server.kill()?;
-    server.spawn()?;
-    server.ready()?;
+    server.again()?;
     let api = Api::new(&server.url())?;
 
     // Three at once get a task each, and a fourth waits for the one that comes.
@@ -413,9 +411,7 @@ fn activities_survive_a_kill_and_go_to_one_worker() -> Result<()> {
     assert_eq!(inputs, [Some(1), Some(2), Some(3), Some(4)]);
 
     // What was handed out is not handed out again, also after a kill.
-    server.kill()?;
-    server.spawn()?;
-    server.ready()?;
+    server.again()?;
     let api = Api::new(&server.url())?;
     assert_eq!(api.send("POST", &format!("{poll}?wait=0"), "")?.status, 204);
     for task in &tasks {

@@ -88,13 +88,11 @@ impl House {
     }
 
     fn ended(&self, id: &str) -> Result<Value> {
-        Ok(self.api.get(&format!("/v1/executions/{id}?wait=60"))?.body)
+        self.api.ended(id)
     }
 
     fn again(&mut self) -> Result<()> {
-        self.server.kill()?;
-        self.server.spawn()?;
-        self.server.ready()
+        self.server.again()
     }
 
     fn cli(&self, args: &[&str], input: &str) -> Result<(Option<i32>, String)> {

@@ -200,9 +200,7 @@ fn a_new_master_key_disturbs_nobody() -> Result<()> {
     })?;
     ensure!(rotations > 3, "{rotations} rotations");
     // Some end under a key that came while their server was away.
-    house.server.kill()?;
-    house.server.spawn()?;
-    house.server.ready()?;
+    house.server.again()?;
     for id in &ids {
         let shown = house.api.get(&format!("/v1/executions/{id}?wait=60"))?.body;
         assert_eq!(shown["status"], "SUCCEEDED", "{shown}");

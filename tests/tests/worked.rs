@@ -64,15 +64,11 @@ impl House {
     }
 
     fn begin(&self, input: &Value) -> Result<String> {
-        let path = format!("/v1/flows/{}/executions", self.flow);
-        let started = self.api.send("POST", &path, input.to_string())?;
-        let id = started.body["id"].as_str().context("no id")?;
-        Ok(id.to_owned())
+        self.api.start(self.flow, input.to_string())
     }
 
     fn ended(&self, id: &str) -> Result<Value> {
-        let path = format!("/v1/executions/{id}?wait=60");
-        Ok(self.api.get(&path)?.body)
+        self.api.ended(id)
     }
 
     fn cancel(&self, id: &str) -> Result<()> {

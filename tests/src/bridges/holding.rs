@@ -1,11 +1,12 @@
 //! A real HTTP server that answers nobody until it is told to.
 
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
+
+use super::plain::{self, Answer};
 
 /// Calls that came, and whether they are answered.
 pub type Calls = (Mutex<(usize, bool)>, Condvar);
@@ -15,34 +16,19 @@ pub type Calls = (Mutex<(usize, bool)>, Condvar);
 /// # Errors
 /// There is no free port.
 pub fn holding() -> Result<(SocketAddr, Arc<Calls>)> {
-    let listener = TcpListener::bind("127.0.0.1:0")?;
-    let address = listener.local_addr()?;
     let state: Arc<Calls> = Arc::default();
     let shared = state.clone();
-    std::thread::spawn(move || {
-        for stream in listener.incoming().flatten() {
-            let shared = shared.clone();
-            std::thread::spawn(move || -> std::io::Result<()> {
-                let mut out = stream.try_clone()?;
-                let mut input = BufReader::new(stream).take(1 << 20);
-                let mut line = String::new();
-                while input.read_line(&mut line)? > 2 {
-                    line.clear();
-                }
-                let mut now = shared.0.lock().unwrap_or_else(|e| e.into_inner());
-                now.0 += 1;
-                shared.1.notify_all();
-                while !now.1 {
-                    now = shared.1.wait(now).unwrap_or_else(|e| e.into_inner());
-                }
-                drop(now);
-                write!(
-                    out,
-                    "HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
-                )
-            });
+    let address = plain::listen(move |_| {
+        let mut now = shared.0.lock().unwrap_or_else(|e| e.into_inner());
+        now.0 += 1;
+        shared.1.notify_all();
+        let open = shared.1.wait_while(now, |now| !now.1);
+        drop(open);
+        Answer {
+            head: "200 OK\r\nconnection: close".to_owned(),
+            text: String::new(),
         }
-    });
+    })?;
     Ok((address, state))
 }
 

@@ -1,11 +1,12 @@
 //! An HTTP server that remembers what proved who calls, and gives out tokens.
 
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::SocketAddr;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::Duration;
 
 use anyhow::Result;
+
+use super::plain::{self, Answer, Request};
 
 /// An HTTP server that knows who may come in.
 ///
@@ -15,8 +16,10 @@ use anyhow::Result;
 pub struct Place {
     /// Where it listens.
     pub address: SocketAddr,
-    state: Arc<(Mutex<State>, Condvar)>,
+    state: Arc<Shared>,
 }
+
+type Shared = (Mutex<State>, Condvar);
 
 /// What it is told and what it has seen.
 #[derive(Default)]
@@ -41,26 +44,20 @@ impl Place {
     /// # Errors
     /// There is none.
     pub fn start() -> Result<Place> {
-        let listener = TcpListener::bind("127.0.0.1:0")?;
-        let place = Place {
-            address: listener.local_addr()?,
-            state: Arc::default(),
-        };
-        place.lock().life = "3600".to_owned();
-        let shared = place.clone();
-        std::thread::spawn(move || {
-            for stream in listener.incoming().flatten() {
-                let shared = shared.clone();
-                // A connection of a killed server breaks off: that is the test.
-                std::thread::spawn(move || shared.serve(stream));
-            }
-        });
-        Ok(place)
+        let state: Arc<Shared> = Arc::default();
+        lock(&state).life = "3600".to_owned();
+        let shared = state.clone();
+        let address = plain::listen(move |request| {
+            let (status, head, text) = answer(&shared, &request);
+            let head = format!("{status} Any{head}");
+            Answer { head, text }
+        })?;
+        Ok(Place { address, state })
     }
 
     /// Its state. Not to be held over a wait.
     pub fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.0.lock().unwrap_or_else(|e| e.into_inner())
+        lock(&self.state)
     }
 
     /// The URL of a path here.
@@ -104,97 +101,72 @@ impl Place {
         self.lock().open = true;
         self.state.1.notify_all();
     }
+}
 
-    fn serve(&self, stream: TcpStream) -> std::io::Result<()> {
-        let mut out = stream.try_clone()?;
-        let mut input = BufReader::new(stream);
-        loop {
-            let mut line = String::new();
-            if input.read_line(&mut line)? == 0 {
-                return Ok(());
-            }
-            let (mut proof, mut key, mut length) = (String::new(), String::new(), 0);
-            loop {
-                let mut header = String::new();
-                input.read_line(&mut header)?;
-                let Some((name, value)) = header.trim().split_once(':') else {
-                    break;
-                };
-                match name.to_ascii_lowercase().as_str() {
-                    "authorization" | "x-api-key" => proof = value.trim().to_owned(),
-                    "idempotency-key" => key = value.trim().to_owned(),
-                    "content-length" => length = value.trim().parse().unwrap_or(0),
-                    _ => {}
-                }
-            }
-            let mut body = vec![0; length];
-            input.read_exact(&mut body)?;
-            let body = String::from_utf8_lossy(&body).into_owned();
-            let path = line.split(' ').nth(1).unwrap_or_default().to_owned();
-            self.lock().keys.push((path.clone(), key));
-            let (status, head, text) = self.answer(&path, &proof, &body);
-            let length = text.len();
-            write!(
-                out,
-                "HTTP/1.1 {status} Any\r\n{head}content-length: {length}\r\n\r\n{text}"
-            )?;
+fn lock(shared: &Shared) -> MutexGuard<'_, State> {
+    shared.0.lock().unwrap_or_else(|e| e.into_inner())
+}
+
+/// Status, further headers and body.
+fn answer(shared: &Shared, request: &Request) -> (u16, String, String) {
+    let path = request.path.as_str();
+    let proofs = ["authorization", "x-api-key"].map(|name| request.header(name));
+    let proof = proofs.into_iter().find(|proof| !proof.is_empty());
+    let proof = proof.unwrap_or_default();
+    let mut state = lock(shared);
+    let seen = match path {
+        "/token" => format!("{proof} {}", request.body),
+        _ => proof.to_owned(),
+    };
+    let key = request.header("idempotency-key").to_owned();
+    state.keys.push((path.to_owned(), key));
+    state.calls.push((path.to_owned(), seen));
+    let plain = |status: u16, text: &str| (status, String::new(), text.to_owned());
+    match path {
+        "/echo" => plain(200, &format!("you said {proof}")),
+        // The same in JSON, each character by its code.
+        "/echo-spelt" => {
+            let codes = proof.chars().map(|c| format!("\\u{:04x}", u32::from(c)));
+            let body = format!("{{\"you\": \"{}\"}}", codes.collect::<String>());
+            (200, "\r\ncontent-type: application/json".to_owned(), body)
         }
-    }
-
-    fn answer(&self, path: &str, proof: &str, body: &str) -> (u16, String, String) {
-        let mut state = self.lock();
-        let seen = match path {
-            "/token" => format!("{proof} {body}"),
-            _ => proof.to_owned(),
-        };
-        state.calls.push((path.to_owned(), seen));
-        let plain = |status: u16, text: &str| (status, String::new(), text.to_owned());
-        match path {
-            "/echo" => plain(200, &format!("you said {proof}")),
-            // The same in JSON, each character by its code.
-            "/echo-spelt" => {
-                let codes = proof.chars().map(|c| format!("\\u{:04x}", u32::from(c)));
-                let body = format!("{{\"you\": \"{}\"}}", codes.collect::<String>());
-                (200, "content-type: application/json\r\n".to_owned(), body)
-            }
-            "/fails" => plain(503, &format!("not now, {proof}")),
-            "/held" => {
-                let open = self.state.1.wait_while(state, |s| !s.open);
-                drop(open);
-                plain(200, "held")
-            }
-            "/token-refused" => plain(
-                400,
-                "{\"error\": \"invalid_client\", \"error_description\": \"x\"}",
-            ),
-            "/token" => {
-                state.tokens += 1;
-                let (n, life) = (state.tokens, state.life.clone());
-                drop(state);
-                // Long enough for others to come meanwhile.
-                std::thread::sleep(Duration::from_millis(100));
-                plain(
-                    200,
-                    &format!(
-                        "{{\"access_token\": \"{}{n}\", \"token_type\": \"Bearer\", \"expires_in\": {life}}}",
-                        TOKEN_HEAD
-                    ),
-                )
-            }
-            "/resource" => {
-                let number = proof.strip_prefix(&format!("Bearer {TOKEN_HEAD}"));
-                let number = number.and_then(|n| n.parse::<u32>().ok()).unwrap_or(0);
-                plain(if number > state.refused { 200 } else { 401 }, "resource")
-            }
-            _ => match path.strip_prefix("/to/") {
-                Some(port) => (
-                    307,
-                    format!("location: http://127.0.0.1:{port}/landed\r\n"),
-                    String::new(),
+        "/fails" => plain(503, &format!("not now, {proof}")),
+        "/held" => {
+            let open = shared.1.wait_while(state, |s| !s.open);
+            drop(open);
+            plain(200, "held")
+        }
+        "/token-refused" => plain(
+            400,
+            "{\"error\": \"invalid_client\", \"error_description\": \"x\"}",
+        ),
+        "/token" => {
+            state.tokens += 1;
+            let (n, life) = (state.tokens, state.life.clone());
+            drop(state);
+            // Long enough for others to come meanwhile.
+            std::thread::sleep(Duration::from_millis(100));
+            plain(
+                200,
+                &format!(
+                    "{{\"access_token\": \"{}{n}\", \"token_type\": \"Bearer\", \"expires_in\": {life}}}",
+                    TOKEN_HEAD
                 ),
-                None => plain(200, "fine"),
-            },
+            )
         }
+        "/resource" => {
+            let number = proof.strip_prefix(&format!("Bearer {TOKEN_HEAD}"));
+            let number = number.and_then(|n| n.parse::<u32>().ok()).unwrap_or(0);
+            plain(if number > state.refused { 200 } else { 401 }, "resource")
+        }
+        _ => match path.strip_prefix("/to/") {
+            Some(port) => (
+                307,
+                format!("\r\nlocation: http://127.0.0.1:{port}/landed"),
+                String::new(),
+            ),
+            None => plain(200, "fine"),
+        },
     }
 }
 

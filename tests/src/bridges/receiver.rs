@@ -1,11 +1,12 @@
 //! A real HTTP server that tells what it got: calls by path and key.
 
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::SocketAddr;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::Duration;
 
 use anyhow::Result;
+
+use super::plain::{self, Answer, Request};
 
 /// An HTTP server that counts calls by path and key.
 ///
@@ -15,8 +16,10 @@ use anyhow::Result;
 pub struct Receiver {
     /// Where it listens.
     pub address: SocketAddr,
-    state: Arc<(Mutex<State>, Condvar)>,
+    state: Arc<Shared>,
 }
+
+type Shared = (Mutex<State>, Condvar);
 
 #[derive(Default)]
 struct State {
@@ -32,20 +35,10 @@ impl Receiver {
     /// # Errors
     /// There is none.
     pub fn start() -> Result<Receiver> {
-        let listener = TcpListener::bind("127.0.0.1:0")?;
-        let receiver = Receiver {
-            address: listener.local_addr()?,
-            state: Arc::default(),
-        };
-        let shared = receiver.clone();
-        std::thread::spawn(move || {
-            for stream in listener.incoming().flatten() {
-                let shared = shared.clone();
-                // A connection of a killed server breaks off: that is the test.
-                std::thread::spawn(move || shared.serve(stream));
-            }
-        });
-        Ok(receiver)
+        let state: Arc<Shared> = Arc::default();
+        let shared = state.clone();
+        let address = plain::listen(move |request| answer(&shared, &request))?;
+        Ok(Receiver { address, state })
     }
 
     /// The URL of a path here.
@@ -93,57 +86,36 @@ impl Receiver {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.0.lock().unwrap_or_else(|e| e.into_inner())
+        lock(&self.state)
     }
+}
 
-    fn serve(&self, stream: TcpStream) -> std::io::Result<()> {
-        let mut out = stream.try_clone()?;
-        let mut input = BufReader::new(stream);
-        loop {
-            let mut line = String::new();
-            if input.read_line(&mut line)? == 0 {
-                return Ok(());
-            }
-            let (mut key, mut length) = (String::new(), 0);
-            loop {
-                let mut header = String::new();
-                input.read_line(&mut header)?;
-                let Some((name, value)) = header.trim().split_once(':') else {
-                    break;
-                };
-                match name.to_ascii_lowercase().as_str() {
-                    "idempotency-key" => key = value.trim().to_owned(),
-                    "content-length" => length = value.trim().parse().unwrap_or(0),
-                    _ => {}
-                }
-            }
-            let mut body = vec![0; length];
-            input.read_exact(&mut body)?;
-            let path = line.split(' ').nth(1).unwrap_or_default().to_owned();
-            let changed = &self.state.1;
-            let mut state = self.state();
-            state.calls.push((path.clone(), key));
-            changed.notify_all();
-            if path == "/held" {
-                state = changed
-                    .wait_while(state, |s| !s.open)
-                    .unwrap_or_else(|e| e.into_inner());
-            }
-            let head = if path == "/busy" && state.busy > 0 {
-                state.busy -= 1;
-                "429 Too Many Requests\r\nretry-after: 1"
-            } else if path == "/broken" && state.broken {
-                "500 Internal Server Error"
-            } else {
-                "200 OK"
-            };
-            drop(state);
-            let text = format!("{path} {}", String::from_utf8_lossy(&body));
-            let length = text.len();
-            write!(
-                out,
-                "HTTP/1.1 {head}\r\ncontent-length: {length}\r\n\r\n{text}"
-            )?;
-        }
+fn lock(shared: &Shared) -> MutexGuard<'_, State> {
+    shared.0.lock().unwrap_or_else(|e| e.into_inner())
+}
+
+fn answer(shared: &Shared, request: &Request) -> Answer {
+    let path = &request.path;
+    let changed = &shared.1;
+    let mut state = lock(shared);
+    let key = request.header("idempotency-key").to_owned();
+    state.calls.push((path.clone(), key));
+    changed.notify_all();
+    if path == "/held" {
+        state = changed
+            .wait_while(state, |s| !s.open)
+            .unwrap_or_else(|e| e.into_inner());
+    }
+    let head = if path == "/busy" && state.busy > 0 {
+        state.busy -= 1;
+        "429 Too Many Requests\r\nretry-after: 1"
+    } else if path == "/broken" && state.broken {
+        "500 Internal Server Error"
+    } else {
+        "200 OK"
+    };
+    Answer {
+        head: head.to_owned(),
+        text: format!("{path} {}", request.body),
     }
 }

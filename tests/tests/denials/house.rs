@@ -182,12 +182,8 @@ impl House {
 
     /// Uploads a guest and publishes a flow of its name that runs it.
     fn module(&self, program: &str, name: &str, grants: &Value) -> Result<()> {
-        let grants: String =
-            url::form_urlencoded::byte_serialize(grants.to_string().as_bytes()).collect();
-        let wasm = std::fs::read(guests::program(program)?)?;
-        let path = format!("/v1/modules/{name}?grants={grants}");
-        let pushed = self.api.send("PUT", &path, wasm)?;
-        ensure!(pushed.status == 201, "{name}: {pushed:?}");
+        self.api
+            .upload_granted(name, &guests::program(program)?, grants)?;
         self.flow(name, &format!("wasm:{name}"), None)
     }
 
