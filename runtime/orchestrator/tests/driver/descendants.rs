@@ -1,20 +1,14 @@
 //! A flow that starts two of itself and waits for neither: it ends, and others are served
 //! meanwhile.
 
-use std::sync::Arc;
-
-use stepwell_flow::{AnyModule, Program, compile};
-use stepwell_orchestrator::Error;
-use stepwell_orchestrator::driver::{
-    Aside, Driver, Options, Output, Reply, Request, Ticket, read_state,
-};
-use stepwell_orchestrator::ports::Programs;
+use stepwell_orchestrator::driver::{Driver, Options, Output, Reply, Ticket, read_state};
 use stepwell_store::memory::Memory;
 use stepwell_store::{Key, Range, Reader as _, Writer as _};
 use stepwell_types::id::SHARDS;
-use stepwell_types::{Data, ExecutionId, FlowRef, ShardId, Timestamp};
+use stepwell_types::{Data, ExecutionId, ShardId};
 
-const NOW: Timestamp = Timestamp(1_800_000_000_000);
+use super::world::{self, NOW, compiled, flows, options};
+
 /// Ten on each shard.
 const MAX: u32 = 640;
 const HOT_MAX: usize = 8;
@@ -26,59 +20,23 @@ const BOMB: &str = r#"{"StartAt": "P", "States": {"P": {"Type": "Parallel", "End
         "Parameters": {"StateMachineArn": "bomb"}, "End": true}}}]}}}"#;
 const PASS: &str = r#"{"StartAt": "P", "States": {"P": {"Type": "Pass", "End": true}}}"#;
 
-struct Flows(Arc<Program>, Arc<Program>);
-
-impl Programs for Flows {
-    fn program(&self, flow: &FlowRef) -> Result<Arc<Program>, Error> {
-        Ok(match &*flow.name {
-            "bomb" => self.0.clone(),
-            _ => self.1.clone(),
-        })
-    }
-
-    fn newest(&self, _flow: &str) -> Result<u32, Error> {
-        Ok(1)
-    }
-}
-
-fn driver(memory: &Memory, flows: &Arc<Flows>) -> Driver {
-    let shards: Vec<_> = (0..SHARDS).map(|s| ShardId(s as u8)).collect();
-    let options = Options {
-        hot_max: HOT_MAX,
-        hot_bytes_max: 1 << 30,
-        open_bytes_max: 1 << 30,
-        steps_running_max: 8,
-        checkpoint_bytes_min: 64,
-        descendants_max: MAX,
-        cautious_ms: 0,
-        aside: Aside::never(),
-    };
-    let mut driver = Driver::new(0, &shards, options, Arc::new(memory.clone()), flows.clone());
-    driver.recover(true, NOW).expect("memory");
-    driver
-}
-
 fn start(driver: &mut Driver, flow: &str, number: u64) {
-    let request = Request::Start {
-        flow: FlowRef {
-            name: flow.into(),
-            version: 1,
-        },
-        name: None,
-        input: Data::null(),
-        id: ExecutionId::new(NOW, ShardId(3), u128::from(number) << 64),
-        seed: [7; 16],
-        wait: false,
-    };
+    let id = ExecutionId::new(NOW, ShardId(3), u128::from(number) << 64);
+    let request = world::start(flow, None, Data::null(), id, false);
     driver.request(Ticket(number), request, NOW);
 }
 
 #[test]
 fn a_flow_that_starts_itself_is_bounded_and_leaves_room_for_others() {
-    let compiled = |text: &str| Arc::new(compile(text, &AnyModule).program.expect("a flow"));
-    let flows = Arc::new(Flows(compiled(BOMB), compiled(PASS)));
+    let flows = flows([("bomb", compiled(BOMB)), ("pass", compiled(PASS))]);
     let memory = Memory::default();
-    let mut world = driver(&memory, &flows);
+    let bounds = Options {
+        hot_max: HOT_MAX,
+        descendants_max: MAX,
+        ..options()
+    };
+    let driver = || world::driver(&memory, &flows, &bounds, NOW);
+    let mut world = driver();
     start(&mut world, "bomb", 1);
     let (mut asked, mut served, mut rounds) = (1, 0, 0);
     loop {
@@ -105,7 +63,7 @@ fn a_flow_that_starts_itself_is_bounded_and_leaves_room_for_others() {
             world.committed(number, NOW);
             rounds += 1;
             if rounds == 40 {
-                world = driver(&memory, &flows);
+                world = driver();
                 asked = 20;
             }
             continue;

@@ -1,163 +1,62 @@
 //! Express executions on the real driver over the memory store: what is stored of them, and when.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
-
+use stepwell_flow::Program;
 use stepwell_flow::program::Keep;
-use stepwell_flow::{AnyModule, Program, compile};
-use stepwell_orchestrator::Error;
 use stepwell_orchestrator::api::{Execution, Status};
 use stepwell_orchestrator::driver::{
-    Aside, Driver, Options, Output, Redrive, Reply, Request, Ticket, read_log, usage_transitions,
+    Options, Redrive, Reply, Request, Ticket, read_log, usage_transitions,
 };
-use stepwell_orchestrator::ports::Programs;
-use stepwell_store::memory::Memory;
-use stepwell_store::{Key, Range, Reader as _, Writer as _};
+use stepwell_store::{Key, Range, Reader as _};
 use stepwell_types::id::SHARDS;
-use stepwell_types::{
-    Data, ExecutionId, Failure, FlowRef, ShardId, Spent, StepOutcome, StepRequest, Timestamp,
-};
+use stepwell_types::{Data, ExecutionId, Failure, ShardId};
 
-struct Flows(BTreeMap<Arc<str>, Arc<Program>>);
+use super::world::{self, World, compiled, flows, options};
 
-impl Programs for Flows {
-    fn program(&self, flow: &FlowRef) -> Result<Arc<Program>, Error> {
-        let found = self.0.get(&flow.name).cloned();
-        found.ok_or_else(|| Error::NoFlow(flow.name.to_string()))
-    }
-
-    fn newest(&self, _flow: &str) -> Result<u32, Error> {
-        Ok(1)
-    }
-}
-
-fn express(definition: &str, keep: Keep) -> Arc<Program> {
-    let mut program = compile(definition, &AnyModule).program.expect("a flow");
+fn express(definition: &str, keep: Keep) -> Program {
+    let mut program = compiled(definition);
     program.make_express(keep);
-    Arc::new(program)
+    program
 }
 
 const TASK: &str = r#"{"StartAt": "A", "States": {"A": {"Type": "Pass", "Next": "T"},
     "T": {"Type": "Task", "Resource": "wasm:t", "End": true}}}"#;
 const WAIT: &str = r#"{"TimeoutSeconds": 9000, "StartAt": "W", "States": {"W": {"Type": "Wait", "Seconds": 600, "End": true}}}"#;
 
-/// A driver, its store, and what it wanted.
-struct World {
-    memory: Memory,
-    flows: Arc<Flows>,
-    driver: Driver,
-    now: Timestamp,
-    steps: Vec<StepRequest>,
-    replies: Vec<(Ticket, Reply)>,
-    asked: u64,
+fn few() -> World {
+    let flows = flows([
+        ("none", express(TASK, Keep::None)),
+        ("errors", express(TASK, Keep::Errors)),
+        ("all", express(TASK, Keep::All)),
+        ("wait", express(WAIT, Keep::None)),
+    ]);
+    let options = Options {
+        hot_max: 4,
+        cautious_ms: 60_000,
+        ..options()
+    };
+    World::new(flows, options)
 }
 
 impl World {
-    fn new() -> World {
-        let flows = [
-            ("none", express(TASK, Keep::None)),
-            ("errors", express(TASK, Keep::Errors)),
-            ("all", express(TASK, Keep::All)),
-            ("wait", express(WAIT, Keep::None)),
-        ];
-        let flows = flows.map(|(name, program)| (Arc::from(name), program));
-        let flows = Arc::new(Flows(flows.into_iter().collect()));
-        let memory = Memory::default();
-        let now = Timestamp(1_800_000_000_000);
-        let driver = driver(&memory, &flows, now);
-        World {
-            memory,
-            flows,
-            driver,
-            now,
-            steps: Vec::new(),
-            replies: Vec::new(),
-            asked: 0,
-        }
-    }
-
     fn start(&mut self, flow: &str, wait: bool) -> (Ticket, ExecutionId) {
-        self.asked += 1;
-        let id = ExecutionId::new(self.now, ShardId(3), u128::from(self.asked) << 8);
-        let request = Request::Start {
-            flow: FlowRef {
-                name: flow.into(),
-                version: 1,
-            },
-            name: Some("same".into()),
-            input: Data::from_valid_text(format!("{{\"n\":{}}}", self.asked)),
+        let number = self.asked + 1;
+        let id = ExecutionId::new(self.now, ShardId(3), u128::from(number) << 8);
+        let input = Data::from_valid_text(format!("{{\"n\":{number}}}"));
+        (
+            self.ask(world::start(flow, Some("same"), input, id, wait)),
             id,
-            seed: [7; 16],
-            wait,
-        };
-        (self.ask(request), id)
-    }
-
-    fn ask(&mut self, request: Request) -> Ticket {
-        self.asked += 1;
-        let ticket = Ticket(self.asked);
-        self.driver.request(ticket, request, self.now);
-        self.run();
-        ticket
-    }
-
-    /// Does what is ready; commits nothing.
-    fn run(&mut self) {
-        loop {
-            while let Some(output) = self.driver.output() {
-                match output {
-                    Output::Run(request) => self.steps.push(*request),
-                    Output::Reply(ticket, reply) => self.replies.push((ticket, reply)),
-                    _ => {}
-                }
-            }
-            if !self.driver.work(self.now) {
-                return;
-            }
-        }
+        )
     }
 
     fn end_step(&mut self, result: Result<&str, &str>) {
         let step = self.steps.pop().expect("a step runs");
-        let outcome = StepOutcome {
-            result: match result {
-                Ok(text) => Ok(Data::from_valid_text(text)),
-                Err(error) => Err(Failure::new(error, "")),
-            },
-            spent: Spent::default(),
-            logs: Vec::new(),
-            effects: None,
-        };
-        let (entry, attempt) = (step.entry, step.attempt);
-        self.driver
-            .step_ended(step.execution, entry, attempt, outcome, self.now);
-        self.run();
-    }
-
-    fn commit(&mut self) {
-        while let Some((number, batch)) = self.driver.seal() {
-            self.memory.writer().commit(&[batch]).expect("memory");
-            self.driver.committed(number, self.now);
-            self.run();
-        }
+        self.end(&step, result);
     }
 
     fn tick(&mut self, ms: u64) {
         self.now = self.now.plus_ms(ms);
         self.driver.tick(self.now).expect("memory");
         self.run();
-    }
-
-    fn crash(&mut self) {
-        self.steps.clear();
-        self.replies.clear();
-        self.driver = driver(&self.memory, &self.flows, self.now);
-        self.run();
-    }
-
-    fn reply(&self, ticket: Ticket) -> Option<&Reply> {
-        let found = self.replies.iter().find(|(t, _)| *t == ticket);
-        found.map(|(_, reply)| reply)
     }
 
     fn ended(&self, ticket: Ticket) -> &Execution {
@@ -177,27 +76,9 @@ impl World {
     }
 }
 
-fn driver(memory: &Memory, flows: &Arc<Flows>, now: Timestamp) -> Driver {
-    let shards: Vec<_> = (0..SHARDS).map(|s| ShardId(s as u8)).collect();
-    let options = Options {
-        hot_max: 4,
-        hot_bytes_max: 64 << 20,
-        open_bytes_max: 64 << 20,
-        steps_running_max: 8,
-        checkpoint_bytes_min: 64,
-        descendants_max: u32::MAX,
-        cautious_ms: 60_000,
-        aside: Aside::never(),
-    };
-    let reader = Arc::new(memory.clone());
-    let mut driver = Driver::new(0, &shards, options, reader, flows.clone());
-    driver.recover(false, now).expect("memory");
-    driver
-}
-
 #[test]
 fn one_that_is_waited_for_leaves_the_store_alone() {
-    let mut world = World::new();
+    let mut world = few();
     let (ticket, id) = world.start("none", true);
     world.end_step(Ok("7"));
     // Answered, although nothing was committed; and nothing is to be, but its usage.
@@ -221,7 +102,7 @@ fn one_that_is_waited_for_leaves_the_store_alone() {
 
 #[test]
 fn one_that_is_not_waited_for_begins_again_after_a_crash() {
-    let mut world = World::new();
+    let mut world = few();
     let (ticket, id) = world.start("none", false);
     assert!(
         world.reply(ticket).is_none(),
@@ -252,7 +133,7 @@ fn one_that_is_not_waited_for_begins_again_after_a_crash() {
 
 #[test]
 fn a_history_is_kept_when_the_flow_asks_for_it() {
-    let mut world = World::new();
+    let mut world = few();
     let keeps = [
         ("none", true, false),
         ("errors", true, false),
@@ -279,7 +160,7 @@ fn a_history_is_kept_when_the_flow_asks_for_it() {
 
 #[test]
 fn five_minutes_are_the_most_and_admission_counts_them() {
-    let mut world = World::new();
+    let mut world = few();
     let mut tickets: Vec<_> = (0..4).map(|_| world.start("wait", true)).collect();
     let (refused, _) = world.start("wait", true);
     assert!(matches!(world.reply(refused), Some(Reply::Refused(e)) if e.code() == "RUN0005"));

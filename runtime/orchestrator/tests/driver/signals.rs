@@ -1,36 +1,13 @@
 //! Signals on the real driver over the memory store: taken once, kept in order, never before they
 //! are durable, whatever comes twice or dies on the way.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
-
 use stepwell_flow::program::Keep;
-use stepwell_flow::{AnyModule, Program, compile};
-use stepwell_orchestrator::Error;
-use stepwell_orchestrator::driver::{
-    Aside, Driver, Options, Output, Post, Reply, Request, Ticket, read_execution, read_log,
-};
-use stepwell_orchestrator::ports::Programs;
-use stepwell_store::memory::Memory;
-use stepwell_store::{Key, Writer as _};
-use stepwell_types::id::SHARDS;
+use stepwell_orchestrator::driver::{Options, Reply, Request, Ticket, read_execution, read_log};
+use stepwell_store::Key;
 use stepwell_types::limits::{SIGNAL_BYTES_MAX, SIGNALS_BYTES_MAX, SIGNALS_MAX};
-use stepwell_types::{Data, Digest, ExecutionId, FlowRef, ShardId, Signal, Timestamp};
+use stepwell_types::{Data, Digest, ExecutionId, ShardId, Signal};
 
-const NOW: Timestamp = Timestamp(1_800_000_000_000);
-
-struct Flows(BTreeMap<Arc<str>, Arc<Program>>);
-
-impl Programs for Flows {
-    fn program(&self, flow: &FlowRef) -> Result<Arc<Program>, Error> {
-        let found = self.0.get(&flow.name).cloned();
-        found.ok_or_else(|| Error::NoFlow(flow.name.to_string()))
-    }
-
-    fn newest(&self, _flow: &str) -> Result<u32, Error> {
-        Ok(1)
-    }
-}
+use super::world::{self, NOW, World, compiled, flows, options};
 
 /// Waits for as many signals `go` as its input says, and ends with the data of all.
 const TAKES: &str = r#"{"StartAt": "M", "States": {"M": {"Type": "Map", "MaxConcurrency": 1, "End": true, "ItemProcessor":
@@ -48,79 +25,28 @@ const NAMED: &str = r#"{"StartAt": "S", "States": {"S": {"Type": "Task", "Resour
 const PASS: &str =
     r#"{"StartAt": "P", "States": {"P": {"Type": "Wait", "Seconds": 60, "End": true}}}"#;
 
-struct World {
-    memory: Memory,
-    flows: Arc<Flows>,
-    driver: Driver,
-    replies: Vec<(Ticket, Reply)>,
-    posts: Vec<Post>,
-    asked: u64,
-}
-
-fn driver(memory: &Memory, flows: &Arc<Flows>) -> Driver {
-    let shards: Vec<_> = (0..SHARDS).map(|s| ShardId(s as u8)).collect();
+fn takers() -> World {
+    let mut express = compiled(PASS);
+    express.make_express(Keep::All);
+    let flows = flows([
+        ("takes", compiled(TAKES)),
+        ("own", compiled(OWN)),
+        ("named", compiled(NAMED)),
+        ("express", express),
+    ]);
     let options = Options {
-        hot_max: 100,
-        hot_bytes_max: 1 << 30,
-        open_bytes_max: 1 << 30,
-        steps_running_max: 8,
-        checkpoint_bytes_min: 64,
         descendants_max: 1_000,
-        cautious_ms: 0,
-        aside: Aside::never(),
+        ..options()
     };
-    let mut driver = Driver::new(0, &shards, options, Arc::new(memory.clone()), flows.clone());
-    driver.recover(true, NOW).expect("memory");
-    driver
+    World::new(flows, options)
 }
 
 impl World {
-    fn new() -> World {
-        let compiled = |text: &str| compile(text, &AnyModule).program.expect("a flow");
-        let mut express = compiled(PASS);
-        express.make_express(Keep::All);
-        let flows = [
-            ("takes", compiled(TAKES)),
-            ("own", compiled(OWN)),
-            ("named", compiled(NAMED)),
-            ("express", express),
-        ];
-        let flows = flows.map(|(name, program)| (Arc::from(name), Arc::new(program)));
-        let flows = Arc::new(Flows(flows.into_iter().collect()));
-        let memory = Memory::default();
-        let driver = driver(&memory, &flows);
-        World {
-            memory,
-            flows,
-            driver,
-            replies: Vec::new(),
-            posts: Vec::new(),
-            asked: 0,
-        }
-    }
-
-    fn ask(&mut self, request: Request) -> Ticket {
-        self.asked += 1;
-        let ticket = Ticket(self.asked);
-        self.driver.request(ticket, request, NOW);
-        self.run();
-        ticket
-    }
-
-    fn start(&mut self, flow: &str, name: Option<&str>, input: &str) -> ExecutionId {
+    fn begin(&mut self, flow: &str, name: Option<&str>, input: &str) -> ExecutionId {
         let shard = name.map_or(ShardId(3), |name| ShardId::of_name(flow, name));
         let id = ExecutionId::new(NOW, shard, u128::from(self.asked) << 8);
-        self.ask(Request::Start {
-            flow: FlowRef {
-                name: flow.into(),
-                version: 1,
-            },
-            name: name.map(Arc::from),
-            input: Data::parse(input).expect("JSON"),
-            id,
-            seed: [7; 16],
-            wait: false,
-        });
+        let input = Data::parse(input).expect("JSON");
+        self.ask(world::start(flow, name, input, id, false));
         id
     }
 
@@ -138,29 +64,6 @@ impl World {
         self.ask(Request::Signal(id, signal, key))
     }
 
-    fn run(&mut self) {
-        loop {
-            while let Some(output) = self.driver.output() {
-                match output {
-                    Output::Reply(ticket, reply) => self.replies.push((ticket, reply)),
-                    Output::Send(post) => self.posts.push(post),
-                    _ => {}
-                }
-            }
-            if !self.driver.work(NOW) {
-                return;
-            }
-        }
-    }
-
-    fn commit(&mut self) {
-        while let Some((number, batch)) = self.driver.seal() {
-            self.memory.writer().commit(&[batch]).expect("memory");
-            self.driver.committed(number, NOW);
-            self.run();
-        }
-    }
-
     /// Brings what was sent, each so many times, and what that leads to.
     fn deliver(&mut self, times: usize) {
         self.commit();
@@ -175,17 +78,9 @@ impl World {
         }
     }
 
-    fn crash(&mut self) {
-        self.replies.clear();
-        self.posts.clear();
-        self.driver = driver(&self.memory, &self.flows);
-        self.run();
-    }
-
     #[track_caller]
     fn check(&self, ticket: Ticket, expected: &str) {
-        let found = self.replies.iter().find(|(t, _)| *t == ticket);
-        let told = match found.map(|(_, reply)| reply) {
+        let told = match self.reply(ticket) {
             None => "nothing".to_owned(),
             Some(Reply::Done) => "done".to_owned(),
             Some(Reply::Refused(e)) => e.code().to_owned(),
@@ -212,8 +107,8 @@ impl World {
 
 #[test]
 fn a_sender_hears_when_it_is_durable_and_a_crash_before_that_leaves_nothing() {
-    let mut world = World::new();
-    let id = world.start("takes", None, "[1, 2]");
+    let mut world = takers();
+    let id = world.begin("takes", None, "[1, 2]");
     world.commit();
     assert_eq!(world.driver.metrics().hot, 0, "whoever waits sleeps");
     let lost = world.signal(id, "\"lost\"", None);
@@ -231,8 +126,8 @@ fn a_sender_hears_when_it_is_durable_and_a_crash_before_that_leaves_nothing() {
 
 #[test]
 fn what_comes_early_is_kept_in_order_over_checkpoints_and_crashes() {
-    let mut world = World::new();
-    let id = world.start("takes", None, "[1, 2, 3, 4]");
+    let mut world = takers();
+    let id = world.begin("takes", None, "[1, 2, 3, 4]");
     for n in 0..50 {
         // Bytes that lead to checkpoints.
         world.signal_of("other", id, &format!("\"{n} {}\"", "x".repeat(100)), None);
@@ -251,8 +146,8 @@ fn what_comes_early_is_kept_in_order_over_checkpoints_and_crashes() {
 
 #[test]
 fn a_key_is_for_one_signal_for_ever() {
-    let mut world = World::new();
-    let id = world.start("takes", None, "[1, 2]");
+    let mut world = takers();
+    let id = world.begin("takes", None, "[1, 2]");
     let (first, again) = (
         world.signal(id, "1", Some("k")),
         world.signal(id, "1", Some("k")),
@@ -284,15 +179,15 @@ fn a_key_is_for_one_signal_for_ever() {
 
 #[test]
 fn refusals_have_names() {
-    let mut world = World::new();
+    let mut world = takers();
     let nobody = ExecutionId::new(NOW, ShardId(9), 77);
     let ticket = world.signal(nobody, "1", None);
     world.check(ticket, "RUN0001");
-    let express = world.start("express", None, "{}");
+    let express = world.begin("express", None, "{}");
     let ticket = world.signal(express, "1", None);
     world.commit();
     world.check(ticket, "RUN0032");
-    let id = world.start("takes", None, "[1, 2]");
+    let id = world.begin("takes", None, "[1, 2]");
     for n in 0..SIGNALS_MAX {
         let ticket = world.signal_of("other", id, &n.to_string(), None);
         world.commit();
@@ -305,7 +200,7 @@ fn refusals_have_names() {
     let ticket = world.signal(id, "1", None);
     world.commit();
     world.check(ticket, "done");
-    let id = world.start("takes", None, "[1]");
+    let id = world.begin("takes", None, "[1]");
     let large = format!("\"{}\"", "x".repeat(SIGNAL_BYTES_MAX - 2));
     for _ in 0..SIGNALS_BYTES_MAX / SIGNAL_BYTES_MAX {
         let ticket = world.signal_of("other", id, &large, None);
@@ -327,16 +222,16 @@ fn refusals_have_names() {
 #[test]
 fn an_execution_signals_another_once_whatever_comes_twice_or_is_lost() {
     for times in 1..4 {
-        let mut world = World::new();
-        let id = world.start("takes", Some("t"), "[1, 2]");
-        let one = world.start("named", None, r#"{"name": "t", "data": 1}"#);
+        let mut world = takers();
+        let id = world.begin("takes", Some("t"), "[1, 2]");
+        let one = world.begin("named", None, r#"{"name": "t", "data": 1}"#);
         world.commit();
         // Its parcel is lost with the process, and sent again from its row.
         world.crash();
         assert!(!world.posts.is_empty());
         world.deliver(times);
         // Its receipt is lost: the parcel comes again, perhaps after the receiver has ended.
-        let two = world.start("named", None, r#"{"name": "t", "data": 2}"#);
+        let two = world.begin("named", None, r#"{"name": "t", "data": 2}"#);
         world.commit();
         for post in std::mem::take(&mut world.posts) {
             world.driver.post(post, NOW).expect("memory");
@@ -349,12 +244,12 @@ fn an_execution_signals_another_once_whatever_comes_twice_or_is_lost() {
         let told = format!(r#"{{"Execution":"{id}","Name":"go"}}"#);
         assert_eq!(world.output(one), told);
         assert_eq!(world.output(two), told);
-        let late = world.start("named", None, r#"{"name": "t", "data": 3}"#);
-        let nobody = world.start("named", None, r#"{"name": "nobody", "data": 3}"#);
+        let late = world.begin("named", None, r#"{"name": "t", "data": 3}"#);
+        let nobody = world.begin("named", None, r#"{"name": "nobody", "data": 3}"#);
         world.deliver(times);
         assert_eq!(world.output(late), "\"ended\"");
         assert_eq!(world.output(nobody), "\"none\"");
-        let own = world.start("own", None, "{}");
+        let own = world.begin("own", None, "{}");
         world.deliver(times);
         assert_eq!(world.output(own), "\"from myself\"");
         assert_eq!(world.outbox(), 0);

@@ -1,20 +1,11 @@
 //! Journals on the real driver over the memory store: when a call may leave, and what an attempt
 //! gets back after a crash.
 
-use std::sync::Arc;
-
-use stepwell_flow::{AnyModule, Program, compile};
-use stepwell_orchestrator::Error;
-use stepwell_orchestrator::driver::{Aside, Driver, Options, Output, Reply, Request, Ticket};
+use stepwell_orchestrator::driver::{Options, Reply, Request, Ticket};
 use stepwell_orchestrator::gate::Verdict;
-use stepwell_orchestrator::ports::Programs;
-use stepwell_store::Writer as _;
-use stepwell_store::memory::Memory;
-use stepwell_types::id::SHARDS;
-use stepwell_types::{
-    BridgeAnswer, BridgeCall, Data, Digest, ExecutionId, FlowRef, ShardId, Spent, StepOutcome,
-    StepRequest, Timestamp,
-};
+use stepwell_types::{BridgeAnswer, BridgeCall, Data, Digest, ExecutionId, ShardId, StepRequest};
+
+use super::world::{NOW, World, compiled, flows, options, start};
 
 /// Two branches, so that one can go on, and be recorded, while the other calls.
 const FLOW: &str = r#"{"StartAt": "P", "States": {"P": {"Type": "Parallel", "End": true, "Branches": [
@@ -23,102 +14,22 @@ const FLOW: &str = r#"{"StartAt": "P", "States": {"P": {"Type": "Parallel", "End
         "A": {"Type": "Task", "Resource": "wasm:t", "Next": "B"},
         "B": {"Type": "Task", "Resource": "wasm:t", "End": true}}}]}}}"#;
 
-struct One(Arc<Program>);
-
-impl Programs for One {
-    fn program(&self, _: &FlowRef) -> Result<Arc<Program>, Error> {
-        Ok(self.0.clone())
-    }
-
-    fn newest(&self, _: &str) -> Result<u32, Error> {
-        Ok(1)
-    }
+/// One execution, with checkpoints from so many bytes of log on.
+fn running(floor: usize) -> World {
+    let options = Options {
+        hot_max: 4,
+        checkpoint_bytes_min: floor,
+        ..options()
+    };
+    let mut world = World::new(flows([("f", compiled(FLOW))]), options);
+    let id = ExecutionId::new(NOW, ShardId(3), 1 << 8);
+    let input = Data::from_valid_text("{}");
+    world.ask(start("f", None, input, id, false));
+    world.commit();
+    world
 }
-
-struct World {
-    memory: Memory,
-    programs: Arc<One>,
-    driver: Driver,
-    steps: Vec<StepRequest>,
-    verdicts: Vec<(Ticket, Verdict)>,
-    asked: u64,
-    /// Bytes of log from which on a checkpoint is written.
-    floor: usize,
-}
-
-const NOW: Timestamp = Timestamp(1_800_000_000_000);
 
 impl World {
-    fn new(floor: usize) -> World {
-        let program = compile(FLOW, &AnyModule).program.expect("a flow");
-        let programs = Arc::new(One(Arc::new(program)));
-        let memory = Memory::default();
-        let mut world = World {
-            driver: driver(&memory, &programs, floor),
-            memory,
-            programs,
-            steps: Vec::new(),
-            verdicts: Vec::new(),
-            asked: 0,
-            floor,
-        };
-        let start = Request::Start {
-            flow: FlowRef {
-                name: "f".into(),
-                version: 1,
-            },
-            name: None,
-            input: Data::from_valid_text("{}"),
-            id: ExecutionId::new(NOW, ShardId(3), 1 << 8),
-            seed: [7; 16],
-            wait: false,
-        };
-        world.ask(start);
-        world.commit();
-        world
-    }
-
-    fn ask(&mut self, request: Request) -> Ticket {
-        self.asked += 1;
-        let ticket = Ticket(self.asked);
-        self.driver.request(ticket, request, NOW);
-        self.run();
-        ticket
-    }
-
-    fn run(&mut self) {
-        loop {
-            while let Some(output) = self.driver.output() {
-                match output {
-                    Output::Run(request) => self.steps.push(*request),
-                    Output::Reply(ticket, Reply::Gate(verdict)) => {
-                        self.verdicts.push((ticket, verdict));
-                    }
-                    _ => {}
-                }
-            }
-            if !self.driver.work(NOW) {
-                return;
-            }
-        }
-    }
-
-    fn commit(&mut self) {
-        while let Some((number, batch)) = self.driver.seal() {
-            self.memory.writer().commit(&[batch]).expect("memory");
-            self.driver.committed(number, NOW);
-            self.run();
-        }
-    }
-
-    fn crash(&mut self) {
-        self.steps.clear();
-        self.verdicts.clear();
-        self.driver = driver(&self.memory, &self.programs, self.floor);
-        self.run();
-        self.commit();
-    }
-
     fn step(&self, state: &str) -> StepRequest {
         let found = self.steps.iter().find(|s| &*s.state == state);
         found.expect(state).clone()
@@ -146,48 +57,28 @@ impl World {
     }
 
     fn verdict(&self, ticket: Ticket) -> Option<&Verdict> {
-        let found = self.verdicts.iter().find(|(t, _)| *t == ticket);
-        found.map(|(_, verdict)| verdict)
+        match self.reply(ticket)? {
+            Reply::Gate(verdict) => Some(verdict),
+            other => panic!("{other:?}"),
+        }
     }
 
-    fn end(&mut self, state: &str) {
+    fn succeed(&mut self, state: &str) {
         let step = self.step(state);
         self.steps.retain(|s| s.id() != step.id());
-        let outcome = StepOutcome {
-            result: Ok(Data::from_valid_text("1")),
-            spent: Spent::default(),
-            logs: Vec::new(),
-            effects: None,
-        };
-        let (entry, attempt) = (step.entry, step.attempt);
-        self.driver
-            .step_ended(step.execution, entry, attempt, outcome, NOW);
-        self.run();
+        self.end(&step, Ok("1"));
     }
-}
 
-fn driver(memory: &Memory, programs: &Arc<One>, floor: usize) -> Driver {
-    let shards: Vec<_> = (0..SHARDS).map(|s| ShardId(s as u8)).collect();
-    let options = Options {
-        hot_max: 4,
-        hot_bytes_max: 64 << 20,
-        open_bytes_max: 64 << 20,
-        steps_running_max: 8,
-        descendants_max: 1_000,
-        checkpoint_bytes_min: floor,
-        cautious_ms: 0,
-        aside: Aside::never(),
-    };
-    let reader = Arc::new(memory.clone());
-    let mut driver = Driver::new(0, &shards, options, reader, programs.clone());
-    driver.recover(false, NOW).expect("memory");
-    driver
+    fn crash_and_commit(&mut self) {
+        self.crash();
+        self.commit();
+    }
 }
 
 /// With checkpoints after every commit, and with none.
 fn check(test: impl Fn(World)) {
     for floor in [1, usize::MAX] {
-        test(World::new(floor));
+        test(running(floor));
     }
 }
 
@@ -203,7 +94,7 @@ fn a_call_leaves_when_its_intent_is_durable_and_all_before_it() {
         world.commit();
         assert_eq!(world.verdict(second), Some(&Verdict::Go));
         // The first answer lay before the second intent.
-        world.crash();
+        world.crash_and_commit();
         let recorded = world.step("Calls").recorded.expect("a journal");
         assert_eq!(recorded.calls[&0].parts, [b"answer".to_vec()]);
         assert_eq!(recorded.calls[&1].request, Digest::of(b"b"));
@@ -224,9 +115,9 @@ fn a_journal_outlives_checkpoints_and_crashes_and_ends_with_its_attempt() {
         world.answer(0, b"rest".to_vec());
         world.commit();
         // Another branch goes on: further rows, and checkpoints behind the journal.
-        world.end("A");
+        world.succeed("A");
         world.commit();
-        world.crash();
+        world.crash_and_commit();
         let recorded = world.step("Calls").recorded.expect("a journal");
         assert_eq!(recorded.calls[&0].parts, [large.clone(), b"rest".to_vec()]);
         // The next life adds to it.
@@ -234,15 +125,15 @@ fn a_journal_outlives_checkpoints_and_crashes_and_ends_with_its_attempt() {
         world.commit();
         assert_eq!(world.verdict(again), Some(&Verdict::Go));
         world.answer(1, b"more".to_vec());
-        world.end("B");
+        world.succeed("B");
         world.commit();
-        world.crash();
+        world.crash_and_commit();
         let recorded = world.step("Calls").recorded.expect("a journal");
         assert_eq!(recorded.calls[&0].parts.len(), 2);
         assert_eq!(recorded.calls[&1].parts, [b"more".to_vec()]);
-        world.end("Calls");
+        world.succeed("Calls");
         world.commit();
-        world.crash();
+        world.crash_and_commit();
         assert!(world.steps.is_empty(), "it has ended");
     });
 }
@@ -252,7 +143,7 @@ fn an_unanswered_call_goes_again_and_another_one_in_its_place_does_not() {
     check(|mut world| {
         world.call(0, b"a");
         world.commit();
-        world.crash();
+        world.crash_and_commit();
         let other = world.call(0, b"b");
         assert_eq!(world.verdict(other), Some(&Verdict::Diverged));
         let same = world.call(0, b"a");
@@ -265,7 +156,7 @@ fn an_unanswered_call_goes_again_and_another_one_in_its_place_does_not() {
 fn nobody_calls_for_an_attempt_that_has_ended() {
     check(|mut world| {
         let step = world.step("Calls");
-        world.end("Calls");
+        world.succeed("Calls");
         let call = BridgeCall {
             by: step.id(),
             call: 0,

@@ -1,0 +1,7 @@
+//! The real driver over the memory store: what it wants when, and what outlives a crash.
+
+mod descendants;
+mod express;
+mod journal;
+mod signals;
+mod world;
