@@ -90,6 +90,17 @@ impl Params {
     }
 }
 
+/// What lists take, as OpenAPI tells it.
+#[derive(utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "`Params` reads them")]
+pub(crate) struct Page {
+    /// Rows of the page, 1 to 1,000; 100 when absent
+    limit: Option<u32>,
+    /// `next` of the page before
+    after: Option<String>,
+}
+
 /// Reads an id or a token from a path or a parameter.
 pub(crate) fn id<T: FromStr>(what: &'static str, text: &str) -> Result<T, Problem> {
     text.parse().map_err(|_| {

@@ -10,7 +10,7 @@ use stepwell_types::ExecutionId;
 
 use crate::Error;
 use crate::app::{Api, Names};
-use crate::params::{Params, id};
+use crate::params::{Page, Params, id};
 use crate::problem::Problem;
 use crate::wire::{self, execution};
 
@@ -23,8 +23,7 @@ use crate::wire::{self, execution};
         ("flow" = Option<String>, Query, description = "Only this flow's"),
         ("status" = Option<execution::Status>, Query, description = "Only in this status"),
         ("parent" = Option<String>, Query, description = "Only those that the execution with this id started"),
-        ("limit" = Option<u32>, Query, description = "Rows of the page, 1 to 1,000; 100 when absent"),
-        ("after" = Option<String>, Query, description = "`next` of the page before")
+        Page
     ),
     responses(
         (status = 200, description = "One page", body = execution::ExecutionPage),

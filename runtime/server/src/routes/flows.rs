@@ -12,7 +12,7 @@ use stepwell_types::limits::DEFINITION_BYTES_MAX;
 
 use crate::Error;
 use crate::app::{Api, Names};
-use crate::params::Params;
+use crate::params::{Page, Params};
 use crate::problem::Problem;
 use crate::wire::{self, flow, value_of};
 
@@ -217,10 +217,7 @@ pub(crate) async fn delete(
     get,
     path = "/v1/flows",
     tag = "flows",
-    params(
-        ("limit" = Option<u32>, Query, description = "Rows of the page, 1 to 1,000; 100 when absent"),
-        ("after" = Option<String>, Query, description = "`next` of the page before")
-    ),
+    params(Page),
     responses(
         (status = 200, description = "One page", body = flow::FlowPage),
         (status = 400, description = "`API0004`", body = wire::problem::Problem, content_type = "application/problem+json")

@@ -10,7 +10,7 @@ use stepwell_orchestrator::api::Permission;
 use crate::Error;
 use crate::app::{Api, Names};
 use crate::body::Chunks;
-use crate::params::Params;
+use crate::params::{Page, Params};
 use crate::problem::Problem;
 use crate::wire::{self, module};
 
@@ -81,10 +81,7 @@ fn permission(params: &Params) -> Result<Permission, Problem> {
     get,
     path = "/v1/modules",
     tag = "modules",
-    params(
-        ("limit" = Option<u32>, Query, description = "Rows of the page, 1 to 1,000; 100 when absent"),
-        ("after" = Option<String>, Query, description = "`next` of the page before")
-    ),
+    params(Page),
     responses(
         (status = 200, description = "One page", body = module::ModulePage),
         (status = 400, description = "`API0004`", body = wire::problem::Problem, content_type = "application/problem+json")

@@ -11,19 +11,19 @@ use axum::response::{IntoResponse as _, Response};
 
 use crate::Error;
 use crate::app::{Api, Names};
-use crate::params::Params;
+use crate::params::{Page, Params};
 use crate::problem::Problem;
 use crate::wire::{self, namespace};
+
+/// How a namespace is named in a path.
+const NAME: &str = "`MODULE/NAME` or `shared/NAME`, its slashes as `%2F`";
 
 /// Lists namespaces that have keys.
 #[utoipa::path(
     get,
     path = "/v1/namespaces",
     tag = "state",
-    params(
-        ("limit" = Option<u32>, Query, description = "Rows of the page, 1 to 1,000; 100 when absent"),
-        ("after" = Option<String>, Query, description = "`next` of the page before")
-    ),
+    params(Page),
     responses(
         (status = 200, description = "One page", body = namespace::NamespacePage),
         (status = 400, description = "`API0004`", body = wire::problem::Problem, content_type = "application/problem+json")
@@ -45,7 +45,7 @@ pub(crate) async fn list(State(api): State<Arc<Api>>, uri: Uri) -> Result<Respon
     get,
     path = "/v1/namespaces/{namespace}",
     tag = "state",
-    params(("namespace" = String, Path, description = "`MODULE/NAME` or `shared/NAME`, its slashes as `%2F`")),
+    params(("namespace" = String, Path, description = NAME)),
     responses(
         (status = 200, description = "How large it is, and may be", body = namespace::Namespace),
         (status = 404, description = "`RUN0040`", body = wire::problem::Problem, content_type = "application/problem+json")
@@ -70,9 +70,8 @@ pub(crate) async fn describe(
     path = "/v1/namespaces/{namespace}/keys",
     tag = "state",
     params(
-        ("namespace" = String, Path, description = "`MODULE/NAME` or `shared/NAME`, its slashes as `%2F`"),
-        ("limit" = Option<u32>, Query, description = "Rows of the page, 1 to 1,000; 100 when absent"),
-        ("after" = Option<String>, Query, description = "`next` of the page before")
+        ("namespace" = String, Path, description = NAME),
+        Page
     ),
     responses(
         (status = 200, description = "One page; an empty one where there is no such namespace", body = namespace::KeyPage),
@@ -104,7 +103,7 @@ pub(crate) async fn keys(
     path = "/v1/namespaces/{namespace}/value",
     tag = "state",
     params(
-        ("namespace" = String, Path, description = "`MODULE/NAME` or `shared/NAME`, its slashes as `%2F`"),
+        ("namespace" = String, Path, description = NAME),
         ("key" = String, Query, description = "The key")
     ),
     responses(
@@ -132,7 +131,7 @@ pub(crate) async fn value(
     path = "/v1/namespaces/{namespace}/value",
     tag = "state",
     params(
-        ("namespace" = String, Path, description = "`MODULE/NAME` or `shared/NAME`, its slashes as `%2F`"),
+        ("namespace" = String, Path, description = NAME),
         ("key" = String, Query, description = "The key")
     ),
     responses(
@@ -156,7 +155,7 @@ pub(crate) async fn delete(
     delete,
     path = "/v1/namespaces/{namespace}",
     tag = "state",
-    params(("namespace" = String, Path, description = "`MODULE/NAME` or `shared/NAME`, its slashes as `%2F`")),
+    params(("namespace" = String, Path, description = NAME)),
     responses((status = 200, description = "How many there were", body = namespace::EmptiedNamespace))
 )]
 pub(crate) async fn empty(

@@ -15,7 +15,7 @@ use tokio_util::io::ReaderStream;
 use crate::Error;
 use crate::app::{Api, Names};
 use crate::body::Chunks;
-use crate::params::Params;
+use crate::params::{Page, Params};
 use crate::problem::Problem;
 use crate::wire::{self, object};
 
@@ -45,8 +45,7 @@ pub(crate) async fn buckets(State(api): State<Arc<Api>>, uri: Uri) -> Result<Res
     params(
         ("bucket" = String, Path, description = "The bucket's name"),
         ("prefix" = Option<String>, Query, description = "What their keys begin with"),
-        ("limit" = Option<u32>, Query, description = "Rows of the page, 1 to 1,000; 100 when absent"),
-        ("after" = Option<String>, Query, description = "`next` of the page before")
+        Page
     ),
     responses(
         (status = 200, description = "One page", body = object::ObjectPage),

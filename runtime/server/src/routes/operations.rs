@@ -9,7 +9,7 @@ use axum::response::Response;
 
 use crate::Error;
 use crate::app::Api;
-use crate::params::Params;
+use crate::params::{Page, Params};
 use crate::problem::Problem;
 use crate::wire::{self, target as outside, usage as shape};
 
@@ -20,8 +20,7 @@ use crate::wire::{self, target as outside, usage as shape};
     tag = "operations",
     params(
         ("flow" = Option<String>, Query, description = "Only this flow's"),
-        ("limit" = Option<u32>, Query, description = "Rows of the page, 1 to 1,000; 100 when absent"),
-        ("after" = Option<String>, Query, description = "`next` of the page before")
+        Page
     ),
     responses(
         (status = 200, description = "One page", body = shape::Usage),

@@ -11,7 +11,7 @@ use stepwell_types::Secret;
 use stepwell_types::limits::SECRET_BYTES_MAX;
 
 use crate::app::{Api, Names};
-use crate::params::Params;
+use crate::params::{Page, Params};
 use crate::problem::Problem;
 use crate::wire::{self, secret};
 
@@ -53,10 +53,7 @@ pub(crate) async fn set(
     get,
     path = "/v1/secrets",
     tag = "secrets",
-    params(
-        ("limit" = Option<u32>, Query, description = "Rows of the page, 1 to 1,000; 100 when absent"),
-        ("after" = Option<String>, Query, description = "`next` of the page before")
-    ),
+    params(Page),
     responses(
         (status = 200, description = "One page", body = secret::SecretPage),
         (status = 400, description = "`API0004`", body = wire::problem::Problem, content_type = "application/problem+json")

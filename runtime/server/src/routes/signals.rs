@@ -13,6 +13,14 @@ use crate::params::{Params, id};
 use crate::problem::Problem;
 use crate::wire;
 
+/// The name in the path.
+const NAME: &str = "The signal's name: 1 to 128 of `A-Z a-z 0-9 . _ -`";
+/// The header `Idempotency-Key`.
+const KEY: &str =
+    "Of this signal to this execution: what comes twice under it is taken once, for ever";
+/// The body.
+const DATA: &str = "The data, at most 1 MiB; may be empty";
+
 /// Sends an execution a signal.
 ///
 /// The body is its data (JSON; empty means `{}`). It goes to the Task `signal:wait` of this name
@@ -24,10 +32,10 @@ use crate::wire;
     tag = "executions",
     params(
         ("id" = String, Path, description = "The execution's id"),
-        ("name" = String, Path, description = "The signal's name: 1 to 128 of `A-Z a-z 0-9 . _ -`"),
-        ("Idempotency-Key" = Option<String>, Header, description = "Of this signal to this execution: what comes twice under it is taken once, for ever")
+        ("name" = String, Path, description = NAME),
+        ("Idempotency-Key" = Option<String>, Header, description = KEY)
     ),
-    request_body(content = Option<serde_json::Value>, description = "The data, at most 1 MiB; may be empty", content_type = "application/json"),
+    request_body(content = Option<serde_json::Value>, description = DATA, content_type = "application/json"),
     responses(
         (status = 204, description = "It came, and that is durable"),
         (status = 400, description = "`API0004`, `API0005`, `API0008`, `API0101`, `RUN0014`", body = wire::problem::Problem, content_type = "application/problem+json"),
@@ -55,10 +63,10 @@ pub(crate) async fn send(
     params(
         ("name" = String, Path, description = "The flow's name"),
         ("execution" = String, Path, description = "The execution's name"),
-        ("signal" = String, Path, description = "The signal's name: 1 to 128 of `A-Z a-z 0-9 . _ -`"),
-        ("Idempotency-Key" = Option<String>, Header, description = "Of this signal to this execution: what comes twice under it is taken once, for ever")
+        ("signal" = String, Path, description = NAME),
+        ("Idempotency-Key" = Option<String>, Header, description = KEY)
     ),
-    request_body(content = Option<serde_json::Value>, description = "The data, at most 1 MiB; may be empty", content_type = "application/json"),
+    request_body(content = Option<serde_json::Value>, description = DATA, content_type = "application/json"),
     responses(
         (status = 204, description = "It came, and that is durable"),
         (status = 400, description = "`API0004`, `API0005`, `API0101`, `RUN0014`", body = wire::problem::Problem, content_type = "application/problem+json"),
