@@ -172,7 +172,8 @@ fn a_wider_manifest_is_shown_and_wants_to_be_confirmed() -> Result<()> {
     let house = house()?;
     house.module(&json!({"flows": ["taker"]}), "")?;
     let wasm = std::fs::read(guests::program("executions")?)?;
-    let wider = query(&json!({"flows": ["taker", "pass"]}));
+    let wider = json!({"flows": ["taker", "pass"]}).to_string();
+    let wider: String = url::form_urlencoded::byte_serialize(wider.as_bytes()).collect();
     let path = format!("/v1/modules/executions?grants={wider}");
     let refused = house.api.send("PUT", &path, wasm)?;
     assert_eq!(refused.status, 409, "{refused:?}");
