@@ -32,6 +32,10 @@ const TURN_US: u64 = 250;
 /// Age in microseconds at which an open batch that nobody waits for is handed over
 /// although work goes on.
 const BULK_US: u64 = 5_000;
+/// Age at which it is when there is no work. What an attempt does next may come soon, and
+/// would have to wait for a commit that has begun: so the answer to a guest's call and the
+/// intent of its next share one.
+const QUIET_US: u64 = 2_000;
 /// Bytes at which it is.
 const BULK_BYTES: usize = 256 << 10;
 /// Longest sleep: a wall clock that stepped is noticed after this.
@@ -149,8 +153,8 @@ impl EventLoop {
         self.drain();
     }
 
-    /// Hands the open batch over when there is nothing more to add, or somebody waits for
-    /// it and a commit is due, or it is old or large.
+    /// Hands the open batch over when somebody waits for it and there is nothing more to add
+    /// or a commit is due, or when it is old or large.
     fn seal(&mut self) {
         if !self.driver.has_unsealed() {
             self.unsealed_since = None;
@@ -160,8 +164,11 @@ impl EventLoop {
         let since = *self.unsealed_since.get_or_insert(now);
         let effects = self.driver.effects();
         let due = effects > 0 && self.shared.committer.is_due();
-        let old = now - since >= BULK_US || self.driver.open_bytes() >= BULK_BYTES;
-        if self.driver.has_work() && !due && !old {
+        let more = self.driver.has_work();
+        let may_wait = if more { BULK_US } else { QUIET_US };
+        let old = now - since >= may_wait || self.driver.open_bytes() >= BULK_BYTES;
+        let idle = !more && (effects > 0 || self.stop_at_us.is_some());
+        if !due && !idle && !old {
             return;
         }
         self.unsealed_since = None;
@@ -348,6 +355,10 @@ impl EventLoop {
             .next_tick()
             .map_or(SLEEP_MAX, |at| Duration::from_millis(at.since_ms(now)));
         let mut wait = timer.min(SLEEP_MAX);
+        if let Some(since) = self.unsealed_since {
+            let left = (since + QUIET_US).saturating_sub(self.shared.clock.monotonic_us());
+            wait = wait.min(Duration::from_micros(left));
+        }
         if let Some(stop) = self.stop_at_us {
             let left = stop.saturating_sub(self.shared.clock.monotonic_us());
             wait = wait.min(Duration::from_micros(left));
