@@ -108,8 +108,8 @@ Examples:
     Describe {
         /// The execution's id
         id: String,
-        /// Wait for its end first, at most this many seconds
-        #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "900")]
+        /// Wait for its end first, at most this many seconds; without a number until it ends
+        #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "0")]
         wait: Option<u64>,
     },
     /// Show what happened in an execution

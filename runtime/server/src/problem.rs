@@ -108,7 +108,7 @@ impl From<Error> for Problem {
             }
         };
         let mut problem = Problem::new(status, e.code(), e.to_string());
-        problem.retry_after_s = matches!(e, Error::BodiesFull).then_some(LATER_S);
+        problem.retry_after_s = e.retry().then_some(LATER_S);
         problem
     }
 }
@@ -140,11 +140,13 @@ impl From<stepwell_buckets::Error> for Problem {
             Bucket::OnItsWay { .. } => StatusCode::SERVICE_UNAVAILABLE,
             Bucket::System { .. } | Bucket::BadGrant { .. } => StatusCode::INTERNAL_SERVER_ERROR,
         };
-        Problem::new(status, e.code(), e.to_string())
+        let mut problem = Problem::new(status, e.code(), e.to_string());
+        problem.retry_after_s = e.retry().then_some(LATER_S);
+        problem
     }
 }
 
-/// Seconds after which a full disk or a restart is worth another look.
+/// Seconds after which what may pass by itself is worth another try: a full disk, a restart.
 const LATER_S: u32 = 5;
 
 impl From<orchestrator::Error> for Problem {
@@ -163,7 +165,7 @@ impl From<orchestrator::Error> for Problem {
         let mut problem = Problem::new(status, code, text);
         match e {
             Run::Busy { retry_after_s, .. } => problem.retry_after_s = Some(retry_after_s.max(1)),
-            Run::DiskFull { .. } | Run::Stopping => problem.retry_after_s = Some(LATER_S),
+            e if e.retry() => problem.retry_after_s = Some(LATER_S),
             Run::BadFlow(list) => {
                 let list = list.iter().map(crate::wire::value_of).collect();
                 problem.extra.push(("diagnostics", Value::Array(list)));

@@ -295,73 +295,83 @@ pub fn start(remote: &Remote, args: Start) -> Result<Exit, Trouble> {
 
 /// Prints the id of what an answer accepted, or waits so many seconds for its end, also over
 /// a restart of the server. 0: as long as it takes.
-fn until_end(remote: &Remote, mut text: String, wait: Option<u64>) -> Result<Exit, Trouble> {
-    let mut answer = parse(&text)?;
+fn until_end(remote: &Remote, text: String, wait: Option<u64>) -> Result<Exit, Trouble> {
+    let answer = parse(&text)?;
     let id = output::field(&answer, "id").unwrap_or_default();
-    let Some(wait) = wait else {
+    let only_id = || {
         if remote.json {
             output::print_json(&text);
         } else {
             output::print(&id);
         }
+    };
+    let Some(wait) = wait else {
+        only_id();
         return Ok(Exit::Ok);
     };
+    if has_ended(&answer) {
+        return Ok(ended(remote, &id, &text, &answer));
+    }
+    match awaited(remote, &id, wait) {
+        Ok((text, answer)) => Ok(ended(remote, &id, &text, &answer)),
+        Err(gone) => {
+            if gone.exit == Exit::Unreachable {
+                // With it one can go on later.
+                only_id();
+            }
+            Err(gone)
+        }
+    }
+}
+
+/// An execution when it has ended or the seconds are over, as the server writes it and as
+/// a value.
+fn awaited(remote: &Remote, id: &str, wait: u64) -> Result<(String, Value), Trouble> {
     let begun = SystemClock.steady_us();
-    let mut away = None;
-    while !has_ended(&answer) {
+    let mut away = false;
+    loop {
         let waited = (SystemClock.steady_us() - begun) / 1_000_000;
         let left = match wait {
             0 => WAIT,
             _ => wait.saturating_sub(waited).min(WAIT),
         };
-        if left == 0 {
-            break;
-        }
-        let request = remote.get(&["executions", &id]).query(&[("wait", left)]);
+        let request = remote.get(&["executions", id]).query(&[("wait", left)]);
         match remote.text(request, &["id", "status"]) {
-            Ok(found) => {
-                answer = parse(&found)?;
-                (text, away) = (found, None);
+            Ok(text) => {
+                let answer = parse(&text)?;
+                if has_ended(&answer) || left == 0 {
+                    return Ok((text, answer));
+                }
+                away = false;
             }
-            Err(gone) if gone.exit == Exit::Unreachable => {
-                if away.is_none() {
+            Err(gone) if gone.exit == Exit::Unreachable && left > 0 => {
+                if !away {
                     let why = gone.message.lines().next().unwrap_or_default();
                     output::remark(&format!("{why}; looking for {id} again"));
                 }
-                away = Some(gone);
+                away = true;
                 std::thread::sleep(LOOK_AGAIN);
             }
             Err(trouble) => return Err(trouble),
         }
     }
-    if let Some(gone) = away {
-        // With it one can go on later.
-        if remote.json {
-            output::print_json(&text);
-        } else {
-            output::print(&id);
-        }
-        return Err(gone);
-    }
-    Ok(ended(remote, &id, &text, &answer))
 }
 
 fn has_ended(execution: &Value) -> bool {
     output::field(execution, "status").is_some_and(|s| s != "RUNNING")
 }
 
-/// What an execution's status means to who has waited for its end.
-fn outcome(status: &str) -> Exit {
-    match status {
-        "SUCCEEDED" => Exit::Ok,
-        "RUNNING" | "" => Exit::StillRunning,
-        _ => Exit::Failed,
+/// What a command that waited says by its exit status.
+fn how_it_ended(execution: &Value) -> Exit {
+    match output::field(execution, "status").as_deref() {
+        Some("SUCCEEDED") => Exit::Ok,
+        Some("RUNNING") | None => Exit::StillRunning,
+        Some(_) => Exit::Failed,
     }
 }
 
 fn ended(remote: &Remote, id: &str, text: &str, execution: &Value) -> Exit {
-    let status = output::field(execution, "status").unwrap_or_default();
-    let exit = outcome(&status);
+    let exit = how_it_ended(execution);
     if remote.json {
         output::print_json(text);
         return exit;
@@ -374,7 +384,7 @@ fn ended(remote: &Remote, id: &str, text: &str, execution: &Value) -> Exit {
         }
         _ => {
             let cell = |name: &str| output::field(execution, name).unwrap_or_default();
-            let (error, cause) = (cell("error"), cell("cause"));
+            let (status, error, cause) = (cell("status"), cell("error"), cell("cause"));
             output::complain(&format!("{id} {status}: {error}: {cause}"));
         }
     }
@@ -383,17 +393,13 @@ fn ended(remote: &Remote, id: &str, text: &str, execution: &Value) -> Exit {
 
 /// `describe`
 pub fn describe(remote: &Remote, id: &str, wait: Option<u64>) -> Result<Exit, Trouble> {
-    let mut request = remote.get(&["executions", id]);
-    if let Some(seconds) = wait {
-        request = request.query(&[("wait", seconds.min(900))]);
-    }
-    let text = remote.text(request, &["id", "status"])?;
-    let shown = one(remote, &text, show::execution)?;
-    if wait.is_none() {
-        return Ok(shown);
-    }
-    let status = output::field(&parse(&text)?, "status");
-    Ok(outcome(&status.unwrap_or_default()))
+    let Some(wait) = wait else {
+        let text = remote.text(remote.get(&["executions", id]), &["id", "status"])?;
+        return one(remote, &text, show::execution);
+    };
+    let (text, execution) = awaited(remote, id, wait)?;
+    one(remote, &text, show::execution)?;
+    Ok(how_it_ended(&execution))
 }
 
 /// `history`

@@ -48,18 +48,17 @@ pub fn execution(e: &Value) {
 
 /// What its calls to the outside wait for, most of them with the same words.
 fn waiting(e: &Value) -> Option<String> {
-    let mut lines: Vec<(String, usize)> = Vec::new();
+    let mut lines: Vec<(String, String, usize)> = Vec::new();
     for call in items(e, "waiting") {
-        let what = field(call, "for")?;
-        let since = field(call, "since")?;
-        match lines.iter_mut().find(|(line, _)| line.starts_with(&what)) {
-            Some((_, more)) => *more += 1,
-            None => lines.push((format!("{what} (since {since})"), 0)),
+        let (what, since) = (field(call, "for")?, field(call, "since")?);
+        match lines.iter_mut().find(|(other, ..)| *other == what) {
+            Some((.., more)) => *more += 1,
+            None => lines.push((what, since, 0)),
         }
     }
-    let shown = lines.into_iter().map(|(line, more)| match more {
-        0 => line,
-        more => format!("{line} and {more} more"),
+    let shown = lines.into_iter().map(|(what, since, more)| match more {
+        0 => format!("{what} (since {since})"),
+        more => format!("{what} (since {since}) and {more} more"),
     });
     Some(shown.collect::<Vec<_>>().join("; ")).filter(|text| !text.is_empty())
 }
@@ -422,4 +421,25 @@ pub fn items<'a>(value: &'a Value, name: &str) -> impl Iterator<Item = &'a Value
 fn names(value: &Value, name: &str) -> Option<String> {
     let all: Vec<&str> = items(value, name).filter_map(Value::as_str).collect();
     (!all.is_empty()).then(|| all.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn calls_that_wait_for_the_same_share_a_line() {
+        let call = |what: &str| serde_json::json!({"for": what, "since": "10:00"});
+        let waiting_for = [
+            "host a.example:8080",
+            "host a.example",
+            "host a.example:8080",
+        ];
+        let execution = serde_json::json!({"waiting": waiting_for.map(call)});
+        assert_eq!(
+            waiting(&execution).as_deref(),
+            Some("host a.example:8080 (since 10:00) and 1 more; host a.example (since 10:00)")
+        );
+        assert_eq!(waiting(&serde_json::json!({})), None);
+    }
 }
