@@ -176,18 +176,28 @@ impl Server {
         self.ready()
     }
 
-    /// Asks it to stop (SIGTERM) and waits for its end.
+    /// Asks it to stop (SIGTERM), and does not wait.
     ///
     /// # Errors
-    /// It runs on after `bound`; then it is killed.
-    pub fn stop(&mut self, bound: Duration) -> Result<(ExitStatus, Duration)> {
-        let mut child = self.child.take().context("the server was not started")?;
-        let begun = Instant::now();
+    /// It was not started.
+    pub fn terminate(&self) -> Result<()> {
+        let child = self.child.as_ref().context("the server was not started")?;
         let pid = i32::try_from(child.id()).ok();
         let pid = pid
             .and_then(rustix::process::Pid::from_raw)
             .context("a strange process id")?;
         rustix::process::kill_process(pid, rustix::process::Signal::TERM)?;
+        Ok(())
+    }
+
+    /// Asks it to stop (SIGTERM) and waits for its end.
+    ///
+    /// # Errors
+    /// It runs on after `bound`; then it is killed.
+    pub fn stop(&mut self, bound: Duration) -> Result<(ExitStatus, Duration)> {
+        let begun = Instant::now();
+        self.terminate()?;
+        let mut child = self.child.take().context("the server was not started")?;
         loop {
             if let Some(status) = child.try_wait()? {
                 return Ok((status, begun.elapsed()));

@@ -3,8 +3,10 @@
 use std::io::Read as _;
 use std::path::Path;
 
+use stepwell_flow::diagnostic::code;
+use stepwell_flow::{Diagnostic, Severity};
 use stepwell_types::Data;
-use stepwell_types::limits::PAYLOAD_BYTES_MAX;
+use stepwell_types::limits::{DEFINITION_BYTES_MAX, PAYLOAD_BYTES_MAX};
 
 use crate::exit::Trouble;
 
@@ -26,6 +28,47 @@ pub fn json(given: &str) -> Result<Data, Trouble> {
 /// A file's text, or standard input's for `-`; at most `max` bytes.
 pub fn text(file: &Path, max: usize) -> Result<String, Trouble> {
     let shown = file.display();
+    let bytes = bytes(file, max)?;
+    if bytes.len() > max {
+        return Err(Trouble::usage(format!("{shown} has more than {max} bytes")));
+    }
+    String::from_utf8(bytes).map_err(|_| Trouble::usage(format!("{shown} is not UTF-8 text")))
+}
+
+/// A definition's text, or why it can be none: a problem of the definition like any other.
+pub fn definition(file: &Path) -> Result<Result<String, Diagnostic>, Trouble> {
+    let bytes = bytes(file, DEFINITION_BYTES_MAX)?;
+    let problem = |code, message, hint: &str, before: &[u8]| {
+        let before = String::from_utf8_lossy(before);
+        let line = before.rsplit('\n').next().unwrap_or_default();
+        let count = |n: usize| u32::try_from(n + 1).unwrap_or(u32::MAX);
+        Diagnostic {
+            code,
+            severity: Severity::Error,
+            pointer: String::new(),
+            line: count(before.matches('\n').count()),
+            column: count(line.chars().count()),
+            message,
+            hint: Some(hint.to_owned()),
+        }
+    };
+    if bytes.len() > DEFINITION_BYTES_MAX {
+        let message = format!("the definition has more than {DEFINITION_BYTES_MAX} bytes");
+        let hint = "move large data out of the definition, or split the flow";
+        return Ok(Err(problem(code::TOO_LARGE, message, hint, &[])));
+    }
+    Ok(String::from_utf8(bytes).map_err(|e| {
+        let sound = e.utf8_error().valid_up_to();
+        let before = e.as_bytes().get(..sound).unwrap_or_default();
+        let message = "the definition is not UTF-8 text".to_owned();
+        problem(code::SYNTAX, message, "save it as UTF-8", before)
+    }))
+}
+
+/// A file's bytes, or standard input's for `-`; at most one more than `max`, which tells
+/// that there are too many.
+fn bytes(file: &Path, max: usize) -> Result<Vec<u8>, Trouble> {
+    let shown = file.display();
     let failed = |e: std::io::Error| Trouble::system(format!("cannot read {shown}: {e}"));
     let limit = max as u64 + 1;
     let mut bytes = Vec::new();
@@ -36,8 +79,5 @@ pub fn text(file: &Path, max: usize) -> Result<String, Trouble> {
         let open = std::fs::File::open(file).map_err(failed)?;
         open.take(limit).read_to_end(&mut bytes).map_err(failed)?;
     }
-    if bytes.len() > max {
-        return Err(Trouble::usage(format!("{shown} has more than {max} bytes")));
-    }
-    String::from_utf8(bytes).map_err(|_| Trouble::usage(format!("{shown} is not UTF-8 text")))
+    Ok(bytes)
 }

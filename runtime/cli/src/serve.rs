@@ -18,6 +18,7 @@ use stepwell_orchestrator::{Orchestrator, driver};
 use stepwell_server as server;
 use stepwell_store::Reader;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::args;
@@ -35,6 +36,12 @@ const STORE: &str = "store";
 const BUCKETS: &str = "buckets";
 const MODULES: &str = "modules";
 const BLACK_BOX: &str = "black-box";
+
+/// Time beyond the bound of a stop for last answers: who waits for an execution that does
+/// not end within the bound is told that it goes on later.
+const LAST_ANSWERS: Duration = Duration::from_secs(2);
+/// Signals this soon after the first are the same wish.
+const ECHO: Duration = Duration::from_millis(300);
 
 /// Runs the server.
 pub fn serve(args: &args::Serve) -> Result<Exit, Trouble> {
@@ -69,7 +76,7 @@ pub fn serve(args: &args::Serve) -> Result<Exit, Trouble> {
     let (ports, elsewhere, sure) = ports(&settings, &mut options, &reach)?;
     let stop_bound = Duration::from_secs(settings.config.stop_seconds.unwrap_or(20));
     let stop = options.stop.clone();
-    let companion = companion(listeners, options, stop_bound);
+    let companion = companion(listeners, options, stop_bound + LAST_ANSWERS);
     let engine = engine_options(&settings.config, loops);
     let start = move || {
         let (orchestrator, shell) =
@@ -280,10 +287,17 @@ impl Signals {
         })
     }
 
-    async fn next(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
+    /// The next wish for an end, when the first came then. A signal that comes close upon the
+    /// first is its echo: whoever ends a group of processes may signal each and the group.
+    async fn wish(&mut self, first: Option<Instant>) {
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => {}
+                _ = self.interrupt.recv() => {}
+            }
+            if first.is_none_or(|first| first.elapsed() >= ECHO) {
+                return;
+            }
         }
     }
 }
@@ -299,16 +313,16 @@ async fn until_stopped(
     bound: Duration,
 ) -> Result<Exit, Trouble> {
     let mut starting = tokio::task::spawn_blocking(start);
-    let mut early = false;
+    let mut early = None;
     let started = loop {
         tokio::select! {
             biased;
             started = &mut starting => break started.context("starting")?,
-            () = signals.next() => {
-                if early {
+            () = signals.wish(early) => {
+                if early.is_some() {
                     die("ended while it was starting");
                 }
-                early = true;
+                early = Some(Instant::now());
                 tracing::info!("stopping as soon as the store is read; a second signal ends it at once");
             }
         }
@@ -317,9 +331,10 @@ async fn until_stopped(
     announce();
     let gate = Arc::new(wiring::Door(orchestrator.gate()));
     tokio::spawn(elsewhere.clone().sweep(gate));
-    if !early {
-        signals.next().await;
+    if early.is_none() {
+        signals.wish(None).await;
     }
+    let first = early.unwrap_or_else(Instant::now);
     tracing::info!(
         seconds = bound.as_secs(),
         "stopping; a second signal ends it at once"
@@ -330,14 +345,14 @@ async fn until_stopped(
     stop.cancel();
     let stopped = tokio::task::spawn_blocking(move || shell.stop(bound));
     // The shell keeps the bound itself; this is the net under it.
-    let net = tokio::time::sleep(bound + Duration::from_secs(5));
+    let net = tokio::time::sleep(bound + LAST_ANSWERS + Duration::from_secs(3));
     tokio::select! {
         done = stopped => {
             done.context("stopping")?;
             tracing::info!("stopped");
             Ok(Exit::Ok)
         }
-        () = signals.next() => die("stopped at once"),
+        () = signals.wish(Some(first)) => die("stopped at once"),
         () = net => die("did not stop in time; recovery will go on from the log"),
     }
 }

@@ -4,7 +4,6 @@ use serde_json::json;
 use stepwell_flow::resource::Bound;
 use stepwell_flow::{AnyModule, Diagnostic, Resolve, Severity, Unresolved};
 use stepwell_types::Digest;
-use stepwell_types::limits::DEFINITION_BYTES_MAX;
 
 use crate::args;
 use crate::exit::{Exit, Trouble};
@@ -32,7 +31,7 @@ impl Resolve for Anywhere {
 
 /// 0 when it could be published, 1 when not.
 pub fn validate(args: &args::Validate, as_json: bool) -> Result<Exit, Trouble> {
-    let text = input::text(&args.file, DEFINITION_BYTES_MAX)?;
+    let text = input::definition(&args.file)?;
     let values = filling::values(&args.filling)?;
     let map = filling::resources(args.filling.resources.as_deref())?;
     let resolve = Bound {
@@ -41,17 +40,18 @@ pub fn validate(args: &args::Validate, as_json: bool) -> Result<Exit, Trouble> {
         },
         map: &map,
     };
-    let checked = filling::compile(&text, &values, &resolve)?;
-    let valid = checked.program.is_some();
+    let (text, valid, diagnostics) = match text {
+        Ok(text) => {
+            let checked = filling::compile(&text, &values, &resolve)?;
+            (text, checked.program.is_some(), checked.diagnostics)
+        }
+        Err(problem) => (String::new(), false, vec![problem]),
+    };
     if as_json {
-        let verdict = json!({"valid": valid, "diagnostics": checked.diagnostics});
+        let verdict = json!({"valid": valid, "diagnostics": diagnostics});
         output::print_json(&verdict.to_string());
     } else {
-        show(
-            &args.file.display().to_string(),
-            &text,
-            &checked.diagnostics,
-        );
+        show(&args.file.display().to_string(), &text, &diagnostics);
         if valid {
             output::print(&format!("{}: valid", args.file.display()));
         }

@@ -98,8 +98,14 @@ pub(super) fn with_file(request: RequestBuilder, file: &Path) -> Result<RequestB
     let failed =
         |e: std::io::Error| Trouble::system(format!("cannot read {}: {e}", file.display()));
     let open = std::fs::File::open(file).map_err(failed)?;
-    let length = open.metadata().map_err(failed)?.len();
-    let request = request.header("content-length", length);
+    let about = open.metadata().map_err(failed)?;
+    if !about.is_file() {
+        return Err(Trouble::system(format!(
+            "{} is no regular file",
+            file.display()
+        )));
+    }
+    let request = request.header("content-length", about.len());
     Ok(request.body(tokio::fs::File::from_std(open)))
 }
 
