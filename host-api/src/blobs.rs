@@ -5,6 +5,7 @@
 //! the guest saw it, the guest runs again.
 //! Refuses buckets that the manifest does not grant, and to hold an object in memory.
 
+mod again;
 mod guest;
 mod streams;
 mod view;

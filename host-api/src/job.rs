@@ -146,6 +146,24 @@ pub(crate) struct Order {
     pub(crate) stopping: CancellationToken,
 }
 
+/// The answer of a call that the journal answers, whatever this server would allow now.
+/// # Errors
+/// The recorded failure; `Stepwell.ReplayDiverged`, `Stepwell.Stopped`.
+pub(crate) async fn answered(
+    mut call: Call,
+    kind: Kind,
+    name: &str,
+    request: Digest,
+) -> Result<Data, Failure> {
+    let target = kind.target(name);
+    let what = || format!("{target} {request}");
+    match call.admit(request, &what).await? {
+        true => call.answer(),
+        // Of an attempt that is only looked at again nothing leaves, whatever the gate says.
+        false => Err(call.ends(stopped())),
+    }
+}
+
 /// Carries a job out in its turn and behind the gate.
 ///
 /// After a crash the same call finds its job again. What the job leaves is removed once it

@@ -7,8 +7,9 @@
 
 mod search;
 mod secrets;
+mod seen;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -23,9 +24,11 @@ use stepwell_types::{
 use crate::answer;
 use crate::gate::{Gate, Verdict};
 use crate::limit::Asker;
+pub(crate) use seen::{Seen, page};
 
-/// First byte of recorded notes. Version 1 knew neither secrets nor namespaces, version 2 no namespaces.
-const NOTES_VERSION: u8 = 3;
+/// First byte of recorded notes. Version 1 knew neither secrets nor namespaces, version 2 no namespaces,
+/// version 3 of what was seen its digest alone.
+const NOTES_VERSION: u8 = 4;
 /// What a note weighs in the journal, beside the indices of what was ready.
 const NOTE_BYTES: usize = 8;
 
@@ -38,8 +41,12 @@ enum Note {
     Waited(Wait),
     /// It read a secret of this name in this version; 0: there was none.
     Read(String, u32),
-    /// It read from a namespace what has this digest.
+    /// It saw in a namespace or a bucket what has this digest.
     Saw([u8; 32]),
+    /// As [`Note::Saw`], with what it was.
+    Kept([u8; 32], Vec<u8>),
+    /// The operation of this number was refused: error and cause.
+    Refused(u32, String, String),
 }
 
 /// How one wait of a guest ended.
@@ -66,10 +73,18 @@ struct State {
     bytes: usize,
     /// Waits from before the crash that the attempt has not come to yet.
     before: VecDeque<Wait>,
-    /// What it read from namespaces before the crash, and has not come to yet.
-    seen: VecDeque<[u8; 32]>,
+    /// What it saw before the crash, and has not come to yet.
+    seen: VecDeque<Seen>,
+    /// Bytes that are noted of what it saw, beside digests.
+    kept: usize,
+    /// Operations that may be refused, so far.
+    operations: u32,
+    /// Those that were.
+    refused: BTreeMap<u32, Failure>,
     /// Notes that no record carries yet.
     notes: Vec<Note>,
+    /// Whether it looked at the clock.
+    looked: bool,
     /// Whether the log knows when the attempt's clock began.
     dated: bool,
     broken: Option<Failure>,
@@ -84,7 +99,7 @@ impl Journal {
         let mut journal = Journal {
             asker: Asker::new(gate, request),
             recorded: request.recorded.clone(),
-            began: now,
+            began: request.again().unwrap_or(now),
             state: Mutex::default(),
             known: Mutex::default(),
         };
@@ -112,7 +127,16 @@ impl Journal {
                         state.dated = true;
                     }
                     Note::Waited(wait) => state.before.push_back(wait),
-                    Note::Saw(digest) => state.seen.push_back(digest),
+                    Note::Saw(digest) => state.seen.push_back(Seen { digest, what: None }),
+                    Note::Kept(digest, what) => {
+                        state.kept += what.len();
+                        let what = Some(what);
+                        state.seen.push_back(Seen { digest, what });
+                    }
+                    Note::Refused(operation, error, cause) => {
+                        let failure = Failure::new(error, cause);
+                        state.refused.insert(operation, failure);
+                    }
                     Note::Read(name, version) => {
                         self.known.get_mut().before.insert(name, version);
                     }
@@ -168,18 +192,6 @@ impl Journal {
     pub(crate) fn waited(&self, wait: Wait) {
         self.weigh(NOTE_BYTES + 4 * wait.ready.len());
         self.state.lock().notes.push(Note::Waited(wait));
-    }
-
-    /// The attempt reads from a namespace what has this digest: whether it is what it read there
-    /// before a crash, if there was one.
-    pub(crate) fn saw(&self, digest: &[u8; 32]) -> bool {
-        self.weigh(NOTE_BYTES + digest.len());
-        let mut state = self.state.lock();
-        if let Some(before) = state.seen.pop_front() {
-            return before == *digest;
-        }
-        state.notes.push(Note::Saw(*digest));
-        true
     }
 
     /// Whether the attempt has called outside, before a crash or after.
@@ -247,6 +259,7 @@ impl Journal {
         if notes.is_empty() {
             return None;
         }
+        self.without_secrets(&mut notes);
         // Plain data into memory: the encoder has no way to fail.
         let mut bytes = vec![NOTES_VERSION];
         bytes.extend(postcard::to_allocvec(&notes).unwrap_or_default());
@@ -285,6 +298,38 @@ impl Call {
     pub(crate) fn was_sent(&self) -> bool {
         let recorded = self.journal.recorded.as_ref();
         recorded.is_some_and(|r| r.calls.contains_key(&self.number))
+    }
+
+    /// Whether it was answered before a crash, in part at least.
+    pub(crate) fn is_answered(&self) -> bool {
+        !self.recorded_all().is_empty()
+    }
+
+    /// Whether its attempt is over and only looked at again.
+    pub(crate) fn is_again(&self) -> bool {
+        self.journal.is_again()
+    }
+
+    /// Checks it against what this server allows: an answer for the journal, should the attempt
+    /// be looked at where something else is allowed.
+    /// # Errors
+    /// That of the check, now or then.
+    pub(crate) fn allowed<T>(
+        &self,
+        check: impl FnOnce() -> Result<T, Failure>,
+    ) -> Result<Option<T>, Failure> {
+        let (operation, refused) = self.journal.operation();
+        if let Some(failure) = refused {
+            return Err(failure);
+        }
+        if self.is_again() || self.is_answered() {
+            return Ok(None);
+        }
+        let checked = check();
+        if let Err(failure) = &checked {
+            self.journal.refused(operation, failure);
+        }
+        checked.map(Some)
     }
 
     /// The call as the gate knows it. It carries no notes.

@@ -71,6 +71,7 @@ pub trait NewObject: Write + Send {
 }
 
 /// An object that was found.
+#[derive(Clone)]
 pub struct Found {
     /// Bytes.
     pub size: u64,

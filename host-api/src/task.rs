@@ -22,5 +22,6 @@ pub(crate) async fn measured(
         result,
         logs: Vec::new(),
         effects: None,
+        notes: None,
     }
 }

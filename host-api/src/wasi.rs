@@ -17,10 +17,10 @@ use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
 use wasmtime_wasi::{FsPerms, HostWallClock, WasiCtx, WasiCtxBuilder, WasiCtxView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView};
 
-use crate::Outside;
 use crate::http::HttpDoor;
 use crate::log::{SharedLogs, lock};
 use crate::waits::{Io, Waits};
+use crate::{Journal, Outside};
 
 /// Longest line that standard output gathers before it becomes a log line, in bytes.
 const LINE_BYTES_MAX: usize = 8 << 10;
@@ -95,7 +95,7 @@ impl Wasi {
             .insecure_random(Randomness::new(seed, b"insecure"))
             .insecure_random_seed(u128::from(seed) << 64 | u128::from(!seed))
             .wall_clock(Wall {
-                started_ms: u64::try_from(outside.journal.began().0).unwrap_or(0),
+                journal: outside.journal.clone(),
                 time: time.clone(),
             })
             .allow_tcp(false)
@@ -181,7 +181,7 @@ impl Time {
 }
 
 struct Wall {
-    started_ms: u64,
+    journal: Arc<Journal>,
     time: Time,
 }
 
@@ -191,7 +191,9 @@ impl HostWallClock for Wall {
     }
 
     fn now(&self) -> Duration {
-        Duration::from_millis(self.started_ms) + Duration::from_nanos(self.time.read_ns())
+        self.journal.looks_at_clock();
+        let began_ms = u64::try_from(self.journal.began().0).unwrap_or(0);
+        Duration::from_millis(began_ms) + Duration::from_nanos(self.time.read_ns())
     }
 }
 

@@ -13,7 +13,7 @@ use stepwell_tests::api::Api;
 use stepwell_tests::bridges::podman::{IMAGE, Podman};
 use stepwell_tests::bridges::sshd::Sshd;
 use stepwell_tests::guests;
-use stepwell_tests::server::Server;
+use stepwell_tests::server::{self, Server};
 
 const FLOW: &str = "StartAt: S\nStates:\n  S: {Type: Task, Resource: \"wasm:jobs\", TimeoutSeconds: 120, End: true}\n";
 
@@ -77,6 +77,15 @@ fn programs_end_as_they_do_and_a_timeout_kills_them() -> Result<()> {
         .run("jobs", &json!([container, machine]).to_string())?;
     let one = json!({"exit_code": 3, "stdout": "in file $(id)\n", "stderr": "why\n"});
     assert_eq!(shown["output"], json!([one, one]), "{shown}");
+    // From its journal, where nobody may run anything.
+    let id = shown["id"].as_str().context("no id")?;
+    let starts = house.podman.starts()?;
+    let replay = std::process::Command::new(server::binary()?)
+        .args(["replay", id, "--state", "S", "--url", &house.server.url()])
+        .output()?;
+    let text = String::from_utf8_lossy(&replay.stdout);
+    ensure!(text.contains("the same, bit for bit"), "{replay:?}");
+    assert_eq!(house.podman.starts()?, starts);
     for slow in [
         json!({"image": IMAGE, "command": ["sleep", "600"], "timeout_ms": 1500}),
         json!({"machine": "worker", "command": ["sleep", "600"], "timeout_ms": 1500}),

@@ -216,6 +216,7 @@ impl World {
             spent: Spent::default(),
             logs: Vec::new(),
             effects: None,
+            notes: None,
         };
         let (id, entry, attempt) = (step.execution, step.entry, step.attempt);
         let driver = self.driver_of(id);

@@ -94,11 +94,12 @@ impl Host {
             Err(Stop::Changed) => {
                 // Without calls it begins anew; with some that is for its flow to say.
                 if self.outside().journal.has_called() {
-                    self.outside().journal.break_off(changed());
+                    self.outside().journal.loses(changed());
                 }
                 self.blobs().lose();
                 bail!("what the step saw has changed")
             }
+            Err(Stop::Over) => bail!("the attempt's journal ended it"),
         }
     }
 
@@ -230,16 +231,14 @@ impl container::HostContainer for Host {
             Ok(open) => open,
             Err(why) => return Ok(Err(why)),
         };
-        let objects = self.blobs().objects.clone();
         let place: Place = (container.bucket, name.into());
-        let (bucket, key) = place.clone();
-        let begun = apart(move || objects.begin(&bucket, &key)).await;
+        let begun = self.blobs().begin(place.clone()).await;
         let named = begun.map(|begun| writing.name(begun));
         if named.is_ok() {
             let outgoing = self.table().get_mut(&data)?;
             (outgoing.place, outgoing._open) = (Some(place), Some(open));
         }
-        self.answered(named.map_err(Stop::Told))
+        self.answered(named)
     }
 
     fn list_objects(&mut self, container: Resource<Container>) -> Answer<Resource<Names>> {

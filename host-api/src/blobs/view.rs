@@ -9,9 +9,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use stepwell_types::{Digest, Failure, Timestamp};
 
+use super::again::{self, About};
 use super::{OBJECTS_MAX, OPEN_MAX, PAGE};
 use crate::Journal;
-use crate::objects::{Bytes, Found, ObjectChange, Objects, SeenObject, Whole, refused};
+use crate::objects::{Begun, Bytes, Found, ObjectChange, Objects, SeenObject, Whole, refused};
 
 /// A bucket and a key.
 pub(super) type Place = (Arc<str>, Arc<str>);
@@ -67,6 +68,8 @@ pub(super) enum Stop {
     Told(Failure),
     /// What the attempt saw has changed: it begins anew, or ends.
     Changed,
+    /// The attempt ends, as its journal was told.
+    Over,
 }
 
 impl From<Failure> for Stop {
@@ -87,13 +90,15 @@ pub(super) type Permit = Arc<()>;
 
 /// What an attempt sees.
 pub(crate) struct Blobs {
-    pub(super) objects: Arc<dyn Objects>,
+    objects: Arc<dyn Objects>,
     journal: Arc<Journal>,
     touched: Touched,
     lists: usize,
     open: Permit,
     /// Bytes that it may write still.
     pub(super) room: Arc<AtomicU64>,
+    /// What the journal told of an attempt that is only looked at again.
+    told: BTreeMap<Place, Option<Found>>,
 }
 
 impl Blobs {
@@ -106,6 +111,7 @@ impl Blobs {
             lists: 0,
             open: Permit::default(),
             room,
+            told: BTreeMap::new(),
         }
     }
 
@@ -146,9 +152,8 @@ impl Blobs {
         if !self.touched.seen.contains_key(place) {
             self.room()?;
         }
-        let (objects, (bucket, key)) = (self.objects.clone(), place.clone());
-        let found = apart(move || objects.find(&bucket, &key)).await?;
-        self.saw(place, found.as_ref())?;
+        let (found, about) = self.look(place).await?;
+        self.saw(place, found.as_ref(), about)?;
         Ok(found.map(|found| Object {
             size: found.size,
             modified: found.modified,
@@ -156,15 +161,46 @@ impl Blobs {
         }))
     }
 
+    /// What is under a key, or was when the attempt ran that is looked at again; and what is to be
+    /// noted of it.
+    async fn look(&mut self, place: &Place) -> Result<(Option<Found>, About), Stop> {
+        let (operation, refused) = self.journal.operation();
+        if let Some(failure) = refused {
+            return Err(failure.into());
+        }
+        if self.journal.is_again() {
+            if !self.told.contains_key(place) {
+                let found = again::found(&self.journal, &self.objects, place).await?;
+                self.told.insert(place.clone(), found);
+            }
+            let found = self.told.get(place).cloned().flatten();
+            return Ok((found, About::default()));
+        }
+        let (objects, (bucket, key)) = (self.objects.clone(), place.clone());
+        let new = !self.touched.seen.contains_key(place);
+        let keeps = if new { self.journal.keeps() } else { 0 };
+        let looked = apart(move || {
+            let found = objects.find(&bucket, &key)?;
+            let about = found.as_ref().map(|found| About::of(found, keeps));
+            Ok((found, about.unwrap_or_default()))
+        });
+        let looked = looked.await;
+        if let Err(failure) = &looked {
+            self.journal.refused(operation, failure);
+        }
+        Ok(looked?)
+    }
+
     /// It is what it was when the attempt first saw it, and before a crash, if there was one.
-    fn saw(&mut self, place: &Place, found: Option<&Found>) -> Result<(), Stop> {
+    fn saw(&mut self, place: &Place, found: Option<&Found>, about: About) -> Result<(), Stop> {
         let etag = found.map(|found| found.etag.clone());
         match self.touched.seen.get(place) {
             Some(before) if *before == etag => Ok(()),
             Some(_) => Err(Stop::Changed),
             None => {
                 let digest = etag.as_ref().map(|etag| Digest::of(etag.as_bytes()));
-                if !self.journal.saw(&digest.map_or([0; 32], |digest| digest.0)) {
+                let digest = digest.map_or(again::NONE, |digest| digest.0);
+                if !self.journal.saw(&digest, about.kept(), || about.noted()) {
                     return Err(Stop::Changed);
                 }
                 self.touched.seen.insert(place.clone(), etag);
@@ -191,11 +227,13 @@ impl Blobs {
     ) -> Result<(Vec<String>, bool), Stop> {
         self.room()?;
         self.lists += 1;
-        let (objects, of, from) = (self.objects.clone(), bucket.clone(), after.cloned());
         let limit = limit.clamp(1, PAGE);
-        let (keys, more) = apart(move || objects.list(&of, from.as_deref(), limit)).await?;
-        let text = keys.join("\n");
-        if !self.journal.saw(&Digest::of(text.as_bytes()).0) {
+        let (keys, more) = self.page(bucket, after, limit).await?;
+        let noted = again::page(&keys, more);
+        if !self
+            .journal
+            .saw(&again::digest(&keys), noted.len(), || noted)
+        {
             return Err(Stop::Changed);
         }
         // Up to the page's last key the step's own changes count; past it they come with a later page.
@@ -212,6 +250,43 @@ impl Blobs {
             };
         }
         Ok((all.into_iter().collect(), more))
+    }
+
+    /// A page of keys as others left them, or as the attempt saw it that is looked at again.
+    async fn page(
+        &self,
+        bucket: &Arc<str>,
+        after: Option<&Arc<str>>,
+        limit: usize,
+    ) -> Result<(Vec<String>, bool), Stop> {
+        let (operation, refused) = self.journal.operation();
+        if let Some(failure) = refused {
+            return Err(failure.into());
+        }
+        let (objects, of, from) = (self.objects.clone(), bucket.clone(), after.cloned());
+        let list = move || objects.list(&of, from.as_deref(), limit);
+        if self.journal.is_again() {
+            return again::listed(&self.journal, bucket, list).await;
+        }
+        let page = apart(list).await;
+        if let Err(failure) = &page {
+            self.journal.refused(operation, failure);
+        }
+        Ok(page?)
+    }
+
+    /// Begins an object that is to have this key with the step's outcome.
+    pub(super) async fn begin(&self, (bucket, key): Place) -> Result<Box<dyn Begun>, Stop> {
+        let (operation, refused) = self.journal.operation();
+        if let Some(failure) = refused {
+            return Err(failure.into());
+        }
+        let objects = self.objects.clone();
+        let begun = apart(move || objects.begin(&bucket, &key)).await;
+        if let Err(failure) = &begun {
+            self.journal.refused(operation, failure);
+        }
+        Ok(begun?)
     }
 
     fn room(&self) -> Result<(), Stop> {

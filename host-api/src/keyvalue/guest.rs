@@ -50,7 +50,7 @@ impl Host {
             Err(Stop::Changed) => {
                 // Without calls it begins anew; with some that is for its flow to say.
                 if self.outside().journal.has_called() {
-                    self.outside().journal.break_off(conflict());
+                    self.outside().journal.loses(conflict());
                 }
                 self.view().lose();
                 bail!("what the step read has changed")

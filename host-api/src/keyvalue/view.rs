@@ -12,10 +12,13 @@ use stepwell_types::{Digest, Failure};
 use super::namespaces::{Namespaces, digest, weight};
 use super::{KEY_BYTES_MAX, KEYS_MAX, PAGE, READ_BYTES_MAX, VALUE_BYTES_MAX, WRITTEN_BYTES_MAX};
 use crate::Journal;
+use crate::journal::Seen;
 
 /// A namespace and a key.
 pub type Place = (Arc<str>, Arc<str>);
 
+/// What is noted where there was no value.
+const NONE: [u8; 32] = [0; 32];
 /// What is noted where a namespace had no room.
 const FULL: [u8; 32] = [0xff; 32];
 
@@ -98,6 +101,8 @@ pub struct View {
     growth: BTreeMap<Arc<str>, NamespaceSize>,
     /// Where pages of listings begin, by cursor.
     cursors: Vec<(Arc<str>, Arc<str>)>,
+    /// What the journal told of an attempt that is only looked at again.
+    told: BTreeMap<Place, Option<Vec<u8>>>,
 }
 
 impl View {
@@ -112,6 +117,7 @@ impl View {
             read_bytes: 0,
             growth: BTreeMap::new(),
             cursors: Vec::new(),
+            told: BTreeMap::new(),
         }
     }
 
@@ -139,7 +145,7 @@ impl View {
             self.room()?;
             self.all.free(&place.0, Some(&place.1)).await;
         }
-        let value = self.all.read(place).map_err(Stop::Failed)?;
+        let value = self.durable(place)?;
         let seen = digest(value.as_deref());
         match before {
             Some(before) if before != seen => return Err(Stop::Changed),
@@ -150,10 +156,31 @@ impl View {
                     let why = format!("a step reads at most {READ_BYTES_MAX} bytes");
                     return Err(Stop::Refused(why));
                 }
-                self.saw(&seen.map_or([0; 32], |digest| digest.0))?;
+                let bytes = value.as_deref().unwrap_or_default();
+                self.saw(&seen.map_or(NONE, |digest| digest.0), bytes)?;
                 self.touched.reads.insert(place.clone(), seen);
             }
         }
+        Ok(value)
+    }
+
+    /// What is durable under a key, or was when the attempt ran that is looked at again.
+    fn durable(&mut self, place: &Place) -> Result<Option<Vec<u8>>, Stop> {
+        if !self.journal.is_again() {
+            return self.all.read(place).map_err(Stop::Failed);
+        }
+        if let Some(value) = self.told.get(place) {
+            return Ok(value.clone());
+        }
+        let what = || format!("what {:?} was in the namespace {}", place.1, place.0);
+        let value = match self.journal.told(&what).map_err(Stop::Failed)? {
+            Seen { digest: NONE, .. } => None,
+            Seen {
+                what: Some(value), ..
+            } => Some(value),
+            Seen { what: None, .. } => return Err(Stop::Failed(self.journal.untold(&what()))),
+        };
+        self.told.insert(place.clone(), value.clone());
         Ok(value)
     }
 
@@ -180,20 +207,39 @@ impl View {
                 "a step writes at most {WRITTEN_BYTES_MAX} bytes"
             )));
         }
-        let before = match own {
-            Some(own) => weight(&place.1, own.as_deref()),
-            None => self.all.weight(&place).map_err(Stop::Failed)?,
-        };
-        let growth = self.growth.get(&place.0).copied().unwrap_or_default();
-        let growth = growth + weight(&place.1, value.as_deref()) - before;
-        if let Err(full) = self.all.has_room(&place.0, growth) {
-            // What it learns by this, it must learn again after a crash.
-            self.saw(&FULL)?;
-            return Err(Stop::Refused(format!("{}: {}", full.error, full.cause)));
-        }
-        self.growth.insert(place.0.clone(), growth);
+        self.grow(&place, value.as_deref())?;
         self.written_bytes = total;
         self.touched.writes.insert(place, value);
+        Ok(())
+    }
+
+    /// Whether there is room for the namespace to grow by a write; if so it is counted.
+    fn grow(&mut self, place: &Place, value: Option<&[u8]>) -> Result<(), Stop> {
+        let (operation, refused) = self.journal.operation();
+        let mut grown = None;
+        let full = match refused {
+            Some(full) => Some(full),
+            None if self.journal.is_again() => None,
+            None => {
+                let before = match self.touched.writes.get(place) {
+                    Some(own) => weight(&place.1, own.as_deref()),
+                    None => self.all.weight(place).map_err(Stop::Failed)?,
+                };
+                let growth = self.growth.get(&place.0).copied().unwrap_or_default();
+                let growth = growth + weight(&place.1, value) - before;
+                grown = Some(growth);
+                self.all.has_room(&place.0, growth).err()
+            }
+        };
+        if let Some(full) = full {
+            self.journal.refused(operation, &full);
+            // What it learns by this, it must learn again after a crash.
+            self.saw(&FULL, &[])?;
+            return Err(Stop::Refused(format!("{}: {}", full.error, full.cause)));
+        }
+        if let Some(growth) = grown {
+            self.growth.insert(place.0.clone(), growth);
+        }
         Ok(())
     }
 
@@ -216,12 +262,9 @@ impl View {
         };
         self.room()?;
         self.all.free(namespace, None).await;
-        let keys = self
-            .all
-            .keys(namespace, after.as_ref(), PAGE)
-            .map_err(Stop::Failed)?;
+        let keys = self.page(namespace, after.as_ref())?;
         let seen = Listed::digest(&keys);
-        self.saw(&seen.0)?;
+        self.saw(&seen.0, &crate::journal::page(&keys))?;
         self.touched.lists.push(Listed {
             namespace: namespace.clone(),
             after: after.clone(),
@@ -248,9 +291,23 @@ impl View {
         Ok((all.iter().map(ToString::to_string).collect(), next))
     }
 
+    /// The keys of a page, or those that the attempt saw that is looked at again.
+    fn page(&self, namespace: &Arc<str>, after: Option<&Arc<str>>) -> Result<Vec<Arc<str>>, Stop> {
+        if !self.journal.is_again() {
+            return self.all.keys(namespace, after, PAGE).map_err(Stop::Failed);
+        }
+        let what = || format!("which keys were in the namespace {namespace}");
+        let seen = self.journal.told(&what).map_err(Stop::Failed)?;
+        let keys = seen
+            .what
+            .and_then(|bytes| postcard::from_bytes(&bytes).ok());
+        let keys: Vec<String> = keys.ok_or_else(|| Stop::Failed(self.journal.untold(&what())))?;
+        Ok(keys.into_iter().map(Arc::from).collect())
+    }
+
     /// What was read is as it was before a crash, if there was one.
-    fn saw(&self, what: &[u8; 32]) -> Result<(), Stop> {
-        match self.journal.saw(what) {
+    fn saw(&self, digest: &[u8; 32], what: &[u8]) -> Result<(), Stop> {
+        match self.journal.saw(digest, what.len(), || what.to_vec()) {
             true => Ok(()),
             false => Err(Stop::Changed),
         }

@@ -73,6 +73,11 @@ impl Remote {
         })
     }
 
+    /// The same server, for another thread.
+    fn another(&self) -> Result<Remote, Trouble> {
+        Remote::new(Some(self.base.to_string()), self.json)
+    }
+
     /// A request to `/v1/SEGMENTS…`; segments are encoded.
     fn request(&self, method: Method, segments: &[&str]) -> RequestBuilder {
         let mut url = self.base.clone();
@@ -149,6 +154,11 @@ impl Remote {
 
     async fn send(&self, request: RequestBuilder) -> Result<Response, Trouble> {
         let response = request.send().await.map_err(|e| self.unreachable(&e))?;
+        self.taken(response).await
+    }
+
+    /// An answer that is none of a refusal.
+    async fn taken(&self, response: Response) -> Result<Response, Trouble> {
         if response.status().is_success() {
             return Ok(response);
         }

@@ -216,7 +216,8 @@ impl Bytes for There {
     }
 }
 
-struct Own(File);
+/// A file that nobody else has.
+pub struct Own(pub File);
 
 impl Bytes for Own {
     fn read_at(&self, at: u64, bytes: usize) -> Result<Vec<u8>, Failure> {

@@ -100,6 +100,7 @@ fn http_options(settings: &Settings) -> Result<server::Options, Trouble> {
     if let Some(bytes) = config.upload_bytes_max {
         options.upload_bytes_max = bytes;
     }
+    options.step_limits = Some(wiring::told(config));
     if let Some(seconds) = config.trigger_wait_seconds {
         options.trigger_wait = Duration::from_secs(seconds);
     }

@@ -22,13 +22,14 @@ use stepwell_orchestrator::ports::{
     Answer, BlackBox, LastLife, ModuleStore, ModuleUpload, StepFuture, StepKey, StepRunner,
 };
 use stepwell_sandbox::{CompileLimits, Limits, Modules, Pool, Sandbox, Upload};
+use stepwell_server::wire::trace::StepLimits;
 use stepwell_types::limits::MODULE_BYTES_MAX;
 use stepwell_types::{
     AttemptId, BridgeAnswer, BridgeCall, Data, Digest, Failure, LogLine, Spent, StepOutcome,
     StepRequest, StepTarget,
 };
 
-use crate::config::Config;
+use crate::config::{Config, Http, Steps};
 use crate::elsewhere::Elsewhere;
 use crate::exit::Trouble;
 use crate::input;
@@ -109,6 +110,7 @@ fn apart(work: impl FnOnce() -> Result<Data, Failure> + Send + 'static) -> StepF
             spent,
             logs: Vec::new(),
             effects: None,
+            notes: None,
         }
     })
 }
@@ -119,6 +121,7 @@ fn refused(error: &'static str, cause: &'static str) -> StepFuture {
         spent: Spent::default(),
         logs: Vec::new(),
         effects: None,
+        notes: None,
     }))
 }
 
@@ -268,9 +271,56 @@ impl BlackBox for Recorder {
 
 /// The bounds of an attempt, and the pool that fits them and the machine.
 pub fn limits(config: &Config) -> (Limits, Pool) {
+    let limits = attempt(config);
+    let pool = Pool::sized(system::cores(), system::memory_bytes_free(), &limits);
+    (limits, pool)
+}
+
+/// The bounds of an attempt, for whoever runs one again elsewhere.
+pub fn told(config: &Config) -> StepLimits {
+    let limits = attempt(config);
+    let (http, base) = (&config.http, HttpOptions::default());
+    StepLimits {
+        fuel: limits.fuel,
+        memory_mib: limits.memory_bytes >> 20,
+        table_elements: limits.table_elements,
+        wall_ms: limits.wall_ms,
+        output_bytes: limits.output_bytes as u64,
+        log_bytes: limits.log_bytes as u64,
+        object_bytes: config.object_bytes_max.unwrap_or(buckets::OBJECT_BYTES_MAX),
+        http_request_bytes: http
+            .guest_request_bytes_max
+            .unwrap_or(base.guest_request_bytes_max),
+        http_response_bytes: http.response_bytes_max.unwrap_or(base.response_bytes_max),
+    }
+}
+
+/// A configuration with these bounds and nothing else.
+pub fn bounded(limits: &StepLimits) -> Config {
+    let bytes = |n: u64| usize::try_from(n).ok();
+    Config {
+        steps: Steps {
+            fuel: Some(limits.fuel),
+            memory_mib: Some(limits.memory_mib),
+            table_elements: Some(limits.table_elements),
+            wall_ms: Some(limits.wall_ms),
+            output_bytes: bytes(limits.output_bytes),
+            log_bytes: bytes(limits.log_bytes),
+        },
+        http: Http {
+            guest_request_bytes_max: Some(limits.http_request_bytes),
+            response_bytes_max: Some(limits.http_response_bytes),
+            ..Http::default()
+        },
+        object_bytes_max: Some(limits.object_bytes),
+        ..Config::default()
+    }
+}
+
+fn attempt(config: &Config) -> Limits {
     let steps = &config.steps;
     let base = Limits::default();
-    let limits = Limits {
+    Limits {
         fuel: steps.fuel.unwrap_or(base.fuel),
         memory_bytes: steps.memory_mib.map_or(base.memory_bytes, |mib| mib << 20),
         table_elements: steps.table_elements.unwrap_or(base.table_elements),
@@ -278,9 +328,7 @@ pub fn limits(config: &Config) -> (Limits, Pool) {
         output_bytes: steps.output_bytes.unwrap_or(base.output_bytes),
         log_bytes: steps.log_bytes.unwrap_or(base.log_bytes),
         ..base
-    };
-    let pool = Pool::sized(system::cores(), system::memory_bytes_free(), &limits);
-    (limits, pool)
+    }
 }
 
 /// Opens the sandbox over a folder of modules.

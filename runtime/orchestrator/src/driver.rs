@@ -386,6 +386,9 @@ impl Driver {
         if !logs.is_empty() {
             self.log_lines(execution, entry, attempt, logs, now);
         }
+        if let Some(notes) = outcome.notes.take() {
+            self.last_notes(execution, entry, attempt, notes, now);
+        }
         self.count_attempt(execution, &outcome.spent, now);
         let effects = self.effects_of(execution, entry, attempt, &mut outcome);
         self.apply(

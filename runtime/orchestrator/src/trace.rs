@@ -9,7 +9,7 @@ use stepwell_interpreter::codec::Logged;
 use stepwell_interpreter::{Command, Event, NoHistory, RunStep, State};
 use stepwell_store::Reader;
 use stepwell_types::{
-    AttemptId, Data, ExecutionId, Failure, Recorded, Spent, StepRequest, StepTarget,
+    AttemptId, Data, ExecutionId, Failure, Recorded, Spent, StepRequest, StepTarget, Timestamp,
 };
 
 use crate::Error;
@@ -33,6 +33,8 @@ pub struct Wanted {
 pub struct Trace {
     /// What ran, with the journal.
     pub request: StepRequest,
+    /// When it was decided on. When its clock began is in its notes, if it looked.
+    pub at: Timestamp,
     /// How it ended and what it used; `None`: it has not, or nobody waited for its end.
     pub ended: Option<(Result<Data, Failure>, Spent)>,
 }
@@ -72,7 +74,13 @@ pub(crate) fn find(
         program,
         ..
     } = walk;
-    let Some(Found { step, from, ended }) = found else {
+    let Some(Found {
+        step,
+        at,
+        from,
+        ended,
+    }) = found
+    else {
         return Err(Error::NoAttempt {
             id,
             state: wanted.state.to_string(),
@@ -101,11 +109,12 @@ pub(crate) fn find(
         seed: step.seed,
         recorded: Some(Arc::new(recorded)),
     };
-    Ok(Trace { request, ended })
+    Ok(Trace { request, at, ended })
 }
 
 struct Found {
     step: RunStep,
+    at: Timestamp,
     /// The log row that decided on it: its journal begins there or later.
     from: u64,
     ended: Option<(Result<Data, Failure>, Spent)>,
@@ -167,13 +176,13 @@ impl Walk<'_> {
             if let Command::Run(step) = command
                 && matches!(step.target, StepTarget::Wasm { .. })
             {
-                self.meet(step, row);
+                self.meet(step, at, row);
             }
         }
         Ok(())
     }
 
-    fn meet(&mut self, step: RunStep, row: u64) {
+    fn meet(&mut self, step: RunStep, at: Timestamp, row: u64) {
         let wanted = self.wanted;
         if step.state != wanted.state {
             let name = step.state.to_string();
@@ -187,6 +196,7 @@ impl Walk<'_> {
         if fits {
             self.found = Some(Found {
                 step,
+                at,
                 from: row,
                 ended: None,
             });

@@ -117,10 +117,11 @@ impl Bench<'_> {
     /// What an attempt that begins now may use.
     pub(crate) fn budget(&self, request: &StepRequest) -> Budget {
         // A deadline is wall time; what is left of it is counted on the clock that
-        // nobody sets.
-        let left_ms = match request.deadline {
-            Some(deadline) => deadline.since_ms(self.ticker.now()),
-            None => self.limits.wall_ms,
+        // nobody sets. Who looks at an attempt again gives it what it had, and not too little.
+        let left_ms = match (request.deadline, request.again()) {
+            (Some(deadline), None) => deadline.since_ms(self.ticker.now()),
+            (Some(deadline), Some(began)) => deadline.since_ms(began).max(self.limits.wall_ms),
+            (None, _) => self.limits.wall_ms,
         };
         let now_us = self.ticker.monotonic_us();
         Budget {

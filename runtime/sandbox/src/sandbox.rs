@@ -160,10 +160,12 @@ impl Sandbox {
         let mut fuel = 0;
         let mut logs = Vec::new();
         let mut effects = None;
+        let mut notes = None;
         let made = Made {
             fuel: &mut fuel,
             logs: &mut logs,
             effects: &mut effects,
+            notes: &mut notes,
         };
         let result = self.result(&request, gate, made).await;
         let output_bytes = result.as_ref().map_or(0, Data::len_bytes);
@@ -176,6 +178,7 @@ impl Sandbox {
             result,
             logs,
             effects,
+            notes,
         }
     }
 
@@ -243,19 +246,30 @@ impl Sandbox {
                 None => Err(outcome::timed_out(request.deadline, &self.limits)),
             };
             let result = ended.journal.keep_secrets(result, made.logs);
+            // Nothing comes of an attempt that is only looked at again.
+            if request.again().is_some() {
+                return ended.journal.failed().map_or(result, Err);
+            }
             let Some(mut touched) = ended.touched else {
+                *made.notes = ended.journal.last_notes();
                 return result;
             };
             let called = ended.journal.has_called();
             if result.is_err() {
                 // It may have failed because what it read did not fit together.
                 if over || called && !touched.is_stale() {
+                    *made.notes = ended.journal.last_notes();
                     return result;
                 }
                 touched.give_up_writes();
             }
             let wanted = self.bridges.keyvalue.turn(&touched);
-            match self.bridges.end(touched, &mut turn) {
+            let end = self.bridges.end(touched, &mut turn);
+            if let Err(Conflict::Failed(why) | Conflict::Lost(why)) = &end {
+                ended.journal.fails(why);
+            }
+            *made.notes = ended.journal.last_notes();
+            match end {
                 Ok(effects) => {
                     *made.effects = effects;
                     return result;
@@ -293,6 +307,7 @@ struct Made<'a> {
     fuel: &'a mut u64,
     logs: &'a mut Vec<LogLine>,
     effects: &'a mut Option<Effects>,
+    notes: &'a mut Option<Vec<u8>>,
 }
 
 fn pick<'a>(

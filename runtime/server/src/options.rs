@@ -7,6 +7,7 @@ use stepwell_buckets::Buckets;
 use stepwell_types::limits::MODULE_BYTES_MAX;
 use tokio_util::sync::CancellationToken;
 
+use crate::wire::trace::StepLimits;
 use crate::{Error, Token};
 
 /// Settings of [`crate::app`].
@@ -32,6 +33,8 @@ pub struct Options {
     pub stop: CancellationToken,
     /// Where objects are. Default: nowhere.
     pub buckets: Buckets,
+    /// What an attempt of a step may use, for whoever runs one again elsewhere. Default: not told.
+    pub step_limits: Option<StepLimits>,
     /// Begins every request id of this process, so that ids of two runs differ.
     pub request_seed: u32,
 }
@@ -50,6 +53,7 @@ impl Options {
             bodies_bytes_max: 256 << 20,
             stop: CancellationToken::new(),
             buckets: Buckets::none(),
+            step_limits: None,
             request_seed,
         }
     }

@@ -75,6 +75,7 @@ impl StepRunner for NoSteps {
             spent: Spent::default(),
             logs: Vec::new(),
             effects: None,
+            notes: None,
         }))
     }
 }

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::{Digest, EntryId, ExecutionId};
+use crate::{Digest, EntryId, ExecutionId, Timestamp};
 
 /// Names one attempt of one state entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -58,6 +58,9 @@ pub struct Recorded {
     pub notes: Vec<Vec<u8>>,
     /// Its calls, by number.
     pub calls: BTreeMap<u32, RecordedCall>,
+    /// It is over and is only looked at again: what it asked is answered from here or not at all,
+    /// and nothing comes of what it writes. Its clock began at this time, if no note tells when.
+    pub again: Option<Timestamp>,
 }
 
 /// One call in a journal.

@@ -152,6 +152,12 @@ impl StepRequest {
         }
     }
 
+    /// When the attempt began, if it is over and is only looked at again.
+    #[must_use]
+    pub fn again(&self) -> Option<Timestamp> {
+        self.recorded.as_ref()?.again
+    }
+
     /// The key under which outside systems deduplicate this state entry's
     /// `call`-th call. The same for every attempt, so that a retry is deduplicated too.
     #[must_use]
@@ -182,6 +188,8 @@ pub struct StepOutcome {
     pub logs: Vec<LogLine>,
     /// What it wrote; lands if the outcome counts and is none of a failure.
     pub effects: Option<Effects>,
+    /// What it saw since its last record, for whoever looks at it again.
+    pub notes: Option<Vec<u8>>,
 }
 
 /// Severity of a step's log line.

@@ -467,6 +467,7 @@ impl<'a> Room<'a> {
                     spent: Spent::default(),
                     logs: Vec::new(),
                     effects: None,
+                    notes: None,
                 };
                 let now = self.now;
                 self.driver_of(id)

@@ -478,6 +478,8 @@ impl World {
                 bytes: request.input.text().len() as u64,
             },
             logs: Vec::new(),
+            // Nobody reads them again: of an attempt that ended none is resumed.
+            notes: effects.is_some().then(|| vec![0]),
             effects,
         };
         self.note("step");

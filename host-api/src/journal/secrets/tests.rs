@@ -91,6 +91,7 @@ fn crash(gate: &Kept) -> Recorded {
     Recorded {
         notes: calls.iter().filter_map(|c| c.notes.clone()).collect(),
         calls: calls.iter().map(call).collect::<BTreeMap<_, _>>(),
+        again: None,
     }
 }
 
@@ -245,7 +246,7 @@ fn notes_of_the_version_before_are_read() {
     // As version 1 wrote them: the clock's beginning and a wait.
     let recorded = Recorded {
         notes: vec![vec![1, 2, 0, 10, 1, 7, 1, 0]],
-        calls: BTreeMap::new(),
+        ..Recorded::default()
     };
     let (journal, _) = self::journal(Some(recorded));
     assert!(journal.broken().is_none());

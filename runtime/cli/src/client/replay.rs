@@ -1,6 +1,9 @@
 //! `replay`: an attempt of a module's step again, here, from its journal.
 //!
-//! Refuses to call outside: what the journal does not answer ends the replay, and is said.
+//! Refuses to call outside: what the journal does not answer ends the replay, and is said. Alone the bytes
+//! of large objects are the server's, whose journal has their tags.
+
+mod there;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -11,13 +14,13 @@ use base64::Engine as _;
 use serde_json::{Value, json};
 use stepwell_host_api::execution::NoExecutions;
 use stepwell_host_api::gate::{Boxed, Gate, Verdict};
-use stepwell_host_api::objects::{NoObjects, Objects};
+use stepwell_host_api::objects::Objects;
 use stepwell_host_api::{Namespaces, Secrets};
 use stepwell_sandbox::Sandbox;
 use stepwell_server::wire::trace::Trace;
 use stepwell_types::{
-    BridgeAnswer, BridgeCall, Data, Digest, EntryId, Recorded, RecordedCall, StepOutcome,
-    StepRequest, StepTarget,
+    BridgeAnswer, BridgeCall, Data, Digest, EntryId, Failure, Recorded, RecordedCall, StepOutcome,
+    StepRequest, StepTarget, Timestamp,
 };
 
 use super::Remote;
@@ -26,6 +29,7 @@ use crate::config::Config;
 use crate::elsewhere::Elsewhere;
 use crate::exit::{Exit, Trouble};
 use crate::{elsewhere, output, secrets, wiring};
+use there::There;
 
 /// `replay …`
 pub fn replay(remote: &Remote, args: &Replay) -> Result<Exit, Trouble> {
@@ -42,19 +46,17 @@ pub fn replay(remote: &Remote, args: &Replay) -> Result<Exit, Trouble> {
         .build()
         .context("the runtime")?;
     let scratch = tempfile::tempdir().context("a folder for compiled modules")?;
-    let config = Config::default();
+    let config = trace.limits.as_ref().map(wiring::bounded);
+    let config = config.unwrap_or_default();
     let secrets = secrets::given("--secret", &args.secrets)?;
     let limiter = config.limits.limiter()?;
     let keyvalue = Namespaces::in_memory();
     let secrets: Arc<dyn Secrets> = secrets;
-    let objects: Arc<dyn Objects> = Arc::new(NoObjects);
-    let elsewhere = Elsewhere::open(
-        &config,
-        &limiter,
-        &objects,
-        &elsewhere::instance(None)?,
-        &secrets,
-    )?;
+    let instance = elsewhere::instance(None)?;
+    let folder = scratch.path().join("buckets");
+    let buckets = wiring::buckets(&config, Some(folder), instance.clone())?;
+    let objects: Arc<dyn Objects> = Arc::new(There::new(remote.another()?, buckets));
+    let elsewhere = Elsewhere::open(&config, &limiter, &objects, &instance, &secrets)?;
     let executions = Arc::new(NoExecutions);
     let kept = (keyvalue, objects);
     let bridges = wiring::bridges(&config, &limiter, &elsewhere, secrets, kept, executions)?;
@@ -103,6 +105,7 @@ fn read(remote: &Remote, trace: &Trace) -> Result<StepRequest, Trouble> {
     let mut recorded = Recorded {
         notes: list(&trace.notes)?,
         calls: BTreeMap::new(),
+        again: Some(Timestamp(trace.at_ms)),
     };
     for (number, call) in &trace.calls {
         let call = RecordedCall {
@@ -124,8 +127,7 @@ fn read(remote: &Remote, trace: &Trace) -> Result<StepRequest, Trouble> {
             function: trace.function.as_deref().map(Into::into),
         },
         input: Data::parse(trace.input.get()).map_err(|_| odd())?,
-        // It is over; here it gets the time that it needs.
-        deadline: None,
+        deadline: trace.deadline_ms.map(Timestamp),
         token: None,
         seed: trace.seed.parse().map_err(|_| odd())?,
         grants: trace.grants.clone().map(|grants| Arc::new(grants.into())),
@@ -195,6 +197,7 @@ fn tell(remote: &Remote, trace: &Trace, then: &Run, now: Option<&Run>) -> Exit {
     };
     let same = recorded == again;
     let fuel = trace.fuel;
+    let untold = untold(&then.outcome);
     let differs = now.and_then(|now| first_difference(then, now));
     let patched = now.map(|now| match &now.outcome.result {
         Ok(data) => result(Some(data.text().to_owned()), None, None),
@@ -209,6 +212,7 @@ fn tell(remote: &Remote, trace: &Trace, then: &Run, now: Option<&Run>) -> Exit {
             "fuel": then.outcome.spent.fuel,
             "fuel_recorded": fuel,
             "beyond_journal": then.beyond,
+            "not_in_journal": untold.map(|failure| &*failure.cause),
             "patched": patched,
             "first_difference": differs.as_ref().map(|(call, then, now)| json!({
                 "call": call, "then": then, "now": now,
@@ -216,7 +220,7 @@ fn tell(remote: &Remote, trace: &Trace, then: &Run, now: Option<&Run>) -> Exit {
         });
         output::print(&told.to_string());
     } else {
-        people(trace, then, &recorded, &again, fuel);
+        people(trace, then, &recorded, &again);
         if let Some(patched) = &patched {
             patched_for_people(patched, &again, differs.as_ref());
         }
@@ -228,7 +232,13 @@ fn tell(remote: &Remote, trace: &Trace, then: &Run, now: Option<&Run>) -> Exit {
     if well { Exit::Ok } else { Exit::Failed }
 }
 
-fn people(trace: &Trace, run: &Run, recorded: &Value, again: &Value, fuel: Option<u64>) {
+/// What the attempt saw and its journal does not tell.
+fn untold(outcome: &StepOutcome) -> Option<&Failure> {
+    let failure = outcome.result.as_ref().err()?;
+    (&*failure.error == "Stepwell.NotInJournal").then_some(failure)
+}
+
+fn people(trace: &Trace, run: &Run, recorded: &Value, again: &Value) {
     output::print(&format!(
         "{} entry {}, attempt {}: module {} ({:.12}), {} call(s)",
         trace.state,
@@ -246,9 +256,17 @@ fn people(trace: &Trace, run: &Run, recorded: &Value, again: &Value, fuel: Optio
         ));
         return;
     }
+    if let Some(failure) = untold(&run.outcome) {
+        output::print(&format!("it cannot be run again here: {}", failure.cause));
+        return;
+    }
     if recorded == again {
         let units = run.outcome.spent.fuel;
-        let as_then = if fuel == Some(units) { ", as then" } else { "" };
+        let as_then = if trace.fuel == Some(units) {
+            ", as then"
+        } else {
+            ""
+        };
         output::print(&format!(
             "the result is the same, bit for bit ({units} units of fuel{as_then})"
         ));

@@ -460,6 +460,7 @@ impl Driver {
             spent: Spent::default(),
             logs: Vec::new(),
             effects: None,
+            notes: None,
         };
         self.step_ended(id, entry, attempt, outcome, now);
     }

@@ -240,6 +240,34 @@ impl Driver {
         }
     }
 
+    /// What an attempt saw since its last record goes before its end, into the same batch: for
+    /// whoever looks at the attempt again. Nobody resumes it.
+    pub(super) fn last_notes(
+        &mut self,
+        id: ExecutionId,
+        entry: EntryId,
+        attempt: u32,
+        notes: Vec<u8>,
+        now: Timestamp,
+    ) {
+        let awaited = self.hot.get(&id).is_some_and(|hot| {
+            hot.express.is_none()
+                && hot.ended.is_none()
+                && hot.parked.is_none()
+                && hot.spoiled.is_none()
+                && hot.state.awaits(entry, attempt)
+        });
+        if awaited {
+            let logged = Logged::CallNotes {
+                at: now,
+                entry,
+                attempt,
+                notes,
+            };
+            self.log(id, &logged);
+        }
+    }
+
     fn log_journal(&mut self, id: ExecutionId, logged: &Logged) {
         self.log(id, logged);
         if let Some(hot) = self.hot.get_mut(&id) {

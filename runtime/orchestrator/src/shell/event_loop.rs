@@ -392,6 +392,7 @@ fn panicked() -> StepOutcome {
         spent: Spent::default(),
         logs: Vec::new(),
         effects: None,
+        notes: None,
     }
 }
 

@@ -189,6 +189,7 @@ impl World {
             },
             logs: Vec::new(),
             effects: None,
+            notes: None,
         };
         self.driver
             .step_ended(step.execution, step.entry, step.attempt, outcome, self.now);

@@ -158,6 +158,16 @@ impl World {
 
     /// A step comes to its end.
     pub fn end(&mut self, step: &StepRequest, result: Result<&str, &str>) {
+        self.end_with(step, result, None);
+    }
+
+    /// The same, with what the attempt saw since its last call.
+    pub fn end_with(
+        &mut self,
+        step: &StepRequest,
+        result: Result<&str, &str>,
+        notes: Option<Vec<u8>>,
+    ) {
         let outcome = StepOutcome {
             result: match result {
                 Ok(text) => Ok(Data::from_valid_text(text)),
@@ -166,6 +176,7 @@ impl World {
             spent: Spent::default(),
             logs: Vec::new(),
             effects: None,
+            notes,
         };
         let (entry, attempt) = (step.entry, step.attempt);
         self.driver

@@ -52,10 +52,11 @@ pub(crate) async fn trace(
         .orchestrator
         .trace(id("execution id", &text)?, wanted)
         .await?;
-    Ok(wire::texts(
-        StatusCode::OK,
-        &wire::trace::Trace::from(&found),
-    ))
+    let trace = wire::trace::Trace {
+        limits: api.options.step_limits,
+        ..wire::trace::Trace::from(&found)
+    };
+    Ok(wire::texts(StatusCode::OK, &trace))
 }
 
 /// Gives the `.wasm` of a module as it was uploaded.

@@ -38,6 +38,14 @@ pub struct Trace {
     pub input: Box<RawValue>,
     /// Seed of its randomness, decimal: more than a JSON number holds everywhere.
     pub seed: String,
+    /// When it was decided on, in milliseconds since 1970.
+    pub at_ms: i64,
+    /// By when it had to end, likewise, if its flow said; 9223372036854775807: never.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deadline_ms: Option<i64>,
+    /// What an attempt may use on this server now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limits: Option<StepLimits>,
     /// What it may reach.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub grants: Option<Grants>,
@@ -58,6 +66,29 @@ pub struct Trace {
     /// Fuel that it used; absent: it has not ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fuel: Option<u64>,
+}
+
+/// What an attempt may use: the server's configuration, with what is not said there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct StepLimits {
+    /// Fuel.
+    pub fuel: u64,
+    /// Linear memory in MiB.
+    pub memory_mib: u64,
+    /// Elements of all tables.
+    pub table_elements: u64,
+    /// Milliseconds without a deadline of the flow's.
+    pub wall_ms: u64,
+    /// Largest output in bytes.
+    pub output_bytes: u64,
+    /// Text of all log lines in bytes.
+    pub log_bytes: u64,
+    /// Largest object, and all that a step writes, in bytes.
+    pub object_bytes: u64,
+    /// Largest body of an HTTP request in bytes.
+    pub http_request_bytes: u64,
+    /// Largest body of an HTTP response in bytes.
+    pub http_response_bytes: u64,
 }
 
 /// One call of a journal.
@@ -106,6 +137,9 @@ impl From<&trace::Trace> for Trace {
             // Data is JSON text.
             input: raw(&request.input).unwrap_or_default(),
             seed: request.seed.to_string(),
+            at_ms: t.at.0,
+            deadline_ms: request.deadline.map(|at| at.0),
+            limits: None,
             grants: request.grants.as_deref().map(Grants::from),
             notes: recorded.notes.iter().map(text).collect(),
             calls: recorded.calls.into_iter().map(call).collect(),
