@@ -20,13 +20,17 @@ mod house;
 mod http;
 #[path = "denials/kept.rs"]
 mod kept;
+#[path = "denials/objects.rs"]
+mod objects;
+#[path = "denials/signals.rs"]
+mod signals;
 
 use house::{House, Row};
 
 /// What each table is about, and its rows.
 type Table = (&'static str, fn(&House) -> Vec<Row>);
 
-const TABLES: [Table; 9] = [
+const TABLES: [Table; 11] = [
     ("interfaces without a grant", kept::without_a_grant),
     ("secrets, keys and values", kept::beyond_a_grant),
     ("HTTP: addresses, by a Task", http::addresses_by_task),
@@ -35,6 +39,8 @@ const TABLES: [Table; 9] = [
     ("HTTP: beyond a manifest", http::beyond_a_grant),
     ("HTTP: injection and limits", http::injection),
     ("directories and buckets", files::escapes),
+    ("objects of steps", objects::rows),
+    ("signals, executions and tokens", signals::rows),
     ("containers and machines", elsewhere::rows),
 ];
 

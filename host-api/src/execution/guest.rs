@@ -4,6 +4,7 @@
 
 use stepwell_types::{ExecutionId, Failure, Recipient};
 
+use super::INVALID;
 use crate::bindings::stepwell::execution::executions::{self, Error, Recipient as Told};
 use crate::host::Host;
 
@@ -35,7 +36,11 @@ impl executions::Host for Host {
         let to = match to {
             Told::Id(id) => match id.parse() {
                 Ok(id) => Recipient::Execution(id),
-                Err(_) => return Err(Error::Invalid(format!("{id:?} is no id of an execution"))),
+                Err(_) => {
+                    let shown: String = id.chars().take(100).collect();
+                    let cause = format!("{shown:?} is no id of an execution");
+                    return told(Err(Failure::new(INVALID, cause)));
+                }
             },
             Told::Named(named) => Recipient::Named {
                 flow: named.flow.into(),

@@ -61,7 +61,7 @@ impl Bucket {
 
     /// Opens an object.
     /// # Errors
-    /// `BUCKET0001` to `BUCKET0003`, `BUCKET0008`.
+    /// `BUCKET0001` to `BUCKET0003`, `BUCKET0008`, `BUCKET0011`.
     pub fn get(&self, key: &str) -> Result<Object, Error> {
         check_key(key)?;
         drop(self.settled(key)?);
@@ -84,6 +84,7 @@ impl Bucket {
 
     /// The tag of an object, whatever is on its way.
     pub(crate) fn tag(&self, key: &str) -> Result<String, Error> {
+        check_key(key)?;
         let (dir, path) = self.place(key)?;
         let about = object(dir, &path).map_err(|e| self.reading(key, &e))?;
         Ok(etag(&about))
@@ -109,7 +110,7 @@ impl Bucket {
 
     /// Removes an object. A kept bucket goes with its last object.
     /// # Errors
-    /// `BUCKET0001` to `BUCKET0004`, `BUCKET0008`.
+    /// `BUCKET0001` to `BUCKET0004`, `BUCKET0008`, `BUCKET0011`.
     pub fn delete(&self, key: &str) -> Result<(), Error> {
         check_key(key)?;
         self.writable()?;
@@ -222,7 +223,7 @@ impl Bucket {
         }
     }
 
-    fn reading(&self, key: &str, e: &io::Error) -> Error {
+    pub(crate) fn reading(&self, key: &str, e: &io::Error) -> Error {
         let missing = matches!(
             e.kind(),
             io::ErrorKind::NotFound | io::ErrorKind::NotADirectory

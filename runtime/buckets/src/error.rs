@@ -81,6 +81,14 @@ pub enum Error {
         /// What is wrong.
         reason: String,
     },
+    /// A link in the bucket leads out of it.
+    #[error(
+        "BUCKET0011: {what}: a link on the way there leads out of the bucket, and is not followed"
+    )]
+    LeadsOut {
+        /// What was tried.
+        what: String,
+    },
     /// A step's change of the object is on its way to the disk.
     #[error(
         "BUCKET0010: {key:?} of bucket {bucket} waits for a step's outcome to be durable; try again later"
@@ -108,6 +116,7 @@ impl Error {
             Error::System { .. } => "BUCKET0008",
             Error::BadGrant { .. } => "BUCKET0009",
             Error::OnItsWay { .. } => "BUCKET0010",
+            Error::LeadsOut { .. } => "BUCKET0011",
         }
     }
 
@@ -118,8 +127,13 @@ impl Error {
     }
 
     pub(crate) fn system(what: impl Into<String>, e: &io::Error) -> Error {
+        let what = what.into();
+        // cap-std's own refusal: the system's have a number.
+        if e.kind() == io::ErrorKind::PermissionDenied && e.raw_os_error().is_none() {
+            return Error::LeadsOut { what };
+        }
         Error::System {
-            what: what.into(),
+            what,
             reason: e.to_string(),
         }
     }

@@ -13,7 +13,7 @@ use parking_lot::MutexGuard;
 
 use crate::bucket::{Bucket, etag};
 use crate::buckets::{Buckets, Inner, Origin};
-use crate::name::STAGED;
+use crate::name::{STAGED, check_key};
 use crate::upload::{place_file, sync_above};
 use crate::{Error, Upload};
 
@@ -233,6 +233,8 @@ impl Buckets {
     ) -> Result<(), Unheld> {
         for change in changes {
             let (bucket, key) = change.place();
+            // Of a deletion nobody has looked at the key yet: it must not lead into another bucket.
+            check_key(key)?;
             bucket.writable()?;
             let gone = match &change {
                 Change::Put(_) => {
@@ -325,7 +327,7 @@ impl Bucket {
 
     /// Whether nothing is under a key, and nothing in its way.
     /// # Errors
-    /// `BUCKET0007`, `BUCKET0008`.
+    /// `BUCKET0007`, `BUCKET0008`, `BUCKET0011`.
     pub(crate) fn is_free(&self, naming: &Naming, key: &str) -> Result<bool, Error> {
         let conflict = |reason| {
             Err(Error::Conflict {
@@ -344,7 +346,9 @@ impl Bucket {
             Err(e) if e.kind() == io::ErrorKind::NotADirectory => {
                 conflict("an object has the first part of it as its key")
             }
-            Err(_) => Ok(true),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(true),
+            // Found now, before anybody is told that the object will be there.
+            Err(e) => Err(self.reading(key, &e)),
         }
     }
 

@@ -72,7 +72,7 @@ impl Upload {
     /// Brings it to the disk and gives it its key. An object that had the key is replaced.
     /// `true`: there was none.
     /// # Errors
-    /// `BUCKET0006` to `BUCKET0008`.
+    /// `BUCKET0006` to `BUCKET0008`, `BUCKET0011`.
     pub fn finish(mut self) -> Result<(ObjectInfo, bool), Error> {
         let bucket = self.bucket.clone();
         let fail = |e: std::io::Error| failed(&bucket, &self.key, &e);

@@ -150,6 +150,11 @@ fn who_saw_another_object_or_comes_second_is_refused() {
         other => panic!("{other:?}"),
     };
     assert_eq!(refused(put(&buckets, "data", "k/below", "")), "BUCKET0007");
+    // None leads out of its bucket, into another one neither.
+    assert_eq!(refused(delete(&buckets, "data", "../data/k")), "BUCKET0003");
+    std::os::unix::fs::symlink("..", granted.path().join("up")).unwrap();
+    assert_eq!(refused(put(&buckets, "out", "up/new", "")), "BUCKET0011");
+    assert_eq!(refused(delete(&buckets, "out", "up/new")), "BUCKET0011");
     let holding = hold(&buckets, vec![put(&buckets, "data", "x/y", "")]);
     assert_eq!(refused(put(&buckets, "data", "x", "")), "BUCKET0007");
     let upload = buckets.bucket("data").unwrap().put("x/y/z").unwrap();

@@ -133,7 +133,7 @@ impl From<stepwell_buckets::Error> for Problem {
         let status = match &e {
             Bucket::NoBucket { .. } | Bucket::NoObject { .. } => StatusCode::NOT_FOUND,
             Bucket::BadName { .. } => StatusCode::BAD_REQUEST,
-            Bucket::ReadOnly { .. } => StatusCode::FORBIDDEN,
+            Bucket::ReadOnly { .. } | Bucket::LeadsOut { .. } => StatusCode::FORBIDDEN,
             Bucket::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Bucket::Full { .. } => StatusCode::INSUFFICIENT_STORAGE,
             Bucket::Conflict { .. } => StatusCode::CONFLICT,

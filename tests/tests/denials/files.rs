@@ -156,7 +156,7 @@ fn buckets(rows: &mut Vec<Row>) {
         "to-folder/outside",
         "to-folder-above/outside",
     ] {
-        rows.push(ask("GET", &object(key), b"", "BUCKET0008"));
+        rows.push(ask("GET", &object(key), b"", "BUCKET0011"));
     }
     rows.push(ask(
         "GET",
@@ -185,7 +185,7 @@ fn buckets(rows: &mut Vec<Row>) {
             "PUT",
             &format!("/v1/buckets/out/objects/{key}"),
             b"x",
-            "BUCKET0008",
+            "BUCKET0011",
         ));
     }
     for key in [

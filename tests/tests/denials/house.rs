@@ -68,7 +68,14 @@ pub struct House {
     pub place: Place,
     /// May not.
     pub victim: Victim,
+    /// The id of an execution that may be sent signals.
+    pub taker: String,
+    /// Of one that may not.
+    pub sealed: String,
 }
+
+/// An object in a bucket that nobody is granted, and what is in it.
+const UNTOUCHED: (&str, &str) = ("/v1/buckets/other/objects/victim", "nobody may change this");
 
 impl House {
     pub fn start() -> Result<House> {
@@ -93,7 +100,7 @@ impl House {
             }
         }
         let config = format!(
-            "[http]\nallow = [\"{}/32\"]\n{}{}\
+            "object_bytes_max = 1000000\n[http]\nallow = [\"{}/32\"]\n{}{}\
              [[directories]]\nhost = {shared:?}\nguest = \"/shared\"\n\
              [[directories]]\nhost = {own:?}\nguest = \"/own\"\nwrite = true\n\
              [buckets.texts]\npath = {texts:?}\n[buckets.out]\npath = {own:?}\nwrite = true\n",
@@ -110,7 +117,7 @@ impl House {
         );
         server.spawn()?;
         server.ready()?;
-        let house = House {
+        let mut house = House {
             api: Api::new(&server.url())?,
             dir,
             podman,
@@ -118,9 +125,22 @@ impl House {
             _server: server,
             place,
             victim,
+            taker: String::new(),
+            sealed: String::new(),
         };
         house.furnish()?;
+        house.taker = house.begin("taker", "t")?;
+        house.sealed = house.begin("sealed", "s")?;
         Ok(house)
+    }
+
+    /// Starts an execution of this name that waits for a signal.
+    fn begin(&self, flow: &str, name: &str) -> Result<String> {
+        self.api.publish(flow, super::signals::TAKER)?;
+        let path = format!("/v1/flows/{flow}/executions?name={name}");
+        let begun = self.api.send("POST", &path, "{}")?;
+        let id = begun.body["id"].as_str().map(str::to_owned);
+        id.with_context(|| format!("{begun:?}"))
     }
 
     /// Secrets, modules and flows: each kind without a manifest, with an empty one, and with one that
@@ -147,15 +167,32 @@ impl House {
             .iter()
             .map(|host| json!({"host": host, "ports": [port, self.victim.port]}))
             .collect();
+        let bucket = |name: &str, write: bool| json!({"bucket": name, "write": write});
         let some = json!({
+            "flows": ["taker", "gone"],
+            "buckets": [bucket("texts", false), bucket("out", true), bucket("data", true)],
             "http": [get], "images": [IMAGE], "machines": ["worker"],
             "secrets": ["token", "missing", BROKEN], "directories": ["/shared", "/own"],
             "key_value": [{"namespace": "written", "write": true}, {"namespace": "read"}],
         });
-        for program in ["calls", "secrets", "keyvalue", "files", "jobs", "config"] {
+        for program in [
+            "blobs",
+            "calls",
+            "config",
+            "executions",
+            "files",
+            "jobs",
+            "keyvalue",
+            "secrets",
+        ] {
             self.module(program, &format!("{program}-none"), &json!({}))?;
             self.module(program, &format!("{program}-some"), &some)?;
         }
+        let wide = json!({"buckets": [bucket("texts", true)]});
+        self.module("blobs", "blobs-wide", &wide)?;
+        let (path, text) = UNTOUCHED;
+        let put = self.api.send("PUT", path, text)?;
+        ensure!(put.status == 201, "{put:?}");
         self.module("calls", "calls-all", &json!({"http": all}))?;
         self.module("calls", "calls-named", &json!({"http": by_name}))?;
         self.module("calls", "calls-place", &json!({"http": [place]}))?;
@@ -171,12 +208,14 @@ impl House {
         self.flow("http-all", "http:request", Some(&json!({"http": all})))?;
         let proof = json!({"http": [place], "secrets": ["token", "missing", BROKEN]});
         self.flow("http-proof", "http:request", Some(&proof))?;
-        let express = self.api.send(
-            "PUT",
-            "/v1/flows/keyvalue-express?type=express",
-            FLOW.replace("RESOURCE", "wasm:keyvalue-some"),
-        )?;
-        ensure!(express.status == 201, "{express:?}");
+        for program in ["keyvalue", "blobs"] {
+            let flow = FLOW.replace("RESOURCE", &format!("wasm:{program}-some"));
+            let path = format!("/v1/flows/{program}-express?type=express");
+            let express = self.api.send("PUT", &path, flow)?;
+            ensure!(express.status == 201, "{express:?}");
+        }
+        self.flow("send", "signal:send", None)?;
+        self.flow("wait", "signal:wait", None)?;
         self.api.publish("items", super::files::ITEMS)
     }
 
@@ -223,6 +262,17 @@ impl House {
         ensure!(calls == 0, "{calls} connections where none may be");
         let outside = std::fs::read_to_string(self.dir.path().join("outside"))?;
         ensure!(outside == OUTSIDE, "{outside}");
+        let (path, text) = UNTOUCHED;
+        let object = self.api.get(path)?.body;
+        ensure!(object == json!(text), "{object}");
+        let history = self
+            .api
+            .get(&format!("/v1/executions/{}/history", self.sealed))?;
+        let told = history.body.to_string();
+        ensure!(!told.contains("SignalReceived"), "{told}");
+        let all = self.api.get("/v1/executions?flow=sealed")?.body;
+        let count = all["executions"].as_array().map(Vec::len);
+        ensure!(count == Some(1), "{all}");
         let known: BTreeSet<&str> = http::SENT.into_iter().collect();
         let heads = self.place.heads.lock().unwrap_or_else(|e| e.into_inner());
         let smuggled = heads.iter().find(|line| !known.contains(line.as_str()));

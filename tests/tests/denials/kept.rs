@@ -152,8 +152,14 @@ pub fn beyond_a_grant(_: &House) -> Vec<Row> {
         "written/",
         "../written",
         "keyvalue-none/written",
+        "keyvalue-some/written",
+        "shared/",
+        "*",
         "",
         "written\u{0}",
+        "written\n",
+        "ｗｒｉｔｔｅｎ",
+        "written\u{202e}",
     ] {
         space(&format!("namespace {name:?}"), name, json!([]), UNGRANTED);
     }
@@ -170,6 +176,22 @@ pub fn beyond_a_grant(_: &House) -> Vec<Row> {
         refused,
     );
     space(
+        "too long a namespace",
+        &"n".repeat(4_096),
+        json!([]),
+        UNGRANTED,
+    );
+    for step in [
+        json!({"get": ""}),
+        json!({"delete": ""}),
+        json!({"increment": ["k".repeat(1_025), 1]}),
+        json!({"get_many": ["a", "k".repeat(1_025)]}),
+        json!({"set_many": [["a", "b"], ["", "b"]]}),
+    ] {
+        let what = step.to_string().chars().take(40).collect::<String>();
+        space(&what, "written", json!([step]), refused);
+    }
+    space(
         "too large a value",
         "written",
         json!([{"fill": ["a", "b", (1 << 20) + 1]}]),
@@ -182,6 +204,18 @@ pub fn beyond_a_grant(_: &House) -> Vec<Row> {
         write,
         "Stepwell.ExpressWrites",
     ));
+    // Paths of the API that lead to no namespace.
+    for name in [
+        "written",
+        "..%2fwritten",
+        "keyvalue-some%2f..%2fx",
+        "%00",
+        "nobody%2fnone",
+    ] {
+        let path = format!("/v1/namespaces/{name}");
+        rows.push(ask("GET", &path, b"", "RUN0040"));
+        rows.push(ask("GET", &format!("{path}/value?key=a"), b"", "RUN0040"));
+    }
     for name in ["..%2ftoken", "a%00b", "%0d%0ax", "-x"] {
         rows.push(ask(
             "PUT",

@@ -88,7 +88,7 @@ pub(crate) async fn list(
         (status = 200, description = "It took another object's place", body = object::UploadedObject),
         (status = 201, description = "A new object", body = object::UploadedObject),
         (status = 400, description = "`API0007`, `BUCKET0003`", body = wire::problem::Problem, content_type = "application/problem+json"),
-        (status = 403, description = "`BUCKET0004`: the bucket is granted for reading", body = wire::problem::Problem, content_type = "application/problem+json"),
+        (status = 403, description = "`BUCKET0004`: the bucket is granted for reading; `BUCKET0011`: a link leads out of it", body = wire::problem::Problem, content_type = "application/problem+json"),
         (status = 404, description = "`BUCKET0001`", body = wire::problem::Problem, content_type = "application/problem+json"),
         (status = 408, description = "`API0014`", body = wire::problem::Problem, content_type = "application/problem+json"),
         (status = 409, description = "`BUCKET0007`: another key is in its way", body = wire::problem::Problem, content_type = "application/problem+json"),
@@ -141,6 +141,7 @@ pub(crate) async fn put(
     responses(
         (status = 200, description = "Its bytes", body = Vec<u8>, content_type = "application/octet-stream"),
         (status = 400, description = "`BUCKET0003`", body = wire::problem::Problem, content_type = "application/problem+json"),
+        (status = 403, description = "`BUCKET0011`: a link leads out of the bucket", body = wire::problem::Problem, content_type = "application/problem+json"),
         (status = 404, description = "`BUCKET0001`, `BUCKET0002`", body = wire::problem::Problem, content_type = "application/problem+json")
     )
 )]
@@ -180,7 +181,7 @@ pub(crate) async fn get(
     responses(
         (status = 204, description = "It is gone"),
         (status = 400, description = "`BUCKET0003`", body = wire::problem::Problem, content_type = "application/problem+json"),
-        (status = 403, description = "`BUCKET0004`: the bucket is granted for reading", body = wire::problem::Problem, content_type = "application/problem+json"),
+        (status = 403, description = "`BUCKET0004`: the bucket is granted for reading; `BUCKET0011`: a link leads out of it", body = wire::problem::Problem, content_type = "application/problem+json"),
         (status = 404, description = "`BUCKET0001`, `BUCKET0002`", body = wire::problem::Problem, content_type = "application/problem+json")
     )
 )]
