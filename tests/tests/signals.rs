@@ -91,6 +91,20 @@ impl House {
         self.api.ended(id)
     }
 
+    /// The metric of signals has this value, in a moment.
+    fn counts(&self, outcome: &str, value: u64) -> Result<()> {
+        let line = format!("stepwell_signals_total{{outcome=\"{outcome}\"}} {value}\n");
+        for _ in 0..100 {
+            let text = self.api.get("/metrics")?.body;
+            if text.as_str().is_some_and(|text| text.contains(&line)) {
+                return Ok(());
+            }
+            std::thread::sleep(std::time::Duration::from_millis(50));
+        }
+        let text = self.api.get("/metrics")?.body.to_string();
+        anyhow::bail!("no {line} in {text}")
+    }
+
     fn again(&mut self) -> Result<()> {
         self.server.again()
     }
@@ -180,9 +194,23 @@ fn refusals_say_why() -> Result<()> {
         ensure!(sent.0 == 204, "{n}: {sent:?}");
     }
     check(&shipped, "1000", 429, "RUN0030")?;
+    let shown = house.api.get(&format!("/v1/executions/{id}"))?.body;
+    assert_eq!(shown["signals_kept"], 1_000, "{shown}");
+    let first = shown["signals"].as_array().context("no signals")?;
+    assert_eq!((first.len(), &first[99]["bytes"]), (100, &json!(2)));
+    assert_eq!(first[0]["name"], "shipped");
+    assert!(first[0]["received"].is_string() && first[0]["sender"].is_null());
+    let (_, text) = house.cli(&["describe", &id], "")?;
+    ensure!(text.contains("1000: shipped (100), and 900 more"), "{text}");
+    house.counts("kept", 1_000)?;
     assert_eq!(house.signal(&paid, None, "")?, (204, Value::Null));
     let shown = house.ended(&id)?;
     assert_eq!(shown["output"]["way"]["Data"], 0, "{shown}");
+    // The payment that was waited for, and the first that was kept.
+    house.counts("taken", 2)?;
+    house.counts("kept", 1_000)?;
+    // Of those above only what came to a loop: a name or JSON that is none did not.
+    house.counts("refused", 2)?;
     let flow = house
         .api
         .send("PUT", "/v1/flows/fast?type=express", ORDER)?;

@@ -24,6 +24,10 @@ const ROWS: usize = 16;
 /// Of an activity with a limit, when its tasks are looked through for those that workers have.
 const ROWS_READ: usize = 256;
 
+/// Activities with a limit of which something is remembered, before those of which workers have
+/// nothing are forgotten: anybody may poll for any name.
+const HANDS_MAX: usize = 1_024;
+
 /// One task.
 pub(crate) type Task = (ExecutionId, EntryId, u32);
 
@@ -37,6 +41,8 @@ struct Inner {
     claimed: HashSet<Task>,
     /// Of activities whose tasks are limited.
     hands: HashMap<Arc<str>, Hands>,
+    /// How many of them there may be before some are forgotten.
+    hands_max: usize,
 }
 
 /// The tasks of one activity that workers have, or are about to take.
@@ -45,8 +51,29 @@ struct Hands {
     tasks: HashSet<Task>,
     /// Whether those of before this process are among them.
     complete: bool,
-    /// Until then: tasks that were given up meanwhile.
+    /// Who reads those at this moment.
+    readers: usize,
+    /// Tasks that were given up meanwhile.
     freed: HashSet<Task>,
+}
+
+impl Hands {
+    /// Whether all that it says can be read again.
+    fn is_idle(&self) -> bool {
+        self.readers == 0 && self.tasks.is_empty()
+    }
+}
+
+impl Inner {
+    /// What is known of an activity's tasks.
+    fn hands(&mut self, activity: &Arc<str>) -> &mut Hands {
+        if self.hands.len() >= self.hands_max.max(HANDS_MAX) && !self.hands.contains_key(activity) {
+            self.hands.retain(|_, hands| !hands.is_idle());
+            // Those that are left have tasks out; nobody looks through them for each new name.
+            self.hands_max = 2 * self.hands.len();
+        }
+        self.hands.entry(activity.clone()).or_default()
+    }
 }
 
 impl Claims {
@@ -55,23 +82,18 @@ impl Claims {
         free.then_some(Held { claims: self, task })
     }
 
-    /// Whether the rows of an activity are still to be read: [`Claims::read`] brings them.
-    fn begin(&self, activity: &Arc<str>) -> bool {
+    /// If the rows of an activity are still to be read: who reads them.
+    fn begin<'a>(&'a self, activity: &'a Arc<str>) -> Option<Reading<'a>> {
         let mut inner = self.0.lock();
-        !inner.hands.entry(activity.clone()).or_default().complete
-    }
-
-    /// The tasks that workers had, by the rows.
-    fn read(&self, activity: &Arc<str>, tasks: Vec<Task>) {
-        let mut inner = self.0.lock();
-        let hands = inner.hands.entry(activity.clone()).or_default();
-        // Another has read them; some may be free since.
-        if std::mem::replace(&mut hands.complete, true) {
-            return;
+        let hands = inner.hands(activity);
+        if hands.complete {
+            return None;
         }
-        let freed = std::mem::take(&mut hands.freed);
-        let here = tasks.into_iter().filter(|task| !freed.contains(task));
-        hands.tasks.extend(here);
+        hands.readers += 1;
+        Some(Reading {
+            claims: self,
+            activity,
+        })
     }
 
     /// A place for a task among those that workers may have.
@@ -83,7 +105,7 @@ impl Claims {
         watchers: &'a Watchers,
     ) -> Option<Place<'a>> {
         let mut inner = self.0.lock();
-        let hands = inner.hands.entry(activity.clone()).or_default();
+        let hands = inner.hands(activity);
         if hands.tasks.len() >= most as usize {
             return None;
         }
@@ -99,7 +121,7 @@ impl Claims {
     /// A worker no longer has this task.
     pub(crate) fn free(&self, activity: &Arc<str>, task: Task) {
         if let Some(hands) = self.0.lock().hands.get_mut(activity) {
-            if !hands.complete {
+            if hands.readers > 0 {
                 hands.freed.insert(task);
             }
             hands.tasks.remove(&task);
@@ -113,6 +135,39 @@ impl Claims {
             .hands
             .get(activity)
             .map_or(0, |hands| hands.tasks.len())
+    }
+}
+
+/// Somebody reads the rows of an activity, until dropped: meanwhile it is not forgotten what was
+/// given up.
+struct Reading<'a> {
+    claims: &'a Claims,
+    activity: &'a Arc<str>,
+}
+
+impl Reading<'_> {
+    /// The tasks that workers had, by the rows.
+    fn end(self, tasks: Vec<Task>) {
+        let mut inner = self.claims.0.lock();
+        let hands = inner.hands(self.activity);
+        // Another has read them; some may be free since.
+        if std::mem::replace(&mut hands.complete, true) {
+            return;
+        }
+        let freed = std::mem::take(&mut hands.freed);
+        let here = tasks.into_iter().filter(|task| !freed.contains(task));
+        hands.tasks.extend(here);
+    }
+}
+
+impl Drop for Reading<'_> {
+    fn drop(&mut self) {
+        if let Some(hands) = self.claims.0.lock().hands.get_mut(self.activity) {
+            hands.readers -= 1;
+            if hands.readers == 0 {
+                hands.freed.clear();
+            }
+        }
     }
 }
 
@@ -232,9 +287,9 @@ impl Orchestrator {
 
     /// Finds out which tasks of an activity workers took before this process began.
     async fn read_taken(&self, activity: &Arc<str>) -> Result<(), Error> {
-        if !self.shared.claims.begin(activity) {
+        let Some(reading) = self.shared.claims.begin(activity) else {
             return Ok(());
-        }
+        };
         let (reader, name) = (self.shared.reader.clone(), activity.clone());
         let read = move || {
             let (mut taken, mut after) = (Vec::new(), None);
@@ -253,8 +308,7 @@ impl Orchestrator {
                 }
             }
         };
-        let taken = self.reading(read).await?;
-        self.shared.claims.read(activity, taken);
+        reading.end(self.reading(read).await?);
         Ok(())
     }
 
@@ -332,5 +386,69 @@ fn task_of(key: &Key) -> Option<Task> {
             ..
         } => Some((*execution, *entry, *attempt)),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use stepwell_types::{ShardId, Timestamp};
+
+    use super::*;
+
+    fn task(entry: u64) -> Task {
+        let execution = ExecutionId::new(Timestamp(1), ShardId(0), 1);
+        (execution, EntryId(entry), 0)
+    }
+
+    fn poll(claims: &Claims, name: &str) {
+        let name = Arc::from(name);
+        if let Some(reading) = claims.begin(&name) {
+            reading.end(Vec::new());
+        }
+    }
+
+    #[test]
+    fn names_that_were_merely_polled_are_forgotten_and_tasks_are_not() {
+        let (claims, watchers) = (Claims::default(), Watchers::default());
+        let busy: Arc<str> = "busy".into();
+        poll(&claims, "busy");
+        claims
+            .place(&busy, task(1), 2, &watchers)
+            .expect("room")
+            .keep();
+        // Its rows are being read while the others come and go.
+        let read: Arc<str> = "read".into();
+        let reading = claims.begin(&read).expect("unread");
+        claims.free(&read, task(2));
+        for n in 0..10 * HANDS_MAX {
+            poll(&claims, &n.to_string());
+            let names = claims.0.lock().hands.len();
+            assert!(names <= HANDS_MAX + 1, "{names} names");
+        }
+        assert_eq!(claims.count("busy"), 1);
+        assert!(claims.place(&busy, task(3), 1, &watchers).is_none());
+        reading.end(vec![task(2), task(4)]);
+        assert_eq!(
+            claims.count("read"),
+            1,
+            "what was given up meanwhile is free"
+        );
+        claims.free(&busy, task(1));
+        assert_eq!(claims.count("busy"), 0);
+    }
+
+    #[test]
+    fn as_many_as_have_tasks_out_are_remembered() {
+        let (claims, watchers) = (Claims::default(), Watchers::default());
+        for n in 0..3 * HANDS_MAX {
+            let name: Arc<str> = n.to_string().into();
+            poll(&claims, &name);
+            claims
+                .place(&name, task(1), 1, &watchers)
+                .expect("room")
+                .keep();
+        }
+        assert_eq!(claims.0.lock().hands.len(), 3 * HANDS_MAX);
+        assert_eq!(claims.count("0"), 1);
     }
 }

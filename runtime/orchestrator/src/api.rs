@@ -97,6 +97,8 @@ pub struct Execution {
     pub express: bool,
     /// Calls to the outside that wait for their turn; left out of lists.
     pub waiting: Vec<Waiting>,
+    /// Signals that came before a Task waited for them: how many, and the first of them.
+    pub signals: (usize, Vec<KeptSignal>),
 }
 
 impl Execution {
@@ -357,6 +359,19 @@ pub struct UsageRow {
     pub usage: Usage,
 }
 
+/// A signal that an execution keeps until a Task waits for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeptSignal {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Bytes of its data.
+    pub bytes: usize,
+    /// The execution that sent it, if one did.
+    pub sender: Option<ExecutionId>,
+    /// When it came.
+    pub received: Timestamp,
+}
+
 /// Counters and gauges for Prometheus. Counters start at 0 with the process and
 /// count after the commit.
 #[derive(Debug, Clone, Default)]
@@ -381,6 +396,8 @@ pub struct Metrics {
     pub commit_us: u64,
     /// Starts refused by admission.
     pub refused: u64,
+    /// Signals: taken by a Task, at once or later; kept for one because none waited; refused.
+    pub signals: [u64; 3],
     /// Executions in memory.
     pub hot: u64,
     /// Executions accepted and not ended.

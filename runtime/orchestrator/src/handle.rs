@@ -254,6 +254,7 @@ impl Orchestrator {
                     reason: WaitReason::Concurrency,
                     since: *since,
                 }));
+            found.signals = now.signals;
             found.transitions = now.transitions;
             found.fuel = now.fuel;
         }
@@ -633,6 +634,9 @@ impl Shared {
             sum.started += m.started;
             sum.redriven += m.redriven;
             for (a, b) in sum.ended.iter_mut().zip(m.ended) {
+                *a += b;
+            }
+            for (a, b) in sum.signals.iter_mut().zip(m.signals) {
                 *a += b;
             }
             sum.transitions += m.transitions;

@@ -15,7 +15,7 @@ use stepwell_interpreter::{Command, Event, Observer, State, troubled};
 use stepwell_store::{Key, Reader};
 use stepwell_types::{Data, ExecutionId, Timestamp};
 
-use crate::api::{Execution, HistoryLine, OpenTask, Page, Status};
+use crate::api::{Execution, HistoryLine, KeptSignal, OpenTask, Page, Status};
 use crate::driver::{Recovered, moved, read_some, read_state};
 use crate::ports::Programs;
 use crate::rows::{self, SummaryRow};
@@ -29,6 +29,8 @@ const CHUNK_LINES: usize = 256;
 const CHUNK_BYTES: usize = 4 << 20;
 /// Log rows read at a time.
 const ROWS: usize = 64;
+/// Kept signals that `describe` tells of.
+const SIGNALS_SHOWN: usize = 100;
 /// Histories and lists that are read at the same time.
 pub(crate) const READERS_MAX: usize = 8;
 
@@ -182,7 +184,7 @@ impl Cursor {
 
 /// The program that an event is walked with: the first event names it, and a redrive may
 /// name another version.
-fn program_for<'p>(
+pub(crate) fn program_for<'p>(
     programs: &dyn Programs,
     known: &'p mut Option<Arc<Program>>,
     state: &mut State,
@@ -215,6 +217,8 @@ pub(crate) struct Progress {
     pub fuel: u64,
     /// Tasks of activities that no worker has: the state, the activity, and since when.
     pub untaken: Vec<(Arc<str>, Arc<str>, Timestamp)>,
+    /// How many signals it keeps, and the first of them.
+    pub signals: (usize, Vec<KeptSignal>),
 }
 
 /// The input of an execution, and how far it is if it runs.
@@ -229,6 +233,7 @@ pub(crate) async fn progress(
         transitions: found.transitions,
         fuel: found.fuel,
         untaken: Vec::new(),
+        signals: (0, Vec::new()),
     };
     if found.status == Status::Running {
         let programs = orchestrator.shared.catalog.programs();
@@ -241,6 +246,16 @@ pub(crate) async fn progress(
         let untaken = open.filter(|task| !task.taken);
         let untaken = untaken.map(|t| (t.state.clone(), t.activity.clone(), t.since));
         progress.untaken = untaken.collect();
+        let kept = state.state.signals_kept();
+        progress.signals.0 = kept.len();
+        let first = kept.take(SIGNALS_SHOWN);
+        let shown = first.map(|(name, bytes, sender, received)| KeptSignal {
+            name: name.clone(),
+            bytes,
+            sender,
+            received,
+        });
+        progress.signals.1 = shown.collect();
     }
     Ok(progress)
 }
@@ -279,7 +294,7 @@ async fn blocking<T: Send + 'static>(
 }
 
 impl Orchestrator {
-    fn cursor(&self, id: ExecutionId) -> Result<Cursor, Error> {
+    pub(crate) fn cursor(&self, id: ExecutionId) -> Result<Cursor, Error> {
         let row = self.shared.reader.get(&Key::Summary { execution: id })?;
         let row = row.ok_or_else(|| Error::NoExecution(id.to_string()))?;
         let row: SummaryRow = rows::decode(&row)?;

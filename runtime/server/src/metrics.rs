@@ -152,6 +152,12 @@ impl Snapshot {
             let metric: MetricEncoder<'_> = ended.encode_family(&label)?;
             ConstCounter::new(value).encode(metric)?;
         }
+        let help = "Signals: taken by a Task, kept until one waits, refused";
+        let mut signals = out.encode_descriptor("signals", help, None, MetricType::Counter)?;
+        for (outcome, value) in ["taken", "kept", "refused"].into_iter().zip(run.signals) {
+            let label = [("outcome", outcome)];
+            ConstCounter::new(value).encode(signals.encode_family(&label)?)?;
+        }
         let gauges = [
             ("executions_hot", "Executions in memory", run.hot),
             (
@@ -291,6 +297,7 @@ mod tests {
         let run = Metrics {
             started: 3,
             ended: [2, 1, 0, 0],
+            signals: [5, 6, 7],
             commit_us: 1_500_000,
             open: 7,
             ..Metrics::default()
@@ -314,6 +321,7 @@ mod tests {
             "stepwell_executions_started_total 3",
             "stepwell_executions_ended_total{status=\"FAILED\"} 1",
             "stepwell_store_commit_seconds_total 1.5",
+            "stepwell_signals_total{outcome=\"kept\"} 6",
             "stepwell_executions_open 7",
             "stepwell_http_responses_total{class=\"4xx\"} 1",
             "stepwell_http_refused_total 1",

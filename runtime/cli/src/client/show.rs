@@ -35,6 +35,7 @@ pub fn execution(e: &Value) {
         ("error", failure),
         ("parked", parked),
         ("waiting for", waiting(e)),
+        ("signals kept", signals(e)),
         ("redrives", field(e, "redrive_count").filter(|n| n != "0")),
         ("redriven", field(e, "redriven")),
         (
@@ -61,6 +62,31 @@ fn waiting(e: &Value) -> Option<String> {
         more => format!("{what} (since {since}) and {more} more"),
     });
     Some(shown.collect::<Vec<_>>().join("; ")).filter(|text| !text.is_empty())
+}
+
+/// The signals that it keeps: those of one name together.
+fn signals(e: &Value) -> Option<String> {
+    let kept = e.get("signals_kept").and_then(Value::as_u64)?;
+    let mut names: Vec<(String, u64)> = Vec::new();
+    let mut told = 0;
+    for name in items(e, "signals").filter_map(|signal| field(signal, "name")) {
+        told += 1;
+        match names.iter_mut().find(|(known, _)| *known == name) {
+            Some((_, many)) => *many += 1,
+            None => names.push((name, 1)),
+        }
+    }
+    let mut parts: Vec<String> = names
+        .into_iter()
+        .map(|(name, many)| match many {
+            1 => name,
+            many => format!("{name} ({many})"),
+        })
+        .collect();
+    if kept > told {
+        parts.push(format!("and {} more", kept - told));
+    }
+    Some(format!("{kept}: {}", parts.join(", ")))
 }
 
 fn flow_version(e: &Value) -> Option<String> {

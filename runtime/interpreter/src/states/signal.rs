@@ -9,7 +9,9 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use stepwell_flow::signal::{SendCall, WaitCall};
 use stepwell_types::limits::{SIGNAL_BYTES_MAX, SIGNALS_BYTES_MAX, SIGNALS_MAX};
-use stepwell_types::{Data, Digest, EntryId, Failure, Signal, SignalSend, journal};
+use stepwell_types::{
+    Data, Digest, EntryId, ExecutionId, Failure, Signal, SignalSend, Timestamp, journal,
+};
 
 use crate::history::HistoryKind;
 use crate::state::{Received, State, Wanted};
@@ -150,6 +152,15 @@ impl State {
         let from = (Arc::clone(name), 0);
         let first = self.waiters.range(from..).next();
         first.filter(|((of, _), _)| of == name).map(|(_, id)| *id)
+    }
+
+    /// The signals that came before somebody waited for them, the oldest first: name, bytes of
+    /// data, sender, and when each came.
+    pub fn signals_kept(
+        &self,
+    ) -> impl ExactSizeIterator<Item = (&Arc<str>, usize, Option<ExecutionId>, Timestamp)> {
+        let signals = self.core.inbox.signals.iter();
+        signals.map(|s| (&s.name, s.data.len_bytes(), s.sender, s.at))
     }
 
     /// The names of the signals that are waited for, in order, some perhaps more than once.

@@ -327,6 +327,7 @@ pub(crate) fn execution_of(
         parent: row.parent,
         express: row.express,
         waiting: Vec::new(),
+        signals: (0, Vec::new()),
     })
 }
 

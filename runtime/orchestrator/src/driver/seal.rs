@@ -412,6 +412,7 @@ impl Driver {
             parent: hot.state.parent().map(|p| p.execution),
             express: hot.express.is_some(),
             waiting: Vec::new(),
+            signals: (0, Vec::new()),
         })
     }
 
@@ -426,6 +427,9 @@ fn add(to: &mut Metrics, m: &Metrics) {
     to.started += m.started;
     to.redriven += m.redriven;
     for (a, b) in to.ended.iter_mut().zip(m.ended) {
+        *a += b;
+    }
+    for (a, b) in to.signals.iter_mut().zip(m.signals) {
         *a += b;
     }
     to.transitions += m.transitions;

@@ -18,6 +18,8 @@ use crate::Error;
 use crate::executions;
 use crate::rows::{self, SignalRow};
 
+/// Where among the counters those are that were refused.
+const REFUSED: usize = 2;
 /// Keys in memory; those that are durable beyond that are read again.
 const REMEMBERED: usize = 4_096;
 
@@ -38,11 +40,15 @@ impl Driver {
         key: Option<Digest>,
         now: Timestamp,
     ) -> Result<(), Error> {
-        self.admit_signal()?;
+        self.admit_signal()
+            .inspect_err(|_| self.metrics.signals[REFUSED] += 1)?;
         let (batch, reply) = match self.take_signal(id, signal, key, now) {
             Ok(batch) => (batch, Reply::Done),
             // Once that is durable on which it was refused.
-            Err(e) => (self.batch_of(id), Reply::Refused(e)),
+            Err(e) => {
+                self.metrics.signals[REFUSED] += 1;
+                (self.batch_of(id), Reply::Refused(e))
+            }
         };
         self.after(batch, Output::Reply(ticket, reply));
         self.settle(id, now);
@@ -107,6 +113,7 @@ impl Driver {
                     let failure = Failure::new("Stepwell.NoExecution", cause);
                     // A name that is free is so in all that was decided so far.
                     let batch = self.last_batch();
+                    self.metrics.signals[REFUSED] += 1;
                     self.signal_answered(batch, (sender, number), of, Err(failure));
                     return Ok(());
                 }
@@ -119,7 +126,10 @@ impl Driver {
                 (batch, Ok(Data::from_value(told)))
             }
             Err(e) => match executions::failure(&e) {
-                Some(failure) => (self.batch_of(id), Err(failure)),
+                Some(failure) => {
+                    self.metrics.signals[REFUSED] += 1;
+                    (self.batch_of(id), Err(failure))
+                }
                 None => return Err(e),
             },
         };

@@ -93,6 +93,12 @@ pub struct Execution {
     /// Calls to the outside that wait for their turn, the longest first; left out of lists.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub waiting: Vec<Waiting>,
+    /// Signals that came before a Task waited for them, and are kept; left out of lists.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub signals_kept: u64,
+    /// The first 100 of them, in the order in which they came.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub signals: Vec<KeptSignal>,
     /// Redrives so far.
     pub redrive_count: u32,
     /// When it was redriven last, RFC 3339.
@@ -119,6 +125,29 @@ pub struct Waiting {
     pub state: String,
     /// Since when, RFC 3339; after a restart of the server, since then.
     pub since: String,
+}
+
+/// A signal that an execution keeps. Its data is in the history.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct KeptSignal {
+    /// Its name.
+    pub name: String,
+    /// Bytes of its data.
+    pub bytes: u64,
+    /// Id of the execution that sent it, if one did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sender: Option<String>,
+    /// When it came, RFC 3339.
+    pub received: String,
+}
+
+#[allow(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "the attribute of serde wants a reference"
+)]
+fn is_zero(n: &u64) -> bool {
+    *n == 0
 }
 
 /// Whether an execution can be redriven.
@@ -244,6 +273,20 @@ pub(crate) fn execution(e: &api::Execution) -> Vec<u8> {
             out.extend_from_slice(&one.finish());
         });
     }
+    let (kept, first) = &e.signals;
+    if *kept > 0 {
+        out.num("signals_kept", *kept as u64);
+        out.list("signals", first, |out, signal| {
+            let mut one = Object::new();
+            one.str("name", &signal.name);
+            one.num("bytes", signal.bytes as u64);
+            if let Some(sender) = signal.sender {
+                one.plain("sender", sender);
+            }
+            one.time("received", signal.received);
+            out.extend_from_slice(&one.finish());
+        });
+    }
     out.num("redrive_count", u64::from(e.redrives));
     if let Some(at) = e.redriven {
         out.time("redriven", at);
@@ -353,6 +396,15 @@ mod tests {
                 reason: stepwell_types::WaitReason::Rate,
                 since: Timestamp(7),
             }],
+            signals: (
+                120,
+                vec![api::KeptSignal {
+                    name: "paid".into(),
+                    bytes: 2,
+                    sender: Some(ExecutionId::new(Timestamp(1), ShardId(1), 1)),
+                    received: Timestamp(8),
+                }],
+            ),
         }
     }
 
