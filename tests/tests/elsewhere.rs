@@ -605,3 +605,41 @@ fn the_tools_are_here() -> Result<()> {
     );
     Ok(())
 }
+
+#[test]
+fn what_a_program_says_on_standard_error_is_told_while_it_runs() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let (podman, server, api) = podman_and_server(dir.path())?;
+    let script = "echo begun >&2; while [ ! -e /go ]; do sleep 0.1; done; echo over >&2";
+    let run = json!({"image": IMAGE, "command": ["sh", "-c", script]});
+    let id = start(&api, "run", &run)?;
+    let line = until("its first line", || {
+        let page = api.get(&format!("/v1/executions/{id}/logs?state=R"))?.body;
+        Ok(page["lines"].get(0).cloned())
+    })?;
+    assert_eq!(
+        (&line["message"], &line["level"]),
+        (&json!("begun"), &json!("warn"))
+    );
+    let shown = api.get(&format!("/v1/executions/{id}"))?.body;
+    assert_eq!(shown["status"], "RUNNING", "{shown}");
+    let mut follow = Command::new(stepwell_tests::server::binary()?);
+    follow.args(["--url", &server.url(), "logs", &id, "--follow"]);
+    let follow = follow.stdout(std::process::Stdio::piped()).spawn()?;
+    let names = podman.containers()?;
+    let name = names.iter().find(|name| name.starts_with("stepwell-"));
+    let name = name.context("no container")?;
+    let touch = podman
+        .command()
+        .args(["exec", name, "touch", "/go"])
+        .output()?;
+    ensure!(touch.status.success(), "{touch:?}");
+    let text = String::from_utf8(follow.wait_with_output()?.stdout)?;
+    let told: Vec<&str> = text
+        .lines()
+        .filter_map(|l| l.split("  R  ").nth(1))
+        .collect();
+    assert_eq!(told, ["begun", "over"], "{text}");
+    assert_eq!(ended(&api, &id)?["status"], "SUCCEEDED");
+    no_container_left(&podman)
+}

@@ -14,7 +14,7 @@ use clap::{Args, CommandFactory as _, Parser, Subcommand};
 
 use crate::exit::Exit;
 pub use catalog::{Flow, Grants, Module};
-pub use execution::{List, Redrive, Signal, Start, Token};
+pub use execution::{List, Logs, Redrive, Signal, Start, Token};
 pub use object::Object;
 pub use secret::Secret;
 pub use state::State;
@@ -130,6 +130,8 @@ Examples:
         #[arg(long, default_value_t = 0, value_name = "EVENT")]
         after: u64,
     },
+    /// Show what an execution's steps, and programs that they ran elsewhere, have logged
+    Logs(Logs),
     /// End an execution
     #[command(after_help = "\
 Its status becomes ABORTED, and that of the executions that it waits for.

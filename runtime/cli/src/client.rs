@@ -4,6 +4,7 @@
 
 mod commands;
 mod follow;
+mod logs;
 mod object;
 mod replay;
 mod secret;
@@ -20,6 +21,7 @@ use crate::config::LISTEN;
 use crate::exit::{Exit, Trouble};
 use crate::{output, system};
 
+pub use logs::logs;
 pub use object::object;
 pub use replay::replay;
 pub use secret::secret;

@@ -81,6 +81,7 @@ fn dispatch(cli: Cli) -> Result<Exit, exit::Trouble> {
         Command::Start(args) => client::start(&remote?, args),
         Command::Describe { id, wait } => client::describe(&remote?, &id, wait),
         Command::History { id, follow, after } => client::history(&remote?, &id, follow, after),
+        Command::Logs(args) => client::logs(&remote?, &args),
         Command::Cancel { id, error, cause } => client::cancel(&remote?, &id, error, cause),
         Command::Replay(args) => client::replay(&remote?, &args),
         Command::Signal(args) => client::signal(&remote?, &args),

@@ -14,6 +14,7 @@ pub mod gate;
 mod handle;
 mod history;
 mod lists;
+pub mod logs;
 pub mod oneshot;
 pub mod ports;
 mod ready;

@@ -5,6 +5,7 @@ mod errors;
 mod executions;
 mod flows;
 mod history;
+mod logs;
 mod modules;
 mod namespaces;
 mod objects;
@@ -54,6 +55,7 @@ pub(crate) fn all() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(history::history))
         .routes(routes!(history::events))
         .routes(routes!(history::tasks))
+        .routes(routes!(logs::logs))
         .routes(routes!(trace::trace))
         .routes(routes!(trace::wasm))
         .routes(routes!(tasks::succeed))

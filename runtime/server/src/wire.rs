@@ -6,6 +6,7 @@ pub mod execution;
 pub mod flow;
 pub mod grants;
 pub mod json;
+pub mod log;
 pub mod module;
 pub mod namespace;
 pub mod object;

@@ -84,6 +84,29 @@ pub struct Redrive {
     pub wait: Option<u64>,
 }
 
+/// `logs`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+A step's lines come when its attempt has ended; standard error of a program in a container or on a
+machine line by line while it runs.
+
+Examples:
+  stepwell logs 0K5Q3V9XJ2C8F6M1T4R7Y0W3ZA
+  stepwell logs 0K5Q3V9XJ2C8F6M1T4R7Y0W3ZA --state Report --follow")]
+pub struct Logs {
+    /// The execution's id
+    pub id: String,
+    /// Only this state's
+    #[arg(long, value_name = "NAME")]
+    pub state: Option<String>,
+    /// Stay, and show what comes until the execution's end
+    #[arg(long, short)]
+    pub follow: bool,
+    /// Begin after this line
+    #[arg(long, default_value_t = 0, value_name = "NUMBER")]
+    pub after: u64,
+}
+
 /// `signal`
 #[derive(Debug, Args)]
 #[command(after_help = "\

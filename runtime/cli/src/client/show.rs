@@ -132,6 +132,20 @@ pub fn event(event: &Value) -> String {
     line
 }
 
+/// One line of a log.
+pub fn log_line(line: &Value) -> String {
+    let cell = |name: &str| field(line, name).unwrap_or_default();
+    // What a step says must not move the cursor.
+    let plain = |c: char| if c.is_control() && c != '\t' { ' ' } else { c };
+    let message: String = cell("message").chars().map(plain).collect();
+    format!(
+        "{}  {:5}  {}  {message}",
+        cell("at"),
+        cell("level"),
+        cell("state")
+    )
+}
+
 /// One module.
 pub fn module(m: &Value) {
     let size = |name: &str| m.get(name).and_then(Value::as_u64).map(bytes);
