@@ -151,7 +151,7 @@ impl Journal {
         }
     }
 
-    fn search(&self) -> Option<Search> {
+    pub(super) fn search(&self) -> Option<Search> {
         let known = self.known.lock();
         let read = known.read.iter();
         let read = read.filter_map(|(name, value)| value.as_ref().map(|value| (name, value)));

@@ -55,10 +55,11 @@ pub fn replay(remote: &Remote, args: &Replay) -> Result<Exit, Trouble> {
     let instance = elsewhere::instance(None)?;
     let folder = scratch.path().join("buckets");
     let buckets = wiring::buckets(&config, Some(folder), instance.clone())?;
-    let objects: Arc<dyn Objects> = Arc::new(There::new(remote.another()?, buckets));
-    let elsewhere = Elsewhere::open(&config, &limiter, &objects, &instance, &secrets)?;
+    // Held to the end: its own runtime may not go on a thread of the other one.
+    let there: Arc<dyn Objects> = Arc::new(There::new(remote.another()?, buckets));
+    let elsewhere = Elsewhere::open(&config, &limiter, &there, &instance, &secrets)?;
     let executions = Arc::new(NoExecutions);
-    let kept = (keyvalue, objects);
+    let kept = (keyvalue, Arc::clone(&there));
     let bridges = wiring::bridges(&config, &limiter, &elsewhere, secrets, kept, executions)?;
     let sandbox = wiring::sandbox(scratch.path().join("modules"), &config, bridges)?;
     let request = read(remote, &trace)?;
