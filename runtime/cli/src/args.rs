@@ -102,9 +102,9 @@ pub enum Command {
 Exit status 0 however it stands. With --wait: 1 when it ended without success, 6 when it still runs.
 
 Examples:
-  stepwell describe 01m83d5n7q1a0yxsket02cfw4d
-  stepwell describe 01m83d5n7q1a0yxsket02cfw4d --wait 60
-  stepwell describe 01m83d5n7q1a0yxsket02cfw4d --json | jq .output")]
+  stepwell describe 01m83dc7y50ymqx0kkn0dn5tz4
+  stepwell describe 01m83dc7y50ymqx0kkn0dn5tz4 --wait 60
+  stepwell describe 01m83dc7y50ymqx0kkn0dn5tz4 --json | jq .output")]
     Describe {
         /// The execution's id
         id: String,
@@ -117,9 +117,9 @@ Examples:
 With --follow exit status 1 when it ended without success. With --json one object a line.
 
 Examples:
-  stepwell history 01m83d5n7q1a0yxsket02cfw4d
-  stepwell history 01m83d5n7q1a0yxsket02cfw4d --follow
-  stepwell history 01m83d5n7q1a0yxsket02cfw4d --after 120 --json")]
+  stepwell history 01m83dc7y50ymqx0kkn0dn5tz4
+  stepwell history 01m83dc7y50ymqx0kkn0dn5tz4 --follow
+  stepwell history 01m83dc7y50ymqx0kkn0dn5tz4 --after 120 --json")]
     History {
         /// The execution's id
         id: String,
@@ -137,8 +137,8 @@ Examples:
 Its status becomes ABORTED, and that of the executions that it waits for.
 
 Examples:
-  stepwell cancel 01m83d5n7q1a0yxsket02cfw4d
-  stepwell cancel 01m83d5n7q1a0yxsket02cfw4d --error Withdrawn --cause 'the customer changed their mind'")]
+  stepwell cancel 01m83dc7y50ymqx0kkn0dn5tz4
+  stepwell cancel 01m83dc7y50ymqx0kkn0dn5tz4 --error Withdrawn --cause 'the customer changed their mind'")]
     Cancel {
         /// The execution's id
         id: String,
@@ -160,8 +160,8 @@ Examples:
     /// List the tasks of an execution that wait for their token
     #[command(after_help = "\
 Examples:
-  stepwell tasks 01m83d5n7q1a0yxsket02cfw4d
-  stepwell tasks 01m83d5n7q1a0yxsket02cfw4d --json | jq -r '.tasks[0].token'")]
+  stepwell tasks 01m83dc7y50ymqx0kkn0dn5tz4
+  stepwell tasks 01m83dc7y50ymqx0kkn0dn5tz4 --json | jq -r '.tasks[0].token'")]
     Tasks {
         /// The execution's id
         id: String,

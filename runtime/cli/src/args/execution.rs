@@ -37,7 +37,7 @@ Where there are more than --limit, the last line says how to ask for the next on
 Examples:
   stepwell list
   stepwell list --flow orders --status FAILED
-  stepwell list --parent 01m83d5n7q1a0yxsket02cfw4d --json")]
+  stepwell list --parent 01m83dc7y50ymqx0kkn0dn5tz4 --json")]
 pub struct List {
     /// Only this flow's
     #[arg(long)]
@@ -64,9 +64,9 @@ gets the input that it had. Prints the execution's id. With --wait: its output, 
 unless it SUCCEEDED.
 
 Examples:
-  stepwell redrive 01m83d5n7q1a0yxsket02cfw4d
-  stepwell redrive 01m83d5n7q1a0yxsket02cfw4d --input '{\"amount\": 12}' --wait
-  stepwell redrive 01m83d5n7q1a0yxsket02cfw4d --version 4")]
+  stepwell redrive 01m83dc7y50ymqx0kkn0dn5tz4
+  stepwell redrive 01m83dc7y50ymqx0kkn0dn5tz4 --input '{\"amount\": 12}' --wait
+  stepwell redrive 01m83dc7y50ymqx0kkn0dn5tz4 --version 4")]
 pub struct Redrive {
     /// The execution's id
     pub id: String,
@@ -114,7 +114,7 @@ The signal goes to the Task `signal:wait` of this name that began to wait first;
 the execution keeps it until there is. Returns when that is durable.
 
 Examples:
-  stepwell signal 01m83d5n7q1a0yxsket02cfw4d paid --data '{\"amount\": 12}'
+  stepwell signal 01m83dc7y50ymqx0kkn0dn5tz4 paid --data '{\"amount\": 12}'
   stepwell signal order-17 shipped --flow orders --key parcel-4711")]
 pub struct Signal {
     /// The execution's id; with --flow, its name
