@@ -4,6 +4,8 @@
 //! room, for whoever looks at the attempt again when it is over.
 //! Refuses to note a secret's value.
 
+use std::collections::btree_map::Entry;
+
 use stepwell_types::Failure;
 
 use super::{Journal, NOTE_BYTES, Note};
@@ -96,8 +98,8 @@ impl Journal {
         self.weigh(NOTE_BYTES + error.len() + cause.len());
         let mut state = self.state.lock();
         // After a crash it is noted already.
-        if !state.refused.contains_key(&operation) {
-            state.refused.insert(operation, failure.clone());
+        if let Entry::Vacant(unknown) = state.refused.entry(operation) {
+            unknown.insert(failure.clone());
             state.notes.push(Note::Refused(operation, error, cause));
         }
     }
@@ -149,7 +151,7 @@ impl Journal {
             let hidden = match note {
                 Note::Kept(digest, what) => {
                     let found = search.find(&String::from_utf8_lossy(what)).is_some();
-                    found.then(|| Note::Saw(*digest))
+                    found.then_some(Note::Saw(*digest))
                 }
                 Note::Refused(operation, error, cause) => {
                     let hidden = search.hide(cause);

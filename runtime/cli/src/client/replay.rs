@@ -25,7 +25,6 @@ use stepwell_types::{
 
 use super::Remote;
 use crate::args::Replay;
-use crate::config::Config;
 use crate::elsewhere::Elsewhere;
 use crate::exit::{Exit, Trouble};
 use crate::{elsewhere, output, secrets, wiring};
