@@ -7,7 +7,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
 use stepwell_tests::api::Api;
 use stepwell_tests::bridges::podman::{IMAGE, Podman};
