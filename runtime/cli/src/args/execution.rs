@@ -91,8 +91,8 @@ A step's lines come when its attempt has ended; standard error of a program in a
 machine line by line while it runs.
 
 Examples:
-  stepwell logs 0K5Q3V9XJ2C8F6M1T4R7Y0W3ZA
-  stepwell logs 0K5Q3V9XJ2C8F6M1T4R7Y0W3ZA --state Report --follow")]
+  stepwell logs 01m83dc7y50ymqx0kkn0dn5tz4
+  stepwell logs 01m83dc7y50ymqx0kkn0dn5tz4 --state Report --follow")]
 pub struct Logs {
     /// The execution's id
     pub id: String,
