@@ -5,7 +5,9 @@ use std::collections::VecDeque;
 use serde_json::{Value, json};
 use stepwell_flow::{AnyModule, Program, compile};
 use stepwell_interpreter::{Command, Event, NoHistory, Outcome, State, codec, step};
-use stepwell_types::{Data, EntryId, ExecutionId, Failure, FlowRef, ShardId, Spent, Timestamp};
+use stepwell_types::{
+    Data, EntryId, ExecutionId, Failure, FlowRef, ShardId, Signal, Spent, Timestamp,
+};
 
 fn program(definition: &Value) -> Program {
     let checked = compile(&definition.to_string(), &AnyModule);
@@ -80,6 +82,39 @@ fn check_error(definition: &Value, input: Value, error: &str) -> Ran {
         other => panic!("{other:?}"),
     }
     ran
+}
+
+/// Arrays within each other.
+fn nested(levels: usize) -> Value {
+    (0..levels).fold(json!(0), |inner, _| json!([inner]))
+}
+
+#[test]
+fn what_wraps_an_answer_does_not_nest_it_deeper_than_can_be_read_again() {
+    let program = program(&json!({"StartAt": "W", "States": {
+        "W": {"Type": "Task", "Resource": "signal:wait", "Parameters": {"Name": "go"}, "Next": "Rests"},
+        "Rests": {"Type": "Wait", "Seconds": 60, "End": true}}}));
+    for (levels, error) in [(126, None), (127, Some("States.DataLimitExceeded"))] {
+        let mut state = State::new(ExecutionId::new(Timestamp(0), ShardId(1), 1));
+        let signal = Signal {
+            name: "go".into(),
+            data: Data::parse(&nested(levels).to_string()).expect("within what edges take"),
+            sender: None,
+        };
+        for event in [started(json!({})), Event::Signalled { signal }] {
+            let (now, out) = (Timestamp(0), &mut Vec::new());
+            step(&program, &mut state, &event, now, &mut NoHistory, out).expect("taken");
+        }
+        let failed = match state.outcome() {
+            Some(Outcome::Failed(failure)) => Some(&*failure.error),
+            Some(other) => panic!("{other:?}"),
+            None => None,
+        };
+        assert_eq!(failed, error, "{levels} levels");
+        let bytes = codec::encode_state(&state, &mut |_| None);
+        let read = codec::decode_state(&bytes, &|_| Err("none".into()));
+        assert!(read.is_ok(), "{levels} levels: {:?}", read.err());
+    }
 }
 
 #[test]

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use serde_json::Value;
 use stepwell_flow::expression::Expression;
 use stepwell_flow::program::{Kind, State as Node, Task};
-use stepwell_types::limits::PAYLOAD_BYTES_MAX;
+use stepwell_types::data::shape;
+use stepwell_types::limits::{JSON_DEPTH_MAX, PAYLOAD_BYTES_MAX};
 use stepwell_types::{Data, EntryId, Failure, StepTarget, Timestamp};
 
 use super::signal::Wait;
@@ -305,13 +306,21 @@ pub(super) fn ended(
     result: &Result<Data, Failure>,
 ) -> Result<(), Error> {
     let failure = match result {
-        Ok(output) if output.len_bytes() <= PAYLOAD_BYTES_MAX => {
+        Ok(output) if output.len_bytes() <= PAYLOAD_BYTES_MAX && !is_too_deep(output) => {
             turn.note_in(id, || HistoryKind::TaskSucceeded {
                 resource: Arc::clone(&task.resource),
                 output: output.clone(),
             });
             return turn.complete(id, output.clone());
         }
+        Ok(output) if output.len_bytes() <= PAYLOAD_BYTES_MAX => Failure::new(
+            "States.DataLimitExceeded",
+            format!(
+                "The state/task '{}' returned a result that is nested deeper than {} levels.",
+                task.resource,
+                JSON_DEPTH_MAX - 1
+            ),
+        ),
         Ok(_) => Failure::new(
             "States.DataLimitExceeded",
             format!(
@@ -322,6 +331,13 @@ pub(super) fn ended(
         Err(failure) => limited(failure),
     };
     failed(turn, id, node, task, failure)
+}
+
+/// Whether data could not be read back from a checkpoint. A step's own answer is checked where
+/// it comes in; what wraps one, of a child, a service or a signal, adds to its nesting.
+fn is_too_deep(output: &Data) -> bool {
+    // The parser's own limit counts one more.
+    shape(output.text()).depth >= JSON_DEPTH_MAX
 }
 
 /// The attempt failed, before or after its step ran.

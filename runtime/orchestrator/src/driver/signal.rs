@@ -130,6 +130,13 @@ impl Driver {
                     self.metrics.signals[REFUSED] += 1;
                     (self.batch_of(id), Err(failure))
                 }
+                // One execution that cannot be read is its own trouble, and not the server's.
+                None if matches!(e, Error::Store(_)) => {
+                    let cause = format!("execution {id} cannot be read: {e}");
+                    let failure = Failure::new("Stepwell.ExecutionUnavailable", cause);
+                    self.metrics.signals[REFUSED] += 1;
+                    (self.last_batch(), Err(failure))
+                }
                 None => return Err(e),
             },
         };
