@@ -60,6 +60,18 @@ pub struct Indefinite {
     pub query: JsonPath,
     /// How much that can cost.
     pub cost: Cost,
+    /// Names at the end of the path: what is found becomes objects of these members.
+    pub merge: Option<Merge>,
+}
+
+/// `['a','b']` at the end of a path: one object of those members that are there, as in the
+/// Jayway library, and not a list of their values.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Merge {
+    /// The members, in their order.
+    pub names: Vec<Box<str>>,
+    /// What is before them, if that is one place: then the path yields one object.
+    pub place: Option<Vec<Segment>>,
 }
 
 /// One step of a definite path.
@@ -99,6 +111,8 @@ pub enum Expression {
         function: Intrinsic,
         /// Literals, paths and nested calls.
         arguments: Vec<Expression>,
+        /// The call as written, or the beginning of a long one, for messages.
+        source: Box<str>,
     },
     /// `{% … %}` of JSONata mode.
     Jsonata(Jsonata),

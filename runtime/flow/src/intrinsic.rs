@@ -13,6 +13,9 @@ use crate::suggest;
 /// Deepest nesting of calls.
 const NESTING_MAX: usize = 32;
 
+/// Bytes of a call's text that are kept for messages, about: each call in a call keeps its own.
+const SOURCE_BYTES_MAX: usize = 1_000;
+
 /// Name, fewest and most arguments.
 const FUNCTIONS: [(&str, Intrinsic, usize, usize); 18] = [
     ("States.Format", Intrinsic::Format, 1, usize::MAX),
@@ -69,6 +72,7 @@ fn call(scan: &mut Scan<'_>, depth: usize) -> Result<Expression, Fault> {
             "intrinsic functions are nested deeper than {NESTING_MAX} levels"
         )));
     }
+    let begin = scan.rest();
     let name = scan.take_while(|c| c.is_alphanumeric() || matches!(c, '.' | '_'));
     let Some((_, function, least, most)) = FUNCTIONS.iter().find(|f| f.0 == name) else {
         let fault = bad(format!("there is no intrinsic function {:?}", clip(name)));
@@ -94,9 +98,14 @@ fn call(scan: &mut Scan<'_>, depth: usize) -> Result<Expression, Fault> {
         )));
     }
     check_literals(name, *function, &arguments)?;
+    let mut length = (begin.len() - scan.rest().len()).min(SOURCE_BYTES_MAX);
+    while !begin.is_char_boundary(length) {
+        length += 1;
+    }
     Ok(Expression::Call {
         function: *function,
         arguments,
+        source: begin.get(..length).unwrap_or(begin).into(),
     })
 }
 
@@ -262,6 +271,7 @@ mod tests {
             Expression::Call {
                 function,
                 arguments,
+                ..
             } => {
                 let all: Vec<_> = arguments.iter().map(show).collect();
                 format!("{function:?}({})", all.join("; "))
@@ -309,6 +319,18 @@ mod tests {
         );
         check(" $.a ", "$.a");
         check("States.Array($x, $x.y[0])", "Array($x; $x.y[0])");
+    }
+
+    #[test]
+    fn calls_keep_their_text() {
+        let check = |source: &str, expected: &str| match parse(source) {
+            Ok(Expression::Call { source, .. }) => assert_eq!(&*source, expected),
+            other => panic!("{source}: {other:?}"),
+        };
+        check(" States.Array( $.a , 1) ", "States.Array( $.a , 1)");
+        let long = format!("States.Array('{}')", "é".repeat(2_000));
+        let kept = long.get(..1_000).expect("between characters");
+        check(&long, kept);
     }
 
     #[test]

@@ -6,13 +6,14 @@
 
 pub mod cost;
 mod filter;
+mod operator;
 pub(crate) mod pattern;
 mod scan;
 
 use serde_json_path::JsonPath;
 
 use crate::diagnostic::code;
-use crate::expression::{DataPath, Indefinite, Query, Root, Segment, WritePath};
+use crate::expression::{DataPath, Indefinite, Merge, Query, Root, Segment, WritePath};
 
 pub(crate) use scan::{Mode, Scan, unquote};
 
@@ -69,6 +70,8 @@ pub(crate) struct Piece {
 pub(crate) enum Selector {
     Name(String),
     Index(i64),
+    /// Several names, and nothing else.
+    Names(Vec<String>),
     /// In RFC 9535 form, without the brackets.
     Many(String),
 }
@@ -113,36 +116,55 @@ pub(crate) fn read(scan: &mut Scan<'_>) -> Result<DataPath, Fault> {
     Ok(DataPath {
         source: begin.get(..length).unwrap_or(begin).into(),
         root,
-        query: query(pieces)?,
+        query: merging(pieces)?,
     })
 }
 
-/// Reads what follows a root that the caller has read, and stops after it.
+/// Reads what follows a root that the caller has read, and stops after it. A list of names
+/// at its end yields a list of values, as in RFC 9535.
 pub(crate) fn relative(scan: &mut Scan<'_>) -> Result<Query, Fault> {
-    query(scan.pieces()?)
+    query(&scan.pieces()?)
 }
 
-fn query(pieces: Vec<Piece>) -> Result<Query, Fault> {
-    if pieces.is_empty() {
-        return Ok(Query::Whole);
+/// A query in which a list of names at the end makes an object.
+fn merging(mut pieces: Vec<Piece>) -> Result<Query, Fault> {
+    let last = pieces.pop_if(|p| !p.descendant && matches!(p.selector, Selector::Names(_)));
+    let Some(Selector::Names(names)) = last.map(|piece| piece.selector) else {
+        return query(&pieces);
+    };
+    let merge = Merge {
+        names: names.into_iter().map(Into::into).collect(),
+        place: segments(&pieces),
+    };
+    indefinite(&pieces, Some(merge))
+}
+
+fn query(pieces: &[Piece]) -> Result<Query, Fault> {
+    match segments(pieces) {
+        Some(none) if none.is_empty() => Ok(Query::Whole),
+        Some(segments) => Ok(Query::Definite(segments)),
+        None => indefinite(pieces, None),
     }
-    let definite = pieces
-        .iter()
-        .all(|p| !p.descendant && !matches!(p.selector, Selector::Many(_)));
-    if definite {
-        let segments = pieces.into_iter().filter_map(|p| match p.selector {
-            Selector::Name(name) => Some(Segment::Name(name.into())),
-            Selector::Index(index) => Some(Segment::Index(index)),
-            Selector::Many(_) => None,
-        });
-        return Ok(Query::Definite(segments.collect()));
-    }
+}
+
+/// Names and indices; `None` if there is anything else.
+fn segments(pieces: &[Piece]) -> Option<Vec<Segment>> {
+    let segment = |piece: &Piece| match &piece.selector {
+        _ if piece.descendant => None,
+        Selector::Name(name) => Some(Segment::Name(name.as_str().into())),
+        Selector::Index(index) => Some(Segment::Index(*index)),
+        Selector::Names(_) | Selector::Many(_) => None,
+    };
+    pieces.iter().map(segment).collect()
+}
+
+fn indefinite(pieces: &[Piece], merge: Option<Merge>) -> Result<Query, Fault> {
     let mut text = String::from("$");
-    rfc(&pieces, &mut text);
+    rfc(pieces, &mut text);
     let query = JsonPath::parse(&text)
         .map_err(|e| Fault::new(format!("the path cannot be read: {}", e.message())))?;
     let cost = cost::Cost::of(&text)?;
-    Ok(Query::Indefinite(Indefinite { query, cost }))
+    Ok(Query::Indefinite(Indefinite { query, cost, merge }))
 }
 
 /// Appends pieces in the form of RFC 9535.
@@ -155,6 +177,14 @@ pub(crate) fn rfc(pieces: &[Piece], out: &mut String) {
         match &piece.selector {
             Selector::Name(name) => quote(name, out),
             Selector::Index(index) => out.push_str(&index.to_string()),
+            Selector::Names(names) => {
+                for (i, name) in names.iter().enumerate() {
+                    if i > 0 {
+                        out.push(',');
+                    }
+                    quote(name, out);
+                }
+            }
             Selector::Many(text) => out.push_str(text),
         }
         out.push(']');

@@ -103,6 +103,16 @@ fn regular_expressions_for_every_value() {
     let list: Vec<String> = (0..30_000).map(|i| "a".repeat(i % 10)).collect();
     let path = r"$[?search(@, '(\\w+\\s)+\\w+x')]";
     check(&json!({"InputPath": path}), &json!(list), LIMIT);
+    let path = r"$[?(@ =~ /(\w+\s)+\w+x/i)]";
+    check(&json!({"InputPath": path}), &json!(list), LIMIT);
+}
+
+#[test]
+fn long_lists_in_filters() {
+    let list: Vec<u32> = (0..300).collect();
+    let path = format!("$[?(@ in {list:?})]");
+    let many: Vec<u32> = (0..30_000).collect();
+    check(&json!({"InputPath": path}), &json!(many), LIMIT);
 }
 
 #[test]

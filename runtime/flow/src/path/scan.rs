@@ -30,6 +30,8 @@ pub(crate) struct Scan<'a> {
     mode: Mode,
     /// Brackets and parentheses around here.
     pub(super) nesting: usize,
+    /// Bytes that operators of filters were written out to.
+    pub(super) written: usize,
 }
 
 impl<'a> Scan<'a> {
@@ -39,6 +41,7 @@ impl<'a> Scan<'a> {
             next: 0,
             mode,
             nesting: 0,
+            written: 0,
         }
     }
 
@@ -200,11 +203,19 @@ impl<'a> Scan<'a> {
             }
         }
         self.nesting -= 1;
-        let single = parts.len() == 1;
-        match parts.pop() {
-            Some(only) if single => Ok(only),
-            last => Ok(Selector::Many(union(parts.into_iter().chain(last)))),
+        if parts.len() == 1
+            && let Some(only) = parts.pop()
+        {
+            return Ok(only);
         }
+        let names = parts.iter().map(|part| match part {
+            Selector::Name(name) => Some(name.clone()),
+            _ => None,
+        });
+        Ok(match names.collect() {
+            Some(names) => Selector::Names(names),
+            None => Selector::Many(union(parts.into_iter())),
+        })
     }
 
     fn selector(&mut self) -> Result<Selector, Fault> {
@@ -341,14 +352,20 @@ fn union(parts: impl Iterator<Item = Selector>) -> String {
         .map(|part| match part {
             Selector::Many(text) => text,
             Selector::Index(index) => index.to_string(),
-            Selector::Name(name) => {
-                let mut text = String::new();
-                quote(&name, &mut text);
-                text
+            Selector::Name(name) => quoted(&name),
+            Selector::Names(names) => {
+                let names: Vec<_> = names.iter().map(|name| quoted(name)).collect();
+                names.join(",")
             }
         })
         .collect();
     texts.join(",")
+}
+
+fn quoted(text: &str) -> String {
+    let mut out = String::new();
+    quote(text, &mut out);
+    out
 }
 
 /// A single-quoted string of an intrinsic function, after its opening quote.

@@ -80,9 +80,26 @@ fn bad_paths_say_why() {
     check("$.a.length()", "functions such as length()");
     check("$[99999999999999999999]", "not an index");
     check("$[1-2]", "not an index");
-    check("$[?(@.a =~ /x/)]", "=~");
     check("$[?(@.a", "not closed");
-    check("$[?(@.a in ['x'])]", "operator in");
+    check("$[?(@.a =~ 'x')]", "between slashes");
+    check("$[?(@.a =~ /x)]", "between slashes");
+    check("$[?(@.a =~ /x/q)]", "no flag 'q'");
+    check("$[?(@.a =~ /(?=x)/)]", "look-around");
+    check("$[?(@.a =~ /\\w{1000}/)]", "bytes when compiled");
+    check("$[?(=~ /x/)]", "needs a path before it");
+    check("$[?(@.a in $.list)]", "operator in needs a list");
+    check("$[?(@.a in 'x')]", "operator in needs a list");
+    check("$[?(@.a in ['x')]", "not closed");
+    check("$[?(@.a in ['x' 'y'])]", "list in a filter is not closed");
+    check("$[?(@.a in ['x',])]", "needs a value");
+    check("$[?('a' size 1)]", "size needs a path before it");
+    check("$[?(@.a contains @.b)]", "contains needs a value");
+    check("$[?(@.a empty 1)]", "true or false");
+    check("$[?(@[?(@.b)] size 1)]", "no path with a filter");
+    let list = vec!["1"; 400].join(",");
+    let long = format!("$[?(@.{} in [{list}])]", "n".repeat(400));
+    check(&long, "too long a list");
+    check("$[?(@.a upto 1)]", "cannot be read");
     check("$[(@.length+1)]", "script");
     check("$.\\uD800", "surrogates");
     check("$\u{0}", "makes no sense");
@@ -133,6 +150,83 @@ fn indefinite_paths_mean_what_jayway_users_meant() {
     check("$.deep..[*]", json!([[10, 20, 30], 10, 20, 30]));
     check("$.deep..*", json!([[10, 20, 30], 10, 20, 30]));
     check("$.items[?(@.none == null)]", json!([]));
+    check("$.items[0,1]['t']", json!(["x", "y"]));
+}
+
+/// Operators of Jayway's filters that RFC 9535 has not, as its library evaluates them.
+#[test]
+fn operators_of_filters() {
+    let data = json!([
+        {"n": 0, "s": "Blue-1", "tags": ["a", "b"]},
+        {"n": 1, "s": "blue", "tags": []},
+        {"n": 2, "s": "", "tags": ["c", 7]},
+        {"n": 3, "tags": {"x": "a"}},
+        {"n": 4, "s": "it's\n", "tags": "abc"},
+    ]);
+    let check = |filter: &str, expected: &[u64]| {
+        let source = format!("$[?({filter})].n");
+        let path = parse(&source).unwrap_or_else(|f| panic!("{source}: {f:?}"));
+        let Query::Indefinite(found) = path.query else {
+            panic!("{source} is definite")
+        };
+        let got = found.query.query(&data).all();
+        let got: Vec<_> = got.into_iter().filter_map(|v| v.as_u64()).collect();
+        assert_eq!(got, expected, "{source}");
+    };
+    check("@.s =~ /blue/", &[1]);
+    check("@.s=~/blue/i", &[1]);
+    check("@.s =~ /BLUE.*/i && @.n < 1", &[0]);
+    check("@.s =~ /[a-zA-Z]+-\\d/", &[0]);
+    check("!(@.s =~ /.+/)", &[2, 3, 4]);
+    check("@.s =~ /.+/s", &[0, 1, 4]);
+    check("@.s =~ /b l\nu e # colour/xu", &[1]);
+    check("@.s =~ /a\\/b|blue/", &[1]);
+    check("@.n in [1, 3]", &[1, 3]);
+    check("@.s IN ['blue', \"\", x]", &[1, 2]);
+    check("@.s in [\"it's\\n\"]", &[4]);
+    check("@.n in []", &[]);
+    check("@.n nin [1,3] && @.n > 0", &[2, 4]);
+    check("@.s nin ['blue']", &[0, 2, 3, 4]);
+    check("!(@.n in [1,3])", &[0, 2, 4]);
+    check("'c' in @.tags", &[2]);
+    check("$[0].tags[1] in @.tags", &[0]);
+    check("'c' nin @.tags", &[0, 1, 3, 4]);
+    check("@.tags anyof ['b', 'c']", &[0, 2]);
+    check("@.tags noneof ['b', 'd']", &[1, 2]);
+    check("@.tags subsetof ['a', 'b', 'e']", &[0, 1]);
+    check("@.tags contains 'a'", &[0, 4]);
+    check("@.tags contains 7", &[2]);
+    check("@.s contains '-'", &[0]);
+    check("@.s contains '.'", &[]);
+    check("@.tags size 2", &[0, 2]);
+    check("@.s size 4", &[1]);
+    check("@.tags size @.n", &[2]);
+    check("@.tags empty true", &[1]);
+    check("@.s empty false", &[0, 1, 4]);
+    check("@.s == in", &[]);
+}
+
+#[test]
+fn names_at_the_end_make_an_object() {
+    let check = |source: &str, names: &[&str], place: Option<&str>| {
+        let path = parse(source).unwrap_or_else(|f| panic!("{source}: {f:?}"));
+        let Query::Indefinite(found) = path.query else {
+            panic!("{source} is definite")
+        };
+        let got = found.merge.map(|merge| {
+            let names: Vec<_> = merge.names.iter().map(ToString::to_string).collect();
+            (names, merge.place.map(|p| p.len().to_string()))
+        });
+        let names: Vec<_> = names.iter().map(ToString::to_string).collect();
+        let expected = (!names.is_empty()).then(|| (names, place.map(str::to_owned)));
+        assert_eq!(got, expected, "{source}");
+    };
+    check("$['a','b']", &["a", "b"], Some("0"));
+    check("$.x[0]['a' , \"it's\"]", &["a", "it's"], Some("2"));
+    check("$.x[*]['a','b']", &["a", "b"], None);
+    check("$['a','b'].c", &[], None);
+    check("$..['a','b']", &[], None);
+    check("$['a',0]", &[], None);
 }
 
 #[test]

@@ -22,14 +22,21 @@ const RANGE_MAX: i64 = 1_000;
 type Values<'a> = Vec<Cow<'a, Value>>;
 
 /// Calls one function on evaluated arguments.
-pub(crate) fn call(env: &Env<'_>, function: Intrinsic, values: Values<'_>) -> Result<Value, Fault> {
+pub(crate) fn call(
+    env: &Env<'_>,
+    function: Intrinsic,
+    source: &str,
+    values: Values<'_>,
+) -> Result<Value, Fault> {
     let a = Arguments {
-        function,
+        source,
         values: &values,
     };
     env.count(cost(function, &values))?;
     match function {
         Intrinsic::Format => format(&a),
+        // As Step Functions' library reads it: no text is no value.
+        Intrinsic::StringToJson if a.text(0)?.trim().is_empty() => Ok(Value::Null),
         Intrinsic::StringToJson => serde_json::from_str(a.text(0)?)
             .map_err(|e| a.fault(format!("the text is not valid JSON: {e}"))),
         Intrinsic::JsonToString => Ok(a.value(0)?.to_string().into()),
@@ -100,16 +107,21 @@ fn cost(function: Intrinsic, values: &[Cow<'_, Value>]) -> u64 {
 
 /// Evaluated arguments, with complaints worded for their function.
 struct Arguments<'a> {
-    function: Intrinsic,
+    /// The call as written.
+    source: &'a str,
     values: &'a [Cow<'a, Value>],
+}
+
+/// What is wrong with a call, which is quoted as it is written.
+pub(super) fn fault(source: &str, why: impl std::fmt::Display) -> Fault {
+    Fault::intrinsic(format!(
+        "The function '{source}' had the following error: {why}"
+    ))
 }
 
 impl<'a> Arguments<'a> {
     fn fault(&self, why: impl std::fmt::Display) -> Fault {
-        Fault::intrinsic(format!(
-            "The function 'States.{}' had the following error: {why}",
-            name(self.function)
-        ))
+        fault(self.source, why)
     }
 
     fn value(&self, i: usize) -> Result<&'a Value, Fault> {
@@ -168,29 +180,6 @@ fn rounded(number: &Number) -> Option<i64> {
     let n = number.as_f64()?.round();
     // 2^53: beyond it doubles no longer tell neighbours apart.
     (n.abs() <= 9_007_199_254_740_992.0).then_some(n as i64)
-}
-
-fn name(function: Intrinsic) -> &'static str {
-    match function {
-        Intrinsic::Format => "Format",
-        Intrinsic::StringToJson => "StringToJson",
-        Intrinsic::JsonToString => "JsonToString",
-        Intrinsic::Array => "Array",
-        Intrinsic::ArrayPartition => "ArrayPartition",
-        Intrinsic::ArrayContains => "ArrayContains",
-        Intrinsic::ArrayRange => "ArrayRange",
-        Intrinsic::ArrayGetItem => "ArrayGetItem",
-        Intrinsic::ArrayLength => "ArrayLength",
-        Intrinsic::ArrayUnique => "ArrayUnique",
-        Intrinsic::Base64Encode => "Base64Encode",
-        Intrinsic::Base64Decode => "Base64Decode",
-        Intrinsic::Hash => "Hash",
-        Intrinsic::JsonMerge => "JsonMerge",
-        Intrinsic::MathRandom => "MathRandom",
-        Intrinsic::MathAdd => "MathAdd",
-        Intrinsic::StringSplit => "StringSplit",
-        Intrinsic::Uuid => "UUID",
-    }
 }
 
 /// `{}` takes the next argument; `\{`, `\}` and `\\` stand for themselves.

@@ -170,7 +170,12 @@ fn position(index: i64, len: usize) -> Option<usize> {
     }
 }
 
+/// What Step Functions' library says of a missing segment: of a name in the midst of a path
+/// that it is missing, and else that the path has no results.
 pub(super) fn absent(segments: &[Segment], missing: usize) -> String {
+    if let Some(Segment::Index(_)) = segments.get(missing) {
+        return format!("No results for path: {}", print(segments));
+    }
     let upto = print(segments.get(..=missing).unwrap_or(segments));
     if missing + 1 < segments.len() {
         format!("Missing property in path {upto}")
@@ -191,6 +196,14 @@ pub(super) fn select<'e>(
     query: &Indefinite,
     measure: Measure,
 ) -> Result<Cow<'e, Value>, Miss> {
+    if let Some(merge) = &query.merge
+        && let Some(place) = &merge.place
+    {
+        let found = walk(value, place).map_err(|missing| Miss::Absent(absent(place, missing)))?;
+        let object = merged(env, found, &merge.names).map_err(Miss::Fault)?;
+        let none = || Miss::Absent(format!("No results for path: {}", print(place)));
+        return object.map(Cow::Owned).ok_or_else(none);
+    }
     // The library does not count: a bound of what it will do is taken off before.
     env.count(measure.weight).map_err(Miss::Fault)?;
     let bound = query.cost.bound(value, measure, env.operations());
@@ -198,7 +211,28 @@ pub(super) fn select<'e>(
     counted.map_err(Miss::Fault)?;
     let mut found = Vec::new();
     for node in query.query.query(value) {
-        found.push(env.copy(node).map_err(Miss::Fault)?);
+        let one = match &query.merge {
+            None => env.copy(node).map(Some),
+            Some(merge) => merged(env, node, &merge.names),
+        };
+        found.extend(one.map_err(Miss::Fault)?);
     }
     Ok(Cow::Owned(Value::Array(found)))
+}
+
+/// An object of those members that are there; `None`: the value is no object.
+fn merged(env: &Env<'_>, value: &Value, names: &[Box<str>]) -> Result<Option<Value>, Fault> {
+    let Some(map) = value.as_object() else {
+        return Ok(None);
+    };
+    env.count(names.len() as u64)?;
+    env.spend(2)?;
+    let mut out = Map::new();
+    for name in names {
+        if let Some(member) = map.get(&**name) {
+            env.spend(name.len() + 4)?;
+            out.insert(name.to_string(), env.copy(member)?);
+        }
+    }
+    Ok(Some(Value::Object(out)))
 }

@@ -55,12 +55,14 @@ pub(crate) fn evaluate<'e>(
         Expression::Call {
             function,
             arguments,
+            source,
         } => {
+            let missing = |path: &DataPath, _: &str| missing_argument(env, path, source);
             let mut values = Vec::with_capacity(arguments.len());
             for argument in arguments {
-                values.push(evaluate(env, argument, missing)?);
+                values.push(evaluate(env, argument, &missing)?);
             }
-            let result = intrinsic::call(env, *function, values)?;
+            let result = intrinsic::call(env, *function, source, values)?;
             env.spend(size(&result))?;
             Ok(Cow::Owned(result))
         }
@@ -85,4 +87,13 @@ fn missing_field(env: &Env<'_>, path: &DataPath, field: &str) -> Fault {
             super::excerpt(env.data.text()),
         ),
     )
+}
+
+fn missing_argument(env: &Env<'_>, path: &DataPath, call: &str) -> Fault {
+    let why = format!(
+        "The JsonPath argument for the field '{}' could not be found in the input '{}'",
+        path.source,
+        super::excerpt(env.data.text()),
+    );
+    intrinsic::fault(call, why)
 }

@@ -9,7 +9,7 @@ use stepwell_flow::program::{State as Node, WaitUntil};
 use stepwell_types::{EntryId, Timestamp};
 
 use super::through_input_path;
-use crate::evaluate::{Env, Fault, jsonata, template};
+use crate::evaluate::{Env, Fault, excerpt, jsonata, template};
 use crate::state::Phase;
 use crate::time;
 use crate::turn::Turn;
@@ -56,10 +56,15 @@ fn moment(env: &Env<'_>, until: &WaitUntil, now: Timestamp) -> Result<Timestamp,
                 if let Expression::Jsonata(query) = expression {
                     return jsonata::unexpected(query, "number", &value);
                 }
+                let why = match value.as_i64() {
+                    Some(n) if n < 0 => "references a negative value",
+                    None => "cannot be parsed as a long value",
+                    Some(_) => "does not reference a valid number of seconds",
+                };
                 Fault::runtime(format!(
-                    "The SecondsPath parameter does not reference a valid number of seconds: {} == {}",
+                    "The SecondsPath parameter {why}: {} == {}",
                     source(expression),
-                    crate::evaluate::excerpt(&value.to_string()),
+                    excerpt(&shown(&value)),
                 ))
             })?;
             Ok(now.plus_ms(seconds.saturating_mul(1_000)))
@@ -70,17 +75,21 @@ fn moment(env: &Env<'_>, until: &WaitUntil, now: Timestamp) -> Result<Timestamp,
                 if let Expression::Jsonata(query) = expression {
                     return jsonata::unexpected(query, "timestamp", &value);
                 }
-                let shown = match &*value {
-                    Value::String(text) => text.clone(),
-                    other => other.to_string(),
-                };
                 Fault::runtime(format!(
                     "The TimestampPath parameter does not reference a valid ISO-8601 extended offset date-time format string: {} == {}",
                     source(expression),
-                    crate::evaluate::excerpt(&shown),
+                    excerpt(&shown(&value)),
                 ))
             })
         }
+    }
+}
+
+/// A value as causes print it: text without its quotes.
+pub(crate) fn shown(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
     }
 }
 
@@ -111,7 +120,7 @@ pub(crate) fn source(expression: &Expression) -> String {
     match expression {
         Expression::Literal(value) => value.to_string(),
         Expression::Path(path) => path.source.to_string(),
-        Expression::Call { .. } => "an intrinsic function".into(),
+        Expression::Call { source, .. } => source.to_string(),
         Expression::Jsonata(query) => query.source.to_string(),
         Expression::Fdl(_) => "an expression".into(),
     }
