@@ -194,6 +194,147 @@ fn a_variable_without_a_value_fails_the_state() {
 }
 
 #[test]
+fn paths_that_lead_nowhere() {
+    let wrong = |state: Value, error: &str, cause: &str| {
+        let input = json!({"l": [1, 2], "o": {}});
+        check_failure(&one("JSONPath", &state), input, error, cause);
+    };
+    let path = |path: &str, cause: &str| {
+        let state = json!({"InputPath": path});
+        wrong(
+            state,
+            "States.Runtime",
+            &format!("Invalid path '{path}' : {cause}"),
+        );
+    };
+    path("$.l[5]", "No results for path: $['l'][5]");
+    path("$.l[5].x", "No results for path: $['l'][5]['x']");
+    path("$.o.a", "No results for path: $['o']['a']");
+    path("$.o.a.b", "Missing property in path $['o']['a']");
+    path("$.none['a','b']", "No results for path: $['none']");
+    path("$.l['a','b']", "No results for path: $['l']");
+    let field = "The JSONPath '$.none' specified for the field 'a.$' could not be found in the input '{\"l\"";
+    wrong(
+        json!({"Parameters": {"a.$": "$.none"}}),
+        "States.ParameterPathFailure",
+        field,
+    );
+    let call = "The function 'States.Format('{}', $.none)' had the following error: The JsonPath argument for the field '$.none' could not be found in the input '{\"l\"";
+    wrong(
+        json!({"Parameters": {"a.$": "States.Array(1, States.Format('{}', $.none))"}}),
+        "States.IntrinsicFailure",
+        call,
+    );
+    wrong(
+        json!({"Type": "Fail", "CausePath": "States.ArrayGetItem($.l, 2)"}),
+        "States.IntrinsicFailure",
+        "The function 'States.ArrayGetItem($.l, 2)' had the following error: no element at index 2",
+    );
+}
+
+#[test]
+fn names_at_the_end_of_a_path_make_objects() {
+    let input = json!({"x": 1, "y": 2, "z": 3, "rows": [{"x": 4}, 5, {"y": 6, "x": 7, "z": 8}]});
+    let of = |path: &str, expected: Value| {
+        let state = json!({"Parameters": {"a.$": path}});
+        check(
+            &one("JSONPath", &state),
+            input.clone(),
+            &json!({"a": expected}),
+        );
+    };
+    of("$['y','x','none']", json!({"y": 2, "x": 1}));
+    of("$.rows[2]['x','y']", json!({"x": 7, "y": 6}));
+    of("$.rows[*]['x','y']", json!([{"x": 4}, {"x": 7, "y": 6}]));
+    of("$.rows[0]['a','b']", json!({}));
+    of("$..['y','z']", json!([2, 3, 6, 8]));
+    let map = json!({"Type": "Map", "ItemsPath": "$['x','y']", "ItemProcessor": {"StartAt": "P",
+        "States": {"P": {"Type": "Pass", "End": true}}}});
+    let cause = "must point to array";
+    check_failure(&one("JSONPath", &map), input, "States.Runtime", cause);
+}
+
+#[test]
+fn filters_of_jayway() {
+    let rows =
+        json!([{"k": "Car", "n": 1}, {"k": "carriage", "n": 2}, {"k": "bus", "n": 3}, {"n": 4}]);
+    let of = |filter: &str, expected: Value| {
+        let state = json!({"InputPath": format!("$[?({filter})].n")});
+        check(&one("JSONPath", &state), rows.clone(), &expected);
+    };
+    of("@.k =~ /car/i", json!([1]));
+    of("@.k =~ /car.*/i", json!([1, 2]));
+    of("@.k in ['bus', 'Car']", json!([1, 3]));
+    of("@.k nin ['bus', 'Car']", json!([2, 4]));
+    of("@.k size 3", json!([1, 3]));
+    of("@.k contains 'ar'", json!([1, 2]));
+}
+
+#[test]
+fn no_text_is_no_value() {
+    for text in ["", " \n"] {
+        let state = json!({"Parameters": {"a.$": "States.StringToJson($.x)"}});
+        let expected = json!({"a": null});
+        check(&one("JSONPath", &state), json!({"x": text}), &expected);
+    }
+}
+
+#[test]
+fn numbers_of_the_data_say_what_is_wrong_with_them() {
+    let wrong = |state: &Value, value: Value, cause: &str| {
+        let input = json!({"v": value, "items": [1]});
+        check_failure(&one("JSONPath", state), input, "States.Runtime", cause);
+    };
+    let wait = json!({"Type": "Wait", "SecondsPath": "$.v"});
+    let negative = "The SecondsPath parameter references a negative value: $.v == -1";
+    wrong(&wait, json!(-1), negative);
+    for (value, shown) in [
+        (json!(1.5), "1.5"),
+        (json!(-1.5), "-1.5"),
+        (json!("x"), "x"),
+    ] {
+        let cause =
+            format!("The SecondsPath parameter cannot be parsed as a long value: $.v == {shown}");
+        wrong(&wait, value, &cause);
+    }
+    let map = json!({"Type": "Map", "ItemsPath": "$.items", "MaxConcurrencyPath": "$.v",
+        "ItemProcessor": {"StartAt": "P", "States": {"P": {"Type": "Pass", "End": true}}}});
+    for value in [json!(-1), json!("-1")] {
+        let cause = "Expected non-negative integer for MaxConcurrency, but got '-1' instead.";
+        wrong(&map, value, cause);
+    }
+    let tolerates = |field: &str| {
+        json!({"Type": "Map", "ItemsPath": "$.items", field: "$.v", "ItemProcessor": {
+            "ProcessorConfig": {"Mode": "DISTRIBUTED", "ExecutionType": "STANDARD"},
+            "StartAt": "P", "States": {"P": {"Type": "Pass", "End": true}}}})
+    };
+    let count = tolerates("ToleratedFailureCountPath");
+    for (value, shown) in [
+        (json!("NoNumber"), "NoNumber"),
+        (json!({}), "{}"),
+        (json!(1.5), "1.5"),
+    ] {
+        let cause = format!(
+            "The ToleratedFailureCountPath field refers to value \"{shown}\" which is not a valid integer: $.v"
+        );
+        wrong(&count, value, &cause);
+    }
+    let cause = "ToleratedFailureCount cannot be negative.";
+    wrong(&count, json!(-1), cause);
+    let percentage = tolerates("ToleratedFailurePercentagePath");
+    for (value, shown) in [(json!("NoNumber"), "NoNumber"), (json!({}), "{}")] {
+        let cause = format!(
+            "The ToleratedFailurePercentagePath field refers to value \"{shown}\" which is not a valid float: $.v"
+        );
+        wrong(&percentage, value, &cause);
+    }
+    for value in [json!(-1.1), json!(-1), json!(100.1)] {
+        let cause = "ToleratedFailurePercentage must be between 0 and 100.";
+        wrong(&percentage, value, cause);
+    }
+}
+
+#[test]
 fn fields_of_jsonata_say_what_they_take() {
     let wrong = |state: Value, cause: &str| {
         let error = "States.QueryEvaluationError";
@@ -221,7 +362,7 @@ fn fields_of_jsonata_say_what_they_take() {
     );
     wrong(
         json!({"Output": "{% 1 + 'a' %}"}),
-        "threw an error during evaluation. T2002",
+        "threw an error during evaluation. T2002: The right side of the \"+\" operator must evaluate to a number",
     );
     wrong(json!({"Output": "{% $sum %}"}), "returned a function");
     wrong(

@@ -112,6 +112,10 @@ fn fleet_max_items() {
     check("fleet-max-items");
 }
 #[test]
+fn fleet_tolerates() {
+    check("fleet-tolerates");
+}
+#[test]
 fn fleet_fails() {
     check("fleet-fails");
 }

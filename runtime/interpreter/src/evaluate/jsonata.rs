@@ -23,6 +23,7 @@ mod functions;
 mod matcher;
 mod meter;
 mod pictures;
+mod words;
 
 use functions::Draws;
 use meter::Meter;
@@ -69,7 +70,10 @@ pub(crate) fn evaluate(env: &Env<'_>, query: &Jsonata) -> Result<Value, Fault> {
         }
         Err(error) => Err(fault(
             query,
-            &format!("threw an error during evaluation. {}", error.message()),
+            &format!(
+                "threw an error during evaluation. {}",
+                words::words(error.message())
+            ),
         )),
     }
 }

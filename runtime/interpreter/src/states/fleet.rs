@@ -39,8 +39,23 @@ pub(crate) fn begin(
         Ok(prepared) => prepared,
         Err(fault) => return turn.fault(id, fault),
     };
-    let attempt = turn.state.core.entries.get(&id).map_or(0, |e| e.attempt);
+    let (attempt, entered) = match turn.state.core.entries.get(&id) {
+        Some(entry) => (entry.attempt, entry.previous),
+        None => (0, 0),
+    };
     let length = plan.length;
+    // As recorded: the length of what is read is not known, and told as 0.
+    let started = turn.note(entered, || HistoryKind::MapStarted {
+        length: length as usize,
+    });
+    // What fails now follows the entering: only from here on the start of the Map.
+    let tolerated = match plan.tolerated {
+        Ok(tolerated) => tolerated,
+        Err(fault) => return turn.fault(id, fault),
+    };
+    if let Some(entry) = turn.state.core.entries.get_mut(&id) {
+        entry.previous = started;
+    }
     let fleet = Fleet {
         run: attempt,
         begun: turn.now,
@@ -57,7 +72,7 @@ pub(crate) fn begin(
         items_max: plan.items_max,
         window: plan.window,
         batch: plan.batch,
-        tolerated: plan.tolerated,
+        tolerated,
         away: std::collections::BTreeMap::new(),
         express: how.execution == ChildKind::Express,
         succeeded: 0,
@@ -68,10 +83,6 @@ pub(crate) fn begin(
         files: Vec::new(),
     };
     turn.state.set_phase(id, Phase::Fleet(Box::new(fleet)));
-    // As recorded: the length of what is read is not known, and told as 0.
-    turn.note_in(id, || HistoryKind::MapStarted {
-        length: length as usize,
-    });
     let run = run_name(turn.state, id, node, map);
     turn.note_in(id, || HistoryKind::MapRunStarted { run: run.into() });
     if let Some(failure) = plan.refused {

@@ -10,7 +10,7 @@ use stepwell_flow::expression::{DataPath, Expression, Query, Root, Template};
 use stepwell_flow::program::{Items, Kind, MapState, State as Node};
 use stepwell_types::{Data, EntryId};
 
-use super::wait::{seconds, source};
+use super::wait::{seconds, shown, source};
 use crate::evaluate::path::Miss;
 use crate::evaluate::{
     Env, Fault, bounded, context, excerpt, fdl, flow, jsonata, kind_name, path, template,
@@ -300,16 +300,19 @@ pub(super) fn window(
         None if let Expression::Jsonata(query) = expression => {
             Err(jsonata::unexpected(query, "number", &value))
         }
-        None => {
-            let shown = match &*value {
-                Value::String(text) => text.clone(),
-                other => other.to_string(),
-            };
-            Err(Fault::runtime(format!(
-                "The MaxConcurrencyPath field refers to value \"{}\" which is not a valid integer: {}",
-                excerpt(&shown),
-                source(expression)
-            )))
-        }
+        None if let Some(n) = negative(&value) => Err(Fault::runtime(format!(
+            "Expected non-negative integer for MaxConcurrency, but got '{n}' instead."
+        ))),
+        None => Err(Fault::runtime(format!(
+            "The MaxConcurrencyPath field refers to value \"{}\" which is not a valid integer: {}",
+            excerpt(&shown(&value)),
+            source(expression)
+        ))),
     }
+}
+
+/// A whole number below 0, or one in a string.
+pub(super) fn negative(value: &Value) -> Option<i64> {
+    let number = value.as_i64().or_else(|| value.as_str()?.parse().ok());
+    number.filter(|n| *n < 0)
 }

@@ -3,7 +3,7 @@
 //! Refuses numbers out of bounds, and buckets that are no names.
 
 use serde_json::Value;
-use stepwell_flow::expression::{Expression, Template};
+use stepwell_flow::expression::{DataPath, Expression, Template};
 use stepwell_flow::program::{Distributed, ItemReader, MapState};
 use stepwell_types::items::{ItemPlace, ItemSource, ResultTarget};
 use stepwell_types::limits::PAYLOAD_BYTES_MAX;
@@ -11,6 +11,7 @@ use stepwell_types::{Data, Failure};
 
 use crate::evaluate::{Env, Fault, excerpt, flow, jsonata, template};
 use crate::fleet::{Batch, Place, Reading, Tolerated};
+use crate::states::wait::shown;
 
 /// Children away when `MaxConcurrency` is 0 or missing.
 const WINDOW_DEFAULT: u32 = 256;
@@ -29,7 +30,8 @@ pub(super) struct Plan {
     pub items_max: u32,
     pub window: u32,
     pub batch: Option<Batch<Data>>,
-    pub tolerated: Tolerated,
+    /// Judged, as Step Functions does, only when the state has told that it began.
+    pub tolerated: Result<Tolerated, Fault>,
     pub target: Option<ResultTarget>,
     /// Why the run fails as soon as it has begun.
     pub refused: Option<Failure>,
@@ -60,7 +62,7 @@ pub(super) fn plan(env: &Env<'_>, map: &MapState, how: &Distributed) -> Result<P
         items_max,
         window: window.min(WINDOW_MAX),
         batch: batch(env, how)?,
-        tolerated: tolerated(env, how)?,
+        tolerated: tolerated(env, how),
         target: target(env, how)?,
         refused,
     })
@@ -119,19 +121,50 @@ fn batch(env: &Env<'_>, how: &Distributed) -> Result<Option<Batch<Data>>, Fault>
 }
 
 fn tolerated(env: &Env<'_>, how: &Distributed) -> Result<Tolerated, Fault> {
-    let count = whole(env, how.tolerated_count.as_ref(), "ToleratedFailureCount")?;
-    const FIELD: &str = "ToleratedFailurePercentage";
+    let count = match &how.tolerated_count {
+        None => None,
+        Some(expression) => Some(tolerated_count(env, expression)?),
+    };
     let percentage = match &how.tolerated_percentage {
         None => None,
-        Some(expression) => {
-            let value = number(env, expression, FIELD)?;
-            let percentage = of_number(&value).filter(|p| (0.0..=100.0).contains(p));
-            let percentage = percentage
-                .ok_or_else(|| wrong(expression, FIELD, "a number from 0 to 100", &value))?;
-            Some(percentage)
-        }
+        Some(expression) => Some(tolerated_percentage(env, expression)?),
     };
     Ok(Tolerated { count, percentage })
+}
+
+fn tolerated_count(env: &Env<'_>, expression: &Expression) -> Result<u64, Fault> {
+    const FIELD: &str = "ToleratedFailureCount";
+    let value = number(env, expression, FIELD)?;
+    let whole = of_number(&value).filter(|n| n.fract() == 0.0);
+    match (whole, expression) {
+        (Some(n), Expression::Path(_)) if n < 0.0 => {
+            Err(Fault::runtime(format!("{FIELD} cannot be negative.")))
+        }
+        (None, Expression::Path(path)) => Err(refers(FIELD, "integer", path, &value)),
+        _ => of_whole(expression, FIELD, &value),
+    }
+}
+
+fn tolerated_percentage(env: &Env<'_>, expression: &Expression) -> Result<f64, Fault> {
+    const FIELD: &str = "ToleratedFailurePercentage";
+    let value = number(env, expression, FIELD)?;
+    let number = of_number(&value);
+    match (number, expression) {
+        (Some(n), _) if (0.0..=100.0).contains(&n) => Ok(n),
+        (Some(_), Expression::Path(_)) => Err(Fault::runtime(format!(
+            "{FIELD} must be between 0 and 100."
+        ))),
+        (None, Expression::Path(path)) => Err(refers(FIELD, "float", path, &value)),
+        _ => Err(wrong(expression, FIELD, "a number from 0 to 100", &value)),
+    }
+}
+
+fn refers(field: &str, wanted: &str, path: &DataPath, value: &Value) -> Fault {
+    Fault::runtime(format!(
+        "The {field}Path field refers to value \"{}\" which is not a valid {wanted}: {}",
+        excerpt(&shown(value)),
+        path.source
+    ))
 }
 
 /// A whole number, or one in a string.
