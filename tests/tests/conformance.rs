@@ -11,7 +11,7 @@ use std::process::{Command, Stdio};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use stepwell_cases::{Case, Ended, compare};
 
 /// The mark of the slot in `tests/programs/answers`.
@@ -82,6 +82,69 @@ fn every_recorded_case_runs_in_the_built_command() {
     assert_eq!(failures, 0, "cases that do not hold in the built command");
 }
 
+/// Kinds and behaviours that the handed-out cases lack, so that those which come later run.
+#[test]
+fn kinds_that_no_recording_has() {
+    let guest = stepwell_tests::guests::program("answers").expect("the guest");
+    let guest = std::fs::read(guest).expect("its component");
+    let binary = stepwell_tests::server::binary().expect("the built command");
+    let folder = tempfile::tempdir().expect("a folder");
+    let check = |name: &str, json: Value, holds: bool| {
+        let case = Case {
+            name: name.to_owned(),
+            category: "made".to_owned(),
+            json,
+        };
+        let result = run(&case, &binary, &guest, &folder.path().join(name));
+        assert_eq!(result.is_ok(), holds, "{name}: {result:?}");
+    };
+    let slow = "arn:aws:lambda:us-east-1:111111111111:function:slow";
+    let definition = json!({"StartAt": "A", "States": {"A": {
+        "Type": "Task", "Resource": slow, "TimeoutSeconds": 2, "End": true}}});
+    let sleeps = json!({"kind": "execution", "input": {}, "definition": definition,
+        "task_behaviour": {"slow": {"behaviour": "sleep"}},
+        "expected": {"status": "FAILED", "error": "States.Timeout"},
+        "expected_history_types": ["ExecutionStarted", "TaskStateEntered", "LambdaFunctionScheduled",
+            "LambdaFunctionStarted", "LambdaFunctionTimedOut", "ExecutionFailed"]});
+    check("sleeps", sleeps, true);
+    let state = |state: Value, expected: Value| json!({"kind": "test_state", "input": {"a": 1}, "definition": state, "expected": expected});
+    let pass = json!({"Type": "Pass", "InputPath": "$.a", "Next": "Later"});
+    let next = |name: &str| json!({"status": "SUCCEEDED", "output": 1, "nextState": name});
+    check("next", state(pass.clone(), next("Later")), true);
+    check("other-next", state(pass, next("Now")), false);
+    let caught = json!({"Type": "Parallel", "Branches": [{"StartAt": "F", "States": {
+        "F": {"Type": "Fail", "Error": "E", "Cause": "c"}}}], "End": true,
+        "Catch": [{"ErrorEquals": ["E"], "Next": "Mend"}]});
+    let mended = json!({"status": "CAUGHT_ERROR", "error": "E", "cause": "c", "nextState": "Mend",
+        "output": {"Error": "E", "Cause": "c"}});
+    check("caught", state(caught, mended), true);
+    let refused = |kind: &str, definition: &Value| json!({"kind": kind, "input": {}, "definition": definition, "params": {"type": "EXPRESS"}, "expected": {}});
+    let good = json!({"Type": "Pass", "End": true});
+    check("taken", refused("test_state_error", &good), false);
+    let bad = json!({"Type": "Pass", "InputPath": "a", "End": true});
+    check("refused", refused("test_state_error", &bad), true);
+    let token = json!({"StartAt": "A", "States": {"A": {
+        "Type": "Task", "Resource": "arn:aws:states:::lambda:invoke.waitForTaskToken",
+        "Parameters": {"FunctionName": "f"}, "End": true}}});
+    check(
+        "express",
+        refused("create_state_machine_error", &token),
+        true,
+    );
+    let validate = |definition: &Value, result: &str| json!({"kind": "validate", "input": {}, "definition": definition, "expected": {"result": result}});
+    let good = json!({"StartAt": "A", "States": {"A": good}});
+    let bad = json!({"StartAt": "A", "States": {"A": bad}});
+    for (definition, result, holds) in [
+        (&good, "OK", true),
+        (&good, "FAIL", false),
+        (&bad, "OK", false),
+        (&bad, "FAIL", true),
+    ] {
+        let name = format!("validate-{result}-{holds}");
+        check(&name, validate(definition, result), holds);
+    }
+}
+
 fn run(case: &Case, binary: &Path, guest: &[u8], place: &Path) -> Result<(), String> {
     let failed = |e: std::io::Error| e.to_string();
     std::fs::create_dir_all(place).map_err(failed)?;
@@ -90,10 +153,20 @@ fn run(case: &Case, binary: &Path, guest: &[u8], place: &Path) -> Result<(), Str
     std::fs::write(&flow, case.definition()).map_err(failed)?;
     std::fs::write(&input, case.json["input"].to_string()).map_err(failed)?;
     let mut command = Command::new(binary);
+    if case.is_validation() && !case.is_refused() {
+        let output = command
+            .arg("validate")
+            .arg(&flow)
+            .output()
+            .map_err(failed)?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        let valid = output.status.success();
+        return valid.then_some(()).ok_or_else(|| said.into_owned());
+    }
     command.arg("run").arg(&flow);
     command.arg("--input").arg(format!("@{}", input.display()));
     command.arg("--history").arg(&history).arg("--virtual-time");
-    if case.json["kind"] == "express_sync" {
+    if case.is_express() {
         command.arg("--express");
     }
     for (name, file) in modules(case, guest, place)? {
@@ -106,7 +179,7 @@ fn run(case: &Case, binary: &Path, guest: &[u8], place: &Path) -> Result<(), Str
     let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
     let expected = match () {
         () if case.is_refused() => 2,
-        () if case.json["expected"]["status"] == "SUCCEEDED" => 0,
+        () if ends_well(case) => 0,
         () => 1,
     };
     if status != Some(expected) {
@@ -131,6 +204,12 @@ fn run(case: &Case, binary: &Path, guest: &[u8], place: &Path) -> Result<(), Str
     let lines: Result<Vec<Value>, _> = lines.lines().map(serde_json::from_str).collect();
     let lines = lines.map_err(|e| format!("the history is no JSON: {e}"))?;
     compare(case, &ended, Some(&lines))
+}
+
+/// A single state that catches an error goes on.
+fn ends_well(case: &Case) -> bool {
+    let status = case.json["expected"]["status"].as_str();
+    matches!(status, Some("SUCCEEDED" | "CAUGHT_ERROR"))
 }
 
 /// A component for each function of the case, with its behaviour in the slot.

@@ -4,7 +4,7 @@
 
 use serde_json::{Value, json};
 
-use crate::{Case, Wildcards};
+use crate::{Case, Wildcards, single};
 
 /// How an execution ended.
 #[derive(Debug, Clone)]
@@ -23,9 +23,15 @@ pub struct Ended {
 /// What differs, in words.
 pub fn compare(case: &Case, ended: &Ended, history: Option<&[Value]>) -> Result<(), String> {
     let wildcards = Wildcards::of(&case.json);
-    end(&case.json["expected"], ended, &wildcards)?;
+    let expected = &case.json["expected"];
+    end(expected, ended, &wildcards)?;
     match history {
         Some(history) => {
+            let next = expected.get("nextState").and_then(Value::as_str);
+            let found = single::second(history);
+            if case.is_state() && next != found {
+                return Err(format!("{found:?} is the next state, not {next:?}"));
+            }
             types(&case.json, history)?;
             events(&case.json, history, &wildcards)
         }
@@ -34,7 +40,13 @@ pub fn compare(case: &Case, ended: &Ended, history: Option<&[Value]>) -> Result<
 }
 
 fn end(expected: &Value, ended: &Ended, wildcards: &Wildcards) -> Result<(), String> {
-    if expected["status"] != ended.status {
+    // A single state that would be retried fails, and one that catches goes on.
+    let status = match expected["status"].as_str() {
+        Some("RETRIABLE") => Some("FAILED"),
+        Some("CAUGHT_ERROR") => Some("SUCCEEDED"),
+        other => other,
+    };
+    if status != Some(&ended.status) {
         return Err(format!(
             "status {} {:?}, not {}",
             ended.status, ended.failure, expected["status"]
@@ -153,5 +165,45 @@ mod tests {
         check(ended("FAILED", json!({"a": 1})), &right, "status");
         check(ended("SUCCEEDED", json!({"a": 2})), &right, "output");
         check(ended("SUCCEEDED", json!({"a": 1})), &right[..1], "history");
+    }
+
+    #[test]
+    fn a_single_state_says_what_is_next() {
+        let check = |status: &str, next: Value, ended: Ended, start: &str| {
+            let case = Case {
+                name: "c".into(),
+                category: "c".into(),
+                json: json!({"kind": "test_state",
+                    "expected": {"status": status, "nextState": next, "output": 1}}),
+            };
+            let entered =
+                |name: &str| json!({"stateEnteredEventDetails": {"name": name, "input": "{}"}});
+            let history = [entered("StateUnderTest"), entered("B")];
+            match compare(&case, &ended, Some(&history)) {
+                Ok(()) => assert_eq!(start, ""),
+                Err(why) => assert!(!start.is_empty() && why.starts_with(start), "{why}"),
+            }
+        };
+        let failed = Ended {
+            failure: Some(("".into(), "".into())),
+            output: None,
+            ..ended("FAILED", json!(1))
+        };
+        check("SUCCEEDED", json!("B"), ended("SUCCEEDED", json!(1)), "");
+        check("CAUGHT_ERROR", json!("B"), ended("SUCCEEDED", json!(1)), "");
+        check("RETRIABLE", json!("B"), failed, "");
+        check(
+            "SUCCEEDED",
+            json!("C"),
+            ended("SUCCEEDED", json!(1)),
+            "Some(\"B\")",
+        );
+        check(
+            "SUCCEEDED",
+            json!(null),
+            ended("SUCCEEDED", json!(1)),
+            "Some(\"B\")",
+        );
+        check("FAILED", json!("B"), ended("SUCCEEDED", json!(1)), "status");
     }
 }

