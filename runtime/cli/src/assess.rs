@@ -179,13 +179,18 @@ fn need(text: &str, d: &Diagnostic) -> Option<String> {
         .then(|| format!("{} = \"wasm:NAME\"", Value::String(value)))
 }
 
-/// Whether a field holds what a resource map binds.
+/// Whether a field holds what a resource map binds: not where a Map reads and writes.
 fn names_resource(pointer: &str) -> bool {
-    let field = pointer.rsplit('/').next().unwrap_or_default();
-    matches!(
-        field,
-        "Resource" | "FunctionName" | "Action" | "resourceArn"
-    )
+    let mut fields = pointer.rsplit('/');
+    match (fields.next(), fields.next(), fields.next()) {
+        // A state may be called so.
+        (Some("Resource"), Some("ItemReader" | "ResultWriter"), around) => around == Some("States"),
+        (Some(field), ..) => matches!(
+            field,
+            "Resource" | "FunctionName" | "Action" | "resourceArn"
+        ),
+        (None, ..) => false,
+    }
 }
 
 /// Takes every module and flow to be there, and remembers which were asked for.

@@ -205,6 +205,16 @@ fn assess_says_what_each_lacks() {
             "typo.yaml",
             "StartAt: B\nStates:\n  A: {Type: Pass, End: true}\n",
         ),
+        (
+            "function.json",
+            r#"{"StartAt": "A", "States": {"A": {"Type": "Task", "Resource": "arn:aws:states:::lambda:invoke", "Parameters": {"FunctionName": "${ChargeArn}"}, "Next": "B"},
+                "B": {"Type": "Task", "Resource": "arn:aws:lambda:r:1:function:${Name}", "End": true}}}"#,
+        ),
+        (
+            "reader.json",
+            r#"{"StartAt": "M", "States": {"M": {"Type": "Map", "ItemReader": {"Resource": "arn:aws:states:::dynamodb:scan", "Parameters": {"Bucket": "b"}},
+                "ItemProcessor": {"ProcessorConfig": {"Mode": "DISTRIBUTED"}, "StartAt": "X", "States": {"X": {"Type": "Succeed"}}}, "End": true}}}"#,
+        ),
         ("package.json", r#"{"name": "no flow"}"#),
         ("notes.txt", "no definition"),
     ]);
@@ -224,6 +234,10 @@ fn assess_says_what_each_lacks() {
     has(
         "needs binding  needs.json\n                 \"arn:aws:states:::sqs:sendMessage\" = \"wasm:NAME\"\n                 --set Fn=VALUE\n",
     );
+    has(
+        "needs binding  function.json\n                 --set ChargeArn=VALUE\n                 --set Name=VALUE\n",
+    );
+    has("impossible     reader.json\n                 1:77 FLOW0024");
     has("impossible     broken.json\n                 1:17 FLOW0001");
     has("impossible     junk.json\n                 ./junk.json is not UTF-8 text\n");
     has("impossible     typo.yaml\n                 1:10 FLOW0011");
@@ -235,7 +249,7 @@ fn assess_says_what_each_lacks() {
     );
     #[cfg(unix)]
     has("impossible     itself.json\n                 cannot read ./itself.json");
-    assert!(err.contains("2 run, 1 need a binding"), "{err}");
+    assert!(err.contains("2 run, 2 need a binding"), "{err}");
 
     std::fs::write(
         at.join("map.toml"),

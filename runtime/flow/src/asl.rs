@@ -12,6 +12,7 @@ mod distributed;
 mod expect;
 mod fail;
 mod fields;
+mod fit;
 mod graph;
 mod http;
 mod map;

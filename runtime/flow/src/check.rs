@@ -82,17 +82,23 @@ pub(crate) fn integer(report: &mut Report, at: &At<'_, '_>, least: u64, most: u6
         let n = ((0.0..=1e15).contains(&float) && float.fract() == 0.0).then_some(float as u64);
         n
     });
-    match whole {
-        Some(n) if (least..=most).contains(&n) => Some(n),
-        _ => {
-            report.error(
-                at,
-                code::BAD_VALUE,
-                format!("this must be a whole number from {least} to {most}, not {number}"),
-            );
-            None
-        }
+    between(report, at, (least, most), whole, &number.to_string())
+}
+
+/// The number, if it is there and between the two, both included; `shown` is how it is written.
+pub(crate) fn between(
+    report: &mut Report,
+    at: &At<'_, '_>,
+    (least, most): (u64, u64),
+    number: Option<u64>,
+    shown: &str,
+) -> Option<u64> {
+    let found = number.filter(|n| (least..=most).contains(n));
+    if found.is_none() {
+        let text = format!("this must be a whole number from {least} to {most}, not {shown}");
+        report.error(at, code::BAD_VALUE, text);
     }
+    found
 }
 
 /// A number from 0 to 100, as it is written.

@@ -153,8 +153,11 @@ pub mod code {
     pub const MAYBE_UNSET: &str = "FLOW0043";
     /// A state from which no end can be reached (warning).
     pub const NO_WAY_OUT: &str = "FLOW0044";
-    /// A name that the engine does not give: of a function, or below `$states` or `$$` (warning).
+    /// A name that the engine does not give there: of a function, or below `$states`, `$$` or
+    /// `$Context` (warning).
     pub const UNKNOWN_NAME: &str = "FLOW0045";
+    /// A constant that reads like an expression (warning).
+    pub const NO_EXPRESSION: &str = "FLOW0046";
     /// A CloudFlow expression that cannot be read.
     pub const BAD_EXPRESSION: &str = "FLOW0101";
     /// Something that behaves differently here than in CloudFlow (warning).
@@ -183,6 +186,8 @@ pub(crate) struct Report {
     pub(crate) reads: Vec<Read>,
     /// What is compiled belongs to a distributed Map whose children are express ones.
     pub(crate) express_children: bool,
+    /// What the state that is compiled has.
+    pub(crate) here: crate::given::Here,
     diagnostics: Vec<Diagnostic>,
     failed: bool,
     cut: bool,

@@ -12,6 +12,7 @@ mod notes;
 mod parse;
 mod resource;
 mod rules;
+mod show;
 mod template;
 mod unset;
 

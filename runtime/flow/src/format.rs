@@ -28,6 +28,7 @@ pub fn format(text: &str) -> Result<String, Vec<Diagnostic>> {
     let root = read(text)?;
     if !matches!(root.tree, Tree::Object(_)) {
         return Err(refused_because(
+            &root,
             root.at,
             "a definition is an object",
             "this file holds no flow; give `fmt` the files that do",
@@ -45,12 +46,13 @@ pub fn format(text: &str) -> Result<String, Vec<Diagnostic>> {
             line: u32::try_from(line).unwrap_or(u32::MAX).saturating_add(1),
             column: 1,
         };
-        return Err(refused(at, "a carriage return stands within a line"));
+        return Err(refused(&root, at, "a carriage return stands within a line"));
     }
     let Some(outline) = outline::read(&text) else {
-        return Err(refused(Position::START, "the text ends early"));
+        return Err(refused(&root, Position::START, "the text ends early"));
     };
-    let result = yaml::format(&text, &outline, language).map_err(|(at, what)| refused(at, what))?;
+    let result =
+        yaml::format(&text, &outline, language).map_err(|(at, what)| refused(&root, at, what))?;
     let mut before = comments(&text, &outline.scalars);
     before.sort_unstable();
     verified(&root, result, |result| {
@@ -92,37 +94,57 @@ fn verified(
 ) -> Result<String, Vec<Diagnostic>> {
     if result.len() > limits::DEFINITION_BYTES_MAX {
         return Err(refused(
+            root,
             Position::START,
             "laid out, it would be longer than a definition may be",
         ));
     }
     let Ok(again) = read(&result) else {
-        return Err(refused(root.at, "laid out, it would not be readable"));
+        return Err(refused(root, root.at, "laid out, it would not be readable"));
     };
     if let Some(at) = order::difference(root, &again) {
-        return Err(refused(at, "laid out, this would mean something else"));
+        return Err(refused(
+            root,
+            at,
+            "laid out, this would mean something else",
+        ));
     }
-    check(result).ok_or_else(|| refused(root.at, "laid out, it would lose a comment"))
+    check(result).ok_or_else(|| refused(root, root.at, "laid out, it would lose a comment"))
 }
 
-fn refused(at: Position, what: &str) -> Vec<Diagnostic> {
+fn refused(root: &Node, at: Position, what: &str) -> Vec<Diagnostic> {
     refused_because(
+        root,
         at,
         what,
         "write this place in a plainer way, or leave the file as it is",
     )
 }
 
-fn refused_because(at: Position, what: &str, hint: &str) -> Vec<Diagnostic> {
+fn refused_because(root: &Node, at: Position, what: &str, hint: &str) -> Vec<Diagnostic> {
     let mut report = Report::default();
     report.error_at(
         at,
-        String::new(),
+        around(&At::root(root), at),
         code::NOT_FORMATTED,
         format!("this is not formatted: {what}"),
         Some(hint.to_owned()),
     );
     report.finish().1
+}
+
+/// Where in the definition a place of its text is: in the innermost value that begins before it.
+fn around(here: &At<'_, '_>, at: Position) -> String {
+    let before = |begin: Position| (begin.line, begin.column) <= (at.line, at.column);
+    let mut members = here.members().iter().rev();
+    if let Some(member) = members.find(|member| before(member.at)) {
+        return around(&here.member(member), at);
+    }
+    let mut elements = here.elements().iter().enumerate().rev();
+    match elements.find(|(_, element)| before(element.at)) {
+        Some((i, element)) => around(&here.element(i, element), at),
+        None => here.pointer.to_string(),
+    }
 }
 
 /// The comments of a YAML text: each `#` that begins a line or follows a blank, outside of

@@ -86,6 +86,17 @@ pub(crate) const FUNCTIONS: &[&str] = &[
     "zip",
 ];
 
+/// What the state that is compiled has, for the names that have a value only there.
+#[derive(Debug, Default, Clone, Copy)]
+pub(crate) struct Here {
+    /// It yields a result: a Task, Parallel or Map.
+    pub(crate) result: bool,
+    /// It ends by its token, or may.
+    pub(crate) token: bool,
+    /// What is compiled reads the error that a rule of Catch took.
+    pub(crate) error: bool,
+}
+
 /// What the Context object has below a place; `None` where it holds the user's own data.
 fn context(place: &[&str]) -> Option<&'static [&'static str]> {
     match place {
@@ -126,10 +137,19 @@ pub(crate) fn check_function(at: &At<'_, '_>, name: &str, report: &mut Report) {
     );
 }
 
-/// Warns of a path below `$states` that meets nothing.
-pub(crate) fn check_states(at: &At<'_, '_>, names: &[&str], report: &mut Report) {
+/// Warns of a path below `$states` that meets nothing; `location`: the field of the state.
+pub(crate) fn check_states(at: &At<'_, '_>, names: &[&str], location: &str, report: &mut Report) {
+    let within = |field: &str| location.strip_prefix(field).is_some_and(ends_name);
     match names {
         ["context", rest @ ..] => check_context(at, "$states.context", rest, report),
+        ["result", ..] if !(report.here.result && (within("Output") || within("Assign"))) => {
+            let hint = "the result of a Task, Parallel or Map is there in its own Output and Assign, but not in its Catch";
+            absent(at, "$states.result", hint, report);
+        }
+        ["errorOutput", ..] if !location.starts_with("Catch[") => {
+            let hint = "an error is there in the Output and Assign of a rule of Catch";
+            absent(at, "$states.errorOutput", hint, report);
+        }
         [name, ..] if !STATES.contains(name) => {
             let what = format!("$states has no {:?}", clip(name));
             unknown(at, what, nearest(name, STATES, "$states."), report);
@@ -138,11 +158,113 @@ pub(crate) fn check_states(at: &At<'_, '_>, names: &[&str], report: &mut Report)
     }
 }
 
+/// Whether a name that is followed by this ends there: `/`, `[` or nothing.
+fn ends_name(rest: &str) -> bool {
+    rest.is_empty() || rest.starts_with(['/', '['])
+}
+
+/// Warns of what the engine knows, and what has no value at this place.
+fn absent(at: &At<'_, '_>, name: &str, hint: &str, report: &mut Report) {
+    unknown(
+        at,
+        format!("{name} has no value here"),
+        Some(hint.to_owned()),
+        report,
+    );
+}
+
 /// Warns of a path into the Context object, called `root` here, that meets nothing.
 pub(crate) fn check_context(at: &At<'_, '_>, root: &str, names: &[&str], report: &mut Report) {
+    if !below(at, root, names, &context, report)
+        && names.first() == Some(&"Task")
+        && !report.here.token
+    {
+        let hint =
+            "a Task that waits for its token has one: its Resource ends in .waitForTaskToken";
+        absent(at, &format!("{root}.Task"), hint, report);
+    }
+}
+
+/// Warns of a path into `$Context`, or into the old language's `$context`, that meets nothing.
+/// `output`: the state has one already.
+pub(crate) fn check_cloudflow(
+    at: &At<'_, '_>,
+    old: bool,
+    output: bool,
+    names: &[&str],
+    report: &mut Report,
+) {
+    let here = report.here;
+    let missing = match names {
+        ["Current", "TaskToken", ..] if !old && !here.token => Some((
+            "$Context.Current.TaskToken",
+            "a Task with TaskMode: WaitForCustomCallback has one",
+        )),
+        ["Current", "Error", ..] if !old && !here.error => Some((
+            "$Context.Current.Error",
+            "an error is there in the OutputConstructor of a rule of Catch",
+        )),
+        ["Current", "Output", ..] if !old && !output => Some((
+            "$Context.Current.Output",
+            "an output is there in OutputConstructor and GlobalConstructor",
+        )),
+        ["task", "token", ..] if old && !here.token => Some((
+            "$context.task.token",
+            "a task with pattern: waitForCallback has one",
+        )),
+        _ => None,
+    };
+    let wrong = match old {
+        true => below(at, "$context", names, &old_context, report),
+        false => below(at, "$Context", names, &new_context, report),
+    };
+    if let Some((name, hint)) = missing.filter(|_| !wrong) {
+        absent(at, name, hint, report);
+    }
+}
+
+/// What `$Context` has below a place.
+/// Source: alibabacloud.com, help of CloudFlow: "Inputs and outputs".
+fn new_context(place: &[&str]) -> Option<&'static [&'static str]> {
+    match place {
+        [] => Some(&["Execution", "Current"]),
+        ["Execution"] => Some(&["Name", "Input", "RoleArn"]),
+        ["Current"] => Some(&[
+            "Name",
+            "Input",
+            "Output",
+            "Error",
+            "RetryCount",
+            "TaskToken",
+        ]),
+        ["Current", "Error"] => Some(&["Code", "Detail"]),
+        _ => None,
+    }
+}
+
+/// What the old language's `$context` has below a place.
+fn old_context(place: &[&str]) -> Option<&'static [&'static str]> {
+    match place {
+        [] => Some(&["flow", "execution", "step", "task"]),
+        ["flow" | "execution" | "step"] => Some(&["name"]),
+        ["task"] => Some(&["token"]),
+        _ => None,
+    }
+}
+
+/// Warns of the first name of a path that its place does not have. `false`: there is none.
+fn below(
+    at: &At<'_, '_>,
+    root: &str,
+    names: &[&str],
+    has: &dyn Fn(&[&str]) -> Option<&'static [&'static str]>,
+    report: &mut Report,
+) -> bool {
     for (i, name) in names.iter().enumerate() {
         let (place, _) = names.split_at(i);
-        let Some(known) = context(place) else { return };
+        let Some(known) = has(place) else {
+            return false;
+        };
         if !known.contains(name) {
             let mut before = root.to_owned();
             for name in place {
@@ -151,9 +273,11 @@ pub(crate) fn check_context(at: &At<'_, '_>, root: &str, names: &[&str], report:
             }
             let hint = nearest(name, known, &format!("{before}."));
             let what = format!("{before} has no {:?}", clip(name));
-            return unknown(at, what, hint, report);
+            unknown(at, what, hint, report);
+            return true;
         }
     }
+    false
 }
 
 fn nearest(name: &str, known: &[&str], before: &str) -> Option<String> {

@@ -105,7 +105,7 @@ pub(crate) fn compile(
     }
     for path in free::below_states(&tree) {
         let names: Vec<_> = path.iter().map(String::as_str).collect();
-        given::check_states(at, &names, report);
+        given::check_states(at, &names, location, report);
     }
     Jsonata {
         source: source.into(),

@@ -21,6 +21,7 @@ pub mod program;
 pub mod resource;
 mod scope;
 pub mod signal;
+mod slip;
 mod stand_in;
 mod steps;
 pub mod substitute;

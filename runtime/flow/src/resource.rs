@@ -3,6 +3,7 @@
 //! Refuses to look anything up itself: that is the caller's [`Resolve`].
 
 mod map;
+mod near;
 mod target;
 
 use std::sync::Arc;
@@ -11,6 +12,7 @@ use stepwell_types::{ChildMode, Digest, limits};
 
 use crate::suggest;
 pub use map::{BINDINGS_MAX, Bound, ResourceMap};
+pub(crate) use near::suggested;
 pub use target::{FlowTarget, Target};
 
 /// Says what a module name means now.
@@ -399,7 +401,9 @@ pub fn function(text: &str) -> Result<(&str, Option<&str>), BadResource> {
     let mut parts = rest.split(':');
     let name = parts.next().unwrap_or_default();
     let qualifier = parts.next();
-    let odd = |c: char| c.is_whitespace() || c.is_control() || matches!(c, '#' | '@');
+    // Braces and dollars are those of a substitution that has no value yet.
+    let odd =
+        |c: char| c.is_whitespace() || c.is_control() || matches!(c, '#' | '@' | '$' | '{' | '}');
     if name.is_empty()
         || name.len() > limits::NAME_BYTES_MAX
         || name.contains(odd)
@@ -484,6 +488,12 @@ mod tests {
         check("arn:aws:lambda:r:1:layer:f", None);
         check("", None);
         check("a b", None);
+        check("${Function}", None);
+        check("arn:aws:lambda:r:1:function:${Function}", None);
+        check(
+            "arn:aws:lambda:${Region}:${Account}:function:f",
+            Some(("f", None)),
+        );
     }
 
     #[test]

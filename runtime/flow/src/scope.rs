@@ -27,6 +27,8 @@ pub(crate) struct Scope<'t> {
     /// Whether a way out of a state could not be followed: what is reachable
     /// is then anybody's guess.
     pub(crate) broken: bool,
+    /// What its author calls a state, and the graph.
+    words: [&'static str; 2],
 }
 
 impl<'t> Scope<'t> {
@@ -39,6 +41,15 @@ impl<'t> Scope<'t> {
             ends: false,
             terminals: Vec::new(),
             broken: false,
+            words: ["state", "graph"],
+        }
+    }
+
+    /// As [`Self::new`], of a list of steps.
+    pub(crate) fn of_steps(by_name: HashMap<&'t str, StateIdx>, first: u32) -> Scope<'t> {
+        Scope {
+            words: ["step", "list of steps"],
+            ..Scope::new(by_name, first)
         }
     }
 
@@ -69,11 +80,12 @@ impl<'t> Scope<'t> {
         } else {
             None
         };
+        let [state, graph] = self.words;
         report.error_hint(
             at,
             code::UNKNOWN_STATE,
             format!(
-                "there is no state {:?} in this graph",
+                "there is no {state} {:?} in this {graph}",
                 crate::path::clip(name)
             ),
             hint,
@@ -109,6 +121,16 @@ impl<'t> Scope<'t> {
         first
     }
 
+    /// Warns of a state from which no way leads to an end.
+    pub(crate) fn no_way_out(&self, report: &mut Report, at: &At<'_, '_>, name: &str) {
+        report.warning(
+            at,
+            code::NO_WAY_OUT,
+            format!("from the {} {name:?} no way leads to an end", self.words[0]),
+            Some("it and what follows go round until something fails or time is over; let one of them end, or lead out of the circle".to_owned()),
+        );
+    }
+
     /// What the edges lead to from `start`.
     pub(crate) fn reached(&self, start: StateIdx) -> HashSet<StateIdx> {
         closure(self.edges.iter().copied(), vec![start])
@@ -129,16 +151,6 @@ impl<'t> Scope<'t> {
             by_name: self.by_name.iter().map(named).collect(),
         }
     }
-}
-
-/// Warns of a state from which no way leads to an end.
-pub(crate) fn no_way_out(report: &mut Report, at: &At<'_, '_>, name: &str) {
-    report.warning(
-        at,
-        code::NO_WAY_OUT,
-        format!("from the state {name:?} no way leads to an end"),
-        Some("it and what follows go round until something fails or time is over; let one of them end, or lead out of the circle".to_owned()),
-    );
 }
 
 /// What edges lead to from these states, and the states themselves.

@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 
 use stepwell_types::limits::DEFINITION_BYTES_MAX;
 
-use crate::diagnostic::Diagnostic;
-use crate::document::{self, Tree};
+use crate::diagnostic::{Diagnostic, Report, code};
+use crate::document::{self, At, Tree};
 use crate::{Checked, Resolve, compile};
 
 /// Most substitutions of one definition.
@@ -98,7 +98,7 @@ pub fn compile_filled(
 /// # Errors
 /// It is not readable, or has another value.
 pub fn read(text: &str) -> Result<BTreeMap<String, String>, BadSubstitution> {
-    let mut report = crate::diagnostic::Report::default();
+    let mut report = Report::default();
     let root = document::parse(text, &mut report);
     let (failed, found) = report.finish();
     let (Some(root), false) = (root, failed) else {
@@ -196,10 +196,18 @@ pub fn substitute(
     Ok(Filled { text: out, marks })
 }
 
-/// The name, if a whole string is one placeholder.
-pub(crate) fn placeholder(text: &str) -> Option<&str> {
-    let name = text.strip_prefix("${")?.strip_suffix('}')?;
-    is_name(name).then_some(name)
+/// Reports a name of something else that has a placeholder left in it: no such thing is called so.
+pub(crate) fn check_filled(at: &At<'_, '_>, report: &mut Report, resolve: &dyn Resolve) {
+    if let Tree::Text(text) = &at.node.tree
+        && let Some(name) = unfilled(text)
+    {
+        report.error_hint(
+            at,
+            code::BAD_VALUE,
+            format!("the substitution {name} has no value yet"),
+            Some(resolve.advice().set(name)),
+        );
+    }
 }
 
 /// The first `${NAME}` in a string that could be filled in.

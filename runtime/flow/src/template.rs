@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use crate::diagnostic::{Report, code};
 use crate::document::{At, Tree};
 use crate::expression::{DataPath, Expression, Query, QueryLanguage, Root, Segment, Template};
-use crate::{given, intrinsic, jsonata, path};
+use crate::{given, intrinsic, jsonata, path, slip};
 
 /// Compiles a template of either language; `location` is the field's name.
 pub(crate) fn compile(
@@ -18,6 +18,7 @@ pub(crate) fn compile(
     location: &str,
     report: &mut Report,
 ) -> Template {
+    slip::in_template(at, language, location, report);
     match language {
         QueryLanguage::JsonPath => by_name(at, report, &mut intrinsic),
         QueryLanguage::Jsonata => by_value(at, location, report),

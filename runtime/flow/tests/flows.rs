@@ -150,7 +150,7 @@ fn every_code_is_shown_and_explained() {
         shown.extend(checked.diagnostics.iter().map(|d| d.code.to_owned()));
     }
     let all: BTreeSet<String> = (1..=36)
-        .chain(42..=45)
+        .chain(42..=46)
         .chain(101..=104)
         .map(|n| format!("FLOW{n:04}"))
         .collect();

@@ -184,6 +184,23 @@ fn json_is_laid_out() {
 }
 
 #[test]
+fn a_documents_end_and_empty_lines_are_kept() {
+    let state = "StartAt: A\nStates:\n  A:\n    Type: Pass\n";
+    let check = |text: String, expected: String| assert_eq!(same_meaning(&text), expected);
+    let same = |text: String| check(text.clone(), text);
+    same(format!("{state}    End: true\n...\n"));
+    same(format!("{state}    End: true\n# c\n...\n"));
+    same(format!("{state}    End: true\n\n# c\n\n...\n# after\n"));
+    // A scalar that keeps its empty lines, and has no others.
+    same(format!("{state}    Result: |+\n\n\n    End: true\n"));
+    same(format!("{state}    Result: |+\n    End: true\n"));
+    check(
+        format!("{state}    End: true\n    Result:\n      a: >+\n   \n \n"),
+        format!("{state}    Result:\n      a: >+\n\n\n    End: true\n"),
+    );
+}
+
+#[test]
 fn an_anchor_stays_before_its_alias() {
     let text = "StartAt: A\nStates:\n  A:\n    Next: &n B\n    Type: Pass\n  B:\n    Type: Pass\n    Result: *n\n    End: true\n";
     assert_eq!(same_meaning(text), text);
@@ -205,6 +222,8 @@ fn what_cannot_be_laid_out_is_refused_with_its_place() {
     );
     check("A:\n  &x\n  B: 1\n", "FLOW0041", 2, "on a line of its own");
     check("A:\n  |\n  text\n", "FLOW0041", 1, "| or >");
+    let said = format("A: 1\nB:\n  C:\n    &x\n    D: 1\n").expect_err("a lone anchor");
+    assert_eq!(said.first().map(|d| d.pointer.as_str()), Some("/B/C"));
     check("A: 1\nA: 2\n", "FLOW0004", 2, "twice");
     check("A: [\n", "FLOW0001", 2, "");
     let cut = "carriage return";

@@ -41,6 +41,46 @@ fn svg_as_reviewed() {
     expect_test::expect_file!["graph/sample.svg"].assert_eq(&svg);
 }
 
+/// A condition of CloudFlow is shown as it would be written, and a name never as a list's mark.
+#[test]
+fn conditions_and_marks() {
+    let text = r#"{"Type": "StateMachine", "SpecVersion": "v1", "StartAt": "1. first", "States": [
+        {"Type": "Choice", "Name": "1. first", "Default": "- dash",
+            "Branches": [{"Condition": "$Input.n>=3&&!$Input.done", "Next": "a-b.c"}]},
+        {"Type": "Pass", "Name": "- dash", "End": true},
+        {"Type": "Pass", "Name": "a-b.c", "End": true}]}"#;
+    let mermaid = graph::mermaid(&program(text));
+    let has = |part: &str| assert!(mermaid.contains(part), "{part}\n{mermaid}");
+    has("{\"1#46; first\"}");
+    has("[\"#45; dash<br/>Pass\"]");
+    has("[\"a-b.c<br/>Pass\"]");
+    has("|\"$Input.n #62;= 3 #38;#38; #33;$Input.done\"|");
+}
+
+/// The box around a name of wide letters is as much wider.
+#[test]
+fn wide_letters_have_room() {
+    let width = |name: &str| {
+        let states = json!({name: {"Type": "Pass", "End": true}});
+        let svg = graph::svg(&program(
+            &json!({"StartAt": name, "States": states}).to_string(),
+        ));
+        let node = svg.split_once("<rect class=\"n\"").expect("a node").1;
+        let rest = node.split_once(" width=\"").expect("its width").1;
+        let number = rest.split('"').next().and_then(|n| n.parse::<f64>().ok());
+        number.expect("a number")
+    };
+    let letters = |count| "m".repeat(count);
+    assert_eq!(
+        width("注文の支払いを確認").to_bits(),
+        width(&letters(18)).to_bits()
+    );
+    assert_eq!(
+        width("Prüfung der Anschrift").to_bits(),
+        width(&letters(21)).to_bits()
+    );
+}
+
 /// A long chain and a wide choice neither overflow the stack nor take long.
 #[test]
 fn large_flows_are_drawn() {

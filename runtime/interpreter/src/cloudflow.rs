@@ -44,21 +44,30 @@ pub(crate) fn inherited(node: &Node, own: &Arc<Variables>) -> Arc<Variables> {
     }
 }
 
-/// Makes `$Input`, before the first attempt.
+/// Makes `$Input`, before the first attempt, and again before those that follow on an attempt
+/// in which that failed.
 pub(crate) fn enter(turn: &mut Turn<'_>, id: EntryId, own: &Constructors) -> Result<(), Fault> {
     let Some(entry) = turn.state.core.entries.get(&id) else {
         return Ok(());
     };
-    if entry.attempt > 0 {
-        return Ok(());
-    }
     let raw = entry.input.clone();
+    let before = Arc::clone(&entry.variables);
+    if before.contains_key(INPUT) {
+        if entry.attempt > 0 {
+            return Ok(());
+        }
+        // That of the state before, or of this one before a redrive: nobody reads it here,
+        // also if this state makes none.
+        let mut rest = Variables::clone(&before);
+        rest.remove(INPUT);
+        set(turn, id, rest);
+    }
     let mut variables = Variables::new();
     let mut mapped = None;
     if let Some(steps) = &own.steps {
         let scope = (
-            entry.variables.get(SCOPE_INPUT).cloned(),
-            entry.variables.get(SCOPE_LOCAL).cloned(),
+            before.get(SCOPE_INPUT).cloned(),
+            before.get(SCOPE_LOCAL).cloned(),
         );
         if let (Some(input), Some(local)) = scope {
             variables.insert(SCOPE_INPUT.into(), input);

@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 use stepwell_types::{ContainerCall, HttpCall, MachineCall};
 
-use super::Compiler;
+use super::{Compiler, fit};
 use crate::diagnostic::code;
 use crate::document::At;
 use crate::expression::QueryLanguage;
@@ -169,7 +169,7 @@ impl<'t> Compiler<'t, '_> {
                     self.report.error(
                         &parameters.member(member),
                         code::WRONG_TYPE,
-                        format!("this does not fit {}: {error}", shape.what),
+                        format!("this does not fit {}: {}", shape.what, fit::said(&error)),
                     );
                 }
             }

@@ -43,6 +43,7 @@ const READER_CONFIG: &[&str] = &[
     "CSVDelimiter",
     "MaxItems",
     "MaxItemsPath",
+    "Transformation",
 ];
 const BATCHER: &[&str] = &[
     "MaxItemsPerBatch",
@@ -56,6 +57,9 @@ const WRITER: &[&str] = &["Resource", "WriterConfig"];
 const GET: &str = "s3:getObject";
 const LIST: &str = "s3:listObjectsV2";
 const PUT: &str = "s3:putObject";
+
+/// In place of reading what is in listed objects.
+const LISTED: &str = "list the objects, and in each child read the one that its Key names, with a step or a distributed Map (arn:aws:states:::s3:getObject)";
 
 /// Most items, or bytes, that a definition may name.
 const COUNT_MAX: u64 = 4_294_967_295;
@@ -208,6 +212,13 @@ impl<'t> Compiler<'t, '_> {
                             .or_else(|| Some(format!("they have {}", allowed.join(", ")))),
                     );
                 }
+                if *member.name == *"Bucket" {
+                    crate::substitute::check_filled(
+                        &field.member(member),
+                        self.report,
+                        self.resolve,
+                    );
+                }
                 match plain {
                     "ExpectedBucketOwner" => self.report.warning(
                         &field.member_name(member),
@@ -263,6 +274,7 @@ impl<'t> Compiler<'t, '_> {
             self.known_fields(config, "a ReaderConfig", &[READER_CONFIG]);
             self.integer_or_path(config, "MaxItems", 0, COUNT_MAX)
         });
+        let loads = config.as_ref().is_some_and(|c| self.loads(c));
         let expected: &[&str] = &[
             "Bucket",
             "Key",
@@ -271,14 +283,13 @@ impl<'t> Compiler<'t, '_> {
             "VersionId",
         ];
         if resource == LIST {
-            if let Some(kind) = config.as_ref().and_then(|c| c.get("InputType")) {
+            let kind = config.as_ref().and_then(|c| c.get("InputType"));
+            if let Some(kind) = kind.filter(|_| !loads) {
                 self.report.error_hint(
                     &kind,
-                    code::EXCLUSIVE_FIELDS,
-                    "a listing of objects has no InputType".to_owned(),
-                    Some(format!(
-                        "read an object's contents with arn:aws:states:::{GET}"
-                    )),
+                    code::NOT_SUPPORTED,
+                    "an InputType is not supported for a listing: its items are the objects' names, sizes and times, not what is in them".to_owned(),
+                    Some(LISTED.to_owned()),
                 );
             }
             let arguments = self.bucket_arguments(at, "an ItemReader", &["Bucket"], expected)?;
@@ -301,6 +312,23 @@ impl<'t> Compiler<'t, '_> {
             arguments: arguments?,
             max_items,
         })
+    }
+
+    /// Whether the listed objects' contents should be the items, which is reported.
+    fn loads(&mut self, config: &At<'_, 't>) -> bool {
+        let Some(field) = config.get("Transformation") else {
+            return false;
+        };
+        let loads = self.word(&field, &["NONE", "LOAD_AND_FLATTEN"]) == Some("LOAD_AND_FLATTEN");
+        if loads {
+            self.report.error_hint(
+                &field,
+                code::NOT_SUPPORTED,
+                "the Transformation LOAD_AND_FLATTEN is not supported: what is in the listed objects is not read".to_owned(),
+                Some(LISTED.to_owned()),
+            );
+        }
+        loads
     }
 
     fn format(&mut self, config: &At<'_, 't>) -> Option<ItemFormat> {

@@ -6,6 +6,7 @@ use super::Compiler;
 use crate::document::At;
 use crate::expression::{Expression, QueryLanguage};
 use crate::program::Kind;
+use crate::{jsonata, slip};
 
 /// Fields of a Fail beyond the common ones.
 pub(super) const FIELDS: &[&str] = &["Error", "ErrorPath", "Cause", "CausePath"];
@@ -33,6 +34,10 @@ impl<'t> Compiler<'t, '_> {
                 return Some(query);
             }
             let text = self.text(&field)?;
+            if self.language == QueryLanguage::Jsonata {
+                jsonata::half_marked(&field, text, self.report);
+            }
+            slip::in_text(&field, text, self.language, path_name, self.report);
             return Some(Expression::Literal(Value::String(text.to_owned())));
         }
         if self.language == QueryLanguage::Jsonata {

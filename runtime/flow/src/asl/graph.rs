@@ -213,7 +213,7 @@ impl<'t> Compiler<'t, '_> {
         for member in states.members() {
             let index = scope.by_name.get(&*member.name);
             if index.is_some_and(|index| trapped.contains(index)) {
-                crate::scope::no_way_out(self.report, &states.member_name(member), &member.name);
+                scope.no_way_out(self.report, &states.member_name(member), &member.name);
             }
         }
     }

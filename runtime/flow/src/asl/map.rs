@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::{Compiler, expect};
 use crate::check;
+use crate::diagnostic::code;
 use crate::document::{At, Tree};
 use crate::expression::{QueryLanguage, Template};
 use crate::program::{ChildKind, Items, MapState, StateIdx};
@@ -28,14 +29,8 @@ pub(super) const FIELDS_JSONATA: &[&str] = &[
     "MaxConcurrency",
 ];
 
-/// Fields of a processor or branch.
-pub(super) const GRAPH_FIELDS: &[&str] = &[
-    "Comment",
-    "ProcessorConfig",
-    "QueryLanguage",
-    "StartAt",
-    "States",
-];
+/// Fields of a branch. A processor has its `ProcessorConfig` besides.
+const GRAPH_FIELDS: &[&str] = &["Comment", "StartAt", "States"];
 
 /// Most iterations at a time that a definition may ask for.
 const CONCURRENCY_MAX: u64 = 99_999_999;
@@ -54,7 +49,7 @@ impl<'t> Compiler<'t, '_> {
         if !self.is_object(&graph) {
             return None;
         }
-        self.known_fields(&graph, "a Map's processor", &[GRAPH_FIELDS]);
+        self.graph_fields(&graph, "a Map's processor", &["ProcessorConfig"]);
         let children = self.children(at, &graph);
         let distributed = match children {
             Some(kind) => Some(Box::new(self.distributed(at, kind))),
@@ -86,6 +81,20 @@ impl<'t> Compiler<'t, '_> {
             label,
             distributed,
         })
+    }
+
+    /// Reports what a branch or processor does not have; `own`: what it has besides.
+    pub(super) fn graph_fields(&mut self, at: &At<'_, 't>, owner: &str, own: &[&str]) {
+        let language = "QueryLanguage";
+        if let Some(member) = at.members().iter().find(|m| *m.name == *language) {
+            self.report.error_hint(
+                &at.member_name(member),
+                code::UNKNOWN_FIELD,
+                format!("{owner} has no field {language:?}"),
+                Some("say it of the whole flow, or of single states".to_owned()),
+            );
+        }
+        self.known_fields(at, owner, &[GRAPH_FIELDS, own, &[language]]);
     }
 
     fn items(&mut self, at: &At<'_, 't>) -> Items {

@@ -207,7 +207,10 @@ impl<'t> Compiler<'t, '_> {
                 Some(runs)
             }
             Err(bad) => {
-                let hint = bound.is_some().then(|| FOR_A_FUNCTION.to_owned());
+                let hint = match crate::substitute::unfilled(text) {
+                    Some(name) => Some(self.resolve.advice().set(name)),
+                    None => bound.is_some().then(|| FOR_A_FUNCTION.to_owned()),
+                };
                 self.report
                     .error_hint(place, code::BAD_RESOURCE, bad.message, hint);
                 None

@@ -7,6 +7,7 @@ use super::{Compiler, expect};
 use crate::diagnostic::code;
 use crate::document::{At, Tree};
 use crate::expression::{DataPath, QueryLanguage, Template, WritePath};
+use crate::given::Here;
 use crate::program::{DataFlow, JsonPathFlow, JsonataFlow, Kind, Next, State, StateIdx};
 use crate::{check, template};
 
@@ -42,6 +43,11 @@ impl<'t> Compiler<'t, '_> {
         };
         self.language = self.query_language(at);
         self.state_fields(at, kind);
+        self.report.here = Here {
+            result: matches!(kind, "Task" | "Parallel" | "Map"),
+            token: kind == "Task" && self.may_wait(at),
+            error: false,
+        };
         let next = self.next(at, kind, scope);
         let data = self.data_flow(at, kind);
         let failure = matches!(kind, "Task" | "Parallel" | "Map");
@@ -243,7 +249,7 @@ impl<'t> Compiler<'t, '_> {
                 let branch = list.element(i, branch);
                 let size = super::graph::count(&branch, "States");
                 if self.is_object(&branch) {
-                    self.known_fields(&branch, "a branch", &[super::map::GRAPH_FIELDS]);
+                    self.graph_fields(&branch, "a branch", &[]);
                     branches.push(self.inner_graph(&branch, "a branch", first));
                 }
                 first = first.saturating_add(u32::try_from(size).unwrap_or(u32::MAX));

@@ -95,6 +95,16 @@ impl<'t> Compiler<'t, '_> {
         })
     }
 
+    /// Whether a Task ends by its token: what stands for its resource may make it so.
+    pub(super) fn may_wait(&self, at: &At<'_, 't>) -> bool {
+        let field = at.get("Resource");
+        let Some(Tree::Text(text)) = field.as_ref().map(|field| &field.node.tree) else {
+            return true;
+        };
+        let waits = |named: &str| resource::parse(named).map_or(true, |r| r.wait_for_token);
+        self.resolve.binding(text).is_some() || waits(text)
+    }
+
     /// A role by its ARN, or where to read one.
     fn credentials(&mut self, field: &At<'_, 't>) {
         if !self.is_object(field) {
@@ -121,9 +131,9 @@ impl<'t> Compiler<'t, '_> {
                 } else {
                     code::BAD_RESOURCE
                 };
-                let hint = match crate::substitute::placeholder(text) {
+                let hint = match crate::substitute::unfilled(text) {
                     Some(name) => self.resolve.advice().set(name),
-                    None => {
+                    None => resource::suggested(text).unwrap_or_else(|| {
                         let modules = self.resolve.modules();
                         let names: Vec<&str> = modules.iter().map(|(name, _)| &**name).collect();
                         format!(
@@ -131,7 +141,7 @@ impl<'t> Compiler<'t, '_> {
                             self.resolve.advice().bind(),
                             resource::listed(&names)
                         )
-                    }
+                    }),
                 };
                 self.report.error_hint(field, code, bad.message, Some(hint));
                 return None;

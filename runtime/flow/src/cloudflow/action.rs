@@ -13,6 +13,7 @@ use crate::diagnostic::code;
 use crate::document::{At, Tree};
 use crate::expression::{Expression, Template};
 use crate::fdl::{self, Constructors};
+use crate::path::clip;
 use crate::program::{Service, StandIn, Task};
 use crate::suggest;
 
@@ -27,7 +28,14 @@ const MODES: [&str; 3] = [
 /// Written also `FnF:StartExecution`: the service has both spellings of its name.
 const START: &str = "FNF:StartExecution";
 const ACTIONS: [&str; 3] = ["FC:InvokeFunction", START, "HTTP:Request"];
-const INVOKE: &[&str] = &["resourceArn", "invocationType", "body", "body.$"];
+const INVOKE: &[&str] = &[
+    "resourceArn",
+    ARN_FROM_DATA,
+    "invocationType",
+    "body",
+    "body.$",
+];
+const ARN_FROM_DATA: &str = "resourceArn.$";
 
 impl<'t> Compiler<'_> {
     pub(super) fn task(&mut self, at: &At<'_, 't>, data: &mut Constructors) -> Option<Task> {
@@ -107,6 +115,21 @@ impl<'t> Compiler<'_> {
         })
     }
 
+    /// Whether a Task ends by its token: what its Action or function is bound to may make it so.
+    pub(super) fn may_wait(&self, at: &At<'_, 't>) -> bool {
+        let said = |field: Option<At<'_, 't>>| match field.map(|field| &field.node.tree) {
+            Some(Tree::Text(text)) => Some(&**text),
+            _ => None,
+        };
+        let function = at.get("Parameters");
+        let function = function.as_ref().and_then(|p| said(p.get("resourceArn")));
+        said(at.get("TaskMode")) == Some("WaitForCustomCallback")
+            || [said(at.get("Action")), function]
+                .iter()
+                .flatten()
+                .any(|name| self.resolve.binding(name).is_some())
+    }
+
     /// `Parameters`, as what takes them as they are gets them.
     fn parameters(&mut self, at: &At<'_, 't>) -> Option<Template> {
         at.get("Parameters")
@@ -116,19 +139,19 @@ impl<'t> Compiler<'_> {
 
     fn unbound(&mut self, at: &At<'_, 't>, action: &str) {
         let hint = suggest::hint(action, ACTIONS).unwrap_or_else(|| {
+            let modules = self.resolve.modules();
+            let names: Vec<&str> = modules.iter().map(|(name, _)| &**name).collect();
             format!(
-                "the Actions are {}; {}, or replace it by an HTTP request or a function that makes the call",
+                "the Actions are {}; {}, or replace it by an HTTP request or a function that makes the call{}",
                 ACTIONS.join(", "),
-                self.resolve.advice().bind()
+                self.resolve.advice().bind(),
+                crate::resource::listed(&names)
             )
         });
         self.report.error_hint(
             at,
             code::BAD_RESOURCE,
-            format!(
-                "nothing here carries out the Action {:?}",
-                crate::path::clip(action)
-            ),
+            format!("nothing here carries out the Action {:?}", clip(action)),
             Some(hint),
         );
     }
@@ -182,6 +205,15 @@ impl<'t> Compiler<'_> {
             &parameters,
             "$Output of FC:InvokeFunction is here the function's own result; CloudFlow's documents don't show its form",
         );
+        if let Some(field) = parameters.get(ARN_FROM_DATA) {
+            self.report.error_hint(
+                &field,
+                code::NOT_SUPPORTED,
+                "a resourceArn cannot come from the data: the function is bound when the flow is published".to_owned(),
+                Some("write the function's name, or a Task for each behind a Choice".to_owned()),
+            );
+            return None;
+        }
         let arn = check::required(self.report, &parameters, owner, "resourceArn")?;
         let text = check::text(self.report, &arn)?;
         let token = mode == "WaitForCustomCallback";
@@ -223,7 +255,10 @@ impl<'t> Compiler<'_> {
         }
         // The field table calls it a string, the examples write a number.
         let seconds = match &field.node.tree {
-            Tree::Text(text) if text.parse::<u64>().is_ok() => text.parse().ok(),
+            Tree::Text(text) if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) => {
+                let range = (0, fdl::SECONDS_MAX);
+                check::between(self.report, &field, range, text.parse().ok(), &clip(text))
+            }
             _ => check::integer(self.report, &field, 0, fdl::SECONDS_MAX),
         }?;
         if seconds > fdl::TASK_SECONDS_THERE {

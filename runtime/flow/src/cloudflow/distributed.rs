@@ -190,6 +190,9 @@ impl<'t> Compiler<'_> {
                 check::required(self.report, at, owner, name);
             }
         }
+        if let Some(bucket) = at.get("Bucket") {
+            crate::substitute::check_filled(&bucket, self.report, self.resolve);
+        }
         let given = fdl::template(at, BEFORE, self.report, &mut self.notes);
         let renamed = |(name, value): (Box<str>, Template)| {
             let name = if &*name == "ObjectName" {

@@ -94,7 +94,9 @@ impl<'t> Compiler<'_> {
     ) -> Catcher {
         let next = check::required(self.report, rule, owner, "Next");
         let next = next.map_or(scope.current, |n| self.target(&n, scope, true));
+        self.report.here.error = true;
         let output = self.constructor(rule, "OutputConstructor", BEFORE);
+        self.report.here.error = false;
         if output.is_none() {
             self.notes.once(
                 "catch",

@@ -150,7 +150,7 @@ impl<'t> Compiler<'_> {
                 continue;
             };
             if trapped.contains(index) {
-                crate::scope::no_way_out(self.report, &name, text);
+                scope.no_way_out(self.report, &name, text);
             }
             if !seen.contains(index) {
                 self.report.warning(

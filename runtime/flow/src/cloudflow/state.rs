@@ -11,6 +11,7 @@ use crate::diagnostic::code;
 use crate::document::{At, Tree};
 use crate::expression::{Expression, Template};
 use crate::fdl::{self, Constructors, Roots};
+use crate::given::Here;
 use crate::program::{ChoiceRule, DataFlow, Kind, Next, State, StateIdx, Test, WaitUntil};
 use crate::scope::Scope;
 
@@ -48,6 +49,10 @@ impl<'t> Compiler<'_> {
             return None;
         };
         self.state_fields(at, kind);
+        self.report.here = Here {
+            token: kind == "Task" && self.may_wait(at),
+            ..Here::default()
+        };
         let next = self.next(at, kind, scope);
         let mut data = Constructors {
             input: self.constructor(at, "InputConstructor", BEFORE),

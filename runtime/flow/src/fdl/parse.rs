@@ -22,7 +22,7 @@ const BYTES_MAX: usize = 8_192;
 const NODES_MAX: usize = 1_000;
 
 /// The operators by how tightly they bind; longer spellings first.
-const LEVELS: [&[(&str, Operator)]; 6] = [
+pub(super) const LEVELS: [&[(&str, Operator)]; 6] = [
     &[("||", Operator::Or)],
     &[("&&", Operator::And)],
     &[("==", Operator::Equal), ("!=", Operator::Unequal)],
@@ -64,21 +64,16 @@ pub(crate) fn parse(source: &str, roots: Roots) -> Result<Fdl, Fault> {
         nodes: 0,
         nesting: 0,
         calls: 0,
+        stopped: source.len(),
     };
-    let all = parser.level(0)?;
-    parser.scan.skip_space();
-    let rest = parser.scan.rest();
-    if rest.is_empty() {
-        return Ok(all);
-    }
-    let fault = bad(format!(
-        "{:?} after the expression makes no sense",
-        clip(rest)
-    ));
-    Err(if rest.starts_with('=') {
-        fault.hint("equality is ==")
-    } else {
-        fault
+    let all = parser.whole();
+    all.map_err(|fault| {
+        let before = source.len().saturating_sub(parser.stopped);
+        let before = source.get(..before).unwrap_or_default();
+        Fault {
+            offset: Some(before.chars().count()),
+            ..fault
+        }
     })
 }
 
@@ -92,9 +87,35 @@ struct Parser<'a> {
     nodes: usize,
     nesting: usize,
     calls: usize,
+    /// How many bytes were left where a fault would be told.
+    stopped: usize,
 }
 
 impl<'a> Parser<'a> {
+    fn whole(&mut self) -> Result<Fdl, Fault> {
+        let all = self.level(0)?;
+        self.scan.skip_space();
+        self.here();
+        let rest = self.scan.rest();
+        if rest.is_empty() {
+            return Ok(all);
+        }
+        let fault = bad(format!(
+            "{:?} after the expression makes no sense",
+            clip(rest)
+        ));
+        Err(if rest.starts_with('=') {
+            fault.hint("equality is ==")
+        } else {
+            fault
+        })
+    }
+
+    /// A fault that is found now is told at this place.
+    fn here(&mut self) {
+        self.stopped = self.scan.rest().len();
+    }
+
     fn level(&mut self, level: usize) -> Result<Fdl, Fault> {
         let Some(operators) = LEVELS.get(level) else {
             return self.unary();
@@ -163,6 +184,7 @@ impl<'a> Parser<'a> {
     }
 
     fn primary(&mut self) -> Result<Fdl, Fault> {
+        self.here();
         match self.scan.peek() {
             Some('$') => self.place().map(Fdl::Path),
             Some('"') => {
@@ -203,7 +225,8 @@ impl<'a> Parser<'a> {
         }
     }
 
-    fn unclosed(&self, what: &str, wanted: char) -> Fault {
+    fn unclosed(&mut self, what: &str, wanted: char) -> Fault {
+        self.here();
         match self.scan.peek() {
             None => bad(format!("{what} is not closed")),
             Some(c) => bad(format!("found {c:?} where {wanted} should come")),
@@ -241,6 +264,7 @@ impl<'a> Parser<'a> {
     }
 
     fn call(&mut self, name: &'a str) -> Result<Fdl, Fault> {
+        let begin = self.stopped;
         let Some((_, function, least, most)) = FUNCTIONS.iter().find(|f| f.0 == name) else {
             let fault = bad(format!("there is no function {:?}", clip(name)));
             let hint = suggest::hint(name, FUNCTIONS.iter().map(|f| f.0)).unwrap_or_else(|| {
@@ -257,6 +281,8 @@ impl<'a> Parser<'a> {
         }
         let arguments = self.deeper(|p| p.list(')'))?;
         self.calls -= 1;
+        // What is wrong with the arguments together is told where the name stands.
+        self.stopped = begin;
         if arguments.len() < *least || arguments.len() > *most {
             let wanted = match (*least, *most) {
                 (a, usize::MAX) => format!("at least {a}"),
@@ -303,7 +329,10 @@ impl<'a> Parser<'a> {
         let Some((_, root)) = found else {
             return Err(self.no_root(name));
         };
-        let query = path::relative(&mut self.scan).map_err(|f| f.code(code::BAD_EXPRESSION))?;
+        let query = path::relative(&mut self.scan).map_err(|fault| {
+            self.stopped = self.scan.rest().len();
+            fault.code(code::BAD_EXPRESSION)
+        })?;
         let length = begin.len() - self.scan.rest().len();
         Ok(Place {
             source: begin.get(..length).unwrap_or(begin).into(),

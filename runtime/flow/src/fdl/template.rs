@@ -9,7 +9,7 @@ use crate::check;
 use crate::diagnostic::Report;
 use crate::document::At;
 use crate::expression::{Expression, Query, Segment, Template};
-use crate::{path, template};
+use crate::{given, path, slip, template};
 
 /// Compiles a constructor; parts without expressions stay literal JSON.
 pub(crate) fn template(
@@ -18,6 +18,7 @@ pub(crate) fn template(
     report: &mut Report,
     notes: &mut Notes,
 ) -> Template {
+    slip::in_constructor(at, report);
     template::by_name(at, report, &mut |at, report| {
         expression(at, roots, report, notes)
     })
@@ -51,6 +52,15 @@ pub(crate) fn expression(
                     if let Some(Segment::Name(name)) = names.first() {
                         report.read(at, name);
                     }
+                }
+                Fdl::Path(Place { root: root @ (Root::Context | Root::OldContext), query: Query::Definite(names), .. }) => {
+                    let names = names.iter().map_while(|segment| match segment {
+                        Segment::Name(name) => Some(&**name),
+                        Segment::Index(_) => None,
+                    });
+                    let names: Vec<_> = names.collect();
+                    let output = roots.here.iter().any(|(_, root)| *root == Root::Output);
+                    given::check_cloudflow(at, *root == Root::OldContext, output, &names, report);
                 }
                 _ => {}
             }

@@ -44,7 +44,9 @@ pub(super) fn format(text: &str, outline: &Outline, language: Language) -> Resul
     let (mut chunks, next) = layout.map(entries, root.begin.line, 0, Role::Graph)?;
     all.append(&mut chunks);
     let mut tail = Chunk::default();
-    layout.comments(next, count, 0, next >= end, &mut tail)?;
+    layout.comments(next, end, 0, false, &mut tail)?;
+    // From the document's end on all is kept as it is: its mark, and what is said after it.
+    layout.comments(next.max(end), count, 0, true, &mut tail)?;
     while tail.lines.last().is_some_and(String::is_empty) {
         tail.lines.pop();
     }
@@ -454,7 +456,12 @@ impl<'t> Layout<'t> {
             ));
         };
         let begin = opener.line + 1;
-        let end = value.end_line.max(begin);
+        let kept = keeps(opener.rest);
+        let mut end = value.end_line.max(begin);
+        // One that keeps empty lines and has no others: where it ends is not told.
+        while kept && value.end_line == 0 && end < self.end && is_blank(self.line(end)) {
+            end += 1;
+        }
         let text = (begin..end)
             .map(|line| self.line(line))
             .find(|l| !is_blank(l));
@@ -463,7 +470,6 @@ impl<'t> Layout<'t> {
             (None, Some(text)) => (indent_of(text), column + 2),
             (None, None) => (usize::MAX, 0),
         };
-        let kept = keeps(opener.rest);
         let mut last = end;
         while !kept && last > begin {
             let text = self.line(last - 1);

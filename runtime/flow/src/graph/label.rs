@@ -19,7 +19,18 @@ pub(super) fn test(test: &Test) -> String {
 /// Roughly how wide a label is drawn: as wide as the font's letters are at most on average.
 #[allow(clippy::cast_precision_loss, reason = "a label is cut to a short text")]
 pub(super) fn width(label: &str) -> f64 {
-    cut(label).chars().count() as f64 * 6.4
+    columns(&cut(label)) as f64 * 6.4
+}
+
+/// How many letters wide a text is drawn: those of East Asia, and pictures, take two.
+pub(super) fn columns(text: &str) -> usize {
+    let wide = |c: char| {
+        matches!(u32::from(c),
+            0x1100..=0x115f | 0x2e80..=0x303e | 0x3041..=0xa4cf | 0xa960..=0xa97f | 0xac00..=0xd7a3
+            | 0xf900..=0xfaff | 0xfe30..=0xfe6f | 0xff01..=0xff60 | 0xffe0..=0xffe6
+            | 0x1f300..=0x1f64f | 0x1f680..=0x1f6ff | 0x1f900..=0x1f9ff | 0x20000..=0x3fffd)
+    };
+    text.chars().map(|c| 1 + usize::from(wide(c))).sum()
 }
 
 pub(super) fn cut(text: &str) -> String {
@@ -39,6 +50,7 @@ fn whole(test: &Test) -> String {
     match test {
         Test::Condition(Expression::Jsonata(code)) => code.source.to_string(),
         Test::Condition(Expression::Literal(value)) => value.to_string(),
+        Test::Condition(Expression::Fdl(condition)) => condition.to_string(),
         Test::Condition(_) => "condition".to_owned(),
         Test::And(all) => joined(all, " and "),
         Test::Or(all) => joined(all, " or "),

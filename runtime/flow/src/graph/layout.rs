@@ -115,7 +115,7 @@ fn state_size(program: &Program, state: StateIdx, inner: &[(String, Placed)]) ->
         clippy::cast_precision_loss,
         reason = "a name has at most 80 characters"
     )]
-    let text = name.chars().count().max(kind.len()) as f64 * CHAR + 28.0;
+    let text = label::columns(name).max(kind.len()) as f64 * CHAR + 28.0;
     let text = if kind == "Choice" { text + 36.0 } else { text };
     if inner.is_empty() {
         return (text.max(90.0), 44.0);

@@ -73,8 +73,15 @@ fn node(program: &Program, state: StateIdx, depth: usize, out: &mut String) {
 
 fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
+    // What may be the mark of a list in Markdown, which Mermaid reads in labels: `- a`, `1. a`.
+    let mut head = true;
     for c in text.chars() {
+        let mark = head && matches!(c, '-' | '.' | ')');
+        head &= c == ' ' || c.is_ascii_digit();
         match c {
+            c if mark => {
+                let _ = write!(out, "#{};", u32::from(c));
+            }
             'a'..='z'
             | 'A'..='Z'
             | '0'..='9'

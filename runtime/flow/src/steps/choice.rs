@@ -32,6 +32,7 @@ impl<'t> Compiler<'_> {
             for (i, branch) in list.elements().iter().enumerate() {
                 let branch = list.element(i, branch);
                 if !check::is_object(self.report, &branch) {
+                    steps.scope.broken = true;
                     continue;
                 }
                 let fields: &[&str] = &["condition", "steps", "goto"];
@@ -97,12 +98,15 @@ impl<'t> Compiler<'_> {
         steps: &mut Steps<'t, '_>,
         inner: Option<&At<'_, 't>>,
     ) -> StateIdx {
-        if let Next::State(target) = next {
-            let current = steps.scope.current;
-            steps.scope.edges.push((current, target));
-            if inner.is_none() && choice.get("outputMappings").is_none() {
-                return target;
+        match next {
+            Next::State(target) => {
+                let current = steps.scope.current;
+                steps.scope.edges.push((current, target));
+                if inner.is_none() && choice.get("outputMappings").is_none() {
+                    return target;
+                }
             }
+            Next::End | Next::ByKind => steps.scope.end(),
         }
         let index = self.slot(branch);
         let mut data = self.silently(|c| c.data_flow(choice, "choice", steps));

@@ -54,7 +54,7 @@ impl<'t> Compiler<'_> {
         }
         let first = indices.first().copied().unwrap_or(StateIdx(0));
         let mut steps = Steps {
-            scope: Scope::new(by_name, first.0),
+            scope: Scope::of_steps(by_name, first.0),
             after: Next::End,
             flow,
         };
@@ -71,6 +71,14 @@ impl<'t> Compiler<'_> {
             self.reads
                 .extend(reads.into_iter().map(|read| (Some(*index), read)));
             self.put(*index, state);
+        }
+        if !steps.scope.ends && !steps.scope.broken {
+            self.report.error_hint(
+                list,
+                code::NO_TERMINAL,
+                "no step of this list ends it".to_owned(),
+                Some("give a step end: true, or add a succeed or fail step".to_owned()),
+            );
         }
         self.unreachable(list, &indices, &steps.scope, first);
         let finished = steps.scope.graph(first, &self.states);
@@ -96,12 +104,17 @@ impl<'t> Compiler<'_> {
             return;
         }
         let seen = scope.reached(first);
+        let trapped = scope.trapped(first);
         for ((i, step), index) in list.elements().iter().enumerate().zip(indices) {
             let at = list.element(i, step);
-            if !seen.contains(index)
-                && let Some(name) = at.get("name")
-                && let Tree::Text(text) = &name.node.tree
-            {
+            let Some(name) = at.get("name") else { continue };
+            let Tree::Text(text) = &name.node.tree else {
+                continue;
+            };
+            if trapped.contains(index) {
+                scope.no_way_out(self.report, &name, text);
+            }
+            if !seen.contains(index) {
                 self.report.warning(
                     &name,
                     code::UNREACHABLE,

@@ -11,6 +11,7 @@ use crate::diagnostic::{Report, code};
 use crate::document::{At, Tree};
 use crate::expression::{Expression, Template};
 use crate::fdl::{self, Constructors, Fdl, Function, Place, Root};
+use crate::given::Here;
 use crate::program::{DataFlow, Items, Kind, MapState, Next, State, WaitUntil};
 use crate::timestamp;
 
@@ -53,6 +54,8 @@ impl<'t> Compiler<'_> {
             steps.scope.broken = true;
             return None;
         };
+        // Without its name a choice is not followed.
+        steps.scope.broken |= name.is_none() && kind == "choice";
         let own: &[&str] = match kind {
             "task" => super::task::FIELDS,
             "wait" => &["duration", "timestamp"],
@@ -63,6 +66,10 @@ impl<'t> Compiler<'_> {
             _ => &[],
         };
         check::known_fields(self.report, at, &format!("a {kind} step"), &[ALL, own]);
+        self.report.here = Here {
+            token: kind == "task" && self.may_wait(at),
+            ..Here::default()
+        };
         let next = self.next(at, kind, steps);
         let mut data = self.data_flow(at, kind, steps);
         let (retry, catch) = match kind {
@@ -99,12 +106,14 @@ impl<'t> Compiler<'_> {
         let end = at.get("end").and_then(|e| check::boolean(self.report, &e));
         let ends = end == Some(true) || matches!(kind, "succeed" | "fail");
         let next = if ends { Next::End } else { steps.after };
-        // A choice leads on by its branches.
-        if let Next::State(next) = next
-            && kind != "choice"
-        {
-            let current = steps.scope.current;
-            steps.scope.edges.push((current, next));
+        // A choice leads on, or ends its list, by its branches.
+        match next {
+            _ if kind == "choice" => {}
+            Next::State(next) => {
+                let current = steps.scope.current;
+                steps.scope.edges.push((current, next));
+            }
+            Next::End | Next::ByKind => steps.scope.end(),
         }
         next
     }

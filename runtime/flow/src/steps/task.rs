@@ -8,7 +8,7 @@ use stepwell_types::{ChildMode, StepTarget};
 use super::{Compiler, WITHIN};
 use crate::check;
 use crate::diagnostic::code;
-use crate::document::At;
+use crate::document::{At, Tree};
 use crate::expression::{Expression, Query, Template};
 use crate::fdl::{self, Constructors, Fdl, Place, Root};
 use crate::program::{Service, Task};
@@ -70,6 +70,16 @@ impl<'t> Compiler<'_> {
             service: Service::Plain,
             credentials: None,
         })
+    }
+
+    /// Whether a task ends by its token: what its resource is bound to may make it so.
+    pub(super) fn may_wait(&self, at: &At<'_, 't>) -> bool {
+        let said = |name: &str| match &at.get(name)?.node.tree {
+            Tree::Text(text) => Some(&**text),
+            _ => None,
+        };
+        let bound = said("resourceArn").is_some_and(|arn| self.resolve.binding(arn).is_some());
+        bound || said("pattern") == Some("waitForCallback")
     }
 
     /// What a service that is bound to something here gets: a constant or a source each.

@@ -13,7 +13,7 @@ use stepwell_types::{Data, EntryId, Failure, StepTarget, Timestamp};
 
 use super::signal::Wait;
 use super::wait::{absent, seconds, source};
-use crate::evaluate::{Env, Fault, jsonata, template};
+use crate::evaluate::{Env, Fault, fdl, jsonata, template};
 use crate::history::HistoryKind;
 use crate::service;
 use crate::state::{Entry, Phase, Running, State};
@@ -377,16 +377,38 @@ fn limit(
         return Ok(None);
     };
     let value = template::evaluate(env, expression, &absent(field))?;
+    if matches!(expression, Expression::Fdl(_)) {
+        return limit_there(&value);
+    }
     match seconds(&value) {
         Some(n) if n > 0 => Ok(Some(n)),
         // In CloudFlow that is no limit; in ASL a 0 is refused when it is published.
-        Some(_) if matches!(expression, Expression::Fdl(_) | Expression::Literal(_)) => Ok(None),
+        Some(_) if matches!(expression, Expression::Literal(_)) => Ok(None),
         _ if let Expression::Jsonata(query) = expression => {
             Err(jsonata::unexpected(query, "number", &value))
         }
         _ => Err(Fault::runtime(format!(
             "The {field} parameter does not reference a positive whole number of seconds: {} == {}",
             source(expression),
+            crate::evaluate::excerpt(&value.to_string()),
+        ))),
+    }
+}
+
+/// `Timeout.$` of CloudFlow, whose field table calls it a string, and whose examples write a
+/// number; 0 is no limit.
+fn limit_there(value: &Value) -> Result<Option<u64>, Fault> {
+    let digits = value
+        .as_str()
+        .filter(|text| text.bytes().all(|b| b.is_ascii_digit()));
+    let number = digits
+        .and_then(|text| text.parse::<u64>().ok())
+        .map(Value::from);
+    match seconds(number.as_ref().unwrap_or(value)) {
+        Some(0) => Ok(None),
+        Some(n) => Ok(Some(n)),
+        None => Err(fdl::failed(format!(
+            "Timeout.$ must yield a whole number of seconds, and it yielded {}",
             crate::evaluate::excerpt(&value.to_string()),
         ))),
     }

@@ -5,11 +5,12 @@
 
 use serde_json::Value;
 use stepwell_flow::expression::Expression;
+use stepwell_flow::fdl::Fdl;
 use stepwell_flow::program::{State as Node, WaitUntil};
 use stepwell_types::{EntryId, Timestamp};
 
 use super::through_input_path;
-use crate::evaluate::{Env, Fault, excerpt, jsonata, template};
+use crate::evaluate::{Env, Fault, excerpt, fdl, jsonata, template};
 use crate::state::Phase;
 use crate::time;
 use crate::turn::Turn;
@@ -56,6 +57,9 @@ fn moment(env: &Env<'_>, until: &WaitUntil, now: Timestamp) -> Result<Timestamp,
                 if let Expression::Jsonata(query) = expression {
                     return jsonata::unexpected(query, "number", &value);
                 }
+                if let Expression::Fdl(e) = expression {
+                    return there("a whole number of seconds", e, &value);
+                }
                 let why = match value.as_i64() {
                     Some(n) if n < 0 => "references a negative value",
                     None => "cannot be parsed as a long value",
@@ -75,6 +79,9 @@ fn moment(env: &Env<'_>, until: &WaitUntil, now: Timestamp) -> Result<Timestamp,
                 if let Expression::Jsonata(query) = expression {
                     return jsonata::unexpected(query, "timestamp", &value);
                 }
+                if let Expression::Fdl(e) = expression {
+                    return there("a moment by RFC 3339", e, &value);
+                }
                 Fault::runtime(format!(
                     "The TimestampPath parameter does not reference a valid ISO-8601 extended offset date-time format string: {} == {}",
                     source(expression),
@@ -83,6 +90,15 @@ fn moment(env: &Env<'_>, until: &WaitUntil, now: Timestamp) -> Result<Timestamp,
             })
         }
     }
+}
+
+/// In CloudFlow a wait has other fields, and an expression in each.
+fn there(wanted: &str, e: &Fdl, value: &Value) -> Fault {
+    fdl::failed(format!(
+        "A wait takes {wanted}, and {} is {}",
+        excerpt(&e.to_string()),
+        excerpt(&value.to_string()),
+    ))
 }
 
 /// A value as causes print it: text without its quotes.
@@ -122,6 +138,6 @@ pub(crate) fn source(expression: &Expression) -> String {
         Expression::Path(path) => path.source.to_string(),
         Expression::Call { source, .. } => source.to_string(),
         Expression::Jsonata(query) => query.source.to_string(),
-        Expression::Fdl(_) => "an expression".into(),
+        Expression::Fdl(e) => e.to_string(),
     }
 }

@@ -83,6 +83,56 @@ fn expressions_are_read() {
 }
 
 #[test]
+fn expressions_are_shown() {
+    let check = |source: &str, expected: &str| {
+        let shown = parse(source, ROOTS).map(|e| e.to_string());
+        assert_eq!(shown.as_deref(), Ok(expected), "{source}");
+        // What is shown means the same.
+        let again = parse(expected, ROOTS).map(|e| show(&e));
+        assert_eq!(again, parse(source, ROOTS).map(|e| show(&e)), "{source}");
+    };
+    check(
+        "$Input.status==`ready`&&$Input['a b']>=-1.5",
+        "$Input.status == \"ready\" && $Input['a b'] >= -1.5",
+    );
+    check("(1+2)*3-(4-5)", "(1 + 2) * 3 - (4 - 5)");
+    check("!($.a||$.b) || !$.c", "!($.a || $.b) || !$.c");
+    check(
+        "length( split($.a,\",\") ) in [1,null]",
+        "length(split($.a, \",\")) in [1, null]",
+    );
+    check("fromJSON($.a) == uuid()", "stringToJson($.a) == uuid()");
+}
+
+#[test]
+fn faults_say_where() {
+    // `^` stands before the character that the fault is told at.
+    let check = |marked: &str| {
+        let source = marked.replace('^', "");
+        let offset = marked.chars().take_while(|c| *c != '^').count();
+        let found = parse(&source, ROOTS)
+            .map(|e| show(&e))
+            .map_err(|f| f.offset);
+        assert_eq!(found, Err(Some(offset)), "{marked}");
+    };
+    check("^");
+    check("$Input.a ==^");
+    check("$Input.a ^= 1");
+    check("$Input.a == ^ready");
+    check("`é` == ^'x'");
+    check("$Input.a == ^\"x");
+    check("(1^]");
+    check("toArray(1 ^2)");
+    check("toArray(1^");
+    check("1 + ^1.2.3");
+    check("1 + ^$Inputs.a");
+    check("1 + $Input.a.^");
+    check("1 + ^lenght($Input.a)");
+    check("1 + ^uuid(length([]))");
+    check("[1, ^split($Input.a, 1)]");
+}
+
+#[test]
 fn faults_say_why() {
     let check = |source: &str, expected: &str| {
         let Err(fault) = parse(source, ROOTS) else {

@@ -65,7 +65,8 @@ fn small(env: &Env<'_>) -> Value {
     if let Some(entry) = context.core.entries.get(&context.entry) {
         let state = context.program.states.get(entry.state as usize);
         current.insert("Name".into(), state.map_or("", |s| &*s.name).into());
-        current.insert("RetryCount".into(), entry.attempt.into());
+        let retries = entry.attempt.saturating_sub(entry.first);
+        current.insert("RetryCount".into(), retries.into());
     }
     if let Some(token) = token(env) {
         current.insert("TaskToken".into(), token.into());

@@ -71,8 +71,14 @@ pub(super) fn call(
         Function::MapValues => a.object(0)?.values().cloned().collect::<Vec<_>>().into(),
         Function::RegexMatchString => return matches(env, &a),
         Function::Split => {
-            let parts = a.text(0)?.split(a.text(1)?);
-            parts.map(Value::from).collect::<Vec<_>>().into()
+            let (text, separator) = (a.text(0)?, a.text(1)?);
+            if separator.is_empty() {
+                let letters = text.chars().map(|c| Value::from(c.to_string()));
+                letters.collect::<Vec<_>>().into()
+            } else {
+                let parts = text.split(separator);
+                parts.map(Value::from).collect::<Vec<_>>().into()
+            }
         }
         Function::Uuid => random::uuid(env.draw()).into(),
         Function::Get => match (a.value(0)?, a.value(1)?) {
