@@ -401,10 +401,26 @@ impl Permit {
 
     /// The call brought no answer: by its failure's name that is the target's doing, or not.
     pub(crate) fn failed(&mut self, failure: &Failure) {
+        if &*failure.error == "Stepwell.HttpDenied" {
+            self.unsent();
+        }
         self.tell(match &*failure.error {
             "States.Http.Socket" | "Stepwell.HttpCertificate" => Went::Badly,
             _ => Went::Neither,
         });
+    }
+
+    /// The call was refused here, at the last moment: whoever asks is told of no call, and what
+    /// it took of a rate is there for others.
+    fn unsent(&self) {
+        let mut table = self.limiter.0.table.lock();
+        if let Some(slot) = table.targets.get_mut(&self.name) {
+            slot.target.give_back();
+        }
+        drop(table);
+        if let Some(beside) = &self.beside {
+            beside.unsent();
+        }
     }
 
     /// The call took longer than it may. Nobody's impatience opens a circuit for others.

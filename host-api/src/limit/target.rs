@@ -125,7 +125,7 @@ impl Target {
         Ok(())
     }
 
-    /// What was reserved was not used.
+    /// What was reserved, or let go, was not used.
     pub(super) fn give_back(&mut self) {
         if let Some(rate) = &mut self.rate {
             rate.give_back();

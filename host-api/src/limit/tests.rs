@@ -243,6 +243,23 @@ async fn what_counts_as_a_failure() {
 }
 
 #[tokio::test]
+async fn what_is_refused_at_the_last_moment_is_no_call() {
+    let limiter = limiter(at_once(5), |options| options.hosts.total = 5);
+    let gate = Arc::new(Counts::default());
+    let target = host("10.0.0.5");
+    for (error, calls) in [("Stepwell.HttpDenied", 0), ("States.Http.Socket", 1)] {
+        let asker = asker(&gate, 1, "f");
+        let mut permit = limiter.turn(&target, &asker).await.expect("a turn");
+        permit.failed(&Failure::new(error, ""));
+        drop(permit);
+        for name in [&target, &TargetName::all(TargetKind::Host)] {
+            let seen = status(&limiter, name);
+            assert_eq!((seen.calls, seen.under_way), (calls, 0), "{error} {name}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_queue_has_an_end() {
     let limiter = limiter(at_once(1), |options| options.waiting_max = 1);
     let gate = Arc::new(Counts::default());
