@@ -173,7 +173,7 @@ pub struct Spent {
     pub fuel: u64,
     /// Wall time in microseconds.
     pub time_us: u64,
-    /// Bytes in and out, payload and host calls.
+    /// Bytes of input and output as JSON text.
     pub bytes: u64,
 }
 

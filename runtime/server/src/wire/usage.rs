@@ -16,17 +16,17 @@ pub struct UsageRow {
     /// The UTC day.
     #[schema(example = "2026-11-23")]
     pub day: String,
-    /// Executions accepted.
+    /// Executions accepted, those that flows start included.
     pub started: u64,
     /// State transitions: entries into states, the start included. Retries count none.
     pub transitions: u64,
-    /// Attempts of steps that ended.
+    /// Attempts at Tasks that the server made and that ended; retries included.
     pub attempts: u64,
-    /// wasmtime fuel.
+    /// wasmtime fuel of modules: about one for each instruction.
     pub fuel: u64,
     /// Wall time of steps in microseconds.
     pub step_us: u64,
-    /// Payload bytes in and out of steps.
+    /// Bytes of steps' inputs and outputs, as JSON text.
     pub bytes: u64,
 }
 
