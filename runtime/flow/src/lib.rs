@@ -25,7 +25,7 @@ mod slip;
 mod stand_in;
 mod steps;
 pub mod substitute;
-mod suggest;
+pub mod suggest;
 mod template;
 pub mod timestamp;
 

@@ -1,18 +1,20 @@
 //! "Did you mean": the nearest of a few known names.
 
 /// The candidate nearest to `wrong`, if it is near enough to be a slip.
-pub(crate) fn nearest<'a>(
-    wrong: &str,
-    candidates: impl IntoIterator<Item = &'a str>,
-) -> Option<&'a str> {
+///
+/// Takes a microsecond or so for a candidate of about its length: give it some thousand at most.
+pub fn nearest<'a>(wrong: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     // Longer names are not slips of known ones, and would cost time.
     if wrong.is_empty() || wrong.len() > 80 {
         return None;
     }
-    let budget = 1 + wrong.chars().count() / 4;
+    let length = wrong.chars().count();
+    let budget = 1 + length / 4;
+    // Names that differ in length by more are farther away than that.
+    let near = |c: &&str| c.len() <= 100 && c.chars().count().abs_diff(length) <= budget;
     candidates
         .into_iter()
-        .filter(|c| c.len() <= 100)
+        .filter(near)
         .map(|c| (distance(wrong, c), c))
         .filter(|(d, _)| *d <= budget)
         .min_by_key(|(d, _)| *d)

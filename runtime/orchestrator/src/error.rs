@@ -8,12 +8,12 @@ use stepwell_types::{ExecutionId, Failure};
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum Error {
     /// No such execution.
-    #[error("RUN0001: there is no execution {0}")]
+    #[error("RUN0001: there is no execution {0}; `stepwell list` shows those that there are")]
     NoExecution(String),
-    /// No such flow or version.
+    /// No such flow or version, and what there is instead.
     #[error("RUN0002: there is no flow {0}")]
     NoFlow(String),
-    /// No such module or version.
+    /// No such module or version, and what there is instead.
     #[error("RUN0003: there is no module {0}")]
     NoModule(String),
     /// The name is taken by an execution with another input.
@@ -64,7 +64,7 @@ pub enum Error {
     )]
     TaskOver,
     /// The execution has ended.
-    #[error("RUN0011: execution {0} has already ended")]
+    #[error("RUN0011: execution {0} has already ended; `stepwell describe {0}` shows how")]
     Ended(ExecutionId),
     /// No further signal fits.
     #[error(

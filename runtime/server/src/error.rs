@@ -30,10 +30,12 @@ pub enum Error {
     #[error("API0007: the body could not be read to its end: {0}")]
     BodyBroken(String),
     /// An id or token in the path is malformed.
-    #[error("API0008: {text:?} is not a valid {what}")]
+    #[error("API0008: {text:?} is not a valid {what}: {form}")]
     BadId {
         /// What it should be.
         what: &'static str,
+        /// What such a one looks like, and where to find it.
+        form: &'static str,
         /// What was given, cut.
         text: String,
     },

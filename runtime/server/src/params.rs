@@ -5,6 +5,7 @@
 use std::str::FromStr;
 
 use axum::http::Uri;
+use stepwell_types::{Digest, ExecutionId, TaskToken};
 
 use crate::Error;
 use crate::problem::Problem;
@@ -102,11 +103,30 @@ pub(crate) struct Page {
 }
 
 /// Reads an id or a token from a path or a parameter.
-pub(crate) fn id<T: FromStr>(what: &'static str, text: &str) -> Result<T, Problem> {
+pub(crate) fn id<T: Id>(what: &'static str, text: &str) -> Result<T, Problem> {
     text.parse().map_err(|_| {
-        let text = text.chars().take(64).collect();
-        Error::BadId { what, text }.into()
+        let (text, form) = (text.chars().take(64).collect(), T::FORM);
+        Error::BadId { what, form, text }.into()
     })
+}
+
+/// What requests name by an id of ours.
+pub(crate) trait Id: FromStr {
+    /// What it looks like, and where to find it.
+    const FORM: &'static str;
+}
+
+impl Id for ExecutionId {
+    const FORM: &'static str = "it has 26 characters of 0-9 a-z without i l o u, as `stepwell list` shows; by its name an execution is at /v1/flows/FLOW/executions/NAME";
+}
+
+impl Id for TaskToken {
+    const FORM: &'static str = "it has 59 characters, as `stepwell tasks ID` shows";
+}
+
+impl Id for Digest {
+    const FORM: &'static str =
+        "it has 64 hexadecimal digits, as `stepwell module describe NAME` shows";
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use stepwell_store::{Batch, Key};
 use stepwell_types::limits::DEFINITION_BYTES_MAX;
 use stepwell_types::{Digest, FlowRef, Grants};
 
-use super::{Catalog, FlowMeta, Index, check_name, permitted, shown, withdraw};
+use super::{Catalog, FlowMeta, Index, check_name, permitted, withdraw};
 use crate::Error;
 use crate::api::{Filling, FlowInfo, HttpTrigger, Page, Published};
 use crate::ports::ModuleStore;
@@ -222,7 +222,7 @@ impl Catalog {
         let (name, versions) = index
             .flows
             .get_key_value(name)
-            .ok_or_else(|| Error::NoFlow(format!("named {}", shown(name))))?;
+            .ok_or_else(|| index.no_flow(name, None))?;
         let infos = versions.iter().map(|(v, m)| info(&index, name, *v, m));
         Ok(infos.collect())
     }
@@ -233,9 +233,9 @@ impl Catalog {
             Some(v) => v,
             None => self.newest(name)?,
         };
-        let missing = || Error::NoFlow(format!("named {} with version {version}", shown(name)));
         let mut found = {
             let index = self.0.index.read();
+            let missing = || index.no_flow(name, Some(version));
             let (name, versions) = index.flows.get_key_value(name).ok_or_else(missing)?;
             let meta = versions.get(&version).ok_or_else(missing)?;
             info(&index, name, version, meta)
@@ -244,7 +244,8 @@ impl Catalog {
             name: found.name.clone(),
             version,
         };
-        let row = self.0.reader.get(&key)?.ok_or_else(missing)?;
+        let row = self.0.reader.get(&key)?;
+        let row = row.ok_or_else(|| self.0.index.read().no_flow(name, Some(version)))?;
         let row: FlowRow = rows::decode(&row)?;
         found.definition = Some(row.definition);
         Ok(found)

@@ -140,11 +140,8 @@ impl Catalog {
         let (key, row) = index
             .modules
             .get_key_value(name)
-            .ok_or_else(|| Error::NoModule(format!("named {}", shown(name))))?;
-        let mut found = info(key, row, version).ok_or_else(|| {
-            let version = version.unwrap_or_default();
-            Error::NoModule(format!("named {} with version {version}", shown(name)))
-        })?;
+            .ok_or_else(|| index.no_module(name, version))?;
+        let mut found = info(key, row, version).ok_or_else(|| index.no_module(name, version))?;
         drop(index);
         found.used_by = self.used_by(&found.name);
         Ok(found)
@@ -157,7 +154,12 @@ impl Catalog {
             let row = index.modules.get(name);
             row.is_some_and(|row| row.versions.iter().any(|v| v.digest == digest))
         };
-        let missing = || Error::NoModule(format!("named {} with digest {digest}", shown(name)));
+        let missing = || {
+            let name = shown(name);
+            Error::NoModule(format!(
+                "named {name} with digest {digest}; `stepwell module describe {name}` shows that of its newest version"
+            ))
+        };
         if !known {
             return Err(missing());
         }

@@ -82,6 +82,7 @@ pub(crate) async fn events(
             what: "Last-Event-ID",
             text: super::cut(text, 64),
         })?;
+            form: "it is the `id` of the last event that came, a whole number",
     }
     // Says 404 as a problem, before the stream begins.
     api.orchestrator.describe(id).await?;

@@ -8,7 +8,7 @@ use axum::response::{IntoResponse as _, Response};
 use stepwell_types::TaskToken;
 
 use crate::app::{Api, Names};
-use crate::params::{Params, id};
+use crate::params::{Id, Params, id};
 use crate::problem::Problem;
 use crate::wire::{self, execution};
 
@@ -95,7 +95,7 @@ fn read(request: &Request, text: &str) -> Result<TaskToken, Problem> {
     Params::read(request.uri(), &[])?;
     // The text itself is not repeated in the refusal: it may be most of a real token.
     id("task token", text).map_err(|mut p: Problem| {
-        p.detail = "this is not a task token".to_owned();
+        p.detail = format!("this is not a task token: {}", <TaskToken as Id>::FORM);
         p
     })
 }
