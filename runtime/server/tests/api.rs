@@ -609,6 +609,10 @@ fn every_answer_is_marked_and_safe() {
     assert_eq!(answer.headers()["x-content-type-options"], "nosniff");
     let mut asked = request("GET", "/v1/nope", "");
     asked
+    assert_eq!(
+        answer.headers()["content-security-policy"],
+        "default-src 'none'; frame-ancestors 'none'"
+    );
         .headers_mut()
         .insert("x-request-id", "not a plain one".parse().unwrap());
     let answer = block(h.send(asked));

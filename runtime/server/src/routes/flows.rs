@@ -18,6 +18,9 @@ use crate::wire::{self, flow, value_of};
 
 /// A body that is a definition with what fills it in.
 const PUBLISH_TYPE: &str = "application/vnd.stepwell.publish+json";
+/// A browser shows a picture as a page of this server's: nothing in it loads or runs, and its
+/// own styles count.
+const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'";
 /// Largest such body: escaped, a definition is longer, and bindings come with it.
 const PUBLISH_BYTES_MAX: usize = 8 << 20;
 
@@ -295,8 +298,7 @@ pub(crate) async fn graph(
     let mut response = Response::new(text.into());
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
-    // A browser shows it as a page of this server's: let nothing in it load or run.
-    let policy = HeaderValue::from_static("default-src 'none'; style-src 'unsafe-inline'");
+    let policy = HeaderValue::from_static(POLICY);
     headers.insert(header::CONTENT_SECURITY_POLICY, policy);
     Ok(response)
 }
