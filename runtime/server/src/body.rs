@@ -180,6 +180,11 @@ pub(crate) fn shape<T: serde::de::DeserializeOwned + Default>(body: &Bytes) -> R
     if text.trim_ascii().is_empty() {
         return Ok(T::default());
     }
+    fields(text)
+}
+
+/// A text as one of our shapes.
+pub(crate) fn fields<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, Problem> {
     serde_json::from_str(text).map_err(|e| {
         if e.is_data() {
             Error::BadFields(e.to_string()).into()

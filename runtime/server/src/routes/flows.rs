@@ -100,8 +100,7 @@ async fn definition(api: &Api, request: Request) -> Result<(String, Filling), Pr
         return Ok((crate::body::text(&body)?.to_owned(), Filling::default()));
     }
     let body = super::sized(api, request, PUBLISH_BYTES_MAX).await?;
-    let given: flow::Publish =
-        serde_json::from_slice(&body).map_err(|e| Error::BadJson(e.to_string()))?;
+    let given: flow::Publish = crate::body::fields(crate::body::text(&body)?)?;
     let filling = Filling {
         substitutions: given.substitutions,
         resources: given

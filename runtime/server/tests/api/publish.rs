@@ -86,13 +86,18 @@ fn a_flow_is_filled_in_and_bound_when_it_is_published() {
             json!({"definition": text, "substitutions": {"First": "A\""}}),
             "RUN0021",
         ),
-        (json!({"definition": text, "bindings": {}}), "API0005"),
+        (json!({"definition": text, "bindings": {}}), "API0015"),
+        (json!({"definition": 7}), "API0015"),
     ] {
         for uri in ["/v1/flows/bad", "/v1/flows:validate"] {
             let (_, said) = block(house.fill(envelope(bad.clone(), uri)));
             assert_eq!(said["code"], code, "{bad} {said}");
         }
     }
+    let mut broken = envelope(Value::Null, "/v1/flows:validate");
+    *broken.body_mut() = "{\"definition\": ".into();
+    let (status, said) = block(house.fill(broken));
+    assert_eq!((status, &said["code"]), (400, &json!("API0005")), "{said}");
     let (status, said) = block(house.fill(envelope(given, "/v1/flows:validate")));
     assert_eq!((status, &said["valid"]), (200, &json!(true)), "{said}");
     let validate = "/v1/flows:validate";
