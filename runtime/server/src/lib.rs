@@ -14,6 +14,7 @@ pub mod serve;
 pub mod wire;
 
 mod body;
+mod document;
 mod edge;
 mod linger;
 mod params;

@@ -28,6 +28,8 @@ use tower::ServiceExt as _;
 mod busy;
 #[path = "api/connections.rs"]
 mod connections;
+#[path = "api/document.rs"]
+mod document;
 #[path = "api/endpoints.rs"]
 mod endpoints;
 #[path = "api/gauges.rs"]
@@ -265,10 +267,8 @@ fn refusals_are_problems_with_a_status_and_a_code() {
         ("GET", "/v1/executions?status=running", "", 400, "RUNNING"),
         ("GET", "/v1/executions?after=x", "", 400, "API0008"),
         ("GET", "/v1/executions/nope", "", 400, "API0008"),
-        ("GET", &format!("/v1/executions/{id}"), "", 404, "RUN0001"),
-        (
         ("GET", "/v1/executions/nope", "", 400, "26 characters"),
-            "GET",
+        ("GET", &format!("/v1/executions/{id}"), "", 404, "RUN0001"),
         (
             "GET",
             &format!("/v1/executions/{id}"),
@@ -276,6 +276,8 @@ fn refusals_are_problems_with_a_status_and_a_code() {
             404,
             "`stepwell list`",
         ),
+        (
+            "GET",
             &format!("/v1/executions/{id}/history"),
             "",
             404,
@@ -310,8 +312,6 @@ fn refusals_are_problems_with_a_status_and_a_code() {
             "API0015",
         ),
         ("GET", "/v1/flows/none", "", 404, "RUN0002"),
-        ("POST", "/v1/flows/none/executions", "{}", 404, "RUN0002"),
-        (
         (
             "GET",
             "/v1/flows/psas",
@@ -327,6 +327,8 @@ fn refusals_are_problems_with_a_status_and_a_code() {
             "`stepwell flow list`",
         ),
         ("GET", "/v1/flows/pass?version=2", "", 404, "version is 1"),
+        ("POST", "/v1/flows/none/executions", "{}", 404, "RUN0002"),
+        (
             "POST",
             "/v1/flows/pass/executions?version=9",
             "{}",
@@ -344,10 +346,10 @@ fn refusals_are_problems_with_a_status_and_a_code() {
         ),
         ("GET", "/v1/flows/pass/executions/none", "", 404, "RUN0001"),
         ("GET", "/v1/modules/none", "", 404, "RUN0003"),
-        ("DELETE", "/v1/modules/none", "", 404, "RUN0003"),
-        ("PUT", "/v1/modules/m", "not wasm", 422, "BOX0001"),
         ("GET", "/v1/modules/none", "", 404, "`stepwell module list`"),
         ("GET", "/v1/targets?limit=1", "", 400, "takes no parameters"),
+        ("DELETE", "/v1/modules/none", "", 404, "RUN0003"),
+        ("PUT", "/v1/modules/m", "not wasm", 422, "BOX0001"),
         ("PUT", "/v1/modules/m", &"x".repeat(1001), 413, "API0006"),
         ("PUT", "/v1/modules/a%20b", "x", 400, "RUN0014"),
         ("PUT", "/v1/flows/bad", "StartAt: X", 422, "diagnostics"),
@@ -607,12 +609,12 @@ fn every_answer_is_marked_and_safe() {
     let answer = block(h.send(asked));
     assert_eq!(answer.headers()["x-request-id"], "mine-1");
     assert_eq!(answer.headers()["x-content-type-options"], "nosniff");
-    let mut asked = request("GET", "/v1/nope", "");
-    asked
     assert_eq!(
         answer.headers()["content-security-policy"],
         "default-src 'none'; frame-ancestors 'none'"
     );
+    let mut asked = request("GET", "/v1/nope", "");
+    asked
         .headers_mut()
         .insert("x-request-id", "not a plain one".parse().unwrap());
     let answer = block(h.send(asked));

@@ -19,6 +19,7 @@ use crate::wire::{self, task};
 /// worker that dies is noticed by `HeartbeatSeconds`.
 #[utoipa::path(
     post,
+    operation_id = "poll_activity",
     path = "/v1/activities/{name}/poll",
     tag = "tasks",
     params(

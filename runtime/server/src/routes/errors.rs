@@ -17,6 +17,7 @@ const PAGES: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/pages.rs"));
 /// What a code means, why it happens and what to do. Needs no token.
 #[utoipa::path(
     get,
+    operation_id = "read_error_page",
     path = "/docs/errors/{code}",
     tag = "operations",
     security(()),

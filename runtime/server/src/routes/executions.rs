@@ -17,6 +17,7 @@ use crate::wire::{self, execution};
 /// Lists executions, newest first, without input and output.
 #[utoipa::path(
     get,
+    operation_id = "list_executions",
     path = "/v1/executions",
     tag = "executions",
     params(
@@ -69,6 +70,7 @@ pub(crate) async fn list(State(api): State<Arc<Api>>, uri: Uri) -> Result<Respon
 /// With `wait` the answer comes when it has ended, or after that many seconds.
 #[utoipa::path(
     get,
+    operation_id = "describe_execution",
     path = "/v1/executions/{id}",
     tag = "executions",
     params(
@@ -86,12 +88,14 @@ pub(crate) async fn describe(
     Names(text): Names<String>,
     uri: Uri,
 ) -> Result<Response, Problem> {
-    show(&api, id("execution id", &text)?, &uri).await
+    let params = Params::read(&uri, &["wait"])?;
+    show(&api, id("execution id", &text)?, &params).await
 }
 
 /// Shows one execution by its name.
 #[utoipa::path(
     get,
+    operation_id = "describe_execution_by_name",
     path = "/v1/flows/{name}/executions/{execution}",
     tag = "executions",
     params(
@@ -110,7 +114,8 @@ pub(crate) async fn by_name(
     Names((flow, name)): Names<(String, String)>,
     uri: Uri,
 ) -> Result<Response, Problem> {
-    show(&api, named(&api, &flow, &name)?, &uri).await
+    let params = Params::read(&uri, &["wait"])?;
+    show(&api, named(&api, &flow, &name)?, &params).await
 }
 
 /// The execution of this name.
@@ -127,10 +132,9 @@ pub(super) fn named(api: &Api, flow: &str, name: &str) -> Result<ExecutionId, Pr
     Ok(found.ok_or_else(missing)?)
 }
 
-async fn show(api: &Api, id: ExecutionId, uri: &Uri) -> Result<Response, Problem> {
-    let params = Params::read(uri, &["wait"])?;
+async fn show(api: &Api, id: ExecutionId, params: &Params) -> Result<Response, Problem> {
     let mut shown = None;
-    if let Some(limit) = super::wait(&params, api.options.wait_max)? {
+    if let Some(limit) = super::wait(params, api.options.wait_max)? {
         // A stopping server lets go of those who only look.
         shown = tokio::select! {
             ended = api.orchestrator.wait(id, limit) => ended?,
@@ -147,6 +151,7 @@ async fn show(api: &Api, id: ExecutionId, uri: &Uri) -> Result<Response, Problem
 /// Ends an execution. It becomes `ABORTED` with the error and cause given.
 #[utoipa::path(
     post,
+    operation_id = "cancel_execution",
     path = "/v1/executions/{id}/cancel",
     tag = "executions",
     params(("id" = String, Path, description = "The execution's id")),

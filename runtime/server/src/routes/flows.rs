@@ -33,6 +33,7 @@ const PUBLISH_BYTES_MAX: usize = 8 << 20;
 /// and one empty `trigger=` removes them all.
 #[utoipa::path(
     put,
+    operation_id = "publish_flow",
     path = "/v1/flows/{name}",
     tag = "flows",
     params(
@@ -44,9 +45,9 @@ const PUBLISH_BYTES_MAX: usize = 8 << 20;
     ),
     request_body(description = "The definition, at most 1 MiB; alone, or with what fills it in", content((String = "text/plain"), (flow::Publish = "application/vnd.stepwell.publish+json"))),
     responses(
-        (status = 200, description = "The newest version already was this text with these modules", body = flow::PublishedFlow),
-        (status = 201, description = "A new version", body = flow::PublishedFlow),
-        (status = 400, description = "`API0004`, `API0005`, `API0010`, `API0103`, `RUN0014`", body = wire::problem::Problem, content_type = "application/problem+json"),
+        (status = 200, description = "The newest version already was this text with these modules", body = flow::PublishedFlow, headers(("Location" = String, description = "The version's path"))),
+        (status = 201, description = "A new version", body = flow::PublishedFlow, headers(("Location" = String, description = "The version's path"))),
+        (status = 400, description = "`API0004`, `API0005`, `API0010`, `API0015`, `API0103`, `RUN0014`", body = wire::problem::Problem, content_type = "application/problem+json"),
         (status = 409, description = "`RUN0027`: it would reach further than the version before; `beyond` says what", body = wire::problem::Problem, content_type = "application/problem+json"),
         (status = 413, description = "`API0006`", body = wire::problem::Problem, content_type = "application/problem+json"),
         (status = 422, description = "`RUN0008`: `diagnostics` has every problem; `RUN0015`: an endpoint is taken; `RUN0021`: a substitution or binding cannot be used; `RUN0026`: the manifest is wrong", body = wire::problem::Problem, content_type = "application/problem+json"),
@@ -162,13 +163,14 @@ fn triggers(params: &Params) -> Result<Option<Vec<HttpTrigger>>, Problem> {
 /// Checks a definition without publishing it: every problem at once.
 #[utoipa::path(
     post,
+    operation_id = "validate_flow",
     path = "/v1/flows:validate",
     tag = "flows",
     params(("type" = Option<String>, Query, description = "`standard`, or `express`, in which some states have no place")),
     request_body(description = "The definition, at most 1 MiB; alone, or with what fills it in", content((String = "text/plain"), (flow::Publish = "application/vnd.stepwell.publish+json"))),
     responses(
         (status = 200, description = "The verdict, good or bad", body = flow::Verdict),
-        (status = 400, description = "`API0004`, `API0005`, `API0010`", body = wire::problem::Problem, content_type = "application/problem+json"),
+        (status = 400, description = "`API0004`, `API0005`, `API0010`, `API0015`", body = wire::problem::Problem, content_type = "application/problem+json"),
         (status = 413, description = "`API0006`", body = wire::problem::Problem, content_type = "application/problem+json"),
         (status = 422, description = "`RUN0021`: a substitution or binding cannot be used", body = wire::problem::Problem, content_type = "application/problem+json")
     )
@@ -195,6 +197,7 @@ pub(crate) async fn validate(
 /// What is published under the name later goes on counting versions.
 #[utoipa::path(
     delete,
+    operation_id = "delete_flow",
     path = "/v1/flows/{name}",
     tag = "flows",
     params(("name" = String, Path, description = "The flow's name")),
@@ -217,6 +220,7 @@ pub(crate) async fn delete(
 /// Lists flows by name, the newest version of each.
 #[utoipa::path(
     get,
+    operation_id = "list_flows",
     path = "/v1/flows",
     tag = "flows",
     params(Page),
@@ -239,6 +243,7 @@ pub(crate) async fn list(State(api): State<Arc<Api>>, uri: Uri) -> Result<Respon
 /// Shows a flow version with its definition.
 #[utoipa::path(
     get,
+    operation_id = "describe_flow",
     path = "/v1/flows/{name}",
     tag = "flows",
     params(
@@ -264,6 +269,7 @@ pub(crate) async fn describe(
 /// Draws a flow version: its states and the ways between them.
 #[utoipa::path(
     get,
+    operation_id = "draw_flow",
     path = "/v1/flows/{name}/graph",
     tag = "flows",
     params(
@@ -305,6 +311,7 @@ pub(crate) async fn graph(
 /// Lists all versions of a flow, without definitions.
 #[utoipa::path(
     get,
+    operation_id = "list_flow_versions",
     path = "/v1/flows/{name}/versions",
     tag = "flows",
     params(("name" = String, Path, description = "The flow's name")),

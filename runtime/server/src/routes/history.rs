@@ -20,6 +20,7 @@ use crate::wire::{self, execution, task};
 /// Pages through an execution's history, oldest first.
 #[utoipa::path(
     get,
+    operation_id = "read_history",
     path = "/v1/executions/{id}/history",
     tag = "executions",
     params(
@@ -54,6 +55,7 @@ pub(crate) async fn history(
 /// problem. After a broken connection, `Last-Event-ID` goes on where it broke off.
 #[utoipa::path(
     get,
+    operation_id = "follow_events",
     path = "/v1/executions/{id}/events",
     tag = "executions",
     params(
@@ -80,9 +82,9 @@ pub(crate) async fn events(
         let text = last.to_str().unwrap_or("?");
         after = text.parse().map_err(|_| Error::BadId {
             what: "Last-Event-ID",
+            form: "it is the `id` of the last event that came, a whole number",
             text: super::cut(text, 64),
         })?;
-            form: "it is the `id` of the last event that came, a whole number",
     }
     // Says 404 as a problem, before the stream begins.
     api.orchestrator.describe(id).await?;
@@ -146,6 +148,7 @@ fn line_event(line: &HistoryLine) -> Event {
 /// Lists the tasks that wait for their token, with the tokens.
 #[utoipa::path(
     get,
+    operation_id = "list_tasks",
     path = "/v1/executions/{id}/tasks",
     tag = "tasks",
     params(("id" = String, Path, description = "The execution's id")),

@@ -20,6 +20,7 @@ use crate::wire::{self, module};
 /// memory. Other bytes, or other grants, under a known name become its next version.
 #[utoipa::path(
     put,
+    operation_id = "upload_module",
     path = "/v1/modules/{name}",
     tag = "modules",
     params(
@@ -79,6 +80,7 @@ fn permission(params: &Params) -> Result<Permission, Problem> {
 /// Lists modules by name, the newest version of each.
 #[utoipa::path(
     get,
+    operation_id = "list_modules",
     path = "/v1/modules",
     tag = "modules",
     params(Page),
@@ -101,6 +103,7 @@ pub(crate) async fn list(State(api): State<Arc<Api>>, uri: Uri) -> Result<Respon
 /// Describes a module: digest, sizes, imports, exports, and who uses it.
 #[utoipa::path(
     get,
+    operation_id = "describe_module",
     path = "/v1/modules/{name}",
     tag = "modules",
     params(
@@ -126,6 +129,7 @@ pub(crate) async fn describe(
 /// Deletes a module, all versions of it, when no flow uses it.
 #[utoipa::path(
     delete,
+    operation_id = "delete_module",
     path = "/v1/modules/{name}",
     tag = "modules",
     params(("name" = String, Path, description = "The module's name")),

@@ -21,6 +21,7 @@ const NAME: &str = "`MODULE/NAME` or `shared/NAME`, its slashes as `%2F`";
 /// Lists namespaces that have keys.
 #[utoipa::path(
     get,
+    operation_id = "list_namespaces",
     path = "/v1/namespaces",
     tag = "state",
     params(Page),
@@ -43,6 +44,7 @@ pub(crate) async fn list(State(api): State<Arc<Api>>, uri: Uri) -> Result<Respon
 /// Shows one namespace.
 #[utoipa::path(
     get,
+    operation_id = "describe_namespace",
     path = "/v1/namespaces/{namespace}",
     tag = "state",
     params(("namespace" = String, Path, description = NAME)),
@@ -67,6 +69,7 @@ pub(crate) async fn describe(
 /// Lists a namespace's keys.
 #[utoipa::path(
     get,
+    operation_id = "list_keys",
     path = "/v1/namespaces/{namespace}/keys",
     tag = "state",
     params(
@@ -100,6 +103,7 @@ pub(crate) async fn keys(
 /// What steps keep under a key.
 #[utoipa::path(
     get,
+    operation_id = "get_value",
     path = "/v1/namespaces/{namespace}/value",
     tag = "state",
     params(
@@ -128,6 +132,7 @@ pub(crate) async fn value(
 /// Deletes a key. A step under way that has read it runs again.
 #[utoipa::path(
     delete,
+    operation_id = "delete_value",
     path = "/v1/namespaces/{namespace}/value",
     tag = "state",
     params(
@@ -153,6 +158,7 @@ pub(crate) async fn delete(
 /// Deletes all keys of a namespace, a thousand in each commit.
 #[utoipa::path(
     delete,
+    operation_id = "empty_namespace",
     path = "/v1/namespaces/{namespace}",
     tag = "state",
     params(("namespace" = String, Path, description = NAME)),

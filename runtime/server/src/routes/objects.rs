@@ -25,6 +25,7 @@ const WRITE_BYTES: usize = 256 << 10;
 /// Lists the buckets: those with uploaded objects, and the directories of the configuration.
 #[utoipa::path(
     get,
+    operation_id = "list_buckets",
     path = "/v1/buckets",
     tag = "objects",
     responses((status = 200, description = "All of them, by name", body = object::BucketList))
@@ -40,6 +41,7 @@ pub(crate) async fn buckets(State(api): State<Arc<Api>>, uri: Uri) -> Result<Res
 /// Lists a bucket's objects in the order of their keys' bytes.
 #[utoipa::path(
     get,
+    operation_id = "list_objects",
     path = "/v1/buckets/{bucket}/objects",
     tag = "objects",
     params(
@@ -77,6 +79,7 @@ pub(crate) async fn list(
 /// The body is streamed to disk. Whoever reads sees the object before or the one after, never a part.
 #[utoipa::path(
     put,
+    operation_id = "put_object",
     path = "/v1/buckets/{bucket}/objects/{*key}",
     tag = "objects",
     params(
@@ -132,6 +135,7 @@ pub(crate) async fn put(
 /// Downloads an object.
 #[utoipa::path(
     get,
+    operation_id = "get_object",
     path = "/v1/buckets/{bucket}/objects/{*key}",
     tag = "objects",
     params(
@@ -139,7 +143,7 @@ pub(crate) async fn put(
         ("key" = String, Path, description = "The object's key")
     ),
     responses(
-        (status = 200, description = "Its bytes", body = Vec<u8>, content_type = "application/octet-stream"),
+        (status = 200, description = "Its bytes", body = Vec<u8>, content_type = "application/octet-stream", headers(("ETag" = String, description = "Changes with the object"))),
         (status = 400, description = "`BUCKET0003`", body = wire::problem::Problem, content_type = "application/problem+json"),
         (status = 403, description = "`BUCKET0011`: a link leads out of the bucket", body = wire::problem::Problem, content_type = "application/problem+json"),
         (status = 404, description = "`BUCKET0001`, `BUCKET0002`", body = wire::problem::Problem, content_type = "application/problem+json")
@@ -172,6 +176,7 @@ pub(crate) async fn get(
 /// Deletes an object.
 #[utoipa::path(
     delete,
+    operation_id = "delete_object",
     path = "/v1/buckets/{bucket}/objects/{*key}",
     tag = "objects",
     params(

@@ -16,6 +16,7 @@ use crate::wire::{self, target as outside, usage as shape};
 /// Usage per flow and UTC day, by flow and then by day.
 #[utoipa::path(
     get,
+    operation_id = "read_usage",
     path = "/v1/usage",
     tag = "operations",
     params(
@@ -43,19 +44,22 @@ pub(crate) async fn usage(State(api): State<Arc<Api>>, uri: Uri) -> Result<Respo
 /// Targets outside that were called lately: hosts, images, machines, activities.
 #[utoipa::path(
     get,
+    operation_id = "list_targets",
     path = "/v1/targets",
     tag = "operations",
     responses((status = 200, description = "Their limits and circuits", body = outside::Targets))
 )]
-pub(crate) async fn targets(State(api): State<Arc<Api>>) -> Response {
+pub(crate) async fn targets(State(api): State<Arc<Api>>, uri: Uri) -> Result<Response, Problem> {
+    Params::read(&uri, &[])?;
     let targets = api.orchestrator.targets();
     let targets = targets.iter().map(outside::Target::from).collect();
-    wire::json(StatusCode::OK, &outside::Targets { targets })
+    Ok(wire::json(StatusCode::OK, &outside::Targets { targets }))
 }
 
 /// Says that the process answers. Needs no token.
 #[utoipa::path(
     get,
+    operation_id = "check_health",
     path = "/healthz",
     tag = "operations",
     security(()),
@@ -68,6 +72,7 @@ pub(crate) async fn health() -> Response {
 /// Says whether new work is taken. Needs no token.
 #[utoipa::path(
     get,
+    operation_id = "check_readiness",
     path = "/readyz",
     tag = "operations",
     security(()),
@@ -87,6 +92,7 @@ pub(crate) async fn ready(State(api): State<Arc<Api>>) -> Result<Response, Probl
 /// Metrics in the OpenMetrics text format, for Prometheus.
 #[utoipa::path(
     get,
+    operation_id = "read_metrics",
     path = "/metrics",
     tag = "operations",
     responses((status = 200, description = "All metrics", content_type = "application/openmetrics-text", body = String))
@@ -104,12 +110,14 @@ pub(crate) async fn metrics(State(api): State<Arc<Api>>) -> Response {
 /// This document.
 #[utoipa::path(
     get,
+    operation_id = "read_openapi",
     path = "/v1/openapi.json",
     tag = "operations",
     responses((status = 200, description = "OpenAPI 3.1", content_type = "application/json", body = String))
 )]
-pub(crate) async fn openapi(State(api): State<Arc<Api>>) -> Response {
-    typed(Body::from(api.openapi.clone()), "application/json")
+pub(crate) async fn openapi(State(api): State<Arc<Api>>, uri: Uri) -> Result<Response, Problem> {
+    Params::read(&uri, &[])?;
+    Ok(typed(Body::from(api.openapi.clone()), "application/json"))
 }
 
 fn typed(body: Body, kind: &'static str) -> Response {

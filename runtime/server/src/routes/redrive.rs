@@ -18,6 +18,7 @@ use crate::wire::{self, execution};
 /// the input of the failed state instead of its own. Answers when the redrive is durable.
 #[utoipa::path(
     post,
+    operation_id = "redrive_execution",
     path = "/v1/executions/{id}/redrive",
     tag = "executions",
     params(
@@ -27,7 +28,7 @@ use crate::wire::{self, execution};
     ),
     request_body(content = Option<serde_json::Value>, description = "Another input for the failed state; may be empty", content_type = "application/json"),
     responses(
-        (status = 202, description = "It goes on, and that is durable; `Location` leads to it", body = execution::Redriven),
+        (status = 202, description = "It goes on, and that is durable", body = execution::Redriven, headers(("Location" = String, description = "The execution's path"))),
         (status = 400, description = "`API0004`, `API0005`, `API0008`", body = wire::problem::Problem, content_type = "application/problem+json"),
         (status = 404, description = "`RUN0001`; `RUN0002`: no such version", body = wire::problem::Problem, content_type = "application/problem+json"),
         (status = 409, description = "`RUN0018`: it runs, or succeeded, or cannot go on", body = wire::problem::Problem, content_type = "application/problem+json"),

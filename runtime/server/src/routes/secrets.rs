@@ -20,6 +20,7 @@ use crate::wire::{self, secret};
 /// A new version is read by attempts that begin from now on; an attempt under way keeps the one that it has.
 #[utoipa::path(
     put,
+    operation_id = "set_secret",
     path = "/v1/secrets/{name}",
     tag = "secrets",
     params(("name" = String, Path, description = "1 to 128 of `A-Z a-z 0-9 . _ -`, beginning with a letter or digit")),
@@ -51,6 +52,7 @@ pub(crate) async fn set(
 /// Lists secrets by name, without their values.
 #[utoipa::path(
     get,
+    operation_id = "list_secrets",
     path = "/v1/secrets",
     tag = "secrets",
     params(Page),
@@ -73,6 +75,7 @@ pub(crate) async fn list(State(api): State<Arc<Api>>, uri: Uri) -> Result<Respon
 /// Deletes a secret, all versions of it.
 #[utoipa::path(
     delete,
+    operation_id = "delete_secret",
     path = "/v1/secrets/{name}",
     tag = "secrets",
     params(("name" = String, Path, description = "The secret's name")),
@@ -94,6 +97,7 @@ pub(crate) async fn delete(
 /// Makes a new master key, seals all secrets with it, and drops the old one.
 #[utoipa::path(
     post,
+    operation_id = "rotate_secret_key",
     path = "/v1/secret-key/rotate",
     tag = "secrets",
     responses(

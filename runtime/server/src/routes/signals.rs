@@ -28,6 +28,7 @@ const DATA: &str = "The data, at most 1 MiB; may be empty";
 /// that is durable. Sent again under the same `Idempotency-Key` it comes once.
 #[utoipa::path(
     post,
+    operation_id = "send_signal",
     path = "/v1/executions/{id}/signals/{name}",
     tag = "executions",
     params(
@@ -58,6 +59,7 @@ pub(crate) async fn send(
 /// Sends a signal to the execution of this name.
 #[utoipa::path(
     post,
+    operation_id = "send_signal_by_name",
     path = "/v1/flows/{name}/executions/{execution}/signals/{signal}",
     tag = "executions",
     params(
@@ -82,6 +84,7 @@ pub(crate) async fn send_by_name(
     Names((flow, execution, name)): Names<(String, String, String)>,
     request: Request,
 ) -> Result<Response, Problem> {
+    Params::read(request.uri(), &[])?;
     let id = super::executions::named(&api, &flow, &execution)?;
     signal(&api, id, &name, request).await
 }

@@ -21,6 +21,7 @@ use crate::wire::{self, execution};
 /// An `Idempotency-Key` header is such a name.
 #[utoipa::path(
     post,
+    operation_id = "start_execution",
     path = "/v1/flows/{name}/executions",
     tag = "executions",
     params(
@@ -30,14 +31,15 @@ use crate::wire::{self, execution};
         ("version" = Option<u32>, Query, description = "The flow's version; the newest when absent"),
         ("wait" = Option<u64>, Query, description = "Seconds to wait for the end; 60 when bare; at most 900")
     ),
-    request_body(content = serde_json::Value, description = "The input", content_type = "application/json"),
+    request_body(content = Option<serde_json::Value>, description = "The input; may be empty", content_type = "application/json"),
     responses(
         (status = 200, description = "It ended within `wait`", body = execution::Execution),
-        (status = 202, description = "It was accepted and is durable; `Location` leads to it. With `wait`: the execution, which still runs", body = execution::Started),
+        (status = 202, description = "It was accepted and is durable. With `wait`: the execution, which still runs, without its input", body = execution::Accepted, headers(("Location" = String, description = "The execution's path"))),
         (status = 400, description = "`API0004`, `API0005`, `API0019`, `API0101`, `RUN0014`", body = wire::problem::Problem, content_type = "application/problem+json"),
         (status = 404, description = "`RUN0002`: no such flow or version", body = wire::problem::Problem, content_type = "application/problem+json"),
         (status = 409, description = "`RUN0004`: the name is taken by an execution with another input", body = wire::problem::Problem, content_type = "application/problem+json"),
         (status = 413, description = "`API0006`: the input is above 32 MiB", body = wire::problem::Problem, content_type = "application/problem+json"),
+        (status = 422, description = "`RUN0022`: the flow's expressions took too long on this input", body = wire::problem::Problem, content_type = "application/problem+json"),
         (status = 429, description = "`RUN0005`: busy; see `Retry-After`", body = wire::problem::Problem, content_type = "application/problem+json"),
         (status = 503, description = "`RUN0006`: the disk is full; `RUN0007`: the server is stopping", body = wire::problem::Problem, content_type = "application/problem+json")
     )

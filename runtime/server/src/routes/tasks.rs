@@ -18,10 +18,11 @@ use crate::wire::{self, execution};
 /// another one is refused.
 #[utoipa::path(
     post,
+    operation_id = "succeed_task",
     path = "/v1/tasks/{token}/succeed",
     tag = "tasks",
     params(("token" = String, Path, description = "The task token")),
-    request_body(content = serde_json::Value, description = "The output", content_type = "application/json"),
+    request_body(content = Option<serde_json::Value>, description = "The output; may be empty", content_type = "application/json"),
     responses(
         (status = 204, description = "Taken, and durable"),
         (status = 400, description = "`API0005`, `API0008`", body = wire::problem::Problem, content_type = "application/problem+json"),
@@ -45,6 +46,7 @@ pub(crate) async fn succeed(
 /// Ends a waiting task with a failure, which the flow may retry or catch.
 #[utoipa::path(
     post,
+    operation_id = "fail_task",
     path = "/v1/tasks/{token}/fail",
     tag = "tasks",
     params(("token" = String, Path, description = "The task token")),
@@ -71,6 +73,7 @@ pub(crate) async fn fail(
 /// Says that the outside program is still at work, which restarts `HeartbeatSeconds`.
 #[utoipa::path(
     post,
+    operation_id = "heartbeat_task",
     path = "/v1/tasks/{token}/heartbeat",
     tag = "tasks",
     params(("token" = String, Path, description = "The task token")),

@@ -19,6 +19,7 @@ use crate::wire;
 /// again from it.
 #[utoipa::path(
     get,
+    operation_id = "read_trace",
     path = "/v1/executions/{id}/trace",
     tag = "executions",
     params(
@@ -62,6 +63,7 @@ pub(crate) async fn trace(
 /// Gives the `.wasm` of a module as it was uploaded.
 #[utoipa::path(
     get,
+    operation_id = "download_module",
     path = "/v1/modules/{name}/wasm",
     tag = "modules",
     params(

@@ -24,20 +24,24 @@ const EXECUTION: HeaderName = HeaderName::from_static("stepwell-execution-id");
 /// The endpoint's own method counts: GET, POST, PUT, PATCH or DELETE.
 #[utoipa::path(
     post,
+    operation_id = "fire_endpoint",
     path = "/t/{*path}",
     tag = "endpoints",
     params(("path" = String, Path, description = "As the flow's endpoint says; may have slashes")),
-    request_body(content = serde_json::Value, description = "`body` of the input: JSON as it is, other types as text or base64", content_type = "application/json"),
+    request_body(content = Option<serde_json::Value>, description = "`body` of the input; may be empty: JSON as it is, other types as text or base64", content_type = "application/json"),
     responses(
-        (status = 200, description = "The output, of an endpoint that waits", body = serde_json::Value),
-        (status = 202, description = "It was accepted and is durable, or still runs; `Location` leads to it", body = execution::Started),
+        (status = 200, description = "The output, of an endpoint that waits", body = serde_json::Value, headers(("stepwell-execution-id" = String, description = "The execution's id"))),
+        (status = 202, description = "It was accepted and is durable; or, of an endpoint that waits: the execution, which still runs, without its input", body = execution::Accepted, headers(("Location" = String, description = "The execution's path"), ("stepwell-execution-id" = String, description = "The execution's id"))),
+        (status = 400, description = "`API0101`: the `Idempotency-Key` cannot be a name; `API0102`: the body says that it is JSON and is not", body = wire::problem::Problem, content_type = "application/problem+json"),
         (status = 404, description = "`API0001`: no flow has this endpoint", body = wire::problem::Problem, content_type = "application/problem+json"),
-        (status = 405, description = "`API0002`: the endpoint has other methods; see `Allow`", body = wire::problem::Problem, content_type = "application/problem+json"),
+        (status = 405, description = "`API0002`: the endpoint has other methods", body = wire::problem::Problem, content_type = "application/problem+json", headers(("Allow" = String, description = "Its methods"))),
+        (status = 409, description = "`RUN0004`: the `Idempotency-Key` came with another request before", body = wire::problem::Problem, content_type = "application/problem+json"),
         (status = 413, description = "`API0006`: the body is above 32 MiB", body = wire::problem::Problem, content_type = "application/problem+json"),
+        (status = 422, description = "`RUN0022`: the flow's expressions took too long on this input", body = wire::problem::Problem, content_type = "application/problem+json"),
         (status = 429, description = "`RUN0005`: busy; see `Retry-After`", body = wire::problem::Problem, content_type = "application/problem+json"),
-        (status = 502, description = "`API0017`: the execution failed or was aborted", body = wire::problem::Problem, content_type = "application/problem+json"),
+        (status = 502, description = "`API0017`: the execution failed or was aborted", body = wire::problem::Problem, content_type = "application/problem+json", headers(("stepwell-execution-id" = String, description = "The execution's id"))),
         (status = 503, description = "`RUN0006`: the disk is full; `RUN0007`: the server is stopping", body = wire::problem::Problem, content_type = "application/problem+json"),
-        (status = 504, description = "`API0017`: the execution timed out", body = wire::problem::Problem, content_type = "application/problem+json")
+        (status = 504, description = "`API0017`: the execution timed out", body = wire::problem::Problem, content_type = "application/problem+json", headers(("stepwell-execution-id" = String, description = "The execution's id")))
     )
 )]
 pub(crate) async fn fire(

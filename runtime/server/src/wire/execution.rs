@@ -212,6 +212,16 @@ pub struct Started {
     pub new: bool,
 }
 
+/// What was accepted: a start, or an execution that was waited for and still runs.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(untagged)]
+pub enum Accepted {
+    /// Without `wait`.
+    Started(Started),
+    /// With `wait`.
+    Running(Box<Execution>),
+}
+
 /// One page of an execution's history.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -414,6 +424,8 @@ mod tests {
         assert!(String::from_utf8_lossy(&full).contains("{\"n\": 12345678901234567890123}"));
         let shape: Execution = serde_json::from_slice(&full).unwrap();
         assert_eq!(shape.status, Status::TimedOut);
+        let accepted = serde_json::from_slice(&full).unwrap();
+        assert!(matches!(accepted, Accepted::Running(_)), "{accepted:?}");
         assert_eq!(shape.cause.as_deref(), Some("said \"no\"\n"));
         assert_eq!(shape.ended.as_deref(), Some("2026-11-18T11:06:40.001Z"));
         let keys = |text: &[u8]| {
@@ -451,6 +463,8 @@ mod tests {
             },
         );
         let shape: Started = serde_json::from_slice(&text).unwrap();
+        let accepted = serde_json::from_slice(&text).unwrap();
+        assert!(matches!(accepted, Accepted::Started(_)), "{accepted:?}");
         assert_eq!(shape.started, "1970-01-01T00:00:00.000Z");
 
         let line = api::HistoryLine {

@@ -32,6 +32,9 @@ pub struct Problem {
     /// The flow versions that use a module.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub used_by: Option<Vec<String>>,
+    /// What a new version would reach that the one before does not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub beyond: Option<Vec<String>>,
     /// Error name of a failed execution behind an endpoint.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
