@@ -17,6 +17,10 @@ pub use view::Touched;
 
 /// Most objects that one attempt may look for, change, or list pages of.
 const OBJECTS_MAX: usize = 1_000;
+/// Longest key, in bytes.
+const KEY_BYTES_MAX: usize = 1_024;
+/// Most objects that one call deletes.
+const MANY_MAX: usize = 1_000;
 /// Most objects that are open in one attempt at once, for reading or writing.
 const OPEN_MAX: usize = 16;
 /// Bytes that are read or written at once.

@@ -9,13 +9,14 @@ mod guest;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
-use stepwell_types::limits::{PAYLOAD_BYTES_MAX, SIGNAL_BYTES_MAX};
+use stepwell_types::limits::{NAME_BYTES_MAX, PAYLOAD_BYTES_MAX, SIGNAL_BYTES_MAX};
 use stepwell_types::{AttemptId, Data, Digest, ExecutionId, Failure, Grants, Recipient, Signal};
 
 use crate::answer;
 use crate::gate::Boxed;
 use crate::job::{Fault, patiently};
 use crate::journal::{Call, Journal};
+use crate::shown;
 
 /// Error name of a request that makes no sense.
 const INVALID: &str = "Stepwell.ExecutionInvalid";
@@ -112,6 +113,9 @@ impl ExecutionBridge {
         input: &str,
     ) -> Result<ExecutionId, Failure> {
         granted(grants, &flow)?;
+        if let Some(name) = &name {
+            keeps_name(journal, name)?;
+        }
         let input = data(journal, input, PAYLOAD_BYTES_MAX)?;
         let digest = of(&json!(["start", flow, version, name]), &input);
         let wish = Wish {
@@ -140,6 +144,14 @@ impl ExecutionBridge {
         if let Recipient::Named { flow, .. } = &to {
             granted(grants, flow)?;
         }
+        keeps_name(journal, &name)?;
+        if let Recipient::Named { name, .. } = &to {
+            if name.len() > NAME_BYTES_MAX {
+                let cause = format!("no execution is called {:?}…: it is too long", shown(name));
+                return Err(Failure::new("Stepwell.NoExecution", cause));
+            }
+            journal.keeps_back("the name", name)?;
+        }
         let data = data(journal, text, SIGNAL_BYTES_MAX)?;
         let whom = match &to {
             Recipient::Execution(id) => json!(id.to_string()),
@@ -164,9 +176,20 @@ impl ExecutionBridge {
 fn granted(grants: Option<&Grants>, flow: &str) -> Result<(), Failure> {
     let granted = grants.is_some_and(|g| g.flows.iter().any(|known| **known == *flow));
     granted.then_some(()).ok_or_else(|| {
+        let flow = shown(flow);
         let cause = format!("the manifest does not grant the flow {flow:?} (`flows`)");
         Failure::new("Stepwell.NotGranted", cause)
     })
+}
+
+/// A name that is to be stored and shown: it holds no secret that the attempt has read.
+fn keeps_name(journal: &Journal, name: &str) -> Result<(), Failure> {
+    if name.len() > NAME_BYTES_MAX {
+        let (shown, bytes) = (shown(name), name.len());
+        let cause = format!("the name {shown:?}… has {bytes} bytes, the most is {NAME_BYTES_MAX}");
+        return Err(Failure::new(INVALID, cause));
+    }
+    journal.keeps_back("the name", name)
 }
 
 /// JSON that is to be stored: it holds no secret that the attempt has read.
@@ -218,3 +241,6 @@ async fn once(
     let id = answer?.value().as_str().and_then(|text| text.parse().ok());
     id.ok_or_else(|| Failure::new(INVALID, "the recorded id cannot be read"))
 }
+
+#[cfg(test)]
+mod tests;

@@ -11,6 +11,7 @@ use wasmtime::component::{HasData, Linker, ResourceTable};
 use wasmtime_wasi::{WasiCtxView, WasiView};
 use wasmtime_wasi_http::WasiHttpCtxView;
 
+use crate::account::Account;
 use crate::bindings::stepwell::container::containers;
 use crate::bindings::stepwell::execution::executions;
 use crate::bindings::stepwell::log::log;
@@ -97,6 +98,16 @@ impl Host {
         self.made().view().table
     }
 
+    /// What is kept for the guest.
+    pub(crate) fn account(&mut self) -> Account {
+        self.made().account.clone()
+    }
+
+    /// Counts what the guest's headers or request of this number weigh.
+    pub(crate) fn weigh(&mut self, rep: u32) -> wasmtime::Result<()> {
+        self.made().weigh(rep)
+    }
+
     /// The WASI state, made on the first WASI call.
     pub fn wasi(&mut self) -> WasiCtxView<'_> {
         self.made().view()
@@ -157,6 +168,7 @@ pub fn link<T: HostView>(linker: &mut Linker<T>) -> Result<(), Error> {
         linker.allow_shadowing(true);
         waits::link(linker)?;
         crate::http::link_handle(linker)?;
+        crate::http::link_kept(linker)?;
         linker.allow_shadowing(false);
         Ok(())
     };
@@ -176,7 +188,10 @@ fn replaces<T: HostView>(linker: &mut Linker<T>) -> wasmtime::Result<()> {
         ("wasi:io/error", "[method]error.to-debug-string"),
         ("wasi:http/types", "http-error-code"),
         ("wasi:http/outgoing-handler", "handle"),
-    ] {
+    ]
+    .into_iter()
+    .chain(crate::http::REPLACED.map(|name| ("wasi:http/types", name)))
+    {
         let versioned = format!("{name}@{}", waits::WASI);
         let mut instance = linker.instance(&versioned)?;
         let free = instance.func_wrap(function, |_: StoreContextMut<'_, T>, ()| Ok(()));

@@ -9,6 +9,7 @@ mod authorities;
 mod connection;
 mod exchange;
 mod guest;
+mod kept;
 mod lost;
 mod policy;
 mod query;
@@ -28,6 +29,7 @@ use stepwell_types::{Data, Failure, Granted, Grants, StepOutcome, StepRequest, T
 pub use address::refusal;
 pub use connection::ConnectionOptions;
 pub(crate) use guest::{HttpDoor, link, link_handle};
+pub(crate) use kept::{REPLACED, Weights, link as link_kept};
 pub use policy::{Place, Policy};
 
 use crate::limit::{self, Limiter};
@@ -35,6 +37,7 @@ use crate::{Error, Journal, Secrets, task};
 use authentication::{Proof, Tokens, Way};
 use authorities::Authorities;
 use connection::{Connections, Lent};
+pub(crate) use request::FIELD_BYTES_MAX;
 use request::{Ceilings, Checked};
 use response::Received;
 use send::{Sender, Turns};

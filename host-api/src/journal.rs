@@ -482,6 +482,28 @@ fn other(number: u32) -> Failure {
     Failure::new("Stepwell.ReplayDiverged", cause)
 }
 
+/// That of an attempt that calls nobody.
+#[cfg(test)]
+pub(crate) fn for_tests() -> Arc<Journal> {
+    use stepwell_types::{EntryId, ExecutionId, ShardId, StepTarget};
+    let request = StepRequest {
+        execution: ExecutionId::new(Timestamp(1), ShardId(0), 7),
+        execution_name: "e".into(),
+        flow: "f".into(),
+        state: "S".into(),
+        entry: EntryId(1),
+        attempt: 0,
+        target: StepTarget::Http,
+        input: Data::from_valid_text("{}"),
+        deadline: None,
+        token: None,
+        seed: 1,
+        grants: None,
+        recorded: None,
+    };
+    Journal::new(Arc::new(crate::OpenGate), &request, Timestamp(5))
+}
+
 pub(crate) fn diverged(cause: &'static str) -> Failure {
     Failure::new("Stepwell.ReplayDiverged", cause)
 }

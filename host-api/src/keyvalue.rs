@@ -28,6 +28,8 @@ const READ_BYTES_MAX: usize = 32 << 20;
 const WRITTEN_BYTES_MAX: usize = 8 << 20;
 /// Keys of one page of a listing.
 const PAGE: usize = 1_000;
+/// Most keys of one call.
+const MANY_MAX: usize = 1_000;
 /// Most bytes of values that are given at once.
 const MANY_BYTES_MAX: usize = 8 << 20;
 

@@ -3,6 +3,7 @@
 //! Refuses to hold a `Writer`: what a call leaves behind goes through the [`Gate`].
 //! Refuses to grant by default: no directory, no environment, no network address of the machine's own.
 
+pub mod account;
 pub mod answer;
 pub mod bindings;
 pub mod blobs;
@@ -39,3 +40,12 @@ pub use limit::{LimitOptions, Limiter};
 pub use secrets::Secrets;
 pub use vault::Vault;
 pub use waits::Steady;
+
+/// As much of a guest's string as a message shows: it may have many megabytes.
+pub(crate) fn shown(text: &str) -> &str {
+    let end = text
+        .char_indices()
+        .nth(100)
+        .map_or(text.len(), |(at, _)| at);
+    &text[..end]
+}

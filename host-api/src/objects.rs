@@ -9,6 +9,9 @@ use std::sync::Arc;
 
 use stepwell_types::{Failure, Hold, ObjectWrite, Timestamp};
 
+/// Error name of what a step cannot ask of an object.
+pub(crate) const REFUSED: &str = "Stepwell.ObjectRefused";
+
 /// Opens objects. What steps need is refused where it is not said how.
 pub trait Objects: Send + Sync {
     /// The bytes of an object, and how many they are.
@@ -182,5 +185,5 @@ pub fn failed(cause: impl Into<Arc<str>>) -> Failure {
 /// A step asks of an object what cannot be.
 #[must_use]
 pub fn refused(cause: impl Into<Arc<str>>) -> Failure {
-    Failure::new("Stepwell.ObjectRefused", cause)
+    Failure::new(REFUSED, cause)
 }

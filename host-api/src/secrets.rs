@@ -59,7 +59,7 @@ pub(crate) fn granted(grants: Option<&Grants>, name: &str) -> Result<(), Failure
     if grants.is_some_and(|grants| grants.secrets.iter().any(|known| **known == *name)) {
         return Ok(());
     }
-    let shown: String = name.chars().take(100).collect();
+    let shown = crate::shown(name);
     Err(Failure::new(
         "Stepwell.NotGranted",
         format!(

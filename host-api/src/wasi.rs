@@ -17,7 +17,8 @@ use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
 use wasmtime_wasi::{FsPerms, HostWallClock, WasiCtx, WasiCtxBuilder, WasiCtxView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView};
 
-use crate::http::HttpDoor;
+use crate::account::{Account, RESOURCES_MAX};
+use crate::http::{HttpDoor, Weights};
 use crate::log::{SharedLogs, lock};
 use crate::waits::{Io, Waits};
 use crate::{Journal, Outside};
@@ -66,6 +67,8 @@ pub(crate) struct Wasi {
     door: HttpDoor,
     ctx: WasiCtx,
     table: ResourceTable,
+    pub(crate) account: Account,
+    weights: Weights,
     waits: Waits,
     http: WasiHttpCtx,
     out: LineStream,
@@ -115,12 +118,20 @@ impl Wasi {
             // simply not there for the guest.
             let _ = builder.preopened_dir(&grant.host, &grant.guest, perms);
         }
+        let account = Account::new(outside.journal.clone());
+        let mut table = ResourceTable::new();
+        table.set_max_capacity(RESOURCES_MAX);
+        let mut http = WasiHttpCtx::new();
+        http.set_field_size_limit(crate::http::FIELD_BYTES_MAX);
+        let looks = waits.looks.clone();
         Wasi {
             ctx: builder.build(),
-            table: ResourceTable::new(),
-            door: HttpDoor::new(outside, waits.looks.clone(), logs.clone()),
+            table,
+            door: HttpDoor::new(outside, looks, account.clone(), logs.clone()),
+            account,
+            weights: Weights::default(),
             waits,
-            http: WasiHttpCtx::new(),
+            http,
             out,
             err,
         }
@@ -149,6 +160,11 @@ impl Wasi {
             table: &mut self.table,
             hooks: &mut self.door,
         }
+    }
+
+    /// Counts what some headers or a request weigh now.
+    pub(crate) fn weigh(&mut self, rep: u32) -> wasmtime::Result<()> {
+        self.weights.weigh(rep, &self.table, &self.account)
     }
 
     /// Logs what was printed without a line break at its end.

@@ -14,11 +14,13 @@ use wasmtime_wasi::p2::{DynInputStream, DynOutputStream};
 
 use super::streams::{Body, Reading, Writing, shorter};
 use super::view::{Object, Permit, Place, Stop, apart};
-use super::{PIECE_BYTES, WHOLE_BYTES_MAX};
+use super::{KEY_BYTES_MAX, MANY_MAX, PIECE_BYTES, WHOLE_BYTES_MAX};
+use crate::account::Held;
 use crate::bindings::wasi::blobstore::container::{ContainerMetadata, ObjectMetadata};
 use crate::bindings::wasi::blobstore::{blobstore, container, types};
 use crate::host::{Doors, Host, HostView};
 use crate::objects::{Bytes, refused};
+use crate::shown;
 
 /// A bucket that a guest opened.
 #[derive(Debug, Clone)]
@@ -49,6 +51,8 @@ pub struct Names {
     after: Option<Arc<str>>,
     page: VecDeque<String>,
     more: bool,
+    /// What the page weighs.
+    held: Held,
 }
 
 type Answer<T> = Trappable<Result<T, String>>;
@@ -66,6 +70,7 @@ fn text(failure: &Failure) -> String {
 
 fn not_granted(bucket: &str, write: bool) -> String {
     let how = if write { " for writing" } else { "" };
+    let bucket = shown(bucket);
     text(&Failure::new(
         "Stepwell.NotGranted",
         format!(
@@ -191,7 +196,7 @@ impl container::HostContainer for Host {
         let object = match self.find(bucket.clone(), &name).await? {
             Ok(Some(object)) => object,
             Ok(None) => {
-                let cause = format!("there is no object {name} in bucket {bucket}");
+                let cause = format!("there is no object {} in bucket {bucket}", shown(&name));
                 return Ok(Err(text(&Failure::new("Stepwell.ObjectMissing", cause))));
             }
             Err(why) => return Ok(Err(why)),
@@ -242,12 +247,13 @@ impl container::HostContainer for Host {
     }
 
     fn list_objects(&mut self, container: Resource<Container>) -> Answer<Resource<Names>> {
-        let bucket = self.container(&container)?.bucket;
+        let (bucket, held) = (self.container(&container)?.bucket, self.account().open());
         Ok(Ok(self.table().push(Names {
             bucket,
             after: None,
             page: VecDeque::new(),
             more: true,
+            held,
         })?))
     }
 
@@ -259,6 +265,17 @@ impl container::HostContainer for Host {
         let container = self.container(&container)?;
         if !container.write {
             return Ok(Err(not_granted(&container.bucket, true)));
+        }
+        if names.len() > MANY_MAX {
+            let why = format!(
+                "a call deletes at most {MANY_MAX} objects, and these are {}",
+                names.len()
+            );
+            return Ok(Err(text(&refused(why))));
+        }
+        if let Some(name) = names.iter().find(|name| name.len() > KEY_BYTES_MAX) {
+            let (why, name) = ("a key has 1 to 1024 bytes", shown(name));
+            return Ok(Err(text(&refused(format!("{name:?} is no key: {why}")))));
         }
         for name in names {
             let place = (container.bucket.clone(), name.into());
@@ -290,7 +307,7 @@ impl container::HostContainer for Host {
                 size: object.size,
             }),
             Ok(None) => {
-                let cause = format!("there is no object {name} in bucket {bucket}");
+                let cause = format!("there is no object {} in bucket {bucket}", shown(&name));
                 Err(text(&Failure::new("Stepwell.ObjectMissing", cause)))
             }
             Err(why) => Err(why),
@@ -313,21 +330,28 @@ impl container::HostStreamObjectNames for Host {
         names: Resource<Names>,
         len: u64,
     ) -> Answer<(Vec<String>, bool)> {
-        let (bucket, after, more) = {
-            let names = self.table().get(&names)?;
-            (names.bucket.clone(), names.after.clone(), names.more)
-        };
         let wanted = usize::try_from(len).unwrap_or(usize::MAX);
-        if self.table().get(&names)?.page.is_empty() && more && wanted > 0 {
+        // Of a page that the step has deleted whole nothing is left: the next one is asked for.
+        loop {
+            let now = self.table().get(&names)?;
+            if !now.page.is_empty() || !now.more || wanted == 0 {
+                break;
+            }
+            let (bucket, after) = (now.bucket.clone(), now.after.clone());
             self.io().waits.step_aside().await;
             let page = self.blobs().list(&bucket, after.as_ref(), wanted).await;
-            let (page, more) = match self.answered(page)? {
+            let page = match self.answered(page)? {
                 Ok(page) => page,
                 Err(why) => return Ok(Err(why)),
             };
             let names = self.table().get_mut(&names)?;
-            names.after = page.last().map(|last| last.as_str().into()).or(after);
-            (names.page, names.more) = (page.into(), more);
+            names.held.clear();
+            let weight = |key: &String| key.len() + size_of::<String>();
+            if let Err(failure) = names.held.more(page.keys.iter().map(weight).sum()) {
+                bail!("{}", failure.cause);
+            }
+            names.more = page.next.is_some();
+            (names.page, names.after) = (page.keys.into(), page.next);
         }
         let names = self.table().get_mut(&names)?;
         let some = names.page.len().min(wanted);
@@ -386,7 +410,8 @@ impl types::HostIncomingValue for Host {
             Ok(whole)
         });
         let whole = whole.await;
-        self.answered(whole.map_err(Stop::Told))
+        let whole = whole.map_err(|failure| self.blobs().unnoted(failure));
+        self.answered(whole)
     }
 
     fn incoming_value_consume_async(
@@ -399,7 +424,8 @@ impl types::HostIncomingValue for Host {
             end,
             open,
         } = self.table().delete(this)?;
-        let stream: DynInputStream = Box::new(Reading::new(bytes, at, end, open));
+        let journal = self.outside().journal.clone();
+        let stream: DynInputStream = Box::new(Reading::new(bytes, (at, end), journal, open));
         Ok(Ok(self.table().push(stream)?))
     }
 
@@ -416,9 +442,10 @@ impl types::HostIncomingValue for Host {
 
 impl types::HostOutgoingValue for Host {
     fn new_outgoing_value(&mut self) -> Trappable<Resource<Outgoing>> {
-        let room = self.blobs().room.clone();
+        let (room, held) = (self.blobs().room.clone(), self.account().open());
+        let journal = self.outside().journal.clone();
         Ok(self.table().push(Outgoing {
-            writing: Writing::new(room),
+            writing: Writing::new(room, journal, held),
             place: None,
             has_body: false,
             _open: None,
@@ -433,7 +460,7 @@ impl types::HostOutgoingValue for Host {
         if std::mem::replace(&mut outgoing.has_body, true) {
             return Ok(Err(()));
         }
-        let body: DynOutputStream = Box::new(Body(outgoing.writing.clone()));
+        let body: DynOutputStream = Box::new(Body::new(outgoing.writing.clone()));
         Ok(Ok(self.table().push_child(body, &this)?))
     }
 
@@ -444,7 +471,7 @@ impl types::HostOutgoingValue for Host {
         let ended = match outgoing.writing.end().await {
             Ok(Some((mut begun, rest))) => {
                 let whole = apart(move || {
-                    begun.write(&rest)?;
+                    begun.write(&rest.bytes)?;
                     begun.finish()
                 });
                 whole.await.map(Some)
@@ -455,7 +482,7 @@ impl types::HostOutgoingValue for Host {
         let done = match (ended, outgoing.place) {
             (Ok(Some(whole)), Some(place)) => self.blobs().change(place, Some(whole)),
             (Ok(_), _) => Ok(()),
-            (Err(failure), _) => Err(Stop::Told(failure)),
+            (Err(failure), _) => Err(self.blobs().unnoted(failure)),
         };
         self.answered(done)
     }

@@ -16,6 +16,8 @@ use wasmtime_wasi::p2::{InputStream, OutputStream, Pollable, StreamError, Stream
 
 use super::view::{Permit, take};
 use super::{PIECE_BYTES, UNNAMED_BYTES_MAX};
+use crate::Journal;
+use crate::account::Held;
 use crate::objects::{Begun, Bytes, refused};
 
 /// Reads part of an object.
@@ -26,12 +28,18 @@ pub(super) struct Reading {
     piece: Buffer,
     task: Option<JoinHandle<Result<Vec<u8>, Failure>>>,
     failed: Option<Failure>,
+    journal: Arc<Journal>,
     _open: Permit,
 }
 
 impl Reading {
     /// From `at` up to `end`, which is no part of it.
-    pub(super) fn new(bytes: Arc<dyn Bytes>, at: u64, end: u64, open: Permit) -> Reading {
+    pub(super) fn new(
+        bytes: Arc<dyn Bytes>,
+        (at, end): (u64, u64),
+        journal: Arc<Journal>,
+        open: Permit,
+    ) -> Reading {
         Reading {
             bytes,
             at,
@@ -39,6 +47,7 @@ impl Reading {
             piece: Buffer::new(),
             task: None,
             failed: None,
+            journal,
             _open: open,
         }
     }
@@ -59,18 +68,21 @@ impl Pollable for Reading {
             .get_or_insert_with(|| tokio::task::spawn_blocking(move || bytes.read_at(at, wanted)));
         let read = task.await;
         self.task = None;
-        match read {
+        let failure = match read {
             Ok(Ok(piece)) if !piece.is_empty() => {
                 self.at += piece.len() as u64;
                 self.piece = piece.into();
+                return;
             }
-            Ok(Ok(_)) => self.failed = Some(shorter()),
-            Ok(Err(failure)) => self.failed = Some(failure),
+            Ok(Ok(_)) => shorter(),
+            Ok(Err(failure)) => failure,
             Err(e) => {
                 let cause = format!("a bucket's thread broke off: {e}");
-                self.failed = Some(Failure::new("Stepwell.ObjectFailed", cause));
+                Failure::new("Stepwell.ObjectFailed", cause)
             }
-        }
+        };
+        self.journal.unnoted(&failure);
+        self.failed = Some(failure);
     }
 }
 
@@ -102,13 +114,14 @@ pub(super) struct Writing {
     /// Told when a piece is written.
     written: Notify,
     room: Arc<AtomicU64>,
+    journal: Arc<Journal>,
 }
 
 enum State {
     /// It has no name yet: what came so far.
-    Unnamed(Vec<u8>),
+    Unnamed(Part),
     /// And what is no whole piece yet.
-    Named(Box<dyn Begun>, Vec<u8>),
+    Named(Box<dyn Begun>, Part),
     /// A piece is being written.
     Busy,
     Failed(Failure),
@@ -116,12 +129,34 @@ enum State {
     Over,
 }
 
+/// Bytes that are not on the disk yet.
+pub(super) struct Part {
+    pub(super) bytes: Vec<u8>,
+    held: Held,
+}
+
+impl Part {
+    fn add(&mut self, bytes: &[u8]) -> Result<(), Failure> {
+        self.held.more(bytes.len())?;
+        self.bytes.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    fn clear(&mut self) {
+        self.bytes.clear();
+        self.held.clear();
+    }
+}
+
 impl Writing {
-    pub(super) fn new(room: Arc<AtomicU64>) -> Arc<Writing> {
+    /// Nothing yet; what comes counts as `held`.
+    pub(super) fn new(room: Arc<AtomicU64>, journal: Arc<Journal>, held: Held) -> Arc<Writing> {
+        let bytes = Vec::new();
         Arc::new(Writing {
-            state: Mutex::new(State::Unnamed(Vec::new())),
+            state: Mutex::new(State::Unnamed(Part { bytes, held })),
             written: Notify::new(),
             room,
+            journal,
         })
     }
 
@@ -133,9 +168,9 @@ impl Writing {
     /// It is to be this object: what came so far goes there.
     pub(super) fn name(&self, begun: Box<dyn Begun>) {
         let mut state = self.state.lock();
-        if let State::Unnamed(held) = &mut *state {
-            let held = std::mem::take(held);
-            *state = State::Named(begun, held);
+        match std::mem::replace(&mut *state, State::Over) {
+            State::Unnamed(part) => *state = State::Named(begun, part),
+            other => *state = other,
         }
     }
 
@@ -154,7 +189,7 @@ impl Writing {
     }
 
     /// Ends it: the object, if it has a name, and its last bytes.
-    pub(super) async fn end(&self) -> Result<Option<(Box<dyn Begun>, Vec<u8>)>, Failure> {
+    pub(super) async fn end(&self) -> Result<Option<(Box<dyn Begun>, Part)>, Failure> {
         self.settled().await;
         match std::mem::replace(&mut *self.state.lock(), State::Over) {
             State::Named(begun, rest) => Ok(Some((begun, rest))),
@@ -163,59 +198,110 @@ impl Writing {
         }
     }
 
-    fn write(self: &Arc<Writing>, bytes: Buffer) -> Result<(), Failure> {
+    /// How many bytes may come now: with them at most a piece is whole.
+    fn room(&self) -> StreamResult<usize> {
+        match &*self.state.lock() {
+            State::Busy => Ok(0),
+            State::Failed(failure) => Err(told(failure)),
+            State::Over => Err(StreamError::Closed),
+            State::Unnamed(_) => Ok(PIECE_BYTES),
+            State::Named(_, part) => Ok(PIECE_BYTES - part.bytes.len() % PIECE_BYTES),
+        }
+    }
+
+    /// Whether a piece is whole with these bytes, and is being written from now on.
+    fn write(self: &Arc<Writing>, bytes: &Buffer) -> Result<bool, Failure> {
         take(&self.room, bytes.len())?;
         let mut state = self.state.lock();
         match std::mem::replace(&mut *state, State::Busy) {
-            State::Unnamed(mut held) => {
-                if held.len() + bytes.len() > UNNAMED_BYTES_MAX {
+            State::Unnamed(mut part) => {
+                if part.bytes.len() + bytes.len() > UNNAMED_BYTES_MAX {
                     return Err(refused(format!(
                         "the value has more than {UNNAMED_BYTES_MAX} bytes and no name; call write-data first"
                     )));
                 }
-                held.extend_from_slice(&bytes);
-                *state = State::Unnamed(held);
+                part.add(bytes)?;
+                *state = State::Unnamed(part);
             }
-            State::Named(begun, mut held) if held.len() + bytes.len() < PIECE_BYTES => {
-                held.extend_from_slice(&bytes);
-                *state = State::Named(begun, held);
-            }
-            State::Named(mut begun, mut held) => {
-                held.extend_from_slice(&bytes);
+            State::Named(mut begun, mut part) => {
+                part.add(bytes)?;
+                if part.bytes.len() < PIECE_BYTES {
+                    *state = State::Named(begun, part);
+                    return Ok(false);
+                }
                 let shared = Arc::clone(self);
                 tokio::task::spawn_blocking(move || {
-                    let written = begun.write(&held);
-                    held.clear();
+                    let written = begun.write(&part.bytes);
+                    part.clear();
                     *shared.state.lock() = match written {
-                        Ok(()) => State::Named(begun, held),
-                        Err(failure) => State::Failed(failure),
+                        Ok(()) => State::Named(begun, part),
+                        Err(failure) => {
+                            shared.journal.unnoted(&failure);
+                            State::Failed(failure)
+                        }
                     };
                     shared.written.notify_waiters();
                 });
+                return Ok(true);
             }
+            State::Failed(failure) => return Err(failure),
+            // Nothing but no bytes is permitted there.
             other => *state = other,
         }
-        Ok(())
+        Ok(false)
     }
 }
 
 /// The stream by which a guest writes.
-pub(super) struct Body(pub(super) Arc<Writing>);
+pub(super) struct Body {
+    writing: Arc<Writing>,
+    /// Bytes that a look has permitted and that have not come.
+    permitted: usize,
+}
+
+impl Body {
+    pub(super) fn new(writing: Arc<Writing>) -> Body {
+        Body {
+            writing,
+            permitted: 0,
+        }
+    }
+
+    /// A write that was not permitted would be lost while a piece is being written.
+    fn permits(&self, bytes: usize) -> StreamResult<()> {
+        match bytes <= self.permitted {
+            true => Ok(()),
+            false => Err(StreamError::trap(&format!(
+                "a write of {bytes} bytes where check-write permits {}",
+                self.permitted
+            ))),
+        }
+    }
+}
 
 #[wasmtime_wasi::async_trait]
 impl Pollable for Body {
     async fn ready(&mut self) {
-        self.0.settled().await;
+        self.writing.settled().await;
     }
 }
 
 impl OutputStream for Body {
     fn write(&mut self, bytes: Buffer) -> StreamResult<()> {
-        self.0.write(bytes).map_err(|failure| {
-            let error = told(&failure);
-            *self.0.state.lock() = State::Failed(failure);
-            error
-        })
+        self.permits(bytes.len())?;
+        self.permitted -= bytes.len();
+        match self.writing.write(&bytes) {
+            Ok(false) => Ok(()),
+            Ok(true) => {
+                self.permitted = 0;
+                Ok(())
+            }
+            Err(failure) => {
+                let error = told(&failure);
+                *self.writing.state.lock() = State::Failed(failure);
+                Err(error)
+            }
+        }
     }
 
     fn flush(&mut self) -> StreamResult<()> {
@@ -223,11 +309,12 @@ impl OutputStream for Body {
     }
 
     fn check_write(&mut self) -> StreamResult<usize> {
-        match &*self.0.state.lock() {
-            State::Busy => Ok(0),
-            State::Failed(failure) => Err(told(failure)),
-            State::Over => Err(StreamError::Closed),
-            State::Unnamed(_) | State::Named(..) => Ok(PIECE_BYTES),
-        }
+        self.permitted = self.writing.room()?;
+        Ok(self.permitted)
+    }
+
+    fn write_zeroes(&mut self, bytes: usize) -> StreamResult<()> {
+        self.permits(bytes)?;
+        self.write(Buffer::from(vec![0; bytes]))
     }
 }

@@ -85,6 +85,13 @@ pub(super) struct Object {
     pub(super) bytes: Arc<dyn Bytes>,
 }
 
+/// A page of a listing.
+pub(super) struct Listing {
+    pub(super) keys: Vec<String>,
+    /// Behind which key the next one begins; `None`: this is the last.
+    pub(super) next: Option<Arc<str>>,
+}
+
 /// One of the objects that may be open at once; its place is free when it is dropped.
 pub(super) type Permit = Arc<()>;
 
@@ -144,7 +151,7 @@ impl Blobs {
                 return Ok(Some(Object {
                     size: own.size(),
                     modified: self.journal.began(),
-                    bytes: own.open()?,
+                    bytes: own.open().map_err(|failure| self.unnoted(failure))?,
                 }));
             }
             None => {}
@@ -209,6 +216,15 @@ impl Blobs {
         }
     }
 
+    /// A failure that no note tells of.
+    pub(super) fn unnoted(&self, failure: Failure) -> Stop {
+        self.journal.unnoted(&failure);
+        match self.journal.broken() {
+            None => Stop::Told(failure),
+            Some(_) => Stop::Over,
+        }
+    }
+
     /// The step's outcome brings this change.
     pub(super) fn change(&mut self, place: Place, put: Option<Box<dyn Whole>>) -> Result<(), Stop> {
         if !self.touched.changes.contains_key(&place) {
@@ -218,16 +234,19 @@ impl Blobs {
         Ok(())
     }
 
-    /// A page of keys in order, and whether there are more.
+    /// A page of keys in order. One that the step's changes leave empty may have a next.
     pub(super) async fn list(
         &mut self,
         bucket: &Arc<str>,
         after: Option<&Arc<str>>,
         limit: usize,
-    ) -> Result<(Vec<String>, bool), Stop> {
+    ) -> Result<Listing, Stop> {
         self.room()?;
         self.lists += 1;
-        let limit = limit.clamp(1, PAGE);
+        // Enough that what the step has deleted there leaves as many as are wanted.
+        let gone = |(of, key): &Place| of == bucket && after.is_none_or(|after| key > after);
+        let gone = self.touched.changes.keys().filter(|place| gone(place));
+        let limit = limit.saturating_add(gone.count()).clamp(1, PAGE);
         let (keys, more) = self.page(bucket, after, limit).await?;
         let noted = again::page(&keys, more);
         if !self
@@ -249,7 +268,10 @@ impl Blobs {
                 _ => false,
             };
         }
-        Ok((all.into_iter().collect(), more))
+        Ok(Listing {
+            keys: all.into_iter().collect(),
+            next: end.map(Arc::from),
+        })
     }
 
     /// A page of keys as others left them, or as the attempt saw it that is looked at again.
@@ -277,6 +299,8 @@ impl Blobs {
 
     /// Begins an object that is to have this key with the step's outcome.
     pub(super) async fn begin(&self, (bucket, key): Place) -> Result<Box<dyn Begun>, Stop> {
+        // Whoever lists keys sees them.
+        self.journal.keeps_back("the key", &key)?;
         let (operation, refused) = self.journal.operation();
         if let Some(failure) = refused {
             return Err(failure.into());

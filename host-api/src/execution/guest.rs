@@ -37,8 +37,7 @@ impl executions::Host for Host {
             Told::Id(id) => match id.parse() {
                 Ok(id) => Recipient::Execution(id),
                 Err(_) => {
-                    let shown: String = id.chars().take(100).collect();
-                    let cause = format!("{shown:?} is no id of an execution");
+                    let cause = format!("{:?} is no id of an execution", crate::shown(&id));
                     return told(Err(Failure::new(INVALID, cause)));
                 }
             },

@@ -119,7 +119,8 @@ impl Connections {
         let denied = |cause: String| Failure::new("Stepwell.HttpDenied", cause);
         let Some(lent) = self.0.get(name) else {
             return Err(denied(format!(
-                "the server has no connection {name:?}; name it in [connections] of its configuration"
+                "the server has no connection {:?}; name it in [connections] of its configuration",
+                crate::shown(name)
             )));
         };
         if !lent.covers(url) {

@@ -26,6 +26,7 @@ use super::lost::Lost;
 use super::request::{self, Checked, Streams};
 use super::upload::{self, Intake, Rest};
 use crate::Outside;
+use crate::account::{Account, Held};
 use crate::host::HostView;
 use crate::journal::Call;
 use crate::log::{SharedLogs, lock};
@@ -51,6 +52,7 @@ pub(crate) struct HttpDoor {
     looks: Arc<AtomicBool>,
     /// The attempt is over.
     over: Arc<AtomicBool>,
+    account: Account,
     logs: SharedLogs,
 }
 
@@ -62,13 +64,19 @@ impl Drop for HttpDoor {
 }
 
 impl HttpDoor {
-    pub(crate) fn new(outside: &Outside, looks: Arc<AtomicBool>, logs: SharedLogs) -> HttpDoor {
+    pub(crate) fn new(
+        outside: &Outside,
+        looks: Arc<AtomicBool>,
+        account: Account,
+        logs: SharedLogs,
+    ) -> HttpDoor {
         HttpDoor {
             bridge: outside.bridges.http.clone(),
             journal: outside.journal.clone(),
             grants: outside.grants.clone(),
             looks,
             over: Arc::default(),
+            account,
             logs,
         }
     }
@@ -109,12 +117,12 @@ impl WasiHttpHooks for HttpDoor {
         let call = self.journal.call();
         let bridge = self.bridge.clone();
         let grants = self.grants.clone();
-        let (looks, over) = (self.looks.clone(), self.over.clone());
+        let (looks, over, held) = (self.looks.clone(), self.over.clone(), self.account.open());
         let logs = self.logs.clone();
         Box::new(async move {
             let place = Place::of(&request);
-            let flags = (looks, over);
-            let answered = answer(bridge, call, grants.as_deref(), request, options, flags).await;
+            let with = (looks, over, held);
+            let answered = answer(bridge, call, grants.as_deref(), request, options, with).await;
             match answered {
                 Ok(response) => {
                     let nothing: Box<dyn Future<Output = _> + Send> =
@@ -155,7 +163,7 @@ async fn answer(
     grants: Option<&Grants>,
     request: http::Request<WasiBody>,
     options: Option<RequestOptions>,
-    (looks, over): (Arc<AtomicBool>, Arc<AtomicBool>),
+    (looks, over, mut held): (Arc<AtomicBool>, Arc<AtomicBool>, Held),
 ) -> Result<http::Response<WasiBody>, Lost> {
     let options = options.unwrap_or_default();
     let wait = |wanted: Option<Duration>| wanted.unwrap_or(PATIENCE).min(PATIENCE_MAX);
@@ -164,7 +172,7 @@ async fn answer(
         head: wait(options.first_byte_timeout),
         piece: wait(options.between_bytes_timeout),
     };
-    let (checked, rest) = take_in(&bridge, &call, request, over).await?;
+    let (checked, rest) = take_in(&bridge, &call, request, (over, &mut held)).await?;
     let Some(granted) = super::granted(grants, &checked) else {
         return refused(rest, Lost::denied(super::not_granted(&checked))).await;
     };
@@ -184,13 +192,13 @@ async fn take_in(
     bridge: &HttpBridge,
     call: &Call,
     request: http::Request<WasiBody>,
-    over: Arc<AtomicBool>,
+    (over, held): (Arc<AtomicBool>, &mut Held),
 ) -> Result<(Checked, Option<Rest>), Lost> {
     let (parts, body) = request.into_parts();
     let length = parts.headers.get(CONTENT_LENGTH);
     let length = length.and_then(|value| value.to_str().ok()?.parse().ok());
     let max = bridge.ceilings.guest_request_bytes;
-    let Intake { first, rest } = upload::take(body, max, length, over).await?;
+    let Intake { first, rest } = upload::take(body, max, length, (over, held)).await?;
     let streams = rest.as_ref().map(|_| Streams(length));
     let mut headers = parts.headers;
     // The client says how long the body is; what else is refused to Tasks is refused here.

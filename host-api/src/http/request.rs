@@ -14,6 +14,8 @@ use stepwell_types::{Authentication, Digest, Failure, HttpCall, StepRequest};
 const HEADERS_MAX: usize = 100;
 /// Most bytes of all header names and values of one request.
 const HEADER_BYTES_MAX: usize = 64 << 10;
+/// Most that a guest's headers may take while it makes them.
+pub(crate) const FIELD_BYTES_MAX: usize = HEADER_BYTES_MAX + (16 << 10);
 /// How long a call may take if it doesn't say, in milliseconds.
 const TIMEOUT_MS: u64 = 30_000;
 /// A body up to this is shown whole when two requests are compared.

@@ -19,6 +19,7 @@ use tokio::sync::{mpsc, watch};
 use wasmtime_wasi_http::WasiBody;
 
 use super::lost::Lost;
+use crate::account::Held;
 
 /// A body up to this many bytes goes out whole.
 const WHOLE_BYTES_MAX: usize = 256 << 10;
@@ -55,14 +56,15 @@ pub(super) enum Stage {
 }
 
 /// Reads a body as far as it is small. One that is over the limit already is read to its end,
-/// so that a guest that still writes finds out in the answer, always in the same place.
+/// so that a guest that still writes finds out in the answer, always in the same place. What was read
+/// counts as `held`.
 /// # Errors
 /// Its guest gave it up, or it is over the limit.
 pub(super) async fn take(
     mut body: WasiBody,
     max: u64,
     told: Option<u64>,
-    over: Arc<AtomicBool>,
+    (over, held): (Arc<AtomicBool>, &mut Held),
 ) -> Result<Intake, Lost> {
     let mut first = Vec::new();
     let mut total = 0;
@@ -76,6 +78,8 @@ pub(super) async fn take(
         if refused {
             continue;
         }
+        let room = held.more(data.len());
+        room.map_err(|_| Lost::protocol("the server keeps too much for the step"))?;
         first.extend_from_slice(&data);
         if first.len() > WHOLE_BYTES_MAX {
             let rest = Some(Rest { body, max, over });
@@ -257,6 +261,7 @@ mod tests {
     use wasmtime_wasi_http::Error as Wire;
 
     use super::*;
+    use crate::account::Account;
 
     const MAX: u64 = 1 << 20;
     const WAIT: Duration = Duration::from_millis(200);
@@ -269,8 +274,13 @@ mod tests {
         StreamBody::new(stream::iter(frames)).boxed_unsync()
     }
 
+    fn held() -> Held {
+        Account::new(crate::journal::for_tests()).open()
+    }
+
     async fn taken(body: WasiBody, over: &Arc<AtomicBool>) -> (Vec<u8>, Rest) {
-        let taken = take(body, MAX, None, Arc::clone(over)).await;
+        let mut held = held();
+        let taken = take(body, MAX, None, (Arc::clone(over), &mut held)).await;
         let Intake { first, rest } = taken.expect("a body");
         (first, rest.expect("more"))
     }
@@ -291,12 +301,13 @@ mod tests {
     #[tokio::test]
     async fn a_small_body_is_whole_and_a_long_one_is_not() {
         let over = Arc::default();
-        let small = take(body(4, false), MAX, None, Arc::clone(&over)).await;
+        let mut held = held();
+        let small = take(body(4, false), MAX, None, (Arc::clone(&over), &mut held)).await;
         let small = small.expect("a body");
         assert!(small.rest.is_none() && small.first.len() == WHOLE_BYTES_MAX);
         let (first, _) = taken(body(5, false), &over).await;
         assert_eq!(first.len(), 5 << 16);
-        let refused = take(body(1, false), MAX, Some(MAX + 1), over).await;
+        let refused = take(body(1, false), MAX, Some(MAX + 1), (over, &mut held)).await;
         let told = refused.map(|_| ()).expect_err("too long").told;
         assert_eq!(told, crate::http::lost::Told::RequestTooLarge(MAX + 1));
     }

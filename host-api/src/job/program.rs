@@ -11,6 +11,7 @@ use stepwell_types::{
 };
 
 use super::output::STDERR_BYTES_MAX;
+use crate::shown;
 
 /// Most variables of one program.
 const VARIABLES_MAX: usize = 200;
@@ -79,6 +80,7 @@ impl Kind {
         if list.iter().any(|grant| granted(grant)) {
             return Ok(());
         }
+        let name = shown(name);
         Err(Failure::new(
             "Stepwell.NotGranted",
             format!(
@@ -204,7 +206,7 @@ impl Program {
                 .map_err(|e| e.to_string())
                 .and_then(|text| Data::parse(text).map_err(|e| e.to_string()))
                 .map_err(|e| {
-                    let start = shown(&ended.stdout, FAILED_STDOUT_BYTES);
+                    let start = beginning(&ended.stdout, FAILED_STDOUT_BYTES);
                     let cause = format!("standard output is not one JSON value: {e}: {start}");
                     self.kind.failure("BadOutput", cause)
                 })?;
@@ -212,7 +214,7 @@ impl Program {
         } else if fine {
             put_text(&mut answer, "stdout", &ended.stdout);
         } else {
-            let start = shown(&ended.stdout, FAILED_STDOUT_BYTES);
+            let start = beginning(&ended.stdout, FAILED_STDOUT_BYTES);
             answer.insert("stdout".to_owned(), Value::String(start));
         }
         let stderr = String::from_utf8_lossy(&ended.stderr);
@@ -283,7 +285,7 @@ fn put_text(answer: &mut Map<String, Value>, name: &str, bytes: &[u8]) {
     answer.insert(name.to_owned(), Value::String(value));
 }
 
-fn shown(bytes: &[u8], max: usize) -> String {
+fn beginning(bytes: &[u8], max: usize) -> String {
     let kept = bytes.get(..max).unwrap_or(bytes);
     String::from_utf8_lossy(kept).into_owned()
 }
@@ -314,7 +316,8 @@ fn variables(kind: Kind, given: Map<String, Value>) -> Result<Vec<(String, Strin
         let word = |c: char| c.is_ascii_alphanumeric() || c == '_';
         if !(first.is_ascii_alphabetic() || first == '_') || !chars.all(word) {
             return Err(kind.invalid(format!(
-                "{name:?} is no variable's name: letters, digits and _ only"
+                "{:?} is no variable's name: letters, digits and _ only",
+                shown(&name)
             )));
         }
         // The value isn't repeated in messages: it may be a secret.
@@ -324,12 +327,13 @@ fn variables(kind: Kind, given: Map<String, Value>) -> Result<Vec<(String, Strin
             Value::Bool(truth) => truth.to_string(),
             _ => {
                 return Err(kind.invalid(format!(
-                    "variable {name} must be a string, a number or a truth value"
+                    "variable {} must be a string, a number or a truth value",
+                    shown(&name)
                 )));
             }
         };
         if value.contains('\0') {
-            return Err(kind.invalid(format!("variable {name} has a NUL")));
+            return Err(kind.invalid(format!("variable {} has a NUL", shown(&name))));
         }
         total += name.len() + value.len() + 2;
         if total > WORDS_BYTES_MAX {
@@ -347,7 +351,7 @@ fn brought(kind: Kind, file: FileIn) -> Result<Brought, Failure> {
         _ => {
             return Err(kind.invalid(format!(
                 "file {:?} needs a bucket and a key, or content",
-                file.path
+                shown(&file.path)
             )));
         }
     };
@@ -360,7 +364,7 @@ fn brought(kind: Kind, file: FileIn) -> Result<Brought, Failure> {
 /// Checks a path: whole parts only, none that leads elsewhere, and nothing of the system's own.
 pub(crate) fn path(kind: Kind, text: &str, relative: bool) -> Result<(), Failure> {
     let wrong = |why: &str| {
-        let shown: String = text.chars().take(100).collect();
+        let shown = shown(text);
         kind.failure("PathRefused", format!("{shown:?} {why}"))
     };
     if text.len() > PATH_BYTES_MAX {

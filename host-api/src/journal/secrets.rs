@@ -5,6 +5,7 @@
 //! Refuses to let a value out in a result, a failure or a log line.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use stepwell_types::{Data, Digest, Failure, LogLine, Secret};
 
@@ -24,6 +25,8 @@ pub(super) struct Known {
     digests: Digests,
     /// What else must not get out: tokens that were got with a secret.
     others: Vec<(String, Secret)>,
+    /// How all of it is looked for, until there is more of it.
+    search: Option<Arc<Search>>,
 }
 
 /// How requests are told apart.
@@ -84,6 +87,7 @@ impl Journal {
         }
         let value = opened.map(|opened| opened.value);
         known.read.push((name.to_owned(), value.clone()));
+        known.search = None;
         Ok(value)
     }
 
@@ -93,6 +97,7 @@ impl Journal {
         let same = |(_, other): &(String, Secret)| other.bytes() == token.bytes();
         if !known.others.iter().any(same) {
             known.others.push((name.to_owned(), token.clone()));
+            known.search = None;
         }
     }
 
@@ -133,11 +138,25 @@ impl Journal {
             )),
             Ok(data) => match search.find(data.text()) {
                 None => Ok(data),
-                Some(name) => Err(Failure::new(
-                    "Stepwell.SecretInOutput",
-                    format!("the result holds secret {name:?}, and would be in the history"),
+                Some(name) => Err(slips(
+                    format!("the result holds secret {name:?}"),
+                    "in the history",
                 )),
             },
+        }
+    }
+
+    /// Whether a text that is to be stored or shown holds nothing that the attempt has read.
+    /// # Errors
+    /// `Stepwell.SecretInOutput`.
+    pub(crate) fn keeps_back(&self, what: &str, text: &str) -> Result<(), Failure> {
+        let search = self.search();
+        match search.as_ref().and_then(|search| search.find(text)) {
+            None => Ok(()),
+            Some(name) => Err(slips(
+                format!("{what} holds secret {name:?}"),
+                "seen by whoever lists them",
+            )),
         }
     }
 
@@ -151,13 +170,25 @@ impl Journal {
         }
     }
 
-    pub(super) fn search(&self) -> Option<Search> {
-        let known = self.known.lock();
+    pub(super) fn search(&self) -> Option<Arc<Search>> {
+        let mut known = self.known.lock();
+        if known.search.is_some() {
+            return known.search.clone();
+        }
         let read = known.read.iter();
         let read = read.filter_map(|(name, value)| value.as_ref().map(|value| (name, value)));
         let all = read.chain(known.others.iter().map(|(name, value)| (name, value)));
-        Search::new(all)
+        let search = Search::new(all).map(Arc::new);
+        known.search.clone_from(&search);
+        search
     }
+}
+
+fn slips(what: String, and: &str) -> Failure {
+    Failure::new(
+        "Stepwell.SecretInOutput",
+        format!("{what}, and would be {and}"),
+    )
 }
 
 #[cfg(test)]

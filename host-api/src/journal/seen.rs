@@ -83,13 +83,13 @@ impl Journal {
     }
 
     /// The number of an operation that what lies outside of the attempt may refuse; and how it was
-    /// refused, of an attempt that is only looked at again.
+    /// refused before a crash, or when the attempt ran that is looked at again. What it was told once, it
+    /// must be told again.
     pub(crate) fn operation(&self) -> (u32, Option<Failure>) {
         let mut state = self.state.lock();
         let number = state.operations;
         state.operations += 1;
-        let refused = state.refused.get(&number).filter(|_| self.is_again());
-        (number, refused.cloned())
+        (number, state.refused.get(&number).cloned())
     }
 
     /// Notes that an operation was refused.
@@ -124,6 +124,14 @@ impl Journal {
     pub(crate) fn loses(&self, failure: Failure) {
         self.fails(&failure);
         self.break_off(failure);
+    }
+
+    /// What a guest may be told of a failure that no note tells of: that it asks for what cannot be. What
+    /// may go otherwise the next time ends the attempt: it could not run again as it ran.
+    pub(crate) fn unnoted(&self, failure: &Failure) {
+        if *failure.error != *crate::objects::REFUSED {
+            self.break_off(failure.clone());
+        }
     }
 
     /// The attempt looks at the clock: when that began is worth a note.

@@ -10,9 +10,9 @@ use stepwell_store::namespace;
 use wasmtime::component::{Linker, Resource};
 use wasmtime::{Result as Trappable, bail};
 
-use super::MANY_BYTES_MAX;
 use super::namespaces::conflict;
 use super::view::Stop;
+use super::{MANY_BYTES_MAX, MANY_MAX};
 use crate::bindings::wasi::keyvalue::store::{Error, KeyResponse};
 use crate::bindings::wasi::keyvalue::{atomics, batch, store};
 use crate::host::{Doors, Host, HostView};
@@ -158,12 +158,26 @@ impl atomics::Host for Host {
     }
 }
 
+/// The same key may come again and again: that is work without end, and no guest's code that a
+/// deadline could interrupt.
+fn few(keys: usize) -> Result<(), Error> {
+    if keys <= MANY_MAX {
+        return Ok(());
+    }
+    Err(Error::Other(format!(
+        "a call takes at most {MANY_MAX} keys, and these are {keys}; call again with the rest"
+    )))
+}
+
 impl batch::Host for Host {
     async fn get_many(
         &mut self,
         bucket: Resource<Bucket>,
         keys: Vec<String>,
     ) -> Answer<Vec<Option<(String, Vec<u8>)>>> {
+        if let Err(e) = few(keys.len()) {
+            return Ok(Err(e));
+        }
         let (mut all, mut bytes) = (Vec::with_capacity(keys.len()), 0);
         for key in keys {
             match self.value(&bucket, &key).await? {
@@ -184,6 +198,9 @@ impl batch::Host for Host {
     }
 
     fn set_many(&mut self, bucket: Resource<Bucket>, pairs: Vec<(String, Vec<u8>)>) -> Answer<()> {
+        if let Err(e) = few(pairs.len()) {
+            return Ok(Err(e));
+        }
         for (key, value) in pairs {
             if let Err(e) = self.write(&bucket, &key, Some(value))? {
                 return Ok(Err(e));
@@ -193,6 +210,9 @@ impl batch::Host for Host {
     }
 
     fn delete_many(&mut self, bucket: Resource<Bucket>, keys: Vec<String>) -> Answer<()> {
+        if let Err(e) = few(keys.len()) {
+            return Ok(Err(e));
+        }
         for key in keys {
             if let Err(e) = self.write(&bucket, &key, None)? {
                 return Ok(Err(e));

@@ -5,31 +5,13 @@ use std::task::{Context, Poll, Waker};
 
 use stepwell_store::memory::Memory;
 use stepwell_store::{Batch, Key, NamespaceSize, Quota, Range, Reader, Writer as _};
-use stepwell_types::{
-    Data, Effects, EntryId, ExecutionId, ShardId, StepRequest, StepTarget, Timestamp,
-};
+use stepwell_types::Effects;
 
 use super::view::{Place, Stop};
 use super::*;
-use crate::{Journal, OpenGate};
 
 fn view(all: &Namespaces) -> View {
-    let request = StepRequest {
-        execution: ExecutionId::new(Timestamp(1), ShardId(0), 7),
-        execution_name: "e".into(),
-        flow: "f".into(),
-        state: "S".into(),
-        entry: EntryId(1),
-        attempt: 0,
-        target: StepTarget::Http,
-        input: Data::from_valid_text("{}"),
-        deadline: None,
-        token: None,
-        seed: 1,
-        grants: None,
-        recorded: None,
-    };
-    let journal = Journal::new(Arc::new(OpenGate), &request, Timestamp(5));
+    let journal = crate::journal::for_tests();
     View::new(all.clone(), journal)
 }
 

@@ -189,6 +189,9 @@ impl View {
     /// What stops it.
     pub fn put(&mut self, place: Place, value: Option<Vec<u8>>) -> Result<(), Stop> {
         check_key(&place.1)?;
+        // Whoever lists keys sees them.
+        let kept = self.journal.keeps_back("the key", &place.1);
+        kept.map_err(|e| Stop::Refused(format!("{}: {}", e.error, e.cause)))?;
         let bytes = value.as_ref().map_or(0, Vec::len);
         if bytes > VALUE_BYTES_MAX {
             return Err(Stop::Refused(format!(

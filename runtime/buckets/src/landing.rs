@@ -274,6 +274,7 @@ impl Buckets {
     /// `BUCKET0001`, `BUCKET0003`, `BUCKET0008`.
     pub fn land(&self, landing: &Landing) -> Result<(), Error> {
         let bucket = self.bucket(&landing.bucket)?;
+        check_key(&landing.key)?;
         let mut naming = self.0.naming.lock();
         let done = bucket.change(landing)?;
         // Counted anew when somebody asks.

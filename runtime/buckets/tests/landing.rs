@@ -229,3 +229,25 @@ fn the_next_process_finishes_what_is_sure_and_sweeps_the_rest() {
     }
     assert!(strange.exists());
 }
+
+#[test]
+fn no_row_lands_outside_of_its_bucket() {
+    let (kept, granted) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let buckets = open(kept.path(), granted.path());
+    let upload = buckets.bucket("theirs").unwrap().put("object").unwrap();
+    upload.finish().unwrap();
+    let bucket = buckets.bucket("mine").unwrap();
+    bucket.put("object").unwrap().finish().unwrap();
+    let there = buckets.bucket("theirs").unwrap().get("object").unwrap();
+    for key in ["../theirs/object", ".stepwell-part-1"] {
+        let row = Landing {
+            name: "row".to_owned(),
+            bucket: "mine".to_owned(),
+            key: key.to_owned(),
+            gone: Some(there.etag.clone()),
+        };
+        let refused = buckets.land(&row).unwrap_err();
+        assert_eq!(refused.code(), "BUCKET0003", "{key}");
+    }
+    assert_eq!(get(&buckets, "theirs", "object").unwrap(), "");
+}

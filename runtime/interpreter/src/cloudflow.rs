@@ -304,9 +304,10 @@ pub(crate) fn named(node: &Node, failure: Failure) -> Failure {
         | "States.IntrinsicFailure"
         | "States.ResultPathMatchFailure"
         | "States.QueryEvaluationError" => crate::evaluate::fdl::FAILED.into(),
-        "Stepwell.FuelExhausted" | "Stepwell.MemoryExceeded" | "Stepwell.TableExceeded" => {
-            "FC.ResourceExhausted".into()
-        }
+        "Stepwell.FuelExhausted"
+        | "Stepwell.MemoryExceeded"
+        | "Stepwell.HostMemoryExceeded"
+        | "Stepwell.TableExceeded" => "FC.ResourceExhausted".into(),
         "Stepwell.Trap"
         | "Stepwell.StackOverflow"
         | "Stepwell.InvalidOutput"

@@ -3,9 +3,11 @@
 //! Refuses to pass on what is not bounded: causes are cut, output is checked to be JSON.
 
 use stepwell_host_api::Journal;
+use stepwell_host_api::account::{HOST_MEMORY_EXCEEDED, RESOURCES_MAX};
 use stepwell_host_api::bindings::exports::stepwell::step::handler::Failure as Guest;
 use stepwell_types::limits::{CAUSE_CHARS_MAX, ERROR_CHARS_MAX};
 use stepwell_types::{Data, Failure, Timestamp};
+use wasmtime::component::ResourceTableError;
 use wasmtime::{Trap, WasmBacktrace};
 
 use crate::attempt::Refused;
@@ -153,6 +155,11 @@ fn trapped(
     let text = error.root_cause().to_string();
     if text.contains("fuel allocated for hostcalls") {
         return too_large(limits);
+    }
+    if let Some(ResourceTableError::Full) = error.root_cause().downcast_ref() {
+        let what =
+            format!("the step has more than {RESOURCES_MAX} resources of the server's at once");
+        return named(HOST_MEMORY_EXCEEDED, what);
     }
     if let Some(exit) = error.downcast_ref::<wasmtime_wasi::I32Exit>() {
         let what = format!("the step ended its process with status {}", exit.0);

@@ -138,7 +138,7 @@ impl Sandbox {
     /// on another thread. Dropping it stops the guest.
     ///
     /// Failures of its own: `Stepwell.FuelExhausted`, `Stepwell.MemoryExceeded`,
-    /// `Stepwell.TableExceeded`, `Stepwell.StackOverflow`, `Stepwell.Trap` (with the Wasm
+    /// `Stepwell.TableExceeded`, `Stepwell.HostMemoryExceeded`, `Stepwell.StackOverflow`, `Stepwell.Trap` (with the Wasm
     /// backtrace), `Stepwell.InputTooLarge`, `Stepwell.OutputTooLarge`, `Stepwell.InvalidOutput`,
     /// `Stepwell.ModuleMissing`, `Stepwell.ModuleUnusable`, `Stepwell.FunctionMissing`,
     /// `Stepwell.SandboxFailed`, `Stepwell.ReplayDiverged`, `Stepwell.JournalFull`,

@@ -242,6 +242,42 @@ fn nothing_that_leaves_holds_a_value() {
 }
 
 #[test]
+fn no_name_holds_a_value() {
+    let shelf = Shelf(vec![
+        ("word", 1, "correct-horse"),
+        ("late", 1, "battery-staple"),
+    ]);
+    let (journal, _) = self::journal(None);
+    let keeps = |text: &str| {
+        let kept = journal.keeps_back("the name", text);
+        kept.map_err(|failure| failure.error.to_string())
+    };
+    assert_eq!(keeps("correct-horse"), Ok(()));
+    read(&journal, &shelf, "word").expect("read");
+    assert_eq!(keeps("order-17"), Ok(()));
+    assert_eq!(keeps("battery-staple"), Ok(()));
+    let slips = || Err("Stepwell.SecretInOutput".to_owned());
+    assert_eq!(keeps("correct-horse-17"), slips());
+    read(&journal, &shelf, "late").expect("read");
+    assert_eq!(keeps("correct-horse-17"), slips());
+    assert_eq!(keeps("a/battery-staple"), slips());
+}
+
+#[test]
+fn what_was_refused_before_a_crash_is_refused_again() {
+    let (journal, gate) = self::journal(None);
+    assert_eq!(journal.operation(), (0, None));
+    let (number, _) = journal.operation();
+    let failure = Failure::new("Stepwell.ObjectFailed", "a disk that was away");
+    journal.refused(number, &failure);
+    call(&journal, 1).expect("admitted");
+    let (journal, _) = self::journal(Some(crash(&gate)));
+    assert_eq!(journal.operation(), (0, None));
+    assert_eq!(journal.operation(), (1, Some(failure)));
+    assert_eq!(journal.operation(), (2, None));
+}
+
+#[test]
 fn notes_of_the_version_before_are_read() {
     // As version 1 wrote them: the clock's beginning and a wait.
     let recorded = Recorded {

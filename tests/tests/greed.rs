@@ -1,0 +1,174 @@
+//! What a step asks of the host beyond what it may have: more memory of the server's, more work in one call
+//! than a deadline could interrupt, more bytes than a stream permits.
+#![allow(
+    clippy::disallowed_methods,
+    reason = "tests read the clock and the environment; the rule is for the runtime"
+)]
+
+use anyhow::{Context, Result, ensure};
+use serde_json::{Value, json};
+use stepwell_tests::api::Api;
+use stepwell_tests::guests;
+use stepwell_tests::server::Server;
+
+const EXCEEDED: &str = "Stepwell.HostMemoryExceeded";
+
+struct House {
+    _dir: tempfile::TempDir,
+    server: Server,
+    api: Api,
+}
+
+fn house() -> Result<House> {
+    let dir = tempfile::tempdir()?;
+    let mut server = Server::new(dir.path(), "")?;
+    server.spawn()?;
+    server.ready()?;
+    let api = Api::new(&server.url())?;
+    let house = House {
+        _dir: dir,
+        server,
+        api,
+    };
+    house.module("none", &json!({}))?;
+    let some = json!({
+        "buckets": [{"bucket": "data", "write": true}],
+        "key_value": [{"namespace": "own", "write": true}],
+    });
+    house.module("some", &some)?;
+    Ok(house)
+}
+
+impl House {
+    fn module(&self, name: &str, grants: &Value) -> Result<()> {
+        let grants: String =
+            url::form_urlencoded::byte_serialize(grants.to_string().as_bytes()).collect();
+        let wasm = std::fs::read(guests::program("greedy")?)?;
+        let path = format!("/v1/modules/{name}?grants={grants}&confirm_grants=true");
+        let pushed = self.api.send("PUT", &path, wasm)?;
+        ensure!(pushed.status == 201, "{pushed:?}");
+        let flow = format!(
+            "StartAt: S\nStates:\n  S: {{Type: Task, Resource: \"wasm:{name}\", End: true}}\n"
+        );
+        self.api.publish(name, &flow)
+    }
+
+    #[track_caller]
+    fn check(&self, flow: &str, ask: Value, expected: Value) {
+        let shown = self.api.run(flow, &json!([ask]).to_string());
+        let shown = shown.expect("an answer");
+        let got = match shown["error"].as_str() {
+            Some(error) => json!(error),
+            None => shown["output"][0].clone(),
+        };
+        assert_eq!(got, expected, "{ask} {shown}");
+    }
+
+    fn put(&self, key: &str) -> Result<()> {
+        let path = format!("/v1/buckets/data/objects/{key}");
+        let put = self.api.send("PUT", &path, "x")?;
+        ensure!(put.status == 201, "{put:?}");
+        Ok(())
+    }
+}
+
+#[test]
+fn what_the_server_keeps_for_a_step_is_bounded_by_name() -> Result<()> {
+    let house = house()?;
+    // What fits goes well, and is given back.
+    for _ in 0..3 {
+        house.check("none", json!({"values": 30}), json!(30));
+        house.check("none", json!({"bodies": 30}), json!(30));
+    }
+    let before = house.server.peak_kib()?;
+    for ask in [
+        json!({"values": 600}),
+        json!({"bodies": 600}),
+        json!({"paths": [600, 60_000]}),
+        json!({"headers": [600, 60_000]}),
+        json!({"headers": [5_000, 1]}),
+    ] {
+        house.check("none", ask, json!(EXCEEDED));
+    }
+    let grown = house.server.peak_kib()?.saturating_sub(before) >> 10;
+    ensure!(grown < 100, "{grown} MiB more");
+    Ok(())
+}
+
+#[test]
+fn one_call_does_so_much_and_no_more() -> Result<()> {
+    let house = house()?;
+    for (ask, refused) in [
+        ("get_many", "Stepwell.KeyValueRefused"),
+        ("set_many", "Stepwell.KeyValueRefused"),
+        ("delete_many", "Stepwell.KeyValueRefused"),
+    ] {
+        let done = if ask == "get_many" {
+            json!(1_000)
+        } else {
+            Value::Null
+        };
+        house.check("some", json!({ask: ["own", 1_000]}), done);
+        house.check("some", json!({ask: ["own", 1_001]}), json!(refused));
+        house.check("some", json!({ask: ["own", 1_000_000]}), json!(refused));
+    }
+    let refused = || json!("Stepwell.ObjectRefused");
+    house.check(
+        "some",
+        json!({"delete_objects": ["data", 1_000]}),
+        Value::Null,
+    );
+    house.check(
+        "some",
+        json!({"delete_objects": ["data", 1_001]}),
+        refused(),
+    );
+    house.check("some", json!({"delete_long": ["data", 1_025]}), refused());
+    // A message shows the beginning of what the guest said.
+    let shown = house
+        .api
+        .run("some", &json!([{"open_long": 1_000_000}]).to_string())?;
+    let bytes = shown["output"][0]
+        .as_u64()
+        .with_context(|| format!("{shown}"))?;
+    ensure!(bytes < 1_000, "{bytes} bytes of an error");
+    Ok(())
+}
+
+#[test]
+fn a_listing_goes_on_behind_what_the_step_deleted() -> Result<()> {
+    let house = house()?;
+    for n in 0..6 {
+        house.put(&format!("k{n}"))?;
+    }
+    let list = |gone: Value, at_once: u64| json!({"list": ["data", gone, at_once]});
+    house.check(
+        "some",
+        list(json!(["k0"]), 1),
+        json!([["k1", "k2", "k3", "k4", "k5"], 5]),
+    );
+    house.check(
+        "some",
+        list(json!(["k1", "k2"]), 1),
+        json!([["k3", "k4", "k5"], 3]),
+    );
+    house.check("some", list(json!(["k5"]), 2), json!([["k3", "k4"], 1]));
+    house.check("some", list(json!(["k3", "k4"]), 1), json!([[], 1]));
+    Ok(())
+}
+
+#[test]
+fn a_write_that_was_not_permitted_ends_the_step_and_is_not_lost() -> Result<()> {
+    let house = house()?;
+    let write = |pieces: &[usize]| json!({"write": ["data", "object", pieces]});
+    let piece = 256 << 10;
+    house.check("some", write(&[100, 200]), json!(piece));
+    house.check("some", write(&[piece / 2, piece / 2]), json!(piece));
+    for pieces in [&[piece; 8][..], &[piece + 1], &[piece, 1], &[1, piece]] {
+        house.check("some", write(pieces), json!("Stepwell.Trap"));
+    }
+    let object = house.api.get("/v1/buckets/data/objects/object")?;
+    let bytes = object.body.as_str().map(str::len);
+    ensure!(bytes == Some(piece), "{bytes:?}");
+    Ok(())
+}
