@@ -206,8 +206,8 @@ fn refusals_say_why() -> Result<()> {
     assert_eq!(house.signal(&paid, None, "")?, (204, Value::Null));
     let shown = house.ended(&id)?;
     assert_eq!(shown["output"]["way"]["Data"], 0, "{shown}");
-    // The payment that was waited for, and the first that was kept.
-    house.counts("taken", 2)?;
+    // The payment, which was waited for.
+    house.counts("delivered", 1)?;
     house.counts("kept", 1_000)?;
     // Of those above only what came to a loop: a name or JSON that is none did not.
     house.counts("refused", 2)?;

@@ -396,7 +396,7 @@ pub struct Metrics {
     pub commit_us: u64,
     /// Starts refused by admission.
     pub refused: u64,
-    /// Signals: taken by a Task, at once or later; kept for one because none waited; refused.
+    /// Signals: delivered to a Task that waited, kept for one because none did, refused.
     pub signals: [u64; 3],
     /// Executions in memory.
     pub hot: u64,

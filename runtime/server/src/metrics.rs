@@ -152,9 +152,12 @@ impl Snapshot {
             let metric: MetricEncoder<'_> = ended.encode_family(&label)?;
             ConstCounter::new(value).encode(metric)?;
         }
-        let help = "Signals: taken by a Task, kept until one waits, refused";
+        let help = "Signals: delivered to a Task that waited, kept for one, refused";
         let mut signals = out.encode_descriptor("signals", help, None, MetricType::Counter)?;
-        for (outcome, value) in ["taken", "kept", "refused"].into_iter().zip(run.signals) {
+        for (outcome, value) in ["delivered", "kept", "refused"]
+            .into_iter()
+            .zip(run.signals)
+        {
             let label = [("outcome", outcome)];
             ConstCounter::new(value).encode(signals.encode_family(&label)?)?;
         }

@@ -146,6 +146,12 @@ impl State {
         Ok(())
     }
 
+    /// Whether a Task waits for a signal of this name.
+    #[must_use]
+    pub fn awaits_signal(&self, name: &Arc<str>) -> bool {
+        self.waits_for(name).is_some()
+    }
+
     /// The entry that gets the next signal of this name.
     #[must_use]
     pub(crate) fn waits_for(&self, name: &Arc<str>) -> Option<EntryId> {

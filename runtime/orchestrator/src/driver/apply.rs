@@ -33,8 +33,10 @@ impl Driver {
             return;
         }
         hot.look_for_taken();
-        let came = usize::from(matches!(event, Event::Signalled { .. }));
-        let kept = hot.state.signals_kept().len();
+        let awaited = match &event {
+            Event::Signalled { signal } => Some(hot.state.awaits_signal(&signal.name)),
+            _ => None,
+        };
         let at = now.max(hot.last_at);
         let fits = |w: &mut super::errand::Walk| w.fits(id, &event, at, &hot.state);
         // A cancel must end it in any case: it is walked on a copy.
@@ -65,11 +67,9 @@ impl Driver {
         drop(whole);
         hot.last_at = at;
         let (flow, operations) = (hot.flow.clone(), hot.state.operations());
-        let now_kept = hot.state.signals_kept().len();
-        self.count_signals(
-            (kept + came).saturating_sub(now_kept),
-            now_kept.saturating_sub(kept),
-        );
+        if let Some(awaited) = awaited {
+            self.count_signal(awaited);
+        }
         self.learn(&flow, operations);
         let record = Record {
             at,
@@ -435,13 +435,10 @@ impl Driver {
         );
     }
 
-    /// Counts signals that Tasks took, and those that are kept for one, when that is durable.
-    fn count_signals(&mut self, taken: usize, kept: usize) {
-        if taken + kept > 0 {
-            let metrics = self.uncounted.entry(self.batch).or_default();
-            metrics.signals[0] += taken as u64;
-            metrics.signals[1] += kept as u64;
-        }
+    /// Counts a signal that came, when that is durable.
+    fn count_signal(&mut self, awaited: bool) {
+        let metrics = self.uncounted.entry(self.batch).or_default();
+        metrics.signals[usize::from(!awaited)] += 1;
     }
 
     /// Adds an attempt's cost to its flow's usage.
