@@ -109,6 +109,8 @@ pub enum Output {
     Discard(Arc<State>),
     /// A step's writes are durable: let go of what held them.
     Landed(Hold),
+    /// They never will be: let go of it where it holds nobody up, as files may go with it.
+    GivenUp(Hold),
     /// A task of this activity waits for a worker.
     TaskWaits(Arc<str>),
     /// A worker no longer has this task of an activity: execution, entry, attempt.

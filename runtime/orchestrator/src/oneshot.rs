@@ -328,7 +328,10 @@ impl Room {
                         let _ = to.send(reply);
                     }
                 }
-                Output::TaskWaits(_) | Output::TaskFreed(..) | Output::Discard(_) => {}
+                Output::TaskWaits(_)
+                | Output::TaskFreed(..)
+                | Output::Discard(_)
+                | Output::GivenUp(_) => {}
             }
         }
         Ok(())

@@ -348,7 +348,8 @@ impl<'a> Room<'a> {
                 | Output::TaskWaits(_)
                 | Output::TaskFreed(..)
                 | Output::Discard(_)
-                | Output::Landed(_) => {}
+                | Output::Landed(_)
+                | Output::GivenUp(_) => {}
             }
         }
         Ok(None)

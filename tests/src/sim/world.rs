@@ -514,7 +514,10 @@ impl World {
                 // Its flows have no activities.
                 Output::Turn(turn) => self.turns.push(*turn),
                 Output::Landed(hold) => hold.landed(),
-                Output::TaskWaits(_) | Output::TaskFreed(..) | Output::Discard(_) => {}
+                Output::TaskWaits(_)
+                | Output::TaskFreed(..)
+                | Output::Discard(_)
+                | Output::GivenUp(_) => {}
             }
         }
         match self.violation.take() {

@@ -13,25 +13,31 @@ impl Driver {
     /// Takes out of an outcome what lands with it. Of an express execution no outcome is durable,
     /// so nothing could: a step of one that writes fails.
     pub(super) fn effects_of(
-        &self,
+        &mut self,
         id: ExecutionId,
         entry: EntryId,
         attempt: u32,
         outcome: &mut StepOutcome,
     ) -> Option<Effects> {
         let effects = outcome.effects.take()?;
-        let hot = self.hot.get(&id)?;
-        if hot.express.is_some() {
+        let hot = self.hot.get(&id);
+        if hot.is_some_and(|hot| hot.express.is_some()) {
             outcome.result = Err(Failure::new(
                 "Stepwell.ExpressWrites",
                 "a step of an express execution cannot write to a namespace or a bucket; start the flow as a standard one",
             ));
         }
-        let counts = hot.ended.is_none()
-            && hot.parked.is_none()
-            && hot.spoiled.is_none()
-            && hot.state.awaits(entry, attempt);
-        (counts && outcome.result.is_ok()).then_some(effects)
+        let counts = hot.is_some_and(|hot| {
+            hot.ended.is_none()
+                && hot.parked.is_none()
+                && hot.spoiled.is_none()
+                && hot.state.awaits(entry, attempt)
+        });
+        if counts && outcome.result.is_ok() {
+            return Some(effects);
+        }
+        self.out.push_back(Output::GivenUp(effects.hold));
+        None
     }
 
     /// Puts writes into the open batch, which holds the outcome too.

@@ -134,6 +134,7 @@ impl Driver {
             | Output::TaskFreed(..)
             | Output::Discard(_)
             | Output::Landed(_)
+            | Output::GivenUp(_)
             | Output::Turn(_) => true,
         }
     }

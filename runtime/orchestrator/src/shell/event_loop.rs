@@ -255,6 +255,9 @@ impl EventLoop {
                     self.pool.spawn_blocking(move || drop(state));
                 }
                 Output::Landed(hold) => hold.landed(),
+                Output::GivenUp(hold) => {
+                    self.pool.spawn_blocking(move || drop(hold));
+                }
                 Output::TaskWaits(activity) => self.shared.watchers.task_waits(&activity),
                 Output::TaskFreed(activity, task) => {
                     self.shared.claims.free(&activity, task);

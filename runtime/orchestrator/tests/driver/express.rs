@@ -1,5 +1,7 @@
 //! Express executions on the real driver over the memory store: what is stored of them, and when.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use stepwell_flow::Program;
 use stepwell_flow::program::Keep;
 use stepwell_orchestrator::api::{Execution, Status};
@@ -8,7 +10,8 @@ use stepwell_orchestrator::driver::{
 };
 use stepwell_store::{Key, Range, Reader as _};
 use stepwell_types::id::SHARDS;
-use stepwell_types::{Data, ExecutionId, Failure, ShardId};
+
+use stepwell_types::{Data, Effects, ExecutionId, Failure, Held, Hold, ShardId};
 
 use super::world::{self, World, compiled, flows, options};
 
@@ -182,4 +185,38 @@ fn five_minutes_are_the_most_and_admission_counts_them() {
             Some("States.Timeout")
         );
     }
+}
+
+/// Says when it is dropped.
+struct Dropped(Arc<AtomicBool>);
+
+impl Held for Dropped {
+    fn landed(&self) {
+        panic!("nothing of an express execution lands");
+    }
+}
+
+impl Drop for Dropped {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Release);
+    }
+}
+
+#[test]
+fn what_a_step_held_in_vain_is_not_freed_on_the_loop() {
+    let mut world = few();
+    world.start("none", false);
+    let dropped = Arc::new(AtomicBool::new(false));
+    world.effects = Some(Effects {
+        writes: Vec::new(),
+        growth: Vec::new(),
+        objects: Vec::new(),
+        hold: Hold::new(Dropped(dropped.clone())),
+    });
+    world.end_step(Ok("1"));
+    world.commit();
+    assert_eq!(world.given_up.len(), 1, "a thousand files may go with it");
+    assert!(!dropped.load(Ordering::Acquire));
+    world.given_up.clear();
+    assert!(dropped.load(Ordering::Acquire));
 }

@@ -11,7 +11,8 @@ use stepwell_store::Writer as _;
 use stepwell_store::memory::Memory;
 use stepwell_types::id::SHARDS;
 use stepwell_types::{
-    Data, ExecutionId, Failure, FlowRef, ShardId, Spent, StepOutcome, StepRequest, Timestamp,
+    Data, Effects, ExecutionId, Failure, FlowRef, Hold, ShardId, Spent, StepOutcome, StepRequest,
+    Timestamp,
 };
 
 /// When it all begins.
@@ -88,6 +89,10 @@ pub struct World {
     pub replies: Vec<(Ticket, Reply)>,
     /// What executions send one another.
     pub posts: Vec<Post>,
+    /// What the next step that ends has written.
+    pub effects: Option<Effects>,
+    /// What is to be let go of elsewhere.
+    pub given_up: Vec<Hold>,
     pub asked: u64,
     flows: Arc<Flows>,
     options: Options,
@@ -103,6 +108,8 @@ impl World {
             steps: Vec::new(),
             replies: Vec::new(),
             posts: Vec::new(),
+            effects: None,
+            given_up: Vec::new(),
             asked: 0,
             flows,
             options,
@@ -125,6 +132,7 @@ impl World {
                     Output::Run(request) => self.steps.push(*request),
                     Output::Reply(ticket, reply) => self.replies.push((ticket, reply)),
                     Output::Send(post) => self.posts.push(post),
+                    Output::GivenUp(hold) => self.given_up.push(hold),
                     _ => {}
                 }
             }
@@ -175,7 +183,7 @@ impl World {
             },
             spent: Spent::default(),
             logs: Vec::new(),
-            effects: None,
+            effects: self.effects.take(),
             notes,
         };
         let (entry, attempt) = (step.entry, step.attempt);
