@@ -165,7 +165,7 @@ pub trait Keeper: Send + Sync {
     /// What a namespace may hold.
     fn quota(&self, namespace: &str) -> Quota;
     /// The removal of keys, to be committed; `None`: there was nothing to commit. Waits for writes to
-    /// them that are on their way.
+    /// them that are on their way, however long they come; given up, it leaves nothing.
     /// # Errors
     /// `RUN0012`.
     fn remove(&self, namespace: Arc<str>, keys: Vec<Arc<str>>) -> Answer<'_, Option<Effects>>;

@@ -13,8 +13,8 @@ use serde_json::{Value, json};
 use stepwell_orchestrator::api::ModuleAbout;
 use stepwell_orchestrator::gate::GateHandle;
 use stepwell_orchestrator::ports::{
-    Answer, BlackBox, Clock, Entropy, LastLife, ModuleStore, ModuleUpload, Ports, StepFuture,
-    StepKey, StepRunner,
+    Answer, BlackBox, Clock, Entropy, Keeper, LastLife, ModuleStore, ModuleUpload, Ports,
+    StepFuture, StepKey, StepRunner,
 };
 use stepwell_orchestrator::shell::{self, Shell};
 use stepwell_orchestrator::{Error, Orchestrator, driver};
@@ -33,6 +33,8 @@ mod document;
 mod endpoints;
 #[path = "api/gauges.rs"]
 mod gauges;
+#[path = "api/keeper.rs"]
+mod keeper;
 #[path = "api/no_vault.rs"]
 mod no_vault;
 #[path = "api/objects.rs"]
@@ -149,6 +151,10 @@ fn house(change: impl FnOnce(&mut Options)) -> House {
 }
 
 fn house_over(memory: Memory, change: impl FnOnce(&mut Options)) -> House {
+    house_with(memory, Arc::new(no_vault::Kept), change)
+}
+
+fn house_with(memory: Memory, keeper: Arc<dyn Keeper>, change: impl FnOnce(&mut Options)) -> House {
     let clock = Arc::new(Ticks(AtomicU64::new(0)));
     let ports = Ports {
         reader: Arc::new(memory.clone()),
@@ -157,7 +163,7 @@ fn house_over(memory: Memory, change: impl FnOnce(&mut Options)) -> House {
         outward: Arc::new(stepwell_orchestrator::ports::Boundless),
         modules: Arc::new(Shelf),
         vault: Arc::new(no_vault::NoVault),
-        keeper: Arc::new(no_vault::Kept),
+        keeper,
         clock,
         entropy: Arc::new(Counter(AtomicU64::new(0))),
         black_box: Arc::new(NoBlackBox),

@@ -3,6 +3,7 @@
 //! Refuses to write anything: a key is deleted like a step deletes one, and whoever read it runs again.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use stepwell_store::{Batch, Key, NamespaceSize, Range, namespace};
 use stepwell_types::Effects;
@@ -15,6 +16,8 @@ use crate::api::{NamespaceInfo, Page};
 const WRITER: u8 = u8::MAX;
 /// Keys that are removed in one commit.
 const KEYS: usize = 1_000;
+/// How long keys are waited for to which steps write.
+const WAIT: Duration = Duration::from_secs(5);
 
 impl Catalog {
     /// Namespaces that have keys.
@@ -139,35 +142,55 @@ impl Catalog {
 
     /// Removes a key.
     pub async fn delete_key(&self, name: &str, key: &str) -> Result<(), Error> {
-        let _one_at_a_time = self.0.changing.lock().await;
         self.namespace_value(name, key)?;
         let of = namespace::from_shown(name);
-        self.remove(of, vec![key.into()]).await
+        self.remove(of, vec![key.into()]).await.map(drop)
     }
 
-    /// Removes all keys that there are.
+    /// Removes all keys that there are; how many they were.
     pub async fn empty_namespace(&self, name: &str) -> Result<u64, Error> {
         let of = namespace::from_shown(name);
         let mut removed = 0;
         let mut after: Option<Arc<str>> = None;
+        let mut at_once = KEYS;
         loop {
-            // In between others have their turn.
-            let _one_at_a_time = self.0.changing.lock().await;
-            let keys = self.keys(&of, after.clone(), KEYS)?;
+            let keys = self.keys(&of, after.clone(), at_once)?;
             let Some(last) = keys.last().cloned() else {
                 return Ok(removed);
             };
-            removed += keys.len() as u64;
-            self.remove(of.clone(), keys).await?;
-            // Those that steps make meanwhile lie behind, or are met.
-            after = Some(last);
+            let tried = keys.len();
+            match self.remove(of.clone(), keys).await {
+                Ok(count) => {
+                    removed += count;
+                    // Those that steps make meanwhile lie behind, or are met.
+                    after = Some(last);
+                    at_once = KEYS.min(at_once * 2);
+                }
+                // Steps write to them all the time: few are free at one moment sooner than many.
+                Err(Error::Busy { .. }) if tried > 1 => at_once = tried.div_ceil(10),
+                Err(e) => return Err(e),
+            }
         }
     }
 
-    async fn remove(&self, of: Arc<str>, keys: Vec<Arc<str>>) -> Result<(), Error> {
-        let Some(effects) = self.0.keeper.remove(of, keys).await? else {
-            return Ok(());
+    /// On a task of its own: who asked may go, and what was begun is ended all the same. Otherwise keys
+    /// and room would be given back for a commit that comes.
+    async fn remove(&self, of: Arc<str>, keys: Vec<Arc<str>>) -> Result<u64, Error> {
+        let removal = tokio::spawn(self.clone().take_out(of, keys));
+        removal.await.map_err(|_| Error::Stopping)?
+    }
+
+    async fn take_out(self, of: Arc<str>, keys: Vec<Arc<str>>) -> Result<u64, Error> {
+        // Nobody else waits meanwhile: only then it is this change's turn.
+        let removal = tokio::time::timeout(WAIT, self.0.keeper.remove(of, keys)).await;
+        let busy = |_| Error::Busy {
+            reason: "steps write to these keys of the namespace all the time",
+            retry_after_s: 1,
         };
+        let Some(effects) = removal.map_err(busy)?? else {
+            return Ok(0);
+        };
+        let _one_at_a_time = self.0.changing.lock().await;
         let Effects {
             writes,
             growth,
@@ -181,6 +204,7 @@ impl Catalog {
                 key: write.key,
             });
         }
+        let mut removed = 0;
         for growth in &growth {
             let key = Key::NamespaceSize {
                 namespace: growth.namespace.clone(),
@@ -190,9 +214,10 @@ impl Catalog {
             let row = self.0.reader.get(&key)?;
             let before = row.and_then(|row| NamespaceSize::from_row(&row));
             batch.put(key, (before.unwrap_or_default() + growth.into()).to_row());
+            removed += growth.keys.min(0).unsigned_abs();
         }
         self.commit(batch).await?;
         hold.landed();
-        Ok(())
+        Ok(removed)
     }
 }

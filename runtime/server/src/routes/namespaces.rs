@@ -142,7 +142,8 @@ pub(crate) async fn value(
     responses(
         (status = 204, description = "It is gone"),
         (status = 400, description = "`API0004`", body = wire::problem::Problem, content_type = "application/problem+json"),
-        (status = 404, description = "`RUN0040`", body = wire::problem::Problem, content_type = "application/problem+json")
+        (status = 404, description = "`RUN0040`", body = wire::problem::Problem, content_type = "application/problem+json"),
+        (status = 429, description = "`RUN0005`: steps write to the key all the time", body = wire::problem::Problem, content_type = "application/problem+json")
     )
 )]
 pub(crate) async fn delete(
@@ -155,14 +156,17 @@ pub(crate) async fn delete(
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
-/// Deletes all keys of a namespace, a thousand in each commit.
+/// Deletes all keys of a namespace, up to a thousand in each commit. What is deleted when it fails stays so.
 #[utoipa::path(
     delete,
     operation_id = "empty_namespace",
     path = "/v1/namespaces/{namespace}",
     tag = "state",
     params(("namespace" = String, Path, description = NAME)),
-    responses((status = 200, description = "How many there were", body = namespace::EmptiedNamespace))
+    responses(
+        (status = 200, description = "How many there were", body = namespace::EmptiedNamespace),
+        (status = 429, description = "`RUN0005`: steps write to a key all the time", body = wire::problem::Problem, content_type = "application/problem+json")
+    )
 )]
 pub(crate) async fn empty(
     State(api): State<Arc<Api>>,
