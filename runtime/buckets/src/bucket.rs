@@ -64,7 +64,7 @@ impl Bucket {
     /// `BUCKET0001` to `BUCKET0003`, `BUCKET0008`, `BUCKET0011`.
     pub fn get(&self, key: &str) -> Result<Object, Error> {
         check_key(key)?;
-        drop(self.settled(key)?);
+        self.seen(key)?;
         let (dir, path) = self.place(key)?;
         let open = || -> io::Result<(File, Metadata)> {
             // A pipe or device would hang or lie; only a file is an object.
@@ -166,7 +166,7 @@ impl Bucket {
                 rule,
             });
         }
-        drop(self.settled_below(prefix)?);
+        self.seen_below(prefix, after)?;
         let root;
         let dir = match self.all.granted.get(&*self.name) {
             Some((dir, _)) => dir,

@@ -99,6 +99,14 @@ pub enum Error {
         /// The key, or what keys begin with.
         key: String,
     },
+    /// Steps change objects faster than the disk takes them.
+    #[error(
+        "BUCKET0012: {max} changes of objects by steps are on their way to the disk, and none is begun beside them; try again later"
+    )]
+    Behind {
+        /// The bound.
+        max: usize,
+    },
 }
 
 impl Error {
@@ -117,13 +125,17 @@ impl Error {
             Error::BadGrant { .. } => "BUCKET0009",
             Error::OnItsWay { .. } => "BUCKET0010",
             Error::LeadsOut { .. } => "BUCKET0011",
+            Error::Behind { .. } => "BUCKET0012",
         }
     }
 
     /// Whether the same call may succeed later.
     #[must_use]
     pub fn retry(&self) -> bool {
-        matches!(self, Error::System { .. } | Error::OnItsWay { .. })
+        matches!(
+            self,
+            Error::System { .. } | Error::OnItsWay { .. } | Error::Behind { .. }
+        )
     }
 
     pub(crate) fn system(what: impl Into<String>, e: &io::Error) -> Error {

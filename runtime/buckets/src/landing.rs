@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::ops::Bound;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,12 +14,16 @@ use parking_lot::MutexGuard;
 
 use crate::bucket::{Bucket, etag};
 use crate::buckets::{Buckets, Inner, Origin};
+use crate::holding::{Holding, Syncs};
 use crate::name::{STAGED, check_key};
-use crate::upload::{place_file, sync_above};
+use crate::upload::place_file;
 use crate::{Error, Upload};
 
 /// How long one waits for a change that is on its way: a commit takes milliseconds, unless the disk is full.
 const WAIT: Duration = Duration::from_secs(60);
+/// Changes on their way with which no step begins another object: what waits is bounded, and so is how
+/// long a reader waits for it.
+const ON_THEIR_WAY: usize = 1_024;
 
 /// What is counted and held under one lock.
 #[derive(Debug, Default)]
@@ -26,12 +31,68 @@ pub(crate) struct Naming {
     /// How many objects each kept bucket has.
     pub(crate) counts: BTreeMap<String, u64>,
     /// Keys whose change is on its way, by bucket.
-    held: BTreeMap<Arc<str>, BTreeSet<String>>,
+    held: BTreeMap<Arc<str>, BTreeMap<String, Held>>,
+    /// That of the next change.
+    number: u64,
+}
+
+/// What is on its way to a key.
+#[derive(Debug)]
+struct Held {
+    /// Changes are numbered: who waits, waits for those before him.
+    number: u64,
+    /// The disk refuses it. Readers see what was before; a writer's object would be replaced by this older
+    /// one when it lands after all.
+    late: bool,
 }
 
 impl Naming {
     fn is_held(&self, bucket: &str, key: &str) -> bool {
-        self.held.get(bucket).is_some_and(|keys| keys.contains(key))
+        self.held_at(bucket, key).is_some()
+    }
+
+    fn held_at(&self, bucket: &str, key: &str) -> Option<&Held> {
+        self.held.get(bucket)?.get(key)
+    }
+
+    fn is_late(&self, bucket: &str, key: &str) -> bool {
+        self.held_at(bucket, key).is_some_and(|held| held.late)
+    }
+
+    fn hold(&mut self, bucket: &str, key: &str) {
+        let held = Held {
+            number: self.number,
+            late: false,
+        };
+        self.number += 1;
+        let keys = self.held.entry(bucket.into()).or_default();
+        keys.insert(key.to_owned(), held);
+    }
+
+    /// From now on only writers are kept from a key.
+    pub(crate) fn give_way(&mut self, bucket: &str, key: &str) {
+        if !self.is_held(bucket, key) {
+            self.hold(bucket, key);
+        }
+        let keys = self.held.get_mut(bucket);
+        if let Some(held) = keys.and_then(|keys| keys.get_mut(key)) {
+            held.late = true;
+        }
+    }
+
+    /// Lets go of a key, whose change is done or given up.
+    pub(crate) fn free(&mut self, bucket: &str, key: &str) {
+        if let Some(keys) = self.held.get_mut(bucket) {
+            keys.remove(key);
+            if keys.is_empty() {
+                self.held.remove(bucket);
+            }
+        }
+    }
+
+    fn on_their_way(&self) -> usize {
+        let held = self.held.values().flat_map(BTreeMap::values);
+        held.filter(|held| !held.late).count()
     }
 
     /// Whether a held key lies below this one, or this one below it.
@@ -41,7 +102,7 @@ impl Naming {
                 .is_some_and(|rest| rest.starts_with('/'))
         };
         let keys = self.held.get(bucket);
-        keys.is_some_and(|keys| keys.iter().any(|held| below(held, key) || below(key, held)))
+        keys.is_some_and(|keys| keys.keys().any(|held| below(held, key) || below(key, held)))
     }
 }
 
@@ -52,7 +113,7 @@ pub struct Staged {
     key: String,
     name: String,
     size: u64,
-    kept: bool,
+    pub(crate) kept: bool,
 }
 
 impl Staged {
@@ -162,16 +223,6 @@ pub struct Landing {
     pub gone: Option<String>,
 }
 
-/// Changes whose keys are held. Dropping it gives up those that have not landed.
-#[derive(Debug)]
-pub struct Holding {
-    all: Arc<Inner>,
-    changes: Vec<(Landing, Option<Staged>)>,
-    /// Objects that are counted already, by bucket.
-    counted: Vec<String>,
-    over: bool,
-}
-
 impl Buckets {
     /// Removes files of steps whose changes never will be: those of this server that are not in `landings`.
     /// # Errors
@@ -204,6 +255,9 @@ impl Buckets {
         let mut naming = self.0.naming.lock();
         for change in &changes {
             let (bucket, key) = change.place();
+            if naming.is_late(bucket.name(), key) {
+                return Err(Unheld::Refused(bucket.on_its_way(key)));
+            }
             if naming.is_held(bucket.name(), key) {
                 return Err(Unheld::Changed);
             }
@@ -213,12 +267,7 @@ impl Buckets {
                 return Err(Unheld::Changed);
             }
         }
-        let mut holding = Holding {
-            all: Arc::clone(&self.0),
-            changes: Vec::with_capacity(changes.len()),
-            counted: Vec::new(),
-            over: false,
-        };
+        let mut holding = Holding::new(Arc::clone(&self.0));
         let fits = self.hold_each(&mut naming, &mut holding, changes);
         // It takes the lock to let go.
         drop(naming);
@@ -251,8 +300,7 @@ impl Buckets {
                     there => there,
                 },
             };
-            let held = naming.held.entry(bucket.name().into()).or_default();
-            held.insert(key.to_owned());
+            naming.hold(bucket.name(), key);
             let (bucket, key) = (bucket.name().to_owned(), key.to_owned());
             let (name, staged) = match change {
                 Change::Put(staged) => (staged.name.clone(), Some(staged)),
@@ -269,18 +317,49 @@ impl Buckets {
         Ok(())
     }
 
-    /// Does what a row asks for, if it is not done: after a crash, before anybody reads.
+    /// Waits until not too many changes are on their way: before a step begins another object.
     /// # Errors
-    /// `BUCKET0001`, `BUCKET0003`, `BUCKET0008`.
-    pub fn land(&self, landing: &Landing) -> Result<(), Error> {
-        let bucket = self.bucket(&landing.bucket)?;
-        check_key(&landing.key)?;
+    /// `BUCKET0012`: that takes too long.
+    pub fn calm(&self) -> Result<(), Error> {
         let mut naming = self.0.naming.lock();
-        let done = bucket.change(landing)?;
-        // Counted anew when somebody asks.
-        naming.counts.remove(&landing.bucket);
-        drop(naming);
-        bucket.sync(done)
+        let many = |naming: &mut Naming| naming.on_their_way() >= ON_THEIR_WAY;
+        let waited = self.0.freed.wait_while_for(&mut naming, many, WAIT);
+        match waited.timed_out() {
+            true => Err(Error::Behind { max: ON_THEIR_WAY }),
+            false => Ok(()),
+        }
+    }
+
+    /// Does what rows ask for, if it is not done: after a crash, before anybody reads. Nobody writes to
+    /// a key for which that fails.
+    /// # Errors
+    /// Of each: `BUCKET0001`, `BUCKET0003`, `BUCKET0008`.
+    pub fn land_all(&self, landings: &[Landing]) -> Vec<Result<(), Error>> {
+        let change = |landing: &Landing| -> Result<(Bucket, Done), Error> {
+            let bucket = self.bucket(&landing.bucket)?;
+            check_key(&landing.key)?;
+            let mut naming = self.0.naming.lock();
+            let done = bucket.change(landing)?;
+            // Counted anew when somebody asks.
+            naming.counts.remove(&landing.bucket);
+            Ok((bucket, done))
+        };
+        let changed: Vec<_> = landings.iter().map(change).collect();
+        let mut syncs = Syncs::default();
+        let synced = changed.into_iter().zip(landings).map(|(changed, landing)| {
+            let (bucket, done) = changed?;
+            syncs.sync(&bucket, &done, landing)
+        });
+        let synced: Vec<Result<(), Error>> = synced.collect();
+        let mut naming = self.0.naming.lock();
+        for (landing, _) in landings
+            .iter()
+            .zip(&synced)
+            .filter(|(_, done)| done.is_err())
+        {
+            naming.give_way(&landing.bucket, &landing.key);
+        }
+        synced
     }
 
     fn tag(&self, bucket: &str, key: &str) -> Result<Option<String>, Error> {
@@ -293,37 +372,73 @@ impl Buckets {
 }
 
 impl Bucket {
-    /// Waits until no change of a key is on its way, and locks names.
+    /// Waits until no change of a key is on its way, and locks names: for a writer.
+    /// # Errors
+    /// `BUCKET0010`: that takes too long, or the disk refuses the change.
+    pub(crate) fn settled(&self, key: &str) -> Result<MutexGuard<'_, Naming>, Error> {
+        let waits = |naming: &Naming| {
+            let held = naming.held_at(&self.name, key);
+            held.is_some_and(|held| !held.late)
+        };
+        let naming = self.when(key, self.all.naming.lock(), waits)?;
+        match naming.is_held(&self.name, key) {
+            true => Err(self.on_its_way(key)),
+            false => Ok(naming),
+        }
+    }
+
+    /// Waits for the change of a key that is on its way now: for a reader.
     /// # Errors
     /// `BUCKET0010`: that takes too long.
-    pub(crate) fn settled(&self, key: &str) -> Result<MutexGuard<'_, Naming>, Error> {
-        self.when(key, |naming| !naming.is_held(&self.name, key))
-    }
-
-    /// The same, for every key that begins so.
-    pub(crate) fn settled_below(&self, prefix: &str) -> Result<MutexGuard<'_, Naming>, Error> {
-        let free = |naming: &Naming| {
-            let held = naming.held.get(&self.name);
-            held.is_none_or(|keys| !keys.iter().any(|key| key.starts_with(prefix)))
+    pub(crate) fn seen(&self, key: &str) -> Result<(), Error> {
+        let naming = self.all.naming.lock();
+        let next = naming.number;
+        let waits = |naming: &Naming| {
+            let held = naming.held_at(&self.name, key);
+            held.is_some_and(|held| held.is_before(next))
         };
-        self.when(prefix, free)
+        self.when(key, naming, waits).map(drop)
     }
 
-    fn when(
-        &self,
+    /// The same, for every key that begins so and comes after that one. Changes that come meanwhile are
+    /// not waited for: there might always be one.
+    pub(crate) fn seen_below(&self, prefix: &str, after: Option<&str>) -> Result<(), Error> {
+        let naming = self.all.naming.lock();
+        let next = naming.number;
+        let from = match after.filter(|after| *after >= prefix) {
+            Some(after) => Bound::Excluded(after),
+            None => Bound::Included(prefix),
+        };
+        let waits = |naming: &Naming| {
+            let Some(keys) = naming.held.get(&self.name) else {
+                return false;
+            };
+            keys.range::<str, _>((from, Bound::Unbounded))
+                .take_while(|(key, _)| key.starts_with(prefix))
+                .any(|(_, held)| held.is_before(next))
+        };
+        self.when(prefix, naming, waits).map(drop)
+    }
+
+    fn when<'a>(
+        &'a self,
         key: &str,
-        free: impl Fn(&Naming) -> bool,
-    ) -> Result<MutexGuard<'_, Naming>, Error> {
-        let mut naming = self.all.naming.lock();
-        let held = |naming: &mut Naming| !free(naming);
-        let waited = self.all.freed.wait_while_for(&mut naming, held, WAIT);
-        if waited.timed_out() {
-            return Err(Error::OnItsWay {
-                bucket: self.name.to_string(),
-                key: key.to_owned(),
-            });
+        mut naming: MutexGuard<'a, Naming>,
+        waits: impl Fn(&Naming) -> bool,
+    ) -> Result<MutexGuard<'a, Naming>, Error> {
+        let waits = |naming: &mut Naming| waits(naming);
+        let waited = self.all.freed.wait_while_for(&mut naming, waits, WAIT);
+        match waited.timed_out() {
+            true => Err(self.on_its_way(key)),
+            false => Ok(naming),
         }
-        Ok(naming)
+    }
+
+    fn on_its_way(&self, key: &str) -> Error {
+        Error::OnItsWay {
+            bucket: self.name.to_string(),
+            key: key.to_owned(),
+        }
     }
 
     /// Whether nothing is under a key, and nothing in its way.
@@ -355,7 +470,7 @@ impl Bucket {
 
     /// Renames or removes, unless that was done before. Names must be locked: a folder that looks
     /// empty would go.
-    fn change(&self, landing: &Landing) -> Result<Done, Error> {
+    pub(crate) fn change(&self, landing: &Landing) -> Result<Done, Error> {
         let failed = |e: io::Error| {
             let what = format!("object {} of bucket {} cannot land", landing.key, self.name);
             Error::system(what, &e)
@@ -365,7 +480,7 @@ impl Bucket {
             None => match dir.symlink_metadata(&landing.name) {
                 Ok(_) => {
                     place_file(dir, &landing.name, &path).map_err(failed)?;
-                    Ok(Done::Placed(path))
+                    Ok(Done::Placed)
                 }
                 // It has its key already, and perhaps another object has it since.
                 Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(Done::Before),
@@ -383,111 +498,21 @@ impl Bucket {
             },
         }
     }
-
-    /// Brings a change of names to the disk.
-    fn sync(&self, done: Done) -> Result<(), Error> {
-        let (Done::Placed(path) | Done::Removed(path)) = done else {
-            return Ok(());
-        };
-        match sync_above(self.root()?, &path) {
-            Ok(()) => Ok(()),
-            // Somebody has emptied its folder since.
-            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
-            Err(e) => Err(Error::system(
-                format!("bucket {} cannot be synced", self.name),
-                &e,
-            )),
-        }
-    }
 }
 
-/// What a change came to: the path whose folders have another name in them, or one less.
-enum Done {
-    Placed(String),
+/// What a change came to.
+pub(crate) enum Done {
+    Placed,
+    /// The topmost of its folders that went with it, or itself.
     Removed(String),
-    /// It was made before.
+    /// It was made before, and is perhaps not on the disk yet.
     Before,
 }
 
-impl Holding {
-    /// The rows that make the changes sure, once they are durable.
-    pub fn landings(&self) -> impl Iterator<Item = &Landing> {
-        self.changes.iter().map(|(landing, _)| landing)
-    }
-
-    /// Whether they will be made is not this process's to say any more: dropped, they are left to
-    /// [`Buckets::land`].
-    pub fn leave(&mut self) {
-        for staged in self
-            .changes
-            .iter_mut()
-            .filter_map(|(_, staged)| staged.as_mut())
-        {
-            staged.kept = true;
-        }
-    }
-
-    /// Makes the changes: what they rest on is durable. Those that fail are left to [`Buckets::land`].
-    /// # Errors
-    /// The first failure. What did not fail is done.
-    pub fn land(&mut self) -> Result<(), Error> {
-        let mut first = Ok(());
-        let mut left = Vec::new();
-        self.over = true;
-        self.leave();
-        for (landing, staged) in std::mem::take(&mut self.changes) {
-            let bucket = Bucket::new(Arc::clone(&self.all), &landing.bucket);
-            match self.land_one(&bucket, &landing) {
-                Ok(()) => self.free(&landing),
-                Err(e) => {
-                    left.push((landing, staged));
-                    first = first.and(Err(e));
-                }
-            }
-        }
-        self.changes = left;
-        first
-    }
-
-    fn land_one(&self, bucket: &Bucket, landing: &Landing) -> Result<(), Error> {
-        let mut naming = self.all.naming.lock();
-        let done = bucket.change(landing)?;
-        if let (Done::Removed(_), Origin::Kept) = (&done, bucket.origin())
-            && let Some(count) = naming.counts.get_mut(&landing.bucket)
-        {
-            *count = count.saturating_sub(1);
-        }
-        drop(naming);
-        bucket.sync(done)
-    }
-
-    /// Lets go of a key, whose change is done or given up.
-    fn free(&self, landing: &Landing) {
-        let mut naming = self.all.naming.lock();
-        if let Some(keys) = naming.held.get_mut(landing.bucket.as_str()) {
-            keys.remove(&landing.key);
-            if keys.is_empty() {
-                naming.held.remove(landing.bucket.as_str());
-            }
-        }
-        drop(naming);
-        self.all.freed.notify_all();
-    }
-}
-
-impl Drop for Holding {
-    fn drop(&mut self) {
-        if !self.over {
-            let mut naming = self.all.naming.lock();
-            for bucket in &self.counted {
-                if let Some(count) = naming.counts.get_mut(bucket) {
-                    *count = count.saturating_sub(1);
-                }
-            }
-        }
-        for (landing, _) in &self.changes {
-            self.free(landing);
-        }
+impl Held {
+    /// Whether somebody who came when this was the next number waits for it.
+    fn is_before(&self, next: u64) -> bool {
+        self.number < next && !self.late
     }
 }
 

@@ -7,6 +7,7 @@
 pub mod bucket;
 pub mod buckets;
 pub mod error;
+pub mod holding;
 pub mod items;
 pub mod landing;
 pub mod listing;
@@ -17,6 +18,7 @@ pub mod upload;
 pub use bucket::{Bucket, Object};
 pub use buckets::{BucketInfo, Buckets, Grant, Options};
 pub use error::Error;
-pub use landing::{Change, Holding, Landing, Seen, Staged, Unheld};
+pub use holding::Holding;
+pub use landing::{Change, Landing, Seen, Staged, Unheld};
 pub use listing::{ObjectInfo, ObjectPage};
 pub use upload::Upload;

@@ -204,9 +204,8 @@ fn the_next_process_finishes_what_is_sure_and_sweeps_the_rest() {
     for life in 0..3 {
         let buckets = open(kept.path(), granted.path());
         buckets.sweep_staged(&names(&sure)).unwrap();
-        for landing in &sure {
-            buckets.land(landing).unwrap();
-        }
+        let landed: Result<(), Error> = buckets.land_all(&sure).into_iter().collect();
+        landed.unwrap();
         assert_eq!(get(&buckets, "out", "c").unwrap(), "2");
         assert_eq!(get(&buckets, "data", "lost"), Err("BUCKET0002"));
         match life {
@@ -246,8 +245,142 @@ fn no_row_lands_outside_of_its_bucket() {
             key: key.to_owned(),
             gone: Some(there.etag.clone()),
         };
-        let refused = buckets.land(&row).unwrap_err();
+        let refused = buckets.land_all(&[row]).pop().unwrap().unwrap_err();
         assert_eq!(refused.code(), "BUCKET0003", "{key}");
     }
     assert_eq!(get(&buckets, "theirs", "object").unwrap(), "");
+}
+
+#[test]
+fn many_land_together_and_one_that_cannot_keeps_none_of_the_others() {
+    let (kept, granted) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let buckets = open(kept.path(), granted.path());
+    let one = |n: usize| {
+        let key = format!("{}/{n}", n % 3);
+        hold(
+            &buckets,
+            vec![
+                put(&buckets, "data", &key, "new"),
+                put(&buckets, "out", &key, "new"),
+            ],
+        )
+    };
+    let mut holdings: Vec<Holding> = (0..9).map(one).collect();
+    // Somebody makes a folder by hand where the fifth is to be.
+    fs::create_dir_all(granted.path().join("1/4/x")).unwrap();
+    let landed = Holding::land_all(&mut holdings);
+    let failed: Vec<usize> = (0..9).filter(|n| landed[*n].is_err()).collect();
+    assert_eq!(failed, [4]);
+    for (n, holding) in holdings.iter().enumerate() {
+        let left: Vec<_> = holding.landings().map(|l| l.bucket.as_str()).collect();
+        assert_eq!(left, if n == 4 { vec!["out"] } else { vec![] });
+    }
+    for bucket in ["data", "out"] {
+        assert_eq!(get(&buckets, bucket, "2/8").unwrap(), "new");
+    }
+    // It comes about as soon as nothing is in its way.
+    fs::remove_dir_all(granted.path().join("1/4")).unwrap();
+    holdings[4].land().unwrap();
+    assert_eq!(get(&buckets, "out", "1/4").unwrap(), "new");
+}
+
+#[test]
+fn nothing_newer_takes_the_key_of_a_change_that_the_disk_refuses() {
+    let (kept, granted) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let sure;
+    {
+        let buckets = open(kept.path(), granted.path());
+        let mut holding = hold(&buckets, vec![put(&buckets, "out", "k", "older")]);
+        fs::create_dir_all(granted.path().join("k/x")).unwrap();
+        sure = rows(&holding);
+        holding.land().unwrap_err();
+        holding.give_way();
+        fs::remove_dir_all(granted.path().join("k")).unwrap();
+        // Readers and lists go on; who writes is refused, at once and by name.
+        assert_eq!(get(&buckets, "out", "k"), Err("BUCKET0002"));
+        assert!(buckets.bucket("out").unwrap().list("", None, 9).is_ok());
+        let write = |buckets: &Buckets| {
+            let upload = buckets.bucket("out").unwrap().put("k").unwrap();
+            upload.finish().map_err(|e| e.code())
+        };
+        assert_eq!(write(&buckets).err(), Some("BUCKET0010"));
+        let step = buckets.hold(vec![put(&buckets, "out", "k", "newer")], &[]);
+        assert!(matches!(step, Err(Unheld::Refused(Error::OnItsWay { .. }))));
+        let deletion = buckets.bucket("out").unwrap().delete("k");
+        assert_eq!(deletion.map_err(|e| e.code()), Err("BUCKET0010"));
+        // Not even when the thread ends that would try it again.
+        drop(holding);
+        assert_eq!(write(&buckets).err(), Some("BUCKET0010"));
+    }
+    // Nor in the next process, if that cannot make it either.
+    let buckets = open(kept.path(), granted.path());
+    buckets.sweep_staged(&names(&sure)).unwrap();
+    fs::create_dir_all(granted.path().join("k/x")).unwrap();
+    assert!(buckets.land_all(&sure)[0].is_err());
+    fs::remove_dir_all(granted.path().join("k")).unwrap();
+    let upload = buckets.bucket("out").unwrap().put("k").unwrap();
+    assert_eq!(upload.finish().unwrap_err().code(), "BUCKET0010");
+    let buckets = open(kept.path(), granted.path());
+    buckets.land_all(&sure).pop().unwrap().unwrap();
+    assert_eq!(get(&buckets, "out", "k").unwrap(), "older");
+}
+
+#[test]
+fn a_list_waits_for_what_was_on_its_way_and_not_for_what_comes() {
+    let (kept, granted) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let buckets = open(kept.path(), granted.path());
+    let mut before = hold(&buckets, vec![put(&buckets, "data", "m", "1")]);
+    let (told, listed) = std::sync::mpsc::channel();
+    std::thread::spawn({
+        let buckets = buckets.clone();
+        move || told.send(buckets.bucket("data").unwrap().list("", None, 9))
+    });
+    let soon = Duration::from_millis(100);
+    assert!(listed.recv_timeout(soon).is_err(), "it waits for the first");
+    // There is always one on its way: others, and the same again.
+    let _after = hold(&buckets, vec![put(&buckets, "data", "n", "2")]);
+    before.land().unwrap();
+    let _again = hold(&buckets, vec![put(&buckets, "data", "m", "3")]);
+    let page = listed
+        .recv_timeout(Duration::from_secs(20))
+        .unwrap()
+        .unwrap();
+    let keys: Vec<_> = page.objects.into_iter().map(|object| object.key).collect();
+    assert_eq!(keys, ["m"]);
+    // What lies before the page, and in other folders, is nothing to it.
+    let list = |prefix: &'static str, after: Option<&'static str>| {
+        let buckets = buckets.clone();
+        let (told, listed) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            told.send(buckets.bucket("data").unwrap().list(prefix, after, 9))
+        });
+        listed.recv_timeout(Duration::from_secs(2)).is_ok()
+    };
+    assert!(list("x", None) && list("", Some("n")));
+    assert!(!list("", Some("m")));
+}
+
+#[test]
+fn a_step_begins_no_object_while_too_many_are_on_their_way() {
+    let (kept, granted) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let buckets = open(kept.path(), granted.path());
+    let some = |from: usize, to: usize| {
+        let keys = (from..to).map(|n| n.to_string());
+        let each = keys.map(|key| {
+            fs::write(granted.path().join(&key), "").unwrap();
+            delete(&buckets, "out", &key)
+        });
+        hold(&buckets, each.collect())
+    };
+    let mut first = some(0, 1_023);
+    buckets.calm().unwrap();
+    let _one_more = some(1_023, 1_024);
+    let (told, calm) = std::sync::mpsc::channel();
+    std::thread::spawn({
+        let buckets = buckets.clone();
+        move || told.send(buckets.calm())
+    });
+    assert!(calm.recv_timeout(Duration::from_millis(100)).is_err());
+    first.land().unwrap();
+    calm.recv_timeout(Duration::from_secs(20)).unwrap().unwrap();
 }

@@ -3,14 +3,15 @@
 //! A change is made when the commit of its outcome is durable: on a server by a thread of its own, which
 //! then forgets the change's row; in a run without a server at once.
 
+pub mod landing;
+pub mod room;
+
 use std::any::Any;
-use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{Read, Write};
 use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::time::Duration;
 
 use parking_lot::Mutex;
 use stepwell_buckets::{Buckets, Change, Error, Holding, Landing, Object, Seen, Staged, Upload};
@@ -18,22 +19,16 @@ use stepwell_host_api::objects::{
     Begun, Bytes, Found, HeldObjects, NewObject, ObjectChange, Objects, SeenObject, Unheld, Whole,
     failed, refused,
 };
-use stepwell_orchestrator::Orchestrator;
-use stepwell_store::Reader;
 use stepwell_types::{Failure, Held, Hold, ObjectWrite};
 
-use crate::exit::Trouble;
-
-/// Tries of a change that the disk refuses, a second apart, before it is left to the next start.
-const TRIES: u32 = 5;
-/// Changes that are forgotten in one commit.
-const FORGOTTEN: usize = 64;
+use room::Room;
 
 /// Buckets behind the port.
 pub struct InBuckets {
     buckets: Buckets,
     /// Where changes go that are sure; `None`: they are made at once.
     sure: Option<Mutex<Sender<Holding>>>,
+    room: Arc<Room>,
 }
 
 impl InBuckets {
@@ -42,14 +37,19 @@ impl InBuckets {
         InBuckets {
             buckets,
             sure: None,
+            room: Arc::new(Room::boundless()),
         }
     }
 
-    /// For a server; what is sure comes out of the other end.
-    pub fn queued(buckets: Buckets) -> (InBuckets, Receiver<Holding>) {
+    /// For a server; what is sure comes out of the other end. What is written leaves the disk some room.
+    pub fn queued(buckets: Buckets, room: Room) -> (InBuckets, Receiver<Holding>) {
         let (sure, made) = channel();
-        let sure = Some(Mutex::new(sure));
-        (InBuckets { buckets, sure }, made)
+        let objects = InBuckets {
+            buckets,
+            sure: Some(Mutex::new(sure)),
+            room: Arc::new(room),
+        };
+        (objects, made)
     }
 
     fn change(&self, change: ObjectChange) -> Result<Change, Failure> {
@@ -75,6 +75,11 @@ fn told(e: &Error) -> Failure {
     }
 }
 
+/// The disk is almost full, as a step is told it: later there may be room.
+fn full(why: String) -> Failure {
+    Failure::new("Stepwell.ObjectFailed", why)
+}
+
 impl Objects for InBuckets {
     fn open(&self, bucket: &str, key: &str) -> Result<(Box<dyn Read + Send>, u64), Failure> {
         let object = self
@@ -91,7 +96,9 @@ impl Objects for InBuckets {
             .bucket(bucket)
             .and_then(|bucket| bucket.put(key));
         let upload = upload.map_err(|e| failed(e.to_string()))?;
-        Ok(Box::new(Arriving(upload)))
+        self.room.take(0).map_err(failed)?;
+        let room = Arc::clone(&self.room);
+        Ok(Box::new(Arriving { upload, room }))
     }
 
     fn find(&self, bucket: &str, key: &str) -> Result<Option<Found>, Failure> {
@@ -133,8 +140,14 @@ impl Objects for InBuckets {
     }
 
     fn begin(&self, bucket: &str, key: &str) -> Result<Box<dyn Begun>, Failure> {
+        self.room.take(0).map_err(full)?;
+        // Before anything is held: who waits here keeps nobody from getting on.
+        self.buckets.calm().map_err(|e| told(&e))?;
         let upload = self.buckets.bucket(bucket).and_then(|b| b.put_later(key));
-        Ok(Box::new(Coming(upload.map_err(|e| told(&e))?)))
+        Ok(Box::new(Coming {
+            upload: upload.map_err(|e| told(&e))?,
+            room: Arc::clone(&self.room),
+        }))
     }
 
     fn hold(&self, changes: Vec<ObjectChange>, seen: &[SeenObject]) -> Result<HeldObjects, Unheld> {
@@ -240,15 +253,19 @@ fn read(file: &File, at: u64, bytes: usize) -> Result<Vec<u8>, Failure> {
     Ok(piece)
 }
 
-struct Coming(Upload);
+struct Coming {
+    upload: Upload,
+    room: Arc<Room>,
+}
 
 impl Begun for Coming {
     fn write(&mut self, bytes: &[u8]) -> Result<(), Failure> {
-        self.0.write(bytes).map_err(|e| told(&e))
+        self.room.take(bytes.len()).map_err(full)?;
+        self.upload.write(bytes).map_err(|e| told(&e))
     }
 
     fn finish(self: Box<Self>) -> Result<Box<dyn Whole>, Failure> {
-        let staged = self.0.stage().map_err(|e| told(&e))?;
+        let staged = self.upload.stage().map_err(|e| told(&e))?;
         Ok(Box::new(Complete(staged)))
     }
 }
@@ -266,11 +283,15 @@ impl Whole for Complete {
     }
 }
 
-struct Arriving(Upload);
+struct Arriving {
+    upload: Upload,
+    room: Arc<Room>,
+}
 
 impl Write for Arriving {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        let written = self.0.write(bytes);
+        self.room.take(bytes.len()).map_err(std::io::Error::other)?;
+        let written = self.upload.write(bytes);
         written.map_err(|e| std::io::Error::other(e.to_string()))?;
         Ok(bytes.len())
     }
@@ -282,72 +303,7 @@ impl Write for Arriving {
 
 impl NewObject for Arriving {
     fn finish(self: Box<Self>) -> Result<(), Failure> {
-        let done = self.0.finish();
+        let done = self.upload.finish();
         done.map(drop).map_err(|e| failed(e.to_string()))
     }
-}
-
-/// Makes what the process before this one left sure and unmade, and removes what never will be.
-/// The rows that can be forgotten.
-pub fn recover(buckets: &Buckets, reader: &dyn Reader) -> Result<Vec<Arc<str>>, Trouble> {
-    let landings = stepwell_orchestrator::landings(reader).map_err(Trouble::system)?;
-    let names: BTreeSet<String> = landings.iter().map(|l| l.name.to_string()).collect();
-    buckets.sweep_staged(&names).map_err(Trouble::system)?;
-    let mut made = Vec::new();
-    for write in landings {
-        let landing = Landing {
-            name: write.name.to_string(),
-            bucket: write.bucket.to_string(),
-            key: write.key.to_string(),
-            gone: write.gone.map(|tag| tag.to_string()),
-        };
-        match buckets.land(&landing) {
-            Ok(()) => made.push(write.name),
-            Err(e) => complain(&e),
-        }
-    }
-    Ok(made)
-}
-
-fn complain(e: &Error) {
-    tracing::error!(code = e.code(), reason = %e, "an object that a step changed is not as it should be; the next start tries again");
-}
-
-/// Makes changes that are sure, until nobody brings any more, and forgets them and those in `made`.
-/// Blocks: for a thread of its own. Needs a runtime's handle.
-pub fn land(
-    sure: &Receiver<Holding>,
-    mut made: Vec<Arc<str>>,
-    orchestrator: &Orchestrator,
-    runtime: &tokio::runtime::Handle,
-) {
-    loop {
-        if !made.is_empty() {
-            // A server that stops leaves the rows: what they ask for is done, and is seen to be.
-            let _ = runtime.block_on(orchestrator.landed(std::mem::take(&mut made)));
-        }
-        let Ok(first) = sure.recv() else { return };
-        let more = sure.try_iter().take(FORGOTTEN - 1);
-        for holding in std::iter::once(first).chain(more) {
-            made.extend(make(holding));
-        }
-    }
-}
-
-/// Makes the changes of a step; the rows of those that are made.
-fn make(mut holding: Holding) -> Vec<Arc<str>> {
-    let names = |holding: &Holding| -> Vec<Arc<str>> {
-        holding.landings().map(|l| l.name.as_str().into()).collect()
-    };
-    let mut all = names(&holding);
-    for again in 1..=TRIES {
-        match holding.land() {
-            Ok(()) => break,
-            Err(e) if again == TRIES => complain(&e),
-            Err(_) => std::thread::sleep(Duration::from_secs(1)),
-        }
-    }
-    let left = names(&holding);
-    all.retain(|name| !left.contains(name));
-    all
 }

@@ -26,10 +26,11 @@ use crate::config::{self, Config, Settings};
 use crate::elsewhere::Elsewhere;
 use crate::exit::{Exit, Trouble};
 use crate::limits::Ways;
-use crate::objects::InBuckets;
+use crate::objects::room::Room;
+use crate::objects::{InBuckets, landing};
 use crate::reach::Reach;
 use crate::system::{self, SystemClock, SystemEntropy};
-use crate::{elsewhere, objects, output, secrets, state, wiring};
+use crate::{elsewhere, output, secrets, state, wiring};
 
 /// What is in a data directory.
 const STORE: &str = "store";
@@ -133,9 +134,14 @@ fn engine_options(config: &Config, loops: usize) -> shell::Options {
         turn_max: experimental
             .turn_ms_max
             .map_or(TURN_MAX, Duration::from_millis),
-        disk_floor_bytes: config.disk_floor_mib.unwrap_or(256) << 20,
+        disk_floor_bytes: disk_floor_bytes(config),
         resources: config.resources.clone(),
     }
+}
+
+/// Room that is left on the disk of the data directory.
+fn disk_floor_bytes(config: &Config) -> u64 {
+    config.disk_floor_mib.unwrap_or(256) << 20
 }
 
 /// All that may be counted for 32 MiB of data takes some 25 s of a free core.
@@ -161,7 +167,7 @@ impl Sure {
         let runtime = tokio::runtime::Handle::current();
         std::thread::Builder::new()
             .name("landing".into())
-            .spawn(move || objects::land(&self.sure, self.made, &orchestrator, &runtime))
+            .spawn(move || landing::land(&self.sure, self.made, &orchestrator, &runtime))
             .context("a thread for objects")?;
         Ok(())
     }
@@ -186,8 +192,9 @@ fn ports(
     options.buckets = buckets.clone();
     let reader: Arc<dyn Reader> = Arc::new(reader);
     // Before anybody reads an object.
-    let made = objects::recover(&buckets, &*reader)?;
-    let (in_buckets, sure) = InBuckets::queued(buckets.clone());
+    let made = landing::recover(&buckets, &*reader)?;
+    let room = Room::of(Arc::clone(&reader), disk_floor_bytes(&settings.config));
+    let (in_buckets, sure) = InBuckets::queued(buckets.clone(), room);
     let in_buckets: Arc<dyn Objects> = Arc::new(in_buckets);
     let vault = secrets::open(settings, Arc::clone(&reader))?;
     let kept: Arc<dyn Secrets> = Arc::new(vault.clone());

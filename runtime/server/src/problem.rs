@@ -137,7 +137,7 @@ impl From<stepwell_buckets::Error> for Problem {
             Bucket::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Bucket::Full { .. } => StatusCode::INSUFFICIENT_STORAGE,
             Bucket::Conflict { .. } => StatusCode::CONFLICT,
-            Bucket::OnItsWay { .. } => StatusCode::SERVICE_UNAVAILABLE,
+            Bucket::OnItsWay { .. } | Bucket::Behind { .. } => StatusCode::SERVICE_UNAVAILABLE,
             Bucket::System { .. } | Bucket::BadGrant { .. } => StatusCode::INTERNAL_SERVER_ERROR,
         };
         let mut problem = Problem::new(status, e.code(), e.to_string());
