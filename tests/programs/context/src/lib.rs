@@ -1,14 +1,10 @@
-//! Tells what context it got, and what time it is.
-
-use std::time::SystemTime;
+//! Tells what context it got.
 
 use serde_json::{Value, json};
 use stepwell_guest::{Context, Failure};
 
 fn context(ctx: &Context, _: Value) -> Result<Value, Failure> {
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     Ok(json!({
-        "now_us": now.map_or(0, |now| now.as_micros() as u64),
         "execution_id": ctx.execution_id,
         "execution_name": ctx.execution_name,
         "flow": ctx.flow,
