@@ -10,6 +10,7 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 use stepwell_flow::resource::ResourceMap;
 use stepwell_server::Token;
+use stepwell_types::limits::PAYLOAD_BYTES_MAX;
 
 use crate::args;
 use crate::elsewhere::{Containers, Machine};
@@ -224,6 +225,45 @@ pub fn load(args: &args::Serve) -> Result<Settings, Trouble> {
     )?;
     bounded("steps.fuel", config.steps.fuel, 1, u64::MAX / 2)?;
     bounded("steps.wall_ms", config.steps.wall_ms, 1, 900_000)?;
+    let log_bytes = config.steps.log_bytes.map(|n| n as u64);
+    bounded("steps.log_bytes", log_bytes, 0, 16 << 20)?;
+    let payload = PAYLOAD_BYTES_MAX as u64;
+    for (key, given, max) in [
+        (
+            "steps.table_elements",
+            config.steps.table_elements,
+            10_000_000,
+        ),
+        (
+            "steps.output_bytes",
+            config.steps.output_bytes.map(|n| n as u64),
+            payload,
+        ),
+        ("compile.cpu_seconds", config.compile.cpu_seconds, 3_600),
+        ("compile.wall_ms", config.compile.wall_ms, 3_600_000),
+        (
+            "http.request_bytes_max",
+            config.http.request_bytes_max,
+            payload,
+        ),
+        (
+            "http.guest_request_bytes_max",
+            config.http.guest_request_bytes_max,
+            1 << 40,
+        ),
+        (
+            "http.response_bytes_max",
+            config.http.response_bytes_max,
+            1 << 30,
+        ),
+        (
+            "experimental.turn_ms_max",
+            config.experimental.turn_ms_max,
+            86_400_000,
+        ),
+    ] {
+        bounded(key, given, 1, max)?;
+    }
     config.http.allow.extend(args.http_allow.iter().cloned());
     let token_file = args.token_file.as_ref().or(config.token_file.as_ref());
     let token = match token_file {
@@ -301,6 +341,16 @@ mod tests {
         check("[experimental]\nloops = 65", Err("experimental.loops"));
         check("[steps]\nmemory_mib = 9999", Err("steps.memory_mib"));
         check("[compile]\nmemory_mib = 511", Err("compile.memory_mib"));
+        check("[steps]\nlog_bytes = 0", Ok(()));
+        check(
+            "[steps]\noutput_bytes = 33554433",
+            Err("steps.output_bytes"),
+        );
+        check("[compile]\nwall_ms = 0", Err("compile.wall_ms"));
+        check(
+            "[http]\nresponse_bytes_max = 0",
+            Err("http.response_bytes_max"),
+        );
         check("token_file = \"/nonexistent/token\"", Err("cannot read"));
         check("token = \"secret\"", Err("token"));
     }

@@ -48,7 +48,7 @@ const ECHO: Duration = Duration::from_millis(300);
 pub fn serve(args: &args::Serve) -> Result<Exit, Trouble> {
     let settings = config::load(args)?;
     let mut options = http_options(&settings)?;
-    log_to_stderr();
+    log_to_stderr()?;
     // Before anybody can see that a server is here: from its first open port on, a signal
     // is a wish for a stop in good order, not the end.
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -406,11 +406,11 @@ fn raise_file_limit() {
 }
 
 /// Human on a terminal, JSON elsewhere.
-fn log_to_stderr() {
+fn log_to_stderr() -> Result<(), Trouble> {
     let wanted = system::variable("STEPWELL_LOG").unwrap_or_else(|| "info".to_owned());
     let filter = tracing_subscriber::EnvFilter::builder()
         .parse(&wanted)
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+        .map_err(|e| Trouble::usage(format!("STEPWELL_LOG is {wanted:?}: {e}")))?;
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr);
@@ -420,4 +420,5 @@ fn log_to_stderr() {
     } else {
         log.json().flatten_event(true).try_init()
     };
+    Ok(())
 }
