@@ -448,10 +448,6 @@ fn the_command_line_tells_by_its_exit_status() -> Result<()> {
         "bad.yaml",
         "StartAt: X\nStates: {P: {Type: Pass, End: true}}",
     )?;
-    let week = file(
-        "week.yaml",
-        "StartAt: W\nStates: {W: {Type: Wait, Seconds: 604800, End: true}}",
-    )?;
     let text = file("text.wasm", "hello")?;
     let url = server.url();
     let check = |args: &[&str], status: i32, part: &str| -> Result<()> {
@@ -538,16 +534,6 @@ fn the_command_line_tells_by_its_exit_status() -> Result<()> {
         check(&["describe", id], 0, part)?;
     }
     check(&["start", "none"], 4, "RUN0002")?;
-    check(&["flow", "publish", "week", &week], 0, "week@1")?;
-    for (flow, seconds, status, part) in [
-        ("pass", "60", 0, "status       SUCCEEDED"),
-        ("fail", "60", 1, "error        E: c"),
-        ("week", "1", 6, "status       RUNNING"),
-    ] {
-        let started = api.send("POST", &format!("/v1/flows/{flow}/executions"), "{}")?;
-        let id = started.body["id"].as_str().context("an id")?;
-        check(&["describe", id, "--wait", seconds], status, part)?;
-    }
     check(&["list", "--flow", "pass", "--json"], 0, "SUCCEEDED")?;
     check(
         &["list", "--flow", "pass"],
