@@ -46,7 +46,7 @@ fn end(expected: &Value, ended: &Ended, wildcards: &Wildcards) -> Result<(), Str
         Some("CAUGHT_ERROR") => Some("SUCCEEDED"),
         other => other,
     };
-    if status != Some(&ended.status) {
+    if status != Some(ended.status.as_str()) {
         return Err(format!(
             "status {} {:?}, not {}",
             ended.status, ended.failure, expected["status"]
@@ -176,16 +176,22 @@ mod tests {
                 json: json!({"kind": "test_state",
                     "expected": {"status": status, "nextState": next, "output": 1}}),
             };
-            let entered =
-                |name: &str| json!({"stateEnteredEventDetails": {"name": name, "input": "{}"}});
-            let history = [entered("StateUnderTest"), entered("B")];
+            let event = |what: &str, name: &str| json!({(what): {"name": name}});
+            let (entered, exited) = ("stateEnteredEventDetails", "stateExitedEventDetails");
+            let history = [
+                event(entered, "StateUnderTest"),
+                event(entered, "Inside"),
+                event(exited, "Inside"),
+                event(exited, "StateUnderTest"),
+                event(entered, "B"),
+            ];
             match compare(&case, &ended, Some(&history)) {
                 Ok(()) => assert_eq!(start, ""),
                 Err(why) => assert!(!start.is_empty() && why.starts_with(start), "{why}"),
             }
         };
         let failed = Ended {
-            failure: Some(("".into(), "".into())),
+            failure: Some((String::new(), String::new())),
             output: None,
             ..ended("FAILED", json!(1))
         };

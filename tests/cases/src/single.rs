@@ -34,13 +34,16 @@ fn followers(state: &Value) -> Vec<String> {
     all.filter_map(Value::as_str).map(str::to_owned).collect()
 }
 
-/// The state that followed the first one in a history.
+/// The state that followed the first one in a history; what ran within that is passed over.
 pub(crate) fn second(history: &[Value]) -> Option<&str> {
-    let entered = history.iter().filter_map(|event| {
-        let details = event.get("stateEnteredEventDetails")?;
-        details["name"].as_str()
-    });
-    entered.into_iter().nth(1)
+    let name = |event: &Value, details: &str| event[details]["name"].as_str().map(str::to_owned);
+    let first = history
+        .iter()
+        .find_map(|event| name(event, "stateEnteredEventDetails"))?;
+    let mut left = history
+        .iter()
+        .skip_while(|event| name(event, "stateExitedEventDetails").as_ref() != Some(&first));
+    left.find_map(|event| event["stateEnteredEventDetails"]["name"].as_str())
 }
 
 #[cfg(test)]
