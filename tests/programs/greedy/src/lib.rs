@@ -77,7 +77,9 @@ fn fill(stream: &OutputStream, piece: usize, times: usize) -> Result<(), Failure
     for _ in 0..times {
         let room = stream.check_write().map_err(broken)?;
         let room = usize::try_from(room).unwrap_or(usize::MAX);
-        stream.write(&piece[..piece.len().min(room)]).map_err(broken)?;
+        stream
+            .write(&piece[..piece.len().min(room)])
+            .map_err(broken)?;
     }
     Ok(())
 }
