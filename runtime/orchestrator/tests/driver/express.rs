@@ -206,6 +206,7 @@ impl Drop for Dropped {
 fn what_a_step_held_in_vain_is_not_freed_on_the_loop() {
     let mut world = few();
     world.start("none", false);
+    world.commit();
     let dropped = Arc::new(AtomicBool::new(false));
     world.effects = Some(Effects {
         writes: Vec::new(),
