@@ -631,7 +631,7 @@ fn what_a_program_says_on_standard_error_is_told_while_it_runs() -> Result<()> {
     let name = name.context("no container")?;
     let touch = podman
         .command()
-        .args(["exec", name, "touch", "/go"])
+        .args(["exec", "--user", "0", name, "touch", "/go"])
         .output()?;
     ensure!(touch.status.success(), "{touch:?}");
     let text = String::from_utf8(follow.wait_with_output()?.stdout)?;
