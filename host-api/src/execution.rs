@@ -234,7 +234,7 @@ async fn once(
             Fault::Unreachable(reason) => Failure::new(UNAVAILABLE, reason),
             Fault::Refused { message, .. } => Failure::new(UNAVAILABLE, message),
         };
-        let result = patiently(made, named).await;
+        let result = patiently(made, || None, named).await;
         call.record(answer::encode(&result));
         result
     };

@@ -34,6 +34,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// First and longest wait between two questions.
 const PAUSE: Duration = Duration::from_millis(100);
 const PAUSE_MAX: Duration = Duration::from_secs(5);
+/// How long what breaks off must have been there to be waited for anew.
+const A_WHILE: Duration = Duration::from_secs(10);
 
 /// Why something elsewhere was not done.
 #[derive(Debug)]
@@ -69,15 +71,16 @@ impl From<Failure> for Fault {
     }
 }
 
-/// Tries until it is done or over; what does not answer is asked again, for a while.
+/// Tries until it is done or over; what does not answer is asked again, for a while. `heard` tells when the
+/// far side was last seen to do its work.
 /// # Errors
 /// What it failed with, as `named` words it; of what does not answer the last reason.
 pub(crate) async fn patiently<F: Future<Output = Result<Data, Fault>>>(
     mut once: impl FnMut() -> F,
+    heard: impl Fn() -> Option<Instant>,
     named: impl Fn(Fault) -> Failure,
 ) -> Result<Data, Failure> {
-    let mut since: Option<Instant> = None;
-    let mut pause = PAUSE;
+    let mut patience = Patience::default();
     loop {
         let began = Instant::now();
         let reason = match once().await {
@@ -85,16 +88,36 @@ pub(crate) async fn patiently<F: Future<Output = Result<Data, Fault>>>(
             Err(Fault::Unreachable(reason)) => reason,
             Err(fault) => return Err(named(fault)),
         };
-        // What was there for a while has a new claim to patience.
-        if began.elapsed() > 2 * PAUSE_MAX {
-            since = None;
-            pause = PAUSE;
+        match patience.after(began, heard(), Instant::now()) {
+            Some(pause) => tokio::time::sleep(pause).await,
+            None => return Err(named(Fault::Unreachable(reason))),
         }
-        if since.get_or_insert(began).elapsed() > PATIENCE {
-            return Err(named(Fault::Unreachable(reason)));
+    }
+}
+
+/// Since when a far side does not answer, and how often it was asked.
+#[derive(Default)]
+struct Patience {
+    since: Option<Instant>,
+    tries: u32,
+}
+
+impl Patience {
+    /// How long to wait after a try that broke off `now`; `None`: it was long enough.
+    fn after(&mut self, began: Instant, heard: Option<Instant>, now: Instant) -> Option<Duration> {
+        // What was there for a while has a new claim to patience. What took long to fail was not there.
+        if heard.is_some_and(|heard| heard.saturating_duration_since(began) > A_WHILE) {
+            *self = Patience::default();
+        } else {
+            let silent = now.saturating_duration_since(*self.since.get_or_insert(began));
+            // One try may have found out no more than that an old connection is dead.
+            if self.tries > 0 && silent > PATIENCE {
+                return None;
+            }
         }
-        tokio::time::sleep(pause).await;
-        pause = (pause * 2).min(PAUSE_MAX);
+        let pause = PAUSE.saturating_mul(2_u32.saturating_pow(self.tries));
+        self.tries += 1;
+        Some(pause.min(PAUSE_MAX))
     }
 }
 
@@ -317,4 +340,48 @@ pub(crate) async fn unwanted(
     stopping: &CancellationToken,
 ) -> bool {
     gate.admit(call).await == Verdict::Stopped && !stopping.is_cancelled()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Tries of so many seconds each, heard of for the first `there` of them; how many until it was enough.
+    fn tries(seconds: u64, there: Option<u64>) -> Option<u32> {
+        let mut patience = Patience::default();
+        let mut now = Instant::now();
+        for n in 1..1_000 {
+            let began = now;
+            now += Duration::from_secs(seconds);
+            let heard = there.map(|there| began + Duration::from_secs(there));
+            match patience.after(began, heard, now) {
+                Some(pause) => now += pause,
+                None => return Some(n),
+            }
+        }
+        None
+    }
+
+    #[test]
+    fn what_does_not_answer_is_given_up_after_a_minute_however_long_it_takes_to_say_nothing() {
+        assert_eq!(tries(0, None), Some(18));
+        assert_eq!(tries(40, None), Some(2));
+        assert_eq!(tries(90, None), Some(2));
+        // It answers, and breaks off whenever there is more to it.
+        assert_eq!(tries(20, Some(1)), Some(3));
+    }
+
+    #[test]
+    fn what_was_there_for_long_is_waited_for_when_it_breaks_off() {
+        assert_eq!(tries(3_600, Some(3_600)), None);
+        // A network that falls silent is found out a minute later.
+        assert_eq!(tries(200, Some(140)), None);
+        let mut patience = Patience::default();
+        let began = Instant::now();
+        let broke = began + Duration::from_secs(3_600);
+        assert_eq!(patience.after(began, Some(broke), broke), Some(PAUSE));
+        let later = |seconds| broke + Duration::from_secs(seconds);
+        assert!(patience.after(later(1), Some(broke), later(41)).is_some());
+        assert!(patience.after(later(42), Some(broke), later(82)).is_none());
+    }
 }

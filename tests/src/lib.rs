@@ -6,6 +6,7 @@ pub mod api;
 pub mod bridges;
 pub mod crash;
 pub mod guests;
+pub mod machines;
 pub mod random;
 pub mod server;
 pub mod sim;

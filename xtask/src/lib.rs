@@ -17,4 +17,5 @@ pub mod setup;
 pub mod shell;
 pub mod test;
 pub mod tidy;
+pub mod vm;
 pub mod wasm;

@@ -11,6 +11,7 @@ cargo xtask COMMAND
   guests                        build every Wasm guest: examples, test programs, SDK
   demo [--exit] [--port N]      build, serve, upload, publish, trigger, and stay up
   test [SUITE] [--kills N]      all suites, or one of unit, conformance, e2e, examples, bridges, crash, sim
+  test vm                       the bridge to machines on a real VM under emulation: takes minutes, so in no run of all
   tidy                          the house rules that a program can check
   sim --seeds N [--seed N]      the orchestrator under simulated faults
   planted [NAME...] [--seeds N] bugs planted in a copy: the simulator must see each

@@ -68,6 +68,37 @@ const BRIDGES: &[Need] = &[
     },
 ];
 
+/// What the suite `vm` runs against.
+const VM: &[Need] = &[
+    Need {
+        why: "QEMU, which emulates a machine",
+        packages: &["qemu-system-x86"],
+        here: || shell::which("qemu-system-x86_64").is_some(),
+    },
+    Need {
+        why: "dropbear, that machine's SSH server",
+        packages: &["dropbear-bin"],
+        here: || {
+            Path::new("/usr/sbin/dropbear").exists() && shell::which("dropbearconvert").is_some()
+        },
+    },
+    Need {
+        why: "a busybox that needs no libraries, which is all else on it",
+        packages: &["busybox-static"],
+        here: || Path::new("/bin/busybox").exists(),
+    },
+    Need {
+        why: "mke2fs, for its disk",
+        packages: &["e2fsprogs"],
+        here: || Path::new("/usr/sbin/mke2fs").exists(),
+    },
+    Need {
+        why: "OpenSSH's client and its keygen, to look at it past Stepwell",
+        packages: &["openssh-client"],
+        here: || shell::which("ssh").is_some() && shell::which("ssh-keygen").is_some(),
+    },
+];
+
 const COMPONENTS: &[(&str, &str)] = &[("cargo-fmt", "rustfmt"), ("cargo-clippy", "clippy")];
 
 /// Installs what is missing, the Wasm target included.
@@ -96,6 +127,14 @@ pub fn native() -> Result<()> {
 /// As [`run`].
 pub fn bridges() -> Result<()> {
     install(BRIDGES)
+}
+
+/// Installs what the suite `vm` runs against: an emulator, and what is put into the machine's image.
+///
+/// # Errors
+/// As [`run`].
+pub fn vm() -> Result<()> {
+    install(VM)
 }
 
 fn install(needs: &[Need]) -> Result<()> {
@@ -143,29 +182,33 @@ pub fn apt_install(packages: &[&str]) -> Result<()> {
             packages.join(" ")
         );
     }
-    let root = rustix::process::geteuid().is_root();
-    if !root && shell::which("sudo").is_none() {
+    if !rustix::process::geteuid().is_root() && shell::which("sudo").is_none() {
         bail!(
             "not root and no sudo; run: apt-get install -y --no-install-recommends {}",
             packages.join(" ")
         );
     }
-    let apt = |args: &[&str]| {
-        let mut command = if root {
-            Command::new("apt-get")
-        } else {
-            let mut command = Command::new("sudo");
-            command.args(["env", "DEBIAN_FRONTEND=noninteractive", "apt-get"]);
-            command
-        };
-        command.env("DEBIAN_FRONTEND", "noninteractive").args(args);
-        println!("setup: {}", shell::shown(&command));
-        shell::run(&mut command)
-    };
     apt(&["update", "-qq"])?;
     let mut args = vec!["install", "-qq", "-y", "--no-install-recommends"];
     args.extend(packages);
     apt(&args)
+}
+
+/// Runs apt-get, as root or through sudo.
+///
+/// # Errors
+/// It cannot be run so, or failed.
+pub fn apt(args: &[&str]) -> Result<()> {
+    let mut command = if rustix::process::geteuid().is_root() {
+        Command::new("apt-get")
+    } else {
+        let mut command = Command::new("sudo");
+        command.args(["env", "DEBIAN_FRONTEND=noninteractive", "apt-get"]);
+        command
+    };
+    command.env("DEBIAN_FRONTEND", "noninteractive").args(args);
+    println!("setup: {}", shell::shown(&command));
+    shell::run(&mut command)
 }
 
 fn pip_is_here() -> bool {

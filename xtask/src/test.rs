@@ -8,7 +8,7 @@ mod tally;
 
 use anyhow::{Context, Result, bail};
 
-use crate::{demo, guests, place, setup, shell, tidy};
+use crate::{demo, guests, place, setup, shell, tidy, vm};
 use runner::Choice;
 use tally::Tally;
 
@@ -22,6 +22,8 @@ const SUITES: &[&str] = &[
     "crash",
     "sim",
 ];
+/// Suites that run only when they are named, for the time that they take.
+const APART: &[&str] = &["vm"];
 /// Seeds of the simulator in a run of all suites; `cargo xtask sim` takes more.
 const SIM_SEEDS: &str = "200";
 
@@ -52,10 +54,11 @@ fn parse(args: &[String]) -> Result<(Vec<&'static str>, Option<u32>)> {
         if arg == "--kills" {
             let count = args.next().context("--kills N: how many?")?;
             kills = Some(count.parse().context("--kills takes a number")?);
-        } else if let Some(suite) = SUITES.iter().find(|suite| *suite == arg) {
+        } else if let Some(suite) = SUITES.iter().chain(APART).find(|suite| *suite == arg) {
             suites.push(*suite);
         } else {
-            bail!("no suite `{arg}`: there are {}", SUITES.join(", "));
+            let (all, apart) = (SUITES.join(", "), APART.join(", "));
+            bail!("no suite `{arg}`: there are {all}, and apart from them {apart}");
         }
     }
     if suites.is_empty() {
@@ -68,6 +71,9 @@ fn all(suites: &[&str], kills: Option<u32>) -> Result<Tally> {
     setup::run()?;
     if suites.contains(&"bridges") {
         setup::bridges()?;
+    }
+    if suites.contains(&"vm") {
+        vm::setup()?;
     }
     guests::run()?;
     println!("test: building");
@@ -177,6 +183,8 @@ mod tests {
         };
         assert_eq!(parsed(""), Ok((SUITES.to_vec(), None)));
         assert_eq!(parsed("crash --kills 200"), Ok((vec!["crash"], Some(200))));
+        assert_eq!(parsed("vm"), Ok((vec!["vm"], None)));
+        assert!(!SUITES.contains(&"vm"), "emulation takes minutes");
         assert!(parsed("crush").is_err());
         assert!(parsed("crash --kills").is_err());
         assert!(parsed("crash --kills many").is_err());

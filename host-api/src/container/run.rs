@@ -9,6 +9,7 @@ use std::time::Duration;
 use stepwell_types::{BridgeCall, Data, Digest, Failure, Pull, Timestamp};
 use tokio::io::AsyncWriteExt as _;
 use tokio::sync::{Notify, oneshot};
+use tokio::time::Instant;
 
 use super::Inner;
 use super::engine::{Engine, Stage};
@@ -338,7 +339,9 @@ impl Job for Run {
     fn carry_out(&self) -> Boxed<'_, Result<Data, Failure>> {
         Box::pin(async {
             let named = |fault: Fault| fault.into_failure(Kind::Container, "EngineRefused");
-            job::patiently(|| self.once(), named).await
+            // Its connection is local: as long as it stands, the engine is there.
+            let heard = || Some(Instant::now());
+            job::patiently(|| self.once(), heard, named).await
         })
     }
 

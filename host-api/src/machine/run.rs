@@ -2,7 +2,7 @@
 //!
 //! Refuses to begin a program twice: the far side begins what has a directory, once.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -10,6 +10,7 @@ use futures_util::{Stream, StreamExt as _};
 use russh::ChannelMsg;
 use stepwell_types::{BridgeCall, Data, Digest, Failure, Timestamp};
 use tokio::sync::{Notify, oneshot};
+use tokio::time::Instant;
 
 use super::Inner;
 use super::connection::{Answer, Connections, Way};
@@ -31,6 +32,8 @@ pub(super) struct Run {
     gate: Arc<dyn Gate>,
     call: BridgeCall,
     begun: Notify,
+    /// When it last told how the program does.
+    heard: Mutex<Option<Instant>>,
     checked: Checked,
     key: String,
 }
@@ -75,6 +78,7 @@ impl Run {
             key: job::key(&call),
             call,
             begun: Notify::new(),
+            heard: Mutex::default(),
             checked,
         }
     }
@@ -237,6 +241,7 @@ impl Run {
         };
         let answer = self.exec(verb, from, nothing(), LOOK_BYTES).await?;
         let told = read_look(&answer.stdout);
+        *self.heard() = told.is_some().then(Instant::now);
         told.ok_or_else(|| self.refused("it did not tell how the program does", &answer))
     }
 
@@ -265,6 +270,10 @@ impl Run {
         self.place.exec(&command, stdin, max).await
     }
 
+    fn heard(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.heard.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn now(&self) -> Timestamp {
         (self.bridge.clock)()
     }
@@ -275,22 +284,25 @@ pub(super) fn nothing() -> Option<futures_util::stream::Empty<std::io::Result<By
     None
 }
 
-/// What a command writes, as a stream.
+/// What a command writes, as a stream. Its exit status may come before the last of it.
 fn received(way: Way) -> impl Stream<Item = std::io::Result<Bytes>> + Send + 'static {
-    let pieces = futures_util::stream::unfold(Some(way), |way| async move {
-        let mut way = way?;
-        let broken = |why: &str| std::io::Error::other(why.to_owned());
+    let begin = Some((way, None));
+    let pieces = futures_util::stream::unfold(begin, |state| async move {
+        let (mut way, mut status) = state?;
         loop {
             match way.channel.wait().await {
-                Some(ChannelMsg::Data { data }) => return Some((Ok(data), Some(way))),
-                Some(ChannelMsg::ExitStatus { exit_status: 0 }) => return None,
-                Some(ChannelMsg::ExitStatus { .. }) => {
-                    return Some((Err(broken("tar failed there")), None));
-                }
+                Some(ChannelMsg::Data { data }) => return Some((Ok(data), Some((way, status)))),
+                Some(ChannelMsg::ExitStatus { exit_status }) => status = Some(exit_status),
                 Some(_) => {}
-                None => return Some((Err(broken("the connection broke off")), None)),
+                None => break,
             }
         }
+        let why = match status {
+            Some(0) => return None,
+            Some(_) => "tar failed there",
+            None => "the connection broke off",
+        };
+        Some((Err(std::io::Error::other(why)), None))
     });
     pieces.boxed()
 }
@@ -330,7 +342,7 @@ impl Job for Run {
                 }
                 fault => fault.into_failure(Kind::Machine, "Refused"),
             };
-            job::patiently(|| self.once(), named).await
+            job::patiently(|| self.once(), || *self.heard(), named).await
         })
     }
 

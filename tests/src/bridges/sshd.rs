@@ -2,13 +2,14 @@
 //!
 //! Refuses passwords, and everybody but who runs the test.
 
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
+use super::machine::{Address, Machine};
 use super::output;
 
 /// Where Debian keeps it: not on everybody's path, and it wants to be called by its whole name.
@@ -18,7 +19,7 @@ const PROGRAM: &str = "/usr/sbin/sshd";
 #[derive(Debug)]
 pub struct Sshd {
     dir: PathBuf,
-    port: u16,
+    address: Address,
     process: Option<Child>,
 }
 
@@ -28,21 +29,11 @@ impl Sshd {
     /// # Errors
     /// Something is missing here, or it does not answer.
     pub fn start(dir: &Path) -> Result<Sshd> {
-        std::fs::create_dir_all(dir)?;
+        let user = output(Command::new("id").arg("-un"))?;
+        let address = Address::new(dir, user.trim())?;
         // Its own rule; on most machines the system has made it.
         std::fs::create_dir_all("/run/sshd")?;
-        for key in ["host", "other", "user"] {
-            let file = dir.join(key);
-            output(
-                Command::new("ssh-keygen")
-                    .args(["-q", "-t", "ed25519", "-N", "", "-f"])
-                    .arg(file),
-            )?;
-        }
-        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?
-            .local_addr()?
-            .port();
-        let shown = dir.display();
+        let (shown, port) = (dir.display(), address.port());
         let config = format!(
             "Port {port}\nListenAddress 127.0.0.1\nHostKey {shown}/host\nPidFile none\n\
              AuthorizedKeysFile {shown}/user.pub\nUsePAM no\nStrictModes no\nPermitRootLogin yes\n\
@@ -51,7 +42,7 @@ impl Sshd {
         std::fs::write(dir.join("sshd_config"), config)?;
         let mut sshd = Sshd {
             dir: dir.to_owned(),
-            port,
+            address,
             process: None,
         };
         sshd.serve()?;
@@ -74,7 +65,7 @@ impl Sshd {
             .context("sshd: `cargo xtask test bridges` installs it")?;
         self.process = Some(process);
         let begun = Instant::now();
-        while TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).is_err() {
+        while TcpStream::connect((Ipv4Addr::LOCALHOST, self.address.port())).is_err() {
             if begun.elapsed() > Duration::from_secs(30) {
                 let log = std::fs::read_to_string(self.dir.join("sshd.log")).unwrap_or_default();
                 bail!("sshd does not answer:\n{log}");
@@ -111,43 +102,45 @@ impl Sshd {
         Ok(())
     }
 
-    /// The public part of one of the keys `host`, `other` and `user`.
-    ///
-    /// # Errors
-    /// It cannot be read.
-    pub fn public(&self, key: &str) -> Result<String> {
-        let text = std::fs::read_to_string(self.dir.join(format!("{key}.pub")))?;
-        // Without the comment.
-        Ok(text
-            .split_whitespace()
-            .take(2)
-            .collect::<Vec<_>>()
-            .join(" "))
-    }
-
-    /// `[machines.NAME]` for it; `host_key` names one of the keys.
+    /// As [`Address::config`].
     ///
     /// # Errors
     /// A key cannot be read.
     pub fn config(&self, name: &str, host_key: &str) -> Result<String> {
-        let (port, key, host) = (self.port, self.dir.join("user"), self.public(host_key)?);
-        let user = output(Command::new("id").arg("-un"))?;
-        let user = user.trim();
-        Ok(format!(
-            "[machines.{name}]\nhost = \"127.0.0.1\"\nport = {port}\nuser = \"{user}\"\nkey_file = {key:?}\nhost_keys = [\"{host}\"]\n"
-        ))
-    }
-
-    /// The server's port.
-    #[must_use]
-    pub fn port(&self) -> u16 {
-        self.port
+        self.address.config(name, host_key)
     }
 
     /// The user's private key.
     #[must_use]
     pub fn key(&self) -> PathBuf {
-        self.dir.join("user")
+        self.address.key("user")
+    }
+}
+
+/// This machine, by way of the server.
+impl Machine for Sshd {
+    const SLOWER: u64 = 1;
+
+    fn start(dir: &Path) -> Result<Sshd> {
+        Sshd::start(dir)
+    }
+
+    fn address(&self) -> &Address {
+        &self.address
+    }
+
+    fn folder(&self) -> String {
+        self.dir.display().to_string()
+    }
+
+    fn shell(&self, line: &str) -> Result<String> {
+        output(Command::new("sh").args(["-c", line]))
+    }
+
+    fn break_off(&mut self) -> Result<()> {
+        self.stop()?;
+        std::thread::sleep(Duration::from_secs(1));
+        self.serve()
     }
 }
 

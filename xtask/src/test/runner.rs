@@ -23,6 +23,7 @@ const OWN: &[&str] = &[
     "guest_jobs",
     "guest_languages",
     "outward",
+    "vm",
     "worked",
 ];
 /// The package whose other test binaries are the suite `e2e`.
@@ -262,7 +263,7 @@ mod tests {
     #[test]
     fn every_binary_belongs_to_exactly_one_suite() {
         let check = |package: &str, name: &str, is_test: bool, suite: &str| {
-            for other in ["unit", "conformance", "e2e", "bridges", "crash"] {
+            for other in ["unit", "conformance", "e2e", "bridges", "crash", "vm"] {
                 let choice = match other {
                     "unit" => Choice::Unit,
                     name => Choice::suite(name),
@@ -279,6 +280,7 @@ mod tests {
         check("stepwell-tests", "crash", true, "crash");
         check("stepwell-tests", "bridges", true, "bridges");
         check("stepwell-tests", "elsewhere", true, "bridges");
+        check("stepwell-tests", "vm", true, "vm");
         check("stepwell-tests", "stepwell_tests", false, "unit");
     }
 
