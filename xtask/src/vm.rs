@@ -41,13 +41,14 @@ for module in MODULES; do
   [ ! -e /modules/$module.ko ] || insmod /modules/$module.ko
 done
 mount -t ext2 /dev/vda /root
+cd /root
 chown -R 0:0 /root
 chmod -R go-w /root
 ip link set lo up
 ip address add 10.0.2.15/24 dev eth0
 ip link set eth0 up
 while :; do
-  dropbear -F -E -s -r /root/host_key
+  dropbear -F -E -s -r host_key
   sleep 1
 done
 ";
