@@ -57,6 +57,10 @@ const SETTLE: Duration = Duration::from_secs(60);
 /// `stop_seconds` of the server, and what is allowed beyond.
 const STOP: Duration = Duration::from_secs(10);
 const STOP_SLACK: Duration = Duration::from_secs(3);
+/// How many executions a server that syncs nothing accepts before its power is cut, and how
+/// long it may take to: a life in which nothing was accepted has nothing to lose.
+const LOSABLE: usize = 20;
+const LOSABLE_WITHIN: Duration = Duration::from_secs(60);
 
 /// How the server's processes end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -176,8 +180,19 @@ impl<'a> Campaign<'a> {
         self.finish(clients).await
     }
 
-    /// Lets the server live for a random while, ends it, and starts the next process.
+    /// Lets the server live for a while, ends it, and starts the next process.
     async fn one_death(&mut self) -> Result<()> {
+        if self.run.sync {
+            self.live_at_random().await?;
+        } else {
+            self.live_until_it_can_lose().await?;
+        }
+        self.end().await?;
+        self.load.report.count("deaths", 1);
+        self.start()
+    }
+
+    async fn live_at_random(&mut self) -> Result<()> {
         // Some die while they still recover.
         let longest = if self.random.chance(15) {
             120
@@ -192,9 +207,20 @@ impl<'a> Campaign<'a> {
             // From its open port on, also while it still reads its store, it is told of signals.
             tokio::task::block_in_place(|| self.server.listening())?;
         }
-        self.end().await?;
-        self.load.report.count("deaths", 1);
-        self.start()
+        Ok(())
+    }
+
+    async fn live_until_it_can_lose(&mut self) -> Result<()> {
+        self.ready().await?;
+        let wanted = self.load.seen.notes().accepted.len() + LOSABLE;
+        let accepting = async {
+            while self.load.seen.notes().accepted.len() < wanted {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(LOSABLE_WITHIN, accepting)
+            .await
+            .context("the server accepts nothing")
     }
 
     /// Now and then sets the secret anew, or gives the server a new master key.
@@ -251,7 +277,8 @@ impl<'a> Campaign<'a> {
         self.lives.push(self.born.elapsed());
         if let Some(recorder) = &self.recorder {
             let tail = match self.random.below(3) {
-                0 => Tail::Torn(self.random.draw()),
+                // A torn tail may happen to keep all of what a fault would lose.
+                0 if self.run.sync => Tail::Torn(self.random.draw()),
                 _ => Tail::Gone,
             };
             let gone = recorder.discard_unsynced(tail)?;

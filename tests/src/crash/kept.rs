@@ -28,9 +28,13 @@ pub fn check(seed: u64, all: &Everything, counted: &Value, report: &Report) {
         }
     }
     report.count("steps that counted", expected);
-    let text = expected.to_string();
+    // Nobody has made the counters before the first step counted.
+    let counter = match expected {
+        0 => Value::Null,
+        _ => Value::String(expected.to_string()),
+    };
     report.check(
-        *counted == serde_json::json!([text, text]),
+        *counted == serde_json::json!([counter, counter]),
         Rule::Kept,
         || format!("{expected} steps counted, and the counters are {counted}"),
     );
