@@ -34,6 +34,10 @@ use clap::{Parser, ValueEnum};
 
 use crate::report::Report;
 
+/// The allocator of the program that users run.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Which benchmark.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Name {
