@@ -181,6 +181,12 @@ impl Snapshot {
         Ok(())
     }
 
+    /// Without the rows that hold all of a kind: in a sum they would count each call again.
+    fn named(&self) -> impl Iterator<Item = &TargetStatus> {
+        let targets = self.targets.iter();
+        targets.filter(|target| target.target.name.is_some())
+    }
+
     fn encode_targets(&self, out: &mut DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
         type Value = fn(&TargetStatus) -> u64;
         let counters: [(&str, &str, Value); 3] = [
@@ -200,7 +206,7 @@ impl Snapshot {
         ];
         for (name, help, value) in counters {
             let mut family = out.encode_descriptor(name, help, None, MetricType::Counter)?;
-            for target in &self.targets {
+            for target in self.named() {
                 let label = label(target);
                 ConstCounter::new(value(target)).encode(family.encode_family(&label)?)?;
             }
@@ -224,7 +230,7 @@ impl Snapshot {
         ];
         for (name, help, value) in gauges {
             let mut family = out.encode_descriptor(name, help, None, MetricType::Gauge)?;
-            for target in &self.targets {
+            for target in self.named() {
                 let value = i64::try_from(value(target)).unwrap_or(i64::MAX);
                 ConstGauge::new(value).encode(family.encode_family(&label(target))?)?;
             }
@@ -259,7 +265,7 @@ impl Snapshot {
             out.encode_descriptor("http_request_duration", help, unit, MetricType::Histogram)?;
         let bounds = BUCKETS_US.iter().map(|us| seconds(*us));
         let buckets: Vec<(f64, u64)> = bounds
-            .chain([f64::MAX])
+            .chain([f64::INFINITY])
             .zip(http.buckets.iter().map(load))
             .collect();
         let count = buckets.iter().map(|(_, n)| n).sum();
@@ -278,7 +284,7 @@ fn label(target: &TargetStatus) -> [(&'static str, String); 2] {
     let name = &target.target;
     [
         ("kind", name.kind.word().to_owned()),
-        ("name", name.name.as_deref().unwrap_or("*").to_owned()),
+        ("name", name.name.as_deref().unwrap_or_default().to_owned()),
     ]
 }
 
@@ -319,7 +325,15 @@ mod tests {
             failed: 4,
             refused: 5,
         };
-        let text = text(&run, vec![target], &http);
+        let all = TargetStatus {
+            target: TargetName {
+                kind: TargetKind::Host,
+                name: None,
+            },
+            ..target.clone()
+        };
+        let text = text(&run, vec![all, target], &http);
+        assert_eq!(text.matches("stepwell_target_calls_total{").count(), 1);
         for line in [
             "stepwell_executions_started_total 3",
             "stepwell_executions_ended_total{status=\"FAILED\"} 1",
@@ -329,6 +343,7 @@ mod tests {
             "stepwell_http_responses_total{class=\"4xx\"} 1",
             "stepwell_http_refused_total 1",
             "stepwell_http_request_duration_seconds_bucket{le=\"0.00025\"} 0",
+            "stepwell_http_request_duration_seconds_bucket{le=\"+Inf\"} 0",
             "stepwell_http_request_duration_seconds_count 0",
             "stepwell_target_calls_total{kind=\"host\",name=\"a.example\"} 3",
             "stepwell_target_circuit{kind=\"host\",name=\"a.example\"} 2",
