@@ -9,10 +9,12 @@ mod validate;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
 
-use crate::exit::Exit;
+use crate::exit::{Exit, Trouble};
+use crate::output;
 pub use catalog::{Flow, Grants, Module};
 pub use execution::{List, Logs, Redrive, Signal, Start, Token};
 pub use object::Object;
@@ -30,6 +32,9 @@ Exit statuses:
   4  the server refused; the message has a code, explained in docs/errors/CODE.md
   5  this machine failed: a file, the data directory, a socket
   6  the execution still runs when the seconds of --wait are over, or `poll` got no task
+
+With --json answers are JSON on standard output. Trouble is an object on standard error with
+`exit` and `message`, and with `problem`: what the server or the check of a definition said.
 
 Environment:
   STEPWELL_URL       where the server is (as --url)
@@ -438,12 +443,33 @@ impl Format {
     }
 }
 
-/// Prints completions.
-pub fn completions(shell: clap_complete::Shell) -> Exit {
+/// Prints completions as they are, or as `{"shell", "completions"}`.
+pub fn completions(shell: clap_complete::Shell, as_json: bool) -> Exit {
     let mut text = Vec::new();
     clap_complete::generate(shell, &mut Cli::command(), "stepwell", &mut text);
-    crate::output::print_raw(&text);
+    if as_json {
+        let text = String::from_utf8_lossy(&text);
+        let shown = serde_json::json!({ "shell": shell.to_string(), "completions": text });
+        output::print_json(&shown.to_string());
+    } else {
+        output::print_raw(&text);
+    }
     Exit::Ok
+}
+
+/// Shows why a command line is none, or the help that it asks for.
+pub fn refuse(error: &clap::Error) -> ExitCode {
+    // Nothing was parsed, so whether JSON is wanted is in the raw arguments only.
+    let as_json = std::env::args_os().any(|argument| argument == "--json");
+    if as_json && error.use_stderr() {
+        let text = error.to_string();
+        let message = text.trim_end().trim_start_matches("error: ");
+        output::trouble(&Trouble::usage(message), true);
+        return Exit::Usage.into();
+    }
+    // That nobody reads it is no reason to end otherwise.
+    let _ = error.print();
+    u8::try_from(error.exit_code()).map_or(ExitCode::FAILURE, ExitCode::from)
 }
 
 #[cfg(test)]

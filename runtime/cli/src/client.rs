@@ -145,13 +145,11 @@ impl Remote {
 
     /// Whether something was done is not known, so this is never a success.
     fn stranger(&self, why: &str) -> Trouble {
-        Trouble {
-            exit: Exit::Refused,
-            message: format!(
-                "what answers at {} is no Stepwell server: {why}\n  hint: --url or STEPWELL_URL says where the server is",
-                self.base
-            ),
-        }
+        let message = format!(
+            "what answers at {} is no Stepwell server: {why}\n  hint: --url or STEPWELL_URL says where the server is",
+            self.base
+        );
+        Trouble::new(Exit::Refused, message)
     }
 
     async fn send(&self, request: RequestBuilder) -> Result<Response, Trouble> {
@@ -171,21 +169,19 @@ impl Remote {
     }
 
     fn unreachable(&self, e: &reqwest::Error) -> Trouble {
-        Trouble {
-            exit: Exit::Unreachable,
-            message: format!(
-                "cannot reach the server at {}: {}\n  hint: `stepwell serve` starts one; --url or STEPWELL_URL says where it is",
-                self.base,
-                reason(e)
-            ),
-        }
+        let message = format!(
+            "cannot reach the server at {}: {}\n  hint: `stepwell serve` starts one; --url or STEPWELL_URL says where it is",
+            self.base,
+            reason(e)
+        );
+        Trouble::new(Exit::Unreachable, message)
     }
 }
 
 fn parse(text: &str) -> Result<Value, Trouble> {
-    serde_json::from_str(text).map_err(|e| Trouble {
-        exit: Exit::Refused,
-        message: format!("the server's answer is not JSON ({e}); is it a Stepwell server?"),
+    serde_json::from_str(text).map_err(|e| {
+        let message = format!("the server's answer is not JSON ({e}); is it a Stepwell server?");
+        Trouble::new(Exit::Refused, message)
     })
 }
 
@@ -210,7 +206,11 @@ fn refusal(status: u16, problem: &Value) -> Trouble {
     } else {
         Exit::Refused
     };
-    Trouble { exit, message }
+    Trouble {
+        exit,
+        message,
+        problem: problem.is_object().then(|| problem.clone()),
+    }
 }
 
 fn is_loopback(url: &Url) -> bool {

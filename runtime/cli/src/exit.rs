@@ -2,6 +2,8 @@
 
 use std::process::ExitCode;
 
+use serde_json::{Value, json};
+
 /// How a command ended.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Exit {
@@ -23,17 +25,27 @@ pub enum Exit {
     Other(ExitCode),
 }
 
+impl Exit {
+    /// The number; none for what the compiling child says.
+    pub fn number(self) -> Option<u8> {
+        Some(match self {
+            Exit::Ok => 0,
+            Exit::Failed => 1,
+            Exit::Usage => 2,
+            Exit::Unreachable => 3,
+            Exit::Refused => 4,
+            Exit::System => 5,
+            Exit::StillRunning => 6,
+            Exit::Other(_) => return None,
+        })
+    }
+}
+
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> ExitCode {
         match exit {
-            Exit::Ok => ExitCode::SUCCESS,
-            Exit::Failed => ExitCode::from(1),
-            Exit::Usage => ExitCode::from(2),
-            Exit::Unreachable => ExitCode::from(3),
-            Exit::Refused => ExitCode::from(4),
-            Exit::System => ExitCode::from(5),
-            Exit::StillRunning => ExitCode::from(6),
             Exit::Other(code) => code,
+            known => known.number().map_or(ExitCode::FAILURE, ExitCode::from),
         }
     }
 }
@@ -45,23 +57,37 @@ pub struct Trouble {
     pub exit: Exit,
     /// For standard error; may be empty.
     pub message: String,
+    /// The server's own words when it refused, or the diagnostics of a definition.
+    pub problem: Option<Value>,
 }
 
 impl Trouble {
+    /// Trouble of our own finding.
+    pub fn new(exit: Exit, message: impl ToString) -> Trouble {
+        Trouble {
+            exit,
+            message: message.to_string(),
+            problem: None,
+        }
+    }
+
     /// Exit status 2.
     pub fn usage(message: impl ToString) -> Trouble {
-        Trouble {
-            exit: Exit::Usage,
-            message: message.to_string(),
-        }
+        Trouble::new(Exit::Usage, message)
     }
 
     /// Exit status 5.
     pub fn system(message: impl ToString) -> Trouble {
-        Trouble {
-            exit: Exit::System,
-            message: message.to_string(),
+        Trouble::new(Exit::System, message)
+    }
+
+    /// As `--json` shows it: `{"exit", "message", "problem"?}`.
+    pub fn as_json(&self) -> Value {
+        let mut shown = json!({ "exit": self.exit.number(), "message": self.message });
+        if let Some(problem) = &self.problem {
+            shown["problem"] = problem.clone();
         }
+        shown
     }
 }
 

@@ -1,5 +1,6 @@
 //! `stepwell graph`: a definition as a picture.
 
+use serde_json::json;
 use stepwell_flow::resource::Bound;
 use stepwell_flow::{AnyModule, graph as draw};
 use stepwell_types::limits::DEFINITION_BYTES_MAX;
@@ -22,7 +23,7 @@ pub fn published(args: &args::Graph) -> Option<&str> {
 }
 
 /// 0, or 2 when the definition is wrong.
-pub fn graph(args: &args::Graph) -> Result<Exit, Trouble> {
+pub fn graph(args: &args::Graph, as_json: bool) -> Result<Exit, Trouble> {
     let text = input::text(&args.file, DEFINITION_BYTES_MAX)?;
     let values = filling::values(&args.filling)?;
     let map = filling::resources(args.filling.resources.as_deref())?;
@@ -33,14 +34,29 @@ pub fn graph(args: &args::Graph) -> Result<Exit, Trouble> {
     let checked = filling::compile(&text, &values, &resolve)?;
     let file = args.file.display().to_string();
     let Some(program) = checked.program else {
-        validate::show(&file, &text, &checked.diagnostics);
-        return Err(Trouble::usage(format!("{file} is not a valid flow")));
+        let mut trouble = Trouble::usage(format!("{file} is not a valid flow"));
+        if as_json {
+            trouble.problem = Some(json!({ "diagnostics": checked.diagnostics }));
+        } else {
+            validate::show(&file, &text, &checked.diagnostics);
+        }
+        return Err(trouble);
     };
     let picture = match args.format {
         Format::Mermaid => draw::mermaid(&program),
         Format::Dot => draw::dot(&program),
         Format::Svg => draw::svg(&program),
     };
-    output::print_raw(picture.as_bytes());
+    show(args.format, &picture, as_json);
     Ok(Exit::Ok)
+}
+
+/// The picture as it is, or as `{"format", "graph"}`.
+pub fn show(format: Format, picture: &str, as_json: bool) {
+    if as_json {
+        let shown = json!({ "format": format.name(), "graph": picture });
+        output::print_json(&shown.to_string());
+    } else {
+        output::print_raw(picture.as_bytes());
+    }
 }

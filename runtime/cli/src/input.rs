@@ -10,8 +10,8 @@ use stepwell_types::limits::{DEFINITION_BYTES_MAX, PAYLOAD_BYTES_MAX};
 
 use crate::exit::Trouble;
 
-/// `JSON`, `@FILE` or `-`, checked and kept as it came.
-pub fn json(given: &str) -> Result<Data, Trouble> {
+/// `JSON`, `@FILE` or `-` of an option, checked and kept as it came.
+pub fn json(option: &str, given: &str) -> Result<Data, Trouble> {
     let text = match given.strip_prefix('@') {
         Some(file) => text(Path::new(file), PAYLOAD_BYTES_MAX)?,
         None if given == "-" => text(Path::new("-"), PAYLOAD_BYTES_MAX)?,
@@ -20,9 +20,19 @@ pub fn json(given: &str) -> Result<Data, Trouble> {
     let place = match given.strip_prefix('@') {
         Some(file) => file,
         None if given == "-" => "standard input",
-        None => "the value given",
+        None => "the value",
     };
-    Data::parse(&text).map_err(|e| Trouble::usage(format!("{place} cannot be taken as JSON: {e}")))
+    Data::parse(&text).map_err(|e| {
+        // Text is the usual slip, and quotes that the shell took.
+        let hint = if place == "the value" {
+            "\n  hint: quote it for the shell, '{\"a\": 1}' or '\"text\"'; @FILE reads a file"
+        } else {
+            ""
+        };
+        Trouble::usage(format!(
+            "{option}: {place} cannot be taken as JSON: {e}{hint}"
+        ))
+    })
 }
 
 /// A file's text, or standard input's for `-`; at most `max` bytes.

@@ -37,14 +37,21 @@ use exit::Exit;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
-    match dispatch(cli) {
-        Ok(code) => code.into(),
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return args::refuse(&error),
+    };
+    let as_json = cli.json;
+    let ended = dispatch(cli).and_then(|exit| match output::lost() {
+        Some(why) => Err(exit::Trouble::system(format!(
+            "cannot write the answer to standard output: {why}"
+        ))),
+        None => Ok(exit),
+    });
+    match ended {
+        Ok(exit) => exit.into(),
         Err(trouble) => {
-            // A closed pipe (`| head`) is nobody's failure.
-            if !trouble.message.is_empty() {
-                output::complain(&trouble.message);
-            }
+            output::trouble(&trouble, as_json);
             trouble.exit.into()
         }
     }
@@ -67,12 +74,12 @@ fn dispatch(cli: Cli) -> Result<Exit, exit::Trouble> {
         Command::Assess(args) => assess::assess(&args, cli.json),
         Command::Graph(args) => match graph::published(&args) {
             Some(name) => client::graph(&remote?, name, args.flow_version, args.format),
-            None => graph::graph(&args),
+            None => graph::graph(&args, cli.json),
         },
         Command::CompileModule { arguments } => {
             Ok(Exit::Other(stepwell_sandbox::compile_main(arguments)))
         }
-        Command::Completions { shell } => Ok(args::completions(shell)),
+        Command::Completions { shell } => Ok(args::completions(shell, cli.json)),
         Command::Module(command) => client::module(&remote?, command),
         Command::Flow(command) => client::flow(&remote?, command),
         Command::Object(command) => client::object(&remote?, command),

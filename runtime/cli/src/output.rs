@@ -1,43 +1,105 @@
 //! What the user sees: answers on standard output, complaints on standard error.
 
-use std::io::{IsTerminal as _, Write as _};
+use std::io::{self, IsTerminal as _, Write as _};
+use std::sync::OnceLock;
 
 use serde_json::Value;
 
-/// Prints a line. A reader that has gone away is no error.
+use crate::exit::Trouble;
+
+/// Why what was to be printed is not where it should be, for [`lost`].
+static LOST: OnceLock<io::Error> = OnceLock::new();
+
+/// Why standard output did not take an answer: a full disk, most likely. A reader that has
+/// gone away (`| head`) is nobody's failure.
+pub fn lost() -> Option<&'static io::Error> {
+    LOST.get()
+}
+
+fn write(bytes: &[u8]) {
+    let mut out = io::stdout().lock();
+    if let Err(e) = out.write_all(bytes).and_then(|()| out.flush())
+        && e.kind() != io::ErrorKind::BrokenPipe
+    {
+        // The first reason is the one to tell.
+        let _ = LOST.set(e);
+    }
+}
+
+/// What others said may hold anything, and must neither move the cursor nor command the terminal.
+pub fn plain(text: &str) -> String {
+    let shown = |c: char| {
+        if c.is_control() && c != '\n' && c != '\t' {
+            ' '
+        } else {
+            c
+        }
+    };
+    text.chars().map(shown).collect()
+}
+
+/// Prints a line for people.
 pub fn print(line: &str) {
-    let mut out = std::io::stdout().lock();
-    let _ = writeln!(out, "{line}");
+    write(format!("{}\n", plain(line)).as_bytes());
 }
 
 /// Prints bytes as they are.
 pub fn print_raw(bytes: &[u8]) {
-    let mut out = std::io::stdout().lock();
-    let _ = out.write_all(bytes).and_then(|()| out.flush());
+    write(bytes);
 }
 
 /// Prints JSON text: indented on a terminal, as it came elsewhere.
 pub fn print_json(text: &str) {
-    if std::io::stdout().is_terminal()
+    if io::stdout().is_terminal()
         && let Ok(value) = serde_json::from_str::<Value>(text)
         && let Ok(pretty) = serde_json::to_string_pretty(&value)
     {
-        print(&pretty);
+        write(format!("{}\n", escaped(&pretty)).as_bytes());
     } else {
-        print(text.trim_end());
+        write(format!("{}\n", text.trim_end()).as_bytes());
     }
+}
+
+/// One of several lines of JSON, for programs.
+pub fn print_json_line(text: &str) {
+    write(format!("{text}\n").as_bytes());
+}
+
+/// JSON that leaves DEL and what lies beyond as they are, which terminals obey too.
+fn escaped(json: &str) -> String {
+    let mut out = String::with_capacity(json.len());
+    for c in json.chars() {
+        if c.is_control() && c != '\n' {
+            out.push_str(&format!("\\u{:04x}", u32::from(c)));
+        } else {
+            out.push(c);
+        }
+    }
+    out
 }
 
 /// A complaint.
 pub fn complain(message: &str) {
-    let mut err = std::io::stderr().lock();
-    let _ = writeln!(err, "stepwell: {message}");
+    remark(&format!("stepwell: {message}"));
 }
 
 /// A remark that is no answer.
 pub fn remark(message: &str) {
-    let mut err = std::io::stderr().lock();
-    let _ = writeln!(err, "{message}");
+    let mut err = io::stderr().lock();
+    let _ = writeln!(err, "{}", plain(message));
+}
+
+/// Trouble, as text for people or as JSON on one line.
+pub fn trouble(trouble: &Trouble, as_json: bool) {
+    // A closed pipe (`| head`) is nobody's failure.
+    if trouble.message.is_empty() {
+        return;
+    }
+    if as_json {
+        remark(&trouble.as_json().to_string());
+    } else {
+        complain(&trouble.message);
+    }
 }
 
 /// Rows in columns, the first row being the titles.
@@ -62,8 +124,11 @@ pub fn table(rows: &[Vec<String>]) {
 /// Names and values below each other; absent ones are left out.
 pub fn card(pairs: &[(&str, Option<String>)]) {
     let width = pairs.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+    // A value of several lines must not look like the next name.
+    let indent = format!("\n{}", " ".repeat(width + 2));
     for (name, value) in pairs {
         if let Some(value) = value {
+            let value = value.trim_end().replace('\n', &indent);
             print(&format!("{name:width$}  {value}"));
         }
     }
@@ -94,6 +159,16 @@ pub fn bytes(n: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nothing_commands_the_terminal() {
+        assert_eq!(plain("a\u{1b}[2Jb\rc\u{9b}d\n\te"), "a [2Jb c d\n\te");
+        let json = "{\n  \"a\": \"\u{7f}\u{9b}é\"\n}";
+        let shown = escaped(json);
+        assert_eq!(shown, "{\n  \"a\": \"\\u007f\\u009bé\"\n}");
+        let value = |text: &str| serde_json::from_str::<Value>(text).unwrap();
+        assert_eq!(value(&shown), value(json));
+    }
 
     #[test]
     fn byte_counts() {

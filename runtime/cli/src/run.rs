@@ -17,8 +17,9 @@ use stepwell_orchestrator::gate::GateHandle;
 use stepwell_orchestrator::oneshot::{self, OneShot};
 use stepwell_orchestrator::ports::{StepFuture, StepRunner};
 use stepwell_sandbox::{Modules, Sandbox};
+use stepwell_server::wire::json::Rfc3339;
 use stepwell_types::limits::DEFINITION_BYTES_MAX;
-use stepwell_types::{Digest, LogLevel, StepRequest};
+use stepwell_types::{Digest, LogLevel, StepRequest, Timestamp};
 
 use crate::config::{Bucket, Config};
 use crate::elsewhere::Elsewhere;
@@ -32,7 +33,7 @@ use crate::{args, elsewhere, filling, input, output, secrets, validate, wiring};
 pub fn run(args: &args::Run) -> Result<Exit, Trouble> {
     let mut config = Config::default();
     config.http.allow.clone_from(&args.http_allow);
-    let input = input::json(&args.input)?;
+    let input = input::json("--input", &args.input)?;
     let definition = input::text(&args.flow, DEFINITION_BYTES_MAX)?;
     let values = filling::values(&args.filling)?;
     let map = filling::resources(args.filling.resources.as_deref())?;
@@ -117,6 +118,7 @@ pub fn run(args: &args::Run) -> Result<Exit, Trouble> {
         clock: Arc::new(SystemClock),
         entropy: Arc::new(SystemEntropy),
         virtual_time: args.virtual_time,
+        rests,
         door,
     };
     let history = match &args.history {
@@ -126,7 +128,12 @@ pub fn run(args: &args::Run) -> Result<Exit, Trouble> {
     let finished = runtime
         .block_on(oneshot::run(shot))
         .map_err(Trouble::system)?;
-    output::print(&outcome(&finished.execution));
+    output::print_json_line(&outcome(&finished.execution));
+    if failed_as(&finished.execution, "Stepwell.NotGranted") {
+        output::remark(
+            "  hint: --flow-grants FILE grants the flow's own Tasks what they reach, --grants NAME=FILE a module",
+        );
+    }
     if let Some((file, open)) = history {
         if finished.history.is_empty() {
             let why = "the history is not written: an express execution keeps it up to 4 MiB";
@@ -138,6 +145,19 @@ pub fn run(args: &args::Run) -> Result<Exit, Trouble> {
     runtime.shutdown_background();
     let well = finished.execution.status == Status::Succeeded;
     Ok(if well { Exit::Ok } else { Exit::Failed })
+}
+
+/// Nothing happens for long: without a word it would look like a run that hangs.
+fn rests(until: Timestamp) {
+    output::remark(&format!(
+        "nothing runs until {}: the flow waits, or for a token or signal that nobody can bring here; --virtual-time lets the time pass at once",
+        Rfc3339(until)
+    ));
+}
+
+fn failed_as(execution: &Execution, error: &str) -> bool {
+    let failure = execution.failure.as_ref();
+    failure.is_some_and(|failure| &*failure.error == error)
 }
 
 /// Checks a flow and shows its problems.

@@ -319,3 +319,120 @@ fn a_file_that_cannot_be_read_is_this_machines_failure() {
         assert!(err.contains("absent"), "{arguments:?}: {err}");
     }
 }
+
+#[test]
+fn with_json_trouble_and_pictures_are_json_too() {
+    let dir = folder(&[
+        ("flow.yaml", TIDY),
+        (
+            "typo.yaml",
+            "StartAt: B\nStates:\n  A: {Type: Pass, End: true}\n",
+        ),
+    ]);
+    let at = dir.path();
+    let parsed = |text: &str| -> serde_json::Value { serde_json::from_str(text).expect(text) };
+
+    let (status, out, _) = run(at, &["--json", "graph", "flow.yaml"], "");
+    let shown = parsed(&out);
+    assert_eq!((status, &shown["format"]), (0, &"svg".into()));
+    assert!(
+        shown["graph"].as_str().unwrap().starts_with("<svg "),
+        "{out}"
+    );
+
+    let (status, out, _) = run(at, &["completions", "bash", "--json"], "");
+    assert_eq!((status, &parsed(&out)["shell"]), (0, &"bash".into()));
+
+    for (arguments, exit, member) in [
+        (
+            &["graph", "typo.yaml", "--json"][..],
+            2,
+            "/problem/diagnostics/0/code",
+        ),
+        (&["graph", "none.yaml", "--json"], 5, "/message"),
+        (
+            &["list", "--json", "--url", "http://127.0.0.1:1"],
+            3,
+            "/message",
+        ),
+        (
+            &["--json", "describe", "x", "--no-such-thing"],
+            2,
+            "/message",
+        ),
+    ] {
+        let (status, out, err) = run(at, arguments, "");
+        assert_eq!((status, out.as_str()), (exit, ""), "{arguments:?}: {err}");
+        let trouble = parsed(&err);
+        assert_eq!(trouble["exit"], exit, "{arguments:?}: {err}");
+        assert!(
+            trouble
+                .pointer(member)
+                .is_some_and(serde_json::Value::is_string),
+            "{err}"
+        );
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn an_answer_that_could_not_be_written_is_no_success() {
+    let dir = folder(&[("flow.yaml", TIDY)]);
+    for arguments in [
+        &["run", "flow.yaml"][..],
+        &["validate", "flow.yaml"],
+        &["graph", "flow.yaml"],
+        &["fmt", "--stdout", "flow.yaml"],
+        &["completions", "bash"],
+    ] {
+        let full = std::fs::OpenOptions::new()
+            .write(true)
+            .open("/dev/full")
+            .unwrap();
+        let done = Command::new(env!("CARGO_BIN_EXE_stepwell"))
+            .args(arguments)
+            .current_dir(dir.path())
+            .stdin(Stdio::null())
+            .stdout(full)
+            .output()
+            .unwrap();
+        let said = String::from_utf8(done.stderr).unwrap();
+        assert_eq!(done.status.code(), Some(5), "{arguments:?}: {said}");
+        assert!(
+            said.contains("cannot write the answer"),
+            "{arguments:?}: {said}"
+        );
+    }
+}
+
+#[test]
+fn what_cannot_be_read_as_json_is_named_by_its_option() {
+    let dir = folder(&[("flow.yaml", TIDY)]);
+    let (status, _, err) = run(dir.path(), &["run", "flow.yaml", "--input", "{bad}"], "");
+    assert_eq!(status, 2, "{err}");
+    assert!(
+        err.contains("--input: the value cannot be taken as JSON"),
+        "{err}"
+    );
+}
+
+#[test]
+fn a_run_that_rests_long_says_so() {
+    let flow = "StartAt: A\nStates:\n  A: {Type: Wait, Seconds: 3600, End: true}\n";
+    let dir = folder(&[("flow.yaml", flow)]);
+    let mut child = Command::new(env!("CARGO_BIN_EXE_stepwell"))
+        .args(["run", "flow.yaml"])
+        .current_dir(dir.path())
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    let mut told = std::io::BufReader::new(child.stderr.take().unwrap());
+    std::io::BufRead::read_line(&mut told, &mut line).unwrap();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(line.starts_with("nothing runs until 20"), "{line}");
+    assert!(line.contains("--virtual-time"), "{line}");
+}

@@ -45,9 +45,14 @@ pub struct OneShot {
     pub entropy: Arc<dyn Entropy>,
     /// Waits, backoffs and timeouts pass at once when nothing runs.
     pub virtual_time: bool,
+    /// Told once of each moment until which nothing runs, when it is [`LONG_MS`] away or more.
+    pub rests: fn(Timestamp),
     /// What its steps ask of its executions.
     pub door: Door,
 }
+
+/// A rest that whoever waits for the run should know of, in milliseconds.
+const LONG_MS: u64 = 10_000;
 
 /// The way of a run's steps to its other executions.
 pub struct Door {
@@ -152,6 +157,7 @@ pub async fn run(shot: OneShot) -> Result<Finished, Error> {
         ended,
         asked: HashMap::new(),
         tickets: CANCEL.0,
+        rest_told: None,
         shot,
     };
     let execution = room.until_end().await?;
@@ -200,6 +206,8 @@ struct Room {
     asked: HashMap<Ticket, oneshot::Sender<Reply>>,
     /// The newest ticket.
     tickets: u64,
+    /// The rest that was told of last.
+    rest_told: Option<Timestamp>,
     shot: OneShot,
 }
 
@@ -251,6 +259,10 @@ impl Room {
                 Some(at) if self.shot.virtual_time => {
                     self.jumped_ms += at.since_ms(now);
                     return;
+                }
+                Some(at) if at.since_ms(now) >= LONG_MS && self.rest_told != Some(at) => {
+                    self.rest_told = Some(at);
+                    (self.shot.rests)(at);
                 }
                 Some(_) => {}
             }

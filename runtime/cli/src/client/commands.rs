@@ -232,7 +232,7 @@ pub fn graph(
     if !text.starts_with(begins) {
         return Err(remote.stranger("its answer is no picture"));
     }
-    output::print_raw(text.as_bytes());
+    crate::graph::show(format, &text, remote.json);
     Ok(Exit::Ok)
 }
 
@@ -277,7 +277,7 @@ fn publish(
 
 /// `start`
 pub fn start(remote: &Remote, args: Start) -> Result<Exit, Trouble> {
-    let body = input::json(&args.input)?;
+    let body = input::json("--input", &args.input)?;
     let mut query = Vec::new();
     if let Some(name) = args.name {
         query.push(("name", name));
@@ -334,7 +334,7 @@ fn until_end(remote: &Remote, text: String, wait: Option<u64>) -> Result<Exit, T
 /// a value.
 fn awaited(remote: &Remote, id: &str, wait: u64) -> Result<(String, Value), Trouble> {
     let begun = SystemClock.steady_us();
-    let mut away = false;
+    let (mut away, mut known) = (false, false);
     loop {
         let waited = (SystemClock.steady_us() - begun) / 1_000_000;
         let left = match wait {
@@ -348,9 +348,10 @@ fn awaited(remote: &Remote, id: &str, wait: u64) -> Result<(String, Value), Trou
                 if has_ended(&answer) || left == 0 {
                     return Ok((text, answer));
                 }
-                away = false;
+                (away, known) = (false, true);
             }
-            Err(gone) if gone.exit == Exit::Unreachable && left > 0 => {
+            // Only a server that was there is waited for.
+            Err(gone) if known && gone.exit == Exit::Unreachable && left > 0 => {
                 if !away {
                     let why = gone.message.lines().next().unwrap_or_default();
                     output::remark(&format!("{why}; looking for {id} again"));
@@ -386,12 +387,19 @@ fn ended(remote: &Remote, id: &str, text: &str, execution: &Value) -> Exit {
         (Exit::Ok, Some(result)) => output::print_json(&result.to_string()),
         (Exit::StillRunning, _) => {
             output::print(id);
-            output::remark("it still runs; `stepwell describe ID` shows how it stands");
+            output::remark(&format!(
+                "it still runs; `stepwell describe {id}` shows how it stands"
+            ));
         }
         _ => {
             let cell = |name: &str| output::field(execution, name).unwrap_or_default();
             let (status, error, cause) = (cell("status"), cell("error"), cell("cause"));
-            output::complain(&format!("{id} {status}: {error}: {cause}"));
+            let why = [error, cause].into_iter().filter(|text| !text.is_empty());
+            let why = why.collect::<Vec<_>>().join(": ");
+            output::complain(&format!("{id} {status}: {why}"));
+            output::remark(&format!(
+                "  hint: `stepwell history {id}` shows what happened, `stepwell logs {id}` what its steps said"
+            ));
         }
     }
     exit
@@ -421,7 +429,7 @@ pub fn history(remote: &Remote, id: &str, live: bool, after: u64) -> Result<Exit
         let page = remote.value(request, &["events"])?;
         for event in show::items(&page, "events") {
             if remote.json {
-                output::print(&event.to_string());
+                output::print_json_line(&event.to_string());
             } else {
                 output::print(&show::event(event));
             }
@@ -460,7 +468,7 @@ pub fn signal(remote: &Remote, args: &Signal) -> Result<Exit, Trouble> {
         Some(flow) => remote.post(&["flows", flow, "executions", execution, "signals", name]),
     };
     if let Some(data) = &args.data {
-        let body = input::json(data)?;
+        let body = input::json("--data", data)?;
         request = request
             .header("content-type", "application/json")
             .body(body.text().to_owned());
@@ -485,7 +493,7 @@ pub fn redrive(remote: &Remote, args: Redrive) -> Result<Exit, Trouble> {
         .post(&["executions", &args.id, "redrive"])
         .query(&query);
     if let Some(input) = &args.input {
-        let body = input::json(input)?;
+        let body = input::json("--input", input)?;
         request = request
             .header("content-type", "application/json")
             .body(body.text().to_owned());
@@ -527,7 +535,7 @@ pub fn tasks(remote: &Remote, id: &str) -> Result<Exit, Trouble> {
 pub fn token(remote: &Remote, command: Token) -> Result<Exit, Trouble> {
     let (request, said) = match command {
         Token::Succeed { token, output } => {
-            let body = input::json(&output)?.text().to_owned();
+            let body = input::json("--output", &output)?.text().to_owned();
             let request = remote
                 .post(&["tasks", &token, "succeed"])
                 .header("content-type", "application/json")
@@ -661,7 +669,7 @@ pub(super) fn one(
 /// A command whose answer is empty.
 pub(super) fn done(remote: &Remote, said: &str) -> Result<Exit, Trouble> {
     if remote.json {
-        output::print("{}");
+        output::print_json_line("{}");
     } else {
         output::print(said);
     }

@@ -87,7 +87,7 @@ async fn stream(
 
 fn show_event(remote: &Remote, event: &Event) -> Result<(), Trouble> {
     if remote.json {
-        output::print(&event.data);
+        output::print_json_line(&event.data);
     } else {
         output::print(&show::event(&super::parse(&event.data)?));
     }

@@ -43,7 +43,7 @@ fn page(remote: &Remote, args: &Logs, after: &mut u64) -> Result<Option<u64>, Tr
     let page = remote.value(request, &["lines"])?;
     for line in show::items(&page, "lines") {
         if remote.json {
-            output::print(&line.to_string());
+            output::print_json_line(&line.to_string());
         } else {
             output::print(&show::log_line(line));
         }

@@ -218,7 +218,7 @@ fn tell(remote: &Remote, trace: &Trace, then: &Run, now: Option<&Run>) -> Exit {
                 "call": call, "then": then, "now": now,
             })),
         });
-        output::print(&told.to_string());
+        output::print_json_line(&told.to_string());
     } else {
         people(trace, then, &recorded, &again);
         if let Some(patched) = &patched {

@@ -6,7 +6,7 @@ use crate::output::{bytes, card, field, print, table};
 
 /// One execution.
 pub fn execution(e: &Value) {
-    let payload = |name: &str| e.get(name).map(ToString::to_string);
+    let payload = |name: &str| e.get(name).map(|value| one_line(&value.to_string()));
     let failure = match (field(e, "error"), field(e, "cause")) {
         (Some(error), Some(cause)) if !cause.is_empty() => Some(format!("{error}: {cause}")),
         (error, _) => error,
@@ -122,12 +122,25 @@ pub fn event(event: &Value) -> String {
     for name in ["name", "error", "cause"] {
         if let Some(text) = details.and_then(|d| field(d, name)) {
             line.push_str("  ");
-            line.extend(
-                text.chars()
-                    .take(200)
-                    .map(|c| if c == '\n' { ' ' } else { c }),
-            );
+            line.push_str(&one_line(&text));
         }
+    }
+    line
+}
+
+/// Longest text in an event's line, in characters; `--json` has the whole.
+const LINE_CHARS: usize = 1_000;
+
+/// The beginning of a text on one line, with a mark where it is cut.
+fn one_line(text: &str) -> String {
+    let mut chars = text.chars();
+    let mut line: String = chars
+        .by_ref()
+        .take(LINE_CHARS)
+        .map(|c| if c == '\n' { ' ' } else { c })
+        .collect();
+    if chars.next().is_some() {
+        line.push_str("… (cut; --json has the whole)");
     }
     line
 }
@@ -135,9 +148,7 @@ pub fn event(event: &Value) -> String {
 /// One line of a log.
 pub fn log_line(line: &Value) -> String {
     let cell = |name: &str| field(line, name).unwrap_or_default();
-    // What a step says must not move the cursor.
-    let plain = |c: char| if c.is_control() && c != '\t' { ' ' } else { c };
-    let message: String = cell("message").chars().map(plain).collect();
+    let message = cell("message").replace('\n', " ");
     format!(
         "{}  {:5}  {}  {message}",
         cell("at"),
