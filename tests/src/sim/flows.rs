@@ -273,8 +273,8 @@ impl Maker<'_> {
                     r#"{{"Type":"Parallel","Branches":[{{"StartAt":"{fails}","States":{{"{fails}":{{"Type":"Task","Resource":"wasm:sim","End":true}}}}}},{{"StartAt":"{sleeps}","States":{{"{sleeps}":{{"Type":"Task","Resource":"flow:start.sync:2","Parameters":{{"StateMachineArn":"{SLEEPER_NAME}"}},"End":true}}}}}}],"Catch":[{{"ErrorEquals":["States.ALL"],"Next":"Rescue_SELF"}}],{next}}}"#
                 )
             }
-            // To itself; it is taken by the state after it.
-            16 => r#"{"Type":"Task","Resource":"signal:send","Parameters":{"Execution.$":"$$.Execution.Id","Name":"SELF","Data":{"from":"SELF","id.$":"States.UUID()"}},"ResultPath":null,"Next":"Take_SELF"}"#.to_owned(),
+            // To itself. It is taken after a while, in which only the execution's own state has it.
+            16 => r#"{"Type":"Task","Resource":"signal:send","Parameters":{"Execution.$":"$$.Execution.Id","Name":"SELF","Data":{"from":"SELF","id.$":"States.UUID()"}},"ResultPath":null,"Next":"Pause_SELF"}"#.to_owned(),
             17 => format!(
                 r#"{{"Type":"Task","Resource":"signal:wait","Parameters":{{"Name":"SELF"}},"ResultSelector":{{"heard.$":"$.Data.from","n":1}},{next}}}"#
             ),
@@ -381,7 +381,8 @@ impl Maker<'_> {
     fn beside(&self, kind: usize, name: &str, next: &str) -> String {
         match kind {
             16 => format!(
-                r#","Take_{name}":{{"Type":"Task","Resource":"signal:wait","Parameters":{{"Name":"{name}"}},"ResultSelector":{{"took.$":"$.Data.from","n":1}},{next}}}"#
+                r#","Pause_{name}":{{"Type":"Wait","Seconds":{},"Next":"Take_{name}"}},"Take_{name}":{{"Type":"Task","Resource":"signal:wait","Parameters":{{"Name":"{name}"}},"ResultSelector":{{"took.$":"$.Data.from","n":1}},{next}}}"#,
+                1 + self.number % 20
             ),
             19 => format!(r#","Sent_{name}":{{"Type":"Pass",{next}}}"#),
             20 if !self.starts.is_empty() => format!(
