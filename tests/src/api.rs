@@ -1,13 +1,18 @@
-//! A plain HTTP client for the suites: one call, one status and one JSON body.
+//! A plain HTTP client for the suites: one call, one status and one JSON body; and the built command as
+//! another client of the same server.
 //!
 //! Refuses to judge: the suites say what they expect.
 
 use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail, ensure};
 use reqwest::{Body, Method};
 use serde_json::Value;
+
+use crate::house::one_state;
+use crate::server::binary;
 
 /// What a server answered.
 #[derive(Debug, Clone)]
@@ -107,10 +112,7 @@ impl Api {
     /// As [`Api::send`], or the server refuses.
     pub fn one_step(&self, name: &str, wasm: &Path) -> Result<()> {
         self.upload(name, wasm)?;
-        let flow = format!(
-            "StartAt: S\nStates:\n  S: {{Type: Task, Resource: \"wasm:{name}\", End: true}}\n"
-        );
-        self.publish(name, &flow)
+        self.publish(name, &one_state(name, ""))
     }
 
     /// Uploads a component.
@@ -119,7 +121,7 @@ impl Api {
     /// As [`Api::send`], or the server refuses.
     pub fn upload(&self, name: &str, wasm: &Path) -> Result<()> {
         let answer = self.send("PUT", &format!("/v1/modules/{name}"), std::fs::read(wasm)?)?;
-        anyhow::ensure!(answer.status < 300, "{name}: {answer:?}");
+        ensure!(answer.status < 300, "{name}: {answer:?}");
         Ok(())
     }
 
@@ -132,7 +134,7 @@ impl Api {
             url::form_urlencoded::byte_serialize(grants.to_string().as_bytes()).collect();
         let path = format!("/v1/modules/{name}?grants={grants}&confirm_grants=true");
         let answer = self.send("PUT", &path, std::fs::read(wasm)?)?;
-        anyhow::ensure!(answer.status < 300, "{name}: {answer:?}");
+        ensure!(answer.status < 300, "{name}: {answer:?}");
         Ok(answer)
     }
 
@@ -142,19 +144,40 @@ impl Api {
     /// As [`Api::send`], or the server refuses.
     pub fn publish(&self, name: &str, definition: &str) -> Result<()> {
         let answer = self.send("PUT", &format!("/v1/flows/{name}"), definition.to_owned())?;
-        anyhow::ensure!(answer.status < 300, "{name}: {answer:?}");
+        ensure!(answer.status < 300, "{name}: {answer:?}");
         Ok(())
+    }
+
+    /// Makes an object, named `BUCKET/KEY`.
+    ///
+    /// # Errors
+    /// As [`Api::send`], or the server refuses.
+    pub fn put_object(&self, object: &str, bytes: impl Into<Body>) -> Result<()> {
+        let answer = self.send("PUT", &object_path(object)?, bytes)?;
+        ensure!(answer.status < 300, "{object}: {answer:?}");
+        Ok(())
+    }
+
+    /// Asks for an object: JSON, or a text as a string.
+    ///
+    /// # Errors
+    /// As [`Api::send`].
+    pub fn object(&self, object: &str) -> Result<Answer> {
+        self.get(&object_path(object)?)
     }
 
     /// Runs a flow to its end.
     ///
     /// # Errors
-    /// As [`Api::send`], or it does not end within a minute.
+    /// As [`Api::send`], or it does not end.
     pub fn run(&self, flow: &str, input: &str) -> Result<Value> {
-        let path = format!("/v1/flows/{flow}/executions?wait=60");
+        let path = format!("/v1/flows/{flow}/executions?wait=20");
         let answer = self.send("POST", &path, input.to_owned())?;
-        anyhow::ensure!(answer.status == 200, "{flow}: {answer:?}");
-        Ok(answer.body)
+        match (answer.status, answer.body["id"].as_str()) {
+            (200, _) => Ok(answer.body),
+            (202, Some(id)) => self.ended(id),
+            _ => bail!("{flow}: {answer:?}"),
+        }
     }
 
     /// Starts an execution, and gives its id; `flow` is the flow's name.
@@ -168,11 +191,56 @@ impl Api {
         id.with_context(|| format!("{flow}: {answer:?}"))
     }
 
-    /// How an execution ended, or stands after 100 s.
+    /// How an execution ended.
     ///
     /// # Errors
-    /// As [`Api::send`].
+    /// As [`Api::send`], or it does not end, for three minutes of waiting.
     pub fn ended(&self, id: &str) -> Result<Value> {
-        Ok(self.get(&format!("/v1/executions/{id}?wait=100"))?.body)
+        let path = format!("/v1/executions/{id}?wait=20");
+        let mut shown = Value::Null;
+        for _ in 0..9 {
+            shown = self.get(&path)?.body;
+            if shown["status"] != "RUNNING" {
+                return Ok(shown);
+            }
+        }
+        bail!("{id} does not end: {shown}")
     }
+
+    /// The built command, asked of the same server: its exit status, and all that it printed.
+    ///
+    /// # Errors
+    /// It cannot be run.
+    pub fn cli(&self, args: &[&str]) -> Result<(Option<i32>, String)> {
+        let mut command = Command::new(binary()?);
+        command.args(["--url", &self.url]).args(args);
+        match &self.token {
+            Some(token) => command.env("STEPWELL_TOKEN", token),
+            None => command.env_remove("STEPWELL_TOKEN"),
+        };
+        let run = command.output()?;
+        let text = [run.stdout, run.stderr].concat();
+        Ok((
+            run.status.code(),
+            String::from_utf8_lossy(&text).into_owned(),
+        ))
+    }
+
+    /// Runs the attempt of an execution's state `S` again from its journal, and wants the same result.
+    ///
+    /// # Errors
+    /// It came to something else.
+    pub fn replays_the_same(&self, id: &str) -> Result<()> {
+        let (code, text) = self.cli(&["replay", id, "--state", "S"])?;
+        ensure!(
+            code == Some(0) && text.contains("the result is the same, bit for bit"),
+            "{id}: {text}"
+        );
+        Ok(())
+    }
+}
+
+fn object_path(object: &str) -> Result<String> {
+    let (bucket, key) = object.split_once('/').context("BUCKET/KEY")?;
+    Ok(format!("/v1/buckets/{bucket}/objects/{key}"))
 }

@@ -7,7 +7,6 @@
 )]
 
 pub mod ask;
-pub mod holding;
 pub mod https;
 pub mod machine;
 pub mod place;

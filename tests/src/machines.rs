@@ -235,8 +235,7 @@ pub fn a_run_on_a_machine_that_nobody_wants_is_ended<M: Machine>() -> Result<()>
     house.until_begun(2)?;
     house.server.kill()?;
     std::thread::sleep(Duration::from_secs(seconds));
-    house.server.spawn()?;
-    house.server.ready()?;
+    house.server.start()?;
     failed(&ended(&house.api, &id)?, "States.Timeout");
     house.no_run_left()?;
     assert!(!house.one_runs()?, "one runs on");

@@ -16,10 +16,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
+use crate::wait::until_every;
+
 /// Tells where the built command is.
 const BINARY: &str = "STEPWELL_BIN";
-/// How long a server may take until it takes work.
-const READY: Duration = Duration::from_secs(60);
+/// Between two looks at what a process does, which seldom takes long.
+const PAUSE: Duration = Duration::from_millis(5);
 
 /// A server's place: configuration, data, log and port outlive its processes.
 #[derive(Debug)]
@@ -104,40 +106,43 @@ impl Server {
         Ok(())
     }
 
+    /// Starts a process, and waits until it takes work.
+    ///
+    /// # Errors
+    /// As [`Server::spawn`] and [`Server::ready`].
+    pub fn start(&mut self) -> Result<()> {
+        self.spawn()?;
+        self.ready()
+    }
+
     /// Waits until the process takes work.
     ///
     /// # Errors
-    /// It ended, or did not answer within a minute.
+    /// It ended, or does not answer.
     pub fn ready(&mut self) -> Result<()> {
-        let begun = Instant::now();
-        loop {
-            let child = self.child.as_mut().context("the server was not started")?;
-            if let Some(status) = child.try_wait()? {
-                bail!("the server ended with {status}:\n{}", self.log_end());
-            }
-            if answers(self.address) {
-                return Ok(());
-            }
-            if begun.elapsed() > READY {
-                bail!("the server does not get ready:\n{}", self.log_end());
-            }
-            std::thread::sleep(Duration::from_millis(5));
-        }
+        let address = self.address;
+        self.until("the server's readiness", || answers(address))
     }
 
     /// Waits until the process has its port open: it may still be reading its store.
     ///
     /// # Errors
-    /// It does not open it within a minute.
+    /// It ended, or does not open it.
     pub fn listening(&mut self) -> Result<()> {
-        let begun = Instant::now();
-        while TcpStream::connect(self.address).is_err() {
-            if begun.elapsed() > READY {
-                bail!("the server opens no port:\n{}", self.log_end());
+        let address = self.address;
+        self.until("the server's port", || TcpStream::connect(address).is_ok())
+    }
+
+    /// Looks until it is so, as long as the process lives.
+    fn until(&mut self, what: &str, so: impl Fn() -> bool) -> Result<()> {
+        let child = self.child.as_mut().context("the server was not started")?;
+        let came = until_every(PAUSE, what, || {
+            if let Some(status) = child.try_wait()? {
+                bail!("the server ended with {status}");
             }
-            std::thread::sleep(Duration::from_millis(1));
-        }
-        Ok(())
+            Ok(so().then_some(()))
+        });
+        came.with_context(|| self.log_end())
     }
 
     /// The most memory that the process ever had, in KiB.
@@ -172,8 +177,7 @@ impl Server {
     /// As [`Server::kill`], [`Server::spawn`] and [`Server::ready`].
     pub fn again(&mut self) -> Result<()> {
         self.kill()?;
-        self.spawn()?;
-        self.ready()
+        self.start()
     }
 
     /// Asks it to stop (SIGTERM), and does not wait.

@@ -6,103 +6,39 @@
 )]
 
 use std::collections::BTreeSet;
-use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use serde_json::{Value, json};
-use stepwell_tests::api::Api;
-use stepwell_tests::bridges::holding::{hold, holding, until};
+use stepwell_tests::bridges::receiver::Receiver;
 use stepwell_tests::guests;
-use stepwell_tests::server::{self, Server};
+use stepwell_tests::house::{House, one_map, one_state, unfinished};
+use stepwell_tests::server;
+use stepwell_tests::wait::until;
 
-struct House {
-    dir: tempfile::TempDir,
-    server: Server,
-    api: Api,
+/// Runs the guest's steps on a bucket, and compares what they came to.
+#[track_caller]
+fn check(house: &House, flow: &str, bucket: &str, steps: Value, expected: Value) {
+    house.check(flow, &json!({"bucket": bucket, "do": steps}), &expected);
 }
 
-fn house(more: &str) -> Result<House> {
-    let dir = tempfile::tempdir()?;
-    let mut server = Server::new(dir.path(), more)?;
-    server.spawn()?;
-    server.ready()?;
-    let api = Api::new(&server.url())?;
-    Ok(House { dir, server, api })
+fn run(house: &House, steps: &Value) -> Result<Value> {
+    let input = json!({"bucket": "data", "do": steps});
+    house.api.run("a", &input.to_string())
 }
 
-impl House {
-    fn module(&self, name: &str, grants: &Value) -> Result<()> {
-        let wasm = guests::program("blobs")?;
-        self.api.upload_granted(name, &wasm, grants)?;
-        self.api.publish(name, &flow(name, ""))
-    }
-
-    fn run(&self, flow: &str, bucket: &str, steps: &Value) -> Result<Value> {
-        let input = json!({"bucket": bucket, "do": steps});
-        self.api.run(flow, &input.to_string())
-    }
-
-    fn start(&self, flow: &str, steps: &Value) -> Result<String> {
-        self.api.start(flow, json!({"do": steps}).to_string())
-    }
-
-    fn ended(&self, id: &str) -> Result<Value> {
-        self.api.ended(id)
-    }
-
-    #[track_caller]
-    fn check(&self, flow: &str, bucket: &str, steps: Value, expected: Value) {
-        let shown = self.run(flow, bucket, &steps).expect("an answer");
-        let got = match shown["error"].as_str() {
-            Some(error) => json!(error),
-            None => shown["output"].clone(),
-        };
-        assert_eq!(got, expected, "{steps} {shown}");
-    }
-
-    fn put(&self, object: &str, bytes: impl Into<Vec<u8>>) -> Result<()> {
-        let put = self.api.send("PUT", &objects(object), bytes.into())?;
-        ensure!(matches!(put.status, 200 | 201), "{put:?}");
-        Ok(())
-    }
-
-    /// An object's text; `None`: there is none.
-    fn get(&self, object: &str) -> Result<Option<String>> {
-        let got = self.api.get(&objects(object))?;
-        Ok((got.status == 200).then(|| match got.body {
-            Value::String(text) => text,
-            other => other.to_string(),
-        }))
-    }
-
-    fn again(&mut self) -> Result<()> {
-        self.server.again()
-    }
-
-    /// Files of the server that are no objects.
-    fn unfinished(&self) -> Result<usize> {
-        unfinished(&self.server.data().join("buckets"))
-    }
+fn start(house: &House, flow: &str, steps: &Value) -> Result<String> {
+    house.api.start(flow, json!({"do": steps}).to_string())
 }
 
-fn objects(object: &str) -> String {
-    let (bucket, key) = object.split_once('/').unwrap_or((object, ""));
-    format!("/v1/buckets/{bucket}/objects/{key}")
-}
-
-fn unfinished(dir: &Path) -> Result<usize> {
-    let names = std::fs::read_dir(dir)?.flatten().map(|e| e.file_name());
-    Ok(names
-        .filter(|n| n.to_string_lossy().starts_with(".stepwell-part"))
-        .count())
-}
-
-fn flow(module: &str, more: &str) -> String {
-    format!(
-        "StartAt: S\nStates:\n  S: {{Type: Task, Resource: \"wasm:{module}\", End: true{more}}}\n"
-    )
+/// An object's text; `None`: there is none.
+fn text(house: &House, object: &str) -> Result<Option<String>> {
+    let got = house.api.object(object)?;
+    Ok((got.status == 200).then(|| match got.body {
+        Value::String(text) => text,
+        other => other.to_string(),
+    }))
 }
 
 fn data() -> Value {
@@ -112,81 +48,97 @@ fn data() -> Value {
 #[test]
 fn steps_read_and_write_objects_where_they_are_granted_them() -> Result<()> {
     let shelf = tempfile::tempdir()?;
-    let house = house(&format!(
+    let house = House::new(&format!(
         "object_bytes_max = 50000000\n[buckets]\nshelf = {{ path = {:?} }}\n",
         shelf.path()
     ))?;
-    house.module("a", &data())?;
-    house.module(
+    house.step("a", "blobs", &data())?;
+    house.step(
         "b",
+        "blobs",
         &json!({"buckets": [{"bucket": "data"}, {"bucket": "shelf", "write": true}]}),
     )?;
     let not_granted = || json!("Stepwell.NotGranted");
-    house.check(
+    check(
+        &house,
         "a",
         "data",
         json!(["list", {"get": "k"}, {"size": "k"}]),
         json!([[], null, null]),
     );
-    house.check(
+    check(
+        &house,
         "a",
         "data",
         json!([{"range": ["k", 0, 1]}]),
         json!("Stepwell.ObjectMissing"),
     );
     // Its own at once, others' when they have landed.
-    house.check(
+    check(
+        &house,
         "a",
         "data",
         json!([{"put": ["k/x", "one"]}, {"get": "k/x"}, {"put": ["k/y", ""]}, {"size": "k/y"}, {"delete": "k/y"}, {"get": "k/y"}, "list"]),
         json!([null, "one", null, 0, null, null, ["k/x"]]),
     );
-    assert_eq!(house.get("data/k/x")?.as_deref(), Some("one"));
-    house.check(
+    assert_eq!(text(&house, "data/k/x")?.as_deref(), Some("one"));
+    check(
+        &house,
         "b",
         "data",
         json!([{"get": "k/x"}, {"append": ["k/x", "!"]}]),
         not_granted(),
     );
-    house.check("b", "data", json!([{"delete": "k/x"}]), not_granted());
-    house.check("b", "data", json!([{"get": "k/x"}]), json!(["one"]));
-    house.check("b", "other", json!(["list"]), not_granted());
-    house.check("a", "shelf", json!(["list"]), not_granted());
+    check(
+        &house,
+        "b",
+        "data",
+        json!([{"delete": "k/x"}]),
+        not_granted(),
+    );
+    check(&house, "b", "data", json!([{"get": "k/x"}]), json!(["one"]));
+    check(&house, "b", "other", json!(["list"]), not_granted());
+    check(&house, "a", "shelf", json!(["list"]), not_granted());
     // A grant never widens what the configuration allows.
-    house.check(
+    check(
+        &house,
         "b",
         "shelf",
         json!([{"put": ["k", "x"]}]),
         json!("Stepwell.ObjectRefused"),
     );
     // Ranges, of which what lies past the end is not there.
-    house.put("data/abc", "abcdefghij")?;
-    house.check(
+    house.api.put_object("data/abc", "abcdefghij")?;
+    check(
+        &house,
         "a",
         "data",
         json!([{"range": ["abc", 2, 3]}, {"range": ["abc", 8, 9]}, {"range": ["abc", 10, 1]}, {"range": ["abc", 99, u64::MAX]}, {"range": ["abc", 0, 0]}, {"size": "abc"}]),
         json!(["cde", "ij", "", "", "", 10]),
     );
     // All of a step or nothing, and nothing of what is not ended.
-    house.check(
+    check(
+        &house,
         "a",
         "data",
         json!([{"put": ["p", "x"]}, {"delete": "abc"}, {"fail": "Odd"}]),
         json!("Odd"),
     );
-    house.check(
+    check(
+        &house,
         "a",
         "data",
         json!([{"begin": ["q", "x"]}, {"size": "q"}]),
         json!([null, null]),
     );
-    house.check(
+    check(
+        &house,
         "a",
         "data",
         json!(["list", {"delete": "abc"}, "list"]),
         json!([["abc", "k/x"], null, ["k/x"]]),
     );
-    assert_eq!(house.get("data/abc")?, None);
+    assert_eq!(text(&house, "data/abc")?, None);
     // Names and limits.
     for key in [
         "",
@@ -197,27 +149,37 @@ fn steps_read_and_write_objects_where_they_are_granted_them() -> Result<()> {
         "a\\b",
         ".stepwell-part-1",
     ] {
-        house.check(
+        check(
+            &house,
             "a",
             "data",
             json!([{"get": key}]),
             json!("Stepwell.ObjectRefused"),
         );
-        house.check(
+        check(
+            &house,
             "a",
             "data",
             json!([{"put": [key, "x"]}]),
             json!("Stepwell.ObjectRefused"),
         );
     }
-    house.check(
+    check(
+        &house,
         "a",
         "data",
         json!([{"put": ["k/x/below", "x"]}]),
         json!("Stepwell.ObjectRefused"),
     );
-    house.check("a", "data", json!([{"open": ["o", 16]}]), json!([16]));
-    house.check(
+    check(
+        &house,
+        "a",
+        "data",
+        json!([{"open": ["o", 16]}]),
+        json!([16]),
+    );
+    check(
+        &house,
         "a",
         "data",
         json!([{"open": ["o", 17]}]),
@@ -226,15 +188,23 @@ fn steps_read_and_write_objects_where_they_are_granted_them() -> Result<()> {
     let many: Vec<Value> = (0..1_001)
         .map(|n| json!({"size": format!("n{n}")}))
         .collect();
-    house.check("a", "data", json!(many), json!("Stepwell.ObjectRefused"));
+    check(
+        &house,
+        "a",
+        "data",
+        json!(many),
+        json!("Stepwell.ObjectRefused"),
+    );
     let kilo = "0123456789".repeat(100);
-    house.check(
+    check(
+        &house,
         "a",
         "data",
         json!([{"fill": ["big", kilo, 50_001]}]),
         json!("Stepwell.ObjectRefused"),
     );
-    house.check(
+    check(
+        &house,
         "a",
         "data",
         json!([{"fill": ["big", kilo, 26_000]}, {"fill": ["more", kilo, 26_000]}]),
@@ -246,9 +216,8 @@ fn steps_read_and_write_objects_where_they_are_granted_them() -> Result<()> {
         let file = house.server.data().join(format!("buckets/data/m{n:04}"));
         std::fs::write(file, "x")?;
     }
-    let shown = house.run(
-        "a",
-        "data",
+    let shown = run(
+        &house,
         &json!([{"put": ["m0000a", ""]}, {"delete": "m1050"}, {"put": ["z", ""]}, "list"]),
     )?;
     let keys: Vec<&str> = shown["output"][3]
@@ -264,17 +233,19 @@ fn steps_read_and_write_objects_where_they_are_granted_them() -> Result<()> {
 
 #[test]
 fn an_object_larger_than_a_steps_memory_is_read_and_written_in_pieces() -> Result<()> {
-    let house = house("[steps]\nmemory_mib = 4\n")?;
-    house.module("a", &data())?;
+    let house = House::new("[steps]\nmemory_mib = 4\n")?;
+    house.step("a", "blobs", &data())?;
     // 64 MiB, by a step that may have 4.
     let line = format!("{}\n", "x".repeat(1_023));
-    house.check(
+    check(
+        &house,
         "a",
         "data",
         json!([{"fill": ["big", line, 65_536]}]),
         json!([null]),
     );
-    house.check(
+    check(
+        &house,
         "a",
         "data",
         json!([{"lines": "big"}, {"size": "big"}, {"range": ["big", 1_020, 8]}]),
@@ -285,11 +256,9 @@ fn an_object_larger_than_a_steps_memory_is_read_and_written_in_pieces() -> Resul
 
 #[test]
 fn steps_that_change_an_object_they_read_are_as_if_one_ran_after_another() -> Result<()> {
-    let house = house("")?;
-    house.module("a", &data())?;
-    let many = json!({"StartAt": "M", "States": {"M": {"Type": "Map", "ItemsPath": "$", "End": true,
-        "ItemProcessor": {"StartAt": "T", "States": {"T": {"Type": "Task", "Resource": "wasm:a", "End": true}}}}}});
-    house.api.publish("many", &many.to_string())?;
+    let house = House::new("")?;
+    house.step("a", "blobs", &data())?;
+    house.api.publish("many", &one_map("a"))?;
     let items: Vec<Value> = (0..25)
         .map(|n| json!({"do": [{"append": ["log", format!("{n};")]}, {"count": "n"}]}))
         .collect();
@@ -299,51 +268,54 @@ fn steps_that_change_an_object_they_read_are_as_if_one_ran_after_another() -> Re
         Some(25),
         "{shown}"
     );
-    let log = house.get("data/log")?.context("a log")?;
+    let log = text(&house, "data/log")?.context("a log")?;
     let lines: BTreeSet<&str> = log.trim_end_matches(';').split(';').collect();
     assert_eq!((lines.len(), log.matches(';').count()), (25, 25), "{log}");
 
     // What is only read may change meanwhile: the step has what it opened.
-    house.put("data/in", "before")?;
-    let id = house.start(
+    house.api.put_object("data/in", "before")?;
+    let id = start(
+        &house,
         "a",
         &json!([{"get": "in"}, {"spin": 200_000_000}, {"put": ["out", "x"]}]),
     )?;
     std::thread::sleep(Duration::from_millis(100));
-    house.put("data/in", "after")?;
-    assert_eq!(house.ended(&id)?["output"][0], "before");
+    house.api.put_object("data/in", "after")?;
+    assert_eq!(house.api.ended(&id)?["output"][0], "before");
     // What it reads and then changes may not: it runs again.
-    let id = house.start(
+    let id = start(
+        &house,
         "a",
         &json!([{"append": ["in", "!"]}, {"spin": 200_000_000}]),
     )?;
     std::thread::sleep(Duration::from_millis(100));
-    house.put("data/in", "later")?;
-    assert_eq!(house.ended(&id)?["status"], "SUCCEEDED");
-    assert_eq!(house.get("data/in")?.as_deref(), Some("later!"));
+    house.api.put_object("data/in", "later")?;
+    assert_eq!(house.api.ended(&id)?["status"], "SUCCEEDED");
+    assert_eq!(text(&house, "data/in")?.as_deref(), Some("later!"));
     Ok(())
 }
 
 #[test]
 fn no_object_is_lost_or_there_twice_after_deaths() -> Result<()> {
-    let mut house = house("")?;
-    house.module("a", &data())?;
+    let mut house = House::new("")?;
+    house.step("a", "blobs", &data())?;
     let mut ids = Vec::new();
     for round in 0..8 {
         for n in 0..8 {
             let own = format!("done/{round}-{n}");
-            ids.push(house.start(
+            ids.push(start(
+&house,
                 "a",
                 &json!([{"count": "n"}, {"append": ["log", format!("{round}-{n};")]}, {"put": [own, "x"]}]),
             )?);
         }
         // At another moment each time.
         std::thread::sleep(Duration::from_millis(13 * round));
-        house.again()?;
+        house.server.again()?;
     }
     let mut counted = BTreeSet::new();
     for id in &ids {
-        let shown = house.ended(id)?;
+        let shown = house.api.ended(id)?;
         assert_eq!(shown["status"], "SUCCEEDED", "{shown}");
         counted.extend(shown["output"][0].as_u64());
     }
@@ -353,118 +325,119 @@ fn no_object_is_lost_or_there_twice_after_deaths() -> Result<()> {
         (1..=all).collect(),
         "each execution's number is its own"
     );
-    let log = house.get("data/log")?.context("a log")?;
+    let log = text(&house, "data/log")?.context("a log")?;
     let lines: BTreeSet<&str> = log.trim_end_matches(';').split(';').collect();
     assert_eq!(
         (lines.len() as u64, log.matches(';').count() as u64),
         (all, all),
         "{log}"
     );
-    let shown = house.run("a", "data", &json!(["list"]))?;
+    let shown = run(&house, &json!(["list"]))?;
     assert_eq!(
         shown["output"][0].as_array().map(Vec::len),
         Some(ids.len() + 1)
     );
     // Nothing is left of what was under way.
-    house.again()?;
+    house.server.again()?;
     assert_eq!(house.unfinished()?, 0);
     Ok(())
 }
 
 #[test]
 fn who_saw_the_outcome_sees_the_object() -> Result<()> {
-    let house = house("")?;
-    house.module("a", &data())?;
+    let house = House::new("")?;
+    house.step("a", "blobs", &data())?;
     let twice = json!({"StartAt": "A", "States": {
         "A": {"Type": "Task", "Resource": "wasm:a", "ResultPath": null, "Next": "B"},
         "B": {"Type": "Task", "Resource": "wasm:a", "End": true}}});
     house.api.publish("twice", &twice.to_string())?;
     for n in 1..=20 {
         // The next step, and the client that is answered.
-        house.check(
+        check(
+            &house,
             "twice",
             "data",
             json!([{"append": ["two", "x"]}]),
             json!([null]),
         );
-        assert_eq!(house.get("data/two")?, Some("xx".repeat(n)));
+        assert_eq!(text(&house, "data/two")?, Some("xx".repeat(n)));
     }
     // An object whose execution ends otherwise is never seen.
-    let limited = flow("a", ", TimeoutSeconds: 1");
+    let limited = one_state("a", ", TimeoutSeconds: 1");
     house.api.publish("limited", &limited)?;
     let late = json!([{"put": ["late", "x"]}, {"spin": 20_000_000_000_u64}]);
-    let id = house.start("limited", &late)?;
-    let cancelled = house.start("a", &late)?;
+    let id = start(&house, "limited", &late)?;
+    let cancelled = start(&house, "a", &late)?;
     std::thread::sleep(Duration::from_millis(300));
     house
         .api
         .send("POST", &format!("/v1/executions/{cancelled}/cancel"), "{}")?;
-    assert_eq!(house.ended(&id)?["error"], "States.Timeout");
-    assert_eq!(house.ended(&cancelled)?["status"], "ABORTED");
-    assert_eq!(house.get("data/late")?, None);
-    let until = std::time::Instant::now() + Duration::from_secs(20);
-    while house.unfinished()? > 0 {
-        ensure!(
-            std::time::Instant::now() < until,
-            "the step's file is still there"
-        );
-        std::thread::sleep(Duration::from_millis(50));
-    }
-    Ok(())
+    assert_eq!(house.api.ended(&id)?["error"], "States.Timeout");
+    assert_eq!(house.api.ended(&cancelled)?["status"], "ABORTED");
+    assert_eq!(text(&house, "data/late")?, None);
+    until("the removal of the step's file", || {
+        Ok((house.unfinished()? == 0).then_some(()))
+    })
 }
 
 #[test]
 fn a_step_that_called_outside_resumes_with_the_objects_that_it_saw_or_says_that_they_changed()
 -> Result<()> {
-    let (address, state) = holding()?;
-    let mut house = house(&format!("[http]\nallow = [\"{address}\"]\n"))?;
+    let receiver = Receiver::start()?;
+    let address = receiver.address;
+    let mut house = House::new(&format!("[http]\nallow = [\"{address}\"]\n"))?;
     let mut grants = data();
     grants["http"] = json!([{"host": "127.0.0.1", "ports": [address.port()]}]);
-    house.module("a", &grants)?;
-    house.put("data/in", "before")?;
-    let call =
-        json!([{"get": "in"}, {"call": format!("http://{address}/")}, {"append": ["in", "!"]}]);
+    house.step("a", "blobs", &grants)?;
+    house.api.put_object("data/in", "before")?;
+    let call = json!([{"get": "in"}, {"call": receiver.url("/held")}, {"append": ["in", "!"]}]);
     // Undisturbed, over a death in the call.
-    let id = house.start("a", &call)?;
-    until(&state, 1)?;
-    house.again()?;
-    until(&state, 2)?;
-    hold(&state, true);
-    assert_eq!(house.ended(&id)?["output"], json!(["before", 200, null]));
-    assert_eq!(house.get("data/in")?.as_deref(), Some("before!"));
+    let id = start(&house, "a", &call)?;
+    receiver.until(1)?;
+    house.server.again()?;
+    receiver.until(2)?;
+    receiver.open();
+    assert_eq!(
+        house.api.ended(&id)?["output"],
+        json!(["before", 200, null])
+    );
+    assert_eq!(text(&house, "data/in")?.as_deref(), Some("before!"));
     // Another object is there when it resumes.
-    hold(&state, false);
-    let id = house.start("a", &call)?;
-    until(&state, 3)?;
-    house.put("data/in", "other")?;
-    house.again()?;
-    assert_eq!(house.ended(&id)?["error"], "Stepwell.ObjectChanged");
+    receiver.hold();
+    let id = start(&house, "a", &call)?;
+    receiver.until(3)?;
+    house.api.put_object("data/in", "other")?;
+    house.server.again()?;
+    assert_eq!(house.api.ended(&id)?["error"], "Stepwell.ObjectChanged");
     // Or when it ends.
-    hold(&state, false);
-    let id = house.start("a", &call)?;
-    until(&state, 4)?;
-    house.put("data/in", "another")?;
-    hold(&state, true);
-    assert_eq!(house.ended(&id)?["error"], "Stepwell.ObjectChanged");
-    assert_eq!(house.get("data/in")?.as_deref(), Some("another"));
+    receiver.hold();
+    let id = start(&house, "a", &call)?;
+    receiver.until(4)?;
+    house.api.put_object("data/in", "another")?;
+    receiver.open();
+    assert_eq!(house.api.ended(&id)?["error"], "Stepwell.ObjectChanged");
+    assert_eq!(text(&house, "data/in")?.as_deref(), Some("another"));
     Ok(())
 }
 
 #[test]
 fn express_executions_read_alone_and_a_run_without_a_server_writes_where_it_is_lent_a_folder()
 -> Result<()> {
-    let house = house("")?;
-    house.module("a", &data())?;
-    house.api.publish("short?type=express", &flow("a", ""))?;
-    house.put("data/k", "1")?;
-    house.check("short", "data", json!([{"get": "k"}]), json!(["1"]));
-    house.check(
+    let house = House::new("")?;
+    house.step("a", "blobs", &data())?;
+    house
+        .api
+        .publish("short?type=express", &one_state("a", ""))?;
+    house.api.put_object("data/k", "1")?;
+    check(&house, "short", "data", json!([{"get": "k"}]), json!(["1"]));
+    check(
+        &house,
         "short",
         "data",
         json!([{"put": ["k", "2"]}]),
         json!("Stepwell.ExpressWrites"),
     );
-    assert_eq!(house.get("data/k")?.as_deref(), Some("1"));
+    assert_eq!(text(&house, "data/k")?.as_deref(), Some("1"));
     assert_eq!(house.unfinished()?, 0);
 
     let folder = tempfile::tempdir()?;

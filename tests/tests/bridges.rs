@@ -2,22 +2,19 @@
 //! the same attempt again from its journal.
 
 use std::path::Path;
-use std::process::Command;
 
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 use stepwell_tests::api::Api;
+use stepwell_tests::bridges::ask;
 use stepwell_tests::bridges::receiver::Receiver;
 use stepwell_tests::guests;
-use stepwell_tests::server::{self, Server};
+use stepwell_tests::server::Server;
 
 /// A server that may call the receiver, and the guest that calls, granted it.
 fn started(dir: &Path, receiver: &Receiver) -> Result<(Server, Api)> {
     let config = format!("[http]\nallow = [\"{}\"]\n", receiver.address);
-    let mut server = Server::new(dir, &config)?;
-    server.spawn()?;
-    server.ready()?;
-    let api = Api::new(&server.url())?;
+    let (server, api) = ask::started(dir, &config)?;
     let grants = json!({"http": [{"host": "127.0.0.1", "ports": [receiver.address.port()]}]});
     let uploaded = push(&api, &grants, false)?;
     anyhow::ensure!(uploaded.status == 201, "{uploaded:?}");
@@ -83,23 +80,14 @@ fn a_death_in_the_middle_of_a_call_repeats_that_call_alone() -> Result<()> {
     assert!(held.iter().all(|key| *key == held[0]), "{held:?}");
     let keys = [of("/first")[0], held[0], of("/last")[0]];
     assert!(keys.iter().all(|key| key.starts_with(&id)), "{keys:?}");
-    replays(&server, &receiver, &id)
+    replays(&api, &receiver, &id)
 }
 
 /// The attempt that died so often, once more from its journal, here.
-fn replays(server: &Server, receiver: &Receiver, id: &str) -> Result<()> {
+fn replays(api: &Api, receiver: &Receiver, id: &str) -> Result<()> {
     let before = receiver.calls().len();
-    let run = |more: &[&std::ffi::OsStr]| -> Result<(Option<i32>, String)> {
-        let run = Command::new(server::binary()?)
-            .args(["replay", id, "--state", "S", "--url", &server.url()])
-            .args(more)
-            .env_remove("STEPWELL_TOKEN")
-            .output()?;
-        let text = String::from_utf8_lossy(&run.stdout).into_owned();
-        let trouble = String::from_utf8_lossy(&run.stderr).into_owned();
-        Ok((run.status.code(), text + &trouble))
-    };
-    let (code, text) = run(&[])?;
+    let replay = ["replay", id, "--state", "S"];
+    let (code, text) = api.cli(&replay)?;
     assert_eq!(code, Some(0), "{text}");
     assert!(
         text.contains("the result is the same, bit for bit"),
@@ -108,7 +96,8 @@ fn replays(server: &Server, receiver: &Receiver, id: &str) -> Result<()> {
     assert!(text.contains("as then"), "{text}");
     // A module that makes no calls at all.
     let echo = guests::program("echo")?;
-    let (code, text) = run(&["--module".as_ref(), echo.as_os_str()])?;
+    let echo = echo.to_str().context("a strange folder")?;
+    let (code, text) = api.cli(&[&replay[..], &["--module", echo]].concat())?;
     assert_eq!(code, Some(1), "{text}");
     assert!(text.contains("call 0 differs"), "{text}");
     assert!(text.contains("POST http://127.0.0.1"), "{text}");

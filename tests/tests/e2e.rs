@@ -7,16 +7,9 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 use stepwell_tests::api::Api;
+use stepwell_tests::bridges::ask::started;
 use stepwell_tests::guests;
 use stepwell_tests::server::{Server, binary};
-
-fn started(dir: &Path, config: &str) -> Result<(Server, Api)> {
-    let mut server = Server::new(dir, config)?;
-    server.spawn()?;
-    server.ready()?;
-    let api = Api::new(&server.url())?;
-    Ok((server, api))
-}
 
 #[track_caller]
 fn expect(
@@ -89,8 +82,7 @@ fn bad_uploads_are_refused_and_the_server_stays_up() -> Result<()> {
 
     // The same module, and a compiler that may take a millisecond.
     server.configure("[compile]\nwall_ms = 1\n")?;
-    server.spawn()?;
-    server.ready()?;
+    server.start()?;
     let wasm = std::fs::read(guests::program("json-step")?)?;
     put("slow", wasm, 422, "BOX0006");
     expect(&api, "GET", "/healthz", "", 200, "ok");
@@ -134,8 +126,7 @@ fn bad_requests_are_refused_and_the_server_stays_up() -> Result<()> {
     let dir = tempfile::tempdir()?;
     let mut server = Server::new(dir.path(), "")?;
     server.environment([("STEPWELL_TOKEN".into(), "correct-horse".into())]);
-    server.spawn()?;
-    server.ready()?;
+    server.start()?;
     let api = Api::new(&server.url())?.with_token("wrong-horse");
     expect(&api, "GET", "/v1/flows", "", 401, "API0003");
     let api = api.with_token("correct-horse");
@@ -190,8 +181,7 @@ fn bad_requests_are_refused_and_the_server_stays_up() -> Result<()> {
     );
     server.stop(Duration::from_secs(20))?;
     server.configure("")?;
-    server.spawn()?;
-    server.ready()?;
+    server.start()?;
     assert_eq!(api.run("pass", "{}")?["status"], "SUCCEEDED");
     Ok(())
 }
@@ -242,8 +232,7 @@ fn who_waits_for_a_step_that_outlives_a_stop_is_told_its_id() -> Result<()> {
         assert_eq!(answer.status, 202, "{answer:?}");
         told.push(answer.body["id"].as_str().context("an id")?.to_owned());
     }
-    server.spawn()?;
-    server.ready()?;
+    server.start()?;
     for id in told {
         let path = format!("/v1/executions/{id}");
         expect(&api, "GET", &path, "", 200, "RUNNING");
@@ -315,8 +304,7 @@ fn a_stop_lets_go_of_waiters_and_a_start_takes_up_again() -> Result<()> {
         "{tail}"
     );
 
-    server.spawn()?;
-    server.ready()?;
+    server.start()?;
     for (id, output) in [(&id, "[7]"), (&other, "[8]")] {
         let tasks = api.get(&format!("/v1/executions/{id}/tasks"))?;
         let token = tasks.body["tasks"][0]["token"].as_str();

@@ -114,8 +114,7 @@ fn a_server_that_stops_leaves_its_container_to_the_next() -> Result<()> {
         took < Duration::from_secs(10),
         "it waited for the container: {took:?}"
     );
-    server.spawn()?;
-    server.ready()?;
+    server.start()?;
     let run = ended(&api, &id)?;
     assert_eq!(run["output"]["stdout"], json!({"a": 1}), "{run}");
     assert_eq!(podman.starts()?, 1);
@@ -146,8 +145,7 @@ fn a_container_that_nobody_wants_is_removed() -> Result<()> {
     })?;
     server.kill()?;
     std::thread::sleep(Duration::from_secs(15));
-    server.spawn()?;
-    server.ready()?;
+    server.start()?;
     failed(&ended(&api, &id)?, "States.Timeout");
     no_container_left(&podman)
 }

@@ -10,85 +10,59 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
-use stepwell_tests::api::Api;
 use stepwell_tests::guests;
-use stepwell_tests::server::{Server, binary};
+use stepwell_tests::house::{House, one_state};
+use stepwell_tests::server::binary;
 
 /// Waits for one signal, and ends with its data.
 const TAKER: &str = "StartAt: W\nStates:\n  W: {Type: Task, Resource: \"signal:wait\", Parameters: {Name: go}, OutputPath: $.Data, End: true}\n";
 const PASS: &str = "StartAt: P\nStates:\n  P: {Type: Pass, End: true}\n";
 
-struct House {
-    _dir: tempfile::TempDir,
-    server: Server,
-    api: Api,
-}
-
 fn house() -> Result<House> {
-    let dir = tempfile::tempdir()?;
-    let mut server = Server::new(dir.path(), "")?;
-    server.spawn()?;
-    server.ready()?;
-    let api = Api::new(&server.url())?;
+    let house = House::new("")?;
     for (name, flow) in [("taker", TAKER), ("pass", PASS), ("other", TAKER)] {
-        api.publish(name, flow)?;
+        house.api.publish(name, flow)?;
     }
-    Ok(House {
-        _dir: dir,
-        server,
-        api,
-    })
+    Ok(house)
 }
 
-impl House {
-    /// Uploads the guest with this manifest, and publishes a flow of it.
-    fn module(&self, grants: &Value, more: &str) -> Result<()> {
-        let wasm = guests::program("executions")?;
-        self.api.upload_granted("executions", &wasm, grants)?;
-        self.api.publish("acts", &flow(more))
-    }
+/// Uploads the guest with this manifest, and publishes a flow of it.
+fn module(house: &House, grants: &Value, more: &str) -> Result<()> {
+    let wasm = guests::program("executions")?;
+    house.api.upload_granted("executions", &wasm, grants)?;
+    house.api.publish("acts", &flow(more))
+}
 
-    fn start(&self, acts: &Value) -> Result<String> {
-        self.api.start("acts", acts.to_string())
-    }
+fn start(house: &House, acts: &Value) -> Result<String> {
+    house.api.start("acts", acts.to_string())
+}
 
-    fn ended(&self, id: &str) -> Result<Value> {
-        self.api.ended(id)
-    }
+fn children(house: &House, id: &str) -> Result<Vec<Value>> {
+    let path = format!("/v1/executions?parent={id}&limit=1000");
+    let page = house.api.get(&path)?.body;
+    Ok(page["executions"].as_array().cloned().unwrap_or_default())
+}
 
-    fn children(&self, id: &str) -> Result<Vec<Value>> {
-        let path = format!("/v1/executions?parent={id}&limit=1000");
-        let page = self.api.get(&path)?.body;
-        Ok(page["executions"].as_array().cloned().unwrap_or_default())
-    }
+/// How many signals came to an execution.
+fn came(house: &House, id: &str) -> Result<usize> {
+    let history = house.api.get(&format!("/v1/executions/{id}/history"))?;
+    let history = history.body.to_string();
+    Ok(history.matches("\"SignalReceived\"").count())
+}
 
-    /// How many signals came to an execution.
-    fn came(&self, id: &str) -> Result<usize> {
-        let history = self.api.get(&format!("/v1/executions/{id}/history"))?;
-        Ok(history
-            .body
-            .to_string()
-            .matches("\"SignalReceived\"")
-            .count())
-    }
-
-    #[track_caller]
-    fn fails(&self, acts: Value, error: &str) {
-        let shown = self.api.run("acts", &acts.to_string()).expect("an answer");
-        assert_eq!(shown["error"], error, "{acts} {shown}");
-    }
+#[track_caller]
+fn fails(house: &House, acts: Value, error: &str) {
+    house.check("acts", &acts, &json!(error));
 }
 
 fn flow(more: &str) -> String {
-    format!(
-        "StartAt: S\nStates:\n  S: {{Type: Task, Resource: \"wasm:executions\", TimeoutSeconds: 120, End: true{more}}}\n"
-    )
+    one_state("executions", &format!(", TimeoutSeconds: 120{more}"))
 }
 
 #[test]
 fn a_step_starts_an_execution_and_tells_it_to_go_on() -> Result<()> {
     let house = house()?;
-    house.module(&json!({"flows": ["taker", "pass"]}), "")?;
+    module(&house, &json!({"flows": ["taker", "pass"]}), "")?;
     let acts = json!([
         {"do": "start", "flow": "taker", "input": {"of": "a step"}},
         {"do": "signal", "name": "go", "data": {"n": 1}},
@@ -97,28 +71,24 @@ fn a_step_starts_an_execution_and_tells_it_to_go_on() -> Result<()> {
         {"do": "signal", "flow": "taker", "execution": "named", "name": "go", "data": 2},
         {"do": "start", "flow": "pass", "input": [7]},
     ]);
-    let id = house.start(&acts)?;
-    let shown = house.ended(&id)?;
+    let id = start(&house, &acts)?;
+    let shown = house.api.ended(&id)?;
     let told = &shown["output"];
     assert_eq!(told[2], told[3], "{shown}");
     assert_eq!(told[4], told[2]);
-    let child = house.ended(told[0].as_str().unwrap_or_default())?;
+    let child = house.api.ended(told[0].as_str().unwrap_or_default())?;
     assert_eq!(child["output"], json!({"n": 1}), "{child}");
     assert_eq!(child["input"], json!({"of": "a step"}));
     assert_eq!(child["parent"], json!(id));
     assert_eq!(child["name"], json!(format!("{id}-1-0")));
-    let named = house.ended(told[2].as_str().unwrap_or_default())?;
+    let named = house.api.ended(told[2].as_str().unwrap_or_default())?;
     assert_eq!(
         (&named["output"], &named["name"]),
         (&json!(2), &json!("named"))
     );
-    assert_eq!(house.children(&id)?.len(), 3);
-    let out = Command::new(binary()?)
-        .args(["--url", &house.server.url(), "replay", &id, "--state", "S"])
-        .output()?;
-    let text = String::from_utf8(out.stdout)?;
-    ensure!(out.status.success(), "{text}");
-    assert_eq!(house.children(&id)?.len(), 3, "a replay starts nothing");
+    assert_eq!(children(&house, &id)?.len(), 3);
+    house.api.replays_the_same(&id)?;
+    assert_eq!(children(&house, &id)?.len(), 3, "a replay starts nothing");
     Ok(())
 }
 
@@ -130,47 +100,55 @@ fn what_the_manifest_does_not_name_is_refused_and_mistakes_have_names() -> Resul
         .send("POST", "/v1/flows/other/executions?name=o", "{}")?;
     let other = other.body["id"].as_str().unwrap_or_default().to_owned();
     let start = json!([{"do": "start", "flow": "taker"}]);
-    house.module(&json!({}), "")?;
-    house.fails(start.clone(), "Stepwell.NotGranted");
-    house.module(&json!({"flows": ["other"]}), "")?;
-    house.fails(start, "Stepwell.NotGranted");
-    house.module(&json!({"flows": ["taker", "gone"], "secrets": ["pin"]}), "")?;
+    module(&house, &json!({}), "")?;
+    fails(&house, start.clone(), "Stepwell.NotGranted");
+    module(&house, &json!({"flows": ["other"]}), "")?;
+    fails(&house, start, "Stepwell.NotGranted");
+    module(
+        &house,
+        &json!({"flows": ["taker", "gone"], "secrets": ["pin"]}),
+        "",
+    )?;
     let secret = house
         .api
         .send("PUT", "/v1/secrets/pin", "correct-horse-battery")?;
     ensure!(secret.status < 300, "{secret:?}");
     let by_id = json!([{"do": "signal", "to": other, "name": "go"}]);
-    house.fails(by_id, "Stepwell.NotGranted");
+    fails(&house, by_id, "Stepwell.NotGranted");
     let by_name = json!([{"do": "signal", "flow": "other", "execution": "o", "name": "go"}]);
-    house.fails(by_name, "Stepwell.NotGranted");
-    assert_eq!(house.came(&other)?, 0);
-    house.fails(json!([{"do": "start", "flow": "gone"}]), "Stepwell.NoFlow");
+    fails(&house, by_name, "Stepwell.NotGranted");
+    assert_eq!(came(&house, &other)?, 0);
+    fails(
+        &house,
+        json!([{"do": "start", "flow": "gone"}]),
+        "Stepwell.NoFlow",
+    );
     let odd = json!([{"do": "start", "flow": "taker", "name": "a b"}]);
-    house.fails(odd, "Stepwell.ExecutionInvalid");
+    fails(&house, odd, "Stepwell.ExecutionInvalid");
     let taken = json!([
         {"do": "start", "flow": "taker", "name": "t", "input": 1},
         {"do": "start", "flow": "taker", "name": "t", "input": 2},
     ]);
-    house.fails(taken, "Stepwell.NameTaken");
+    fails(&house, taken, "Stepwell.NameTaken");
     let t = |name: &str| json!({"do": "signal", "flow": "taker", "execution": "t", "name": name});
-    house.fails(json!([t("a b")]), "Stepwell.ExecutionInvalid");
-    house.fails(json!([t("go"), t("go")]), "Stepwell.ExecutionEnded");
+    fails(&house, json!([t("a b")]), "Stepwell.ExecutionInvalid");
+    fails(&house, json!([t("go"), t("go")]), "Stepwell.ExecutionEnded");
     let nobody = json!([{"do": "signal", "flow": "taker", "execution": "nobody", "name": "go"}]);
-    house.fails(nobody, "Stepwell.NoExecution");
+    fails(&house, nobody, "Stepwell.NoExecution");
     let nobody = json!([{"do": "signal", "to": "0".repeat(26), "name": "go"}]);
-    house.fails(nobody, "Stepwell.NoExecution");
+    fails(&house, nobody, "Stepwell.NoExecution");
     let large = json!([{"do": "start", "flow": "taker"}, {"do": "signal", "name": "x", "data": "y".repeat(1 << 20)}]);
-    house.fails(large, "Stepwell.ExecutionInvalid");
+    fails(&house, large, "Stepwell.ExecutionInvalid");
     let slips =
         json!([{"do": "start", "flow": "taker"}, {"do": "signal", "name": "go", "secret": "pin"}]);
-    house.fails(slips, "Stepwell.SecretInOutput");
+    fails(&house, slips, "Stepwell.SecretInOutput");
     Ok(())
 }
 
 #[test]
 fn a_wider_manifest_is_shown_and_wants_to_be_confirmed() -> Result<()> {
     let house = house()?;
-    house.module(&json!({"flows": ["taker"]}), "")?;
+    module(&house, &json!({"flows": ["taker"]}), "")?;
     let wasm = std::fs::read(guests::program("executions")?)?;
     let wider = json!({"flows": ["taker", "pass"]}).to_string();
     let wider: String = url::form_urlencoded::byte_serialize(wider.as_bytes()).collect();
@@ -179,16 +157,7 @@ fn a_wider_manifest_is_shown_and_wants_to_be_confirmed() -> Result<()> {
     assert_eq!(refused.status, 409, "{refused:?}");
     assert_eq!(refused.body["code"], "RUN0027");
     assert_eq!(refused.body["beyond"], json!(["flow pass"]));
-    let out = Command::new(binary()?)
-        .args([
-            "--url",
-            &house.server.url(),
-            "module",
-            "describe",
-            "executions",
-        ])
-        .output()?;
-    let text = String::from_utf8(out.stdout)?;
+    let (_, text) = house.api.cli(&["module", "describe", "executions"])?;
     ensure!(text.contains("flow") && text.contains("taker"), "{text}");
     Ok(())
 }
@@ -197,21 +166,21 @@ fn a_wider_manifest_is_shown_and_wants_to_be_confirmed() -> Result<()> {
 fn a_retry_starts_and_sends_nothing_twice() -> Result<()> {
     let house = house()?;
     let retry = ", Retry: [{ErrorEquals: [Test.Failed], IntervalSeconds: 1, MaxAttempts: 3}]";
-    house.module(&json!({"flows": ["taker"]}), retry)?;
+    module(&house, &json!({"flows": ["taker"]}), retry)?;
     let acts = json!([
         {"do": "start", "flow": "taker"},
         {"do": "signal", "name": "early"},
         {"do": "fail", "until": 2},
         {"do": "signal", "name": "go", "data": 1},
     ]);
-    let id = house.start(&acts)?;
-    let shown = house.ended(&id)?;
+    let id = start(&house, &acts)?;
+    let shown = house.api.ended(&id)?;
     assert_eq!(shown["status"], "SUCCEEDED", "{shown}");
-    let children = house.children(&id)?;
+    let children = children(&house, &id)?;
     assert_eq!(children.len(), 1, "{children:?}");
     let child = children[0]["id"].as_str().unwrap_or_default();
-    assert_eq!(house.ended(child)?["output"], 1);
-    assert_eq!(house.came(child)?, 2);
+    assert_eq!(house.api.ended(child)?["output"], 1);
+    assert_eq!(came(&house, child)?, 2);
     Ok(())
 }
 
@@ -219,7 +188,7 @@ fn a_retry_starts_and_sends_nothing_twice() -> Result<()> {
 fn a_killed_server_starts_and_sends_nothing_twice_and_loses_nothing() -> Result<()> {
     const ROUNDS: usize = 40;
     let mut house = house()?;
-    house.module(&json!({"flows": ["taker"]}), "")?;
+    module(&house, &json!({"flows": ["taker"]}), "")?;
     let mut acts = Vec::new();
     for n in 0..ROUNDS {
         acts.push(json!({"do": "start", "flow": "taker", "input": n}));
@@ -227,24 +196,24 @@ fn a_killed_server_starts_and_sends_nothing_twice_and_loses_nothing() -> Result<
     }
     let acts = Value::Array(acts);
     let ids = [
-        house.start(&acts)?,
-        house.start(&acts)?,
-        house.start(&acts)?,
+        start(&house, &acts)?,
+        start(&house, &acts)?,
+        start(&house, &acts)?,
     ];
     for kill in 0..10 {
         std::thread::sleep(Duration::from_millis(20 + 13 * kill));
         house.server.again()?;
     }
     for id in ids {
-        let shown = house.ended(&id)?;
+        let shown = house.api.ended(&id)?;
         assert_eq!(shown["status"], "SUCCEEDED", "{shown}");
-        let children = house.children(&id)?;
+        let children = children(&house, &id)?;
         assert_eq!(children.len(), ROUNDS, "{children:?}");
         for child in children {
             let child = child["id"].as_str().unwrap_or_default();
-            let shown = house.ended(child)?;
+            let shown = house.api.ended(child)?;
             assert_eq!(shown["output"], shown["input"], "{shown}");
-            assert_eq!(house.came(child)?, 1, "{child}");
+            assert_eq!(came(&house, child)?, 1, "{child}");
         }
     }
     Ok(())

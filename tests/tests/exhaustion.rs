@@ -17,7 +17,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
 use stepwell_tests::api::{Answer, Api};
-use stepwell_tests::server::Server;
+use stepwell_tests::bridges::ask::started;
+use stepwell_tests::wait;
 
 const ASK: &str = "StartAt: A\nStates:\n  A: {Type: Task, Resource: callback, End: true}\n";
 const PASS: &str = "StartAt: P\nStates: {P: {Type: Pass, End: true}}";
@@ -80,14 +81,7 @@ fn again_apart(test: &str, why: &anyhow::Error) -> Result<()> {
 }
 
 fn until(what: &str, mut holds: impl FnMut() -> Result<bool>) -> Result<()> {
-    let begun = Instant::now();
-    while begun.elapsed() < Duration::from_secs(30) {
-        if holds()? {
-            return Ok(());
-        }
-        std::thread::sleep(Duration::from_millis(50));
-    }
-    anyhow::bail!("not within 30 s: {what}")
+    wait::until(what, || Ok(holds()?.then_some(())))
 }
 
 fn readiness(api: &Api) -> u16 {
@@ -116,10 +110,7 @@ fn a_really_full_disk_loses_nothing_and_is_got_over() -> Result<()> {
         }
         Err(why) => return Err(why),
     };
-    let mut server = Server::new(dir.path(), "disk_floor_mib = 64\n")?;
-    server.spawn()?;
-    server.ready()?;
-    let api = Api::new(&server.url())?;
+    let (mut server, api) = started(dir.path(), "disk_floor_mib = 64\n")?;
     api.publish("ask", ASK)?;
     api.publish("pass", PASS)?;
     let start = |flow: &str, input: &Value| {
@@ -279,10 +270,7 @@ fn a_module_that_takes_much_memory_to_compile_is_refused() -> Result<()> {
 
 fn refused_while_flows_run(wasm: Vec<u8>, limits: &str, code: &str) -> Result<()> {
     let dir = tempfile::tempdir()?;
-    let mut server = Server::new(dir.path(), &format!("[compile]\n{limits}"))?;
-    server.spawn()?;
-    server.ready()?;
-    let api = Api::new(&server.url())?;
+    let (server, api) = started(dir.path(), &format!("[compile]\n{limits}"))?;
     api.publish("pass", PASS)?;
     println!("a valid component of {} bytes", wasm.len());
     let url = server.url();
@@ -327,10 +315,7 @@ const ASKS_AND_SORTS: &str = r#"{"QueryLanguage": "JSONata", "StartAt": "A", "St
 fn a_turn_that_takes_too_long_parks_its_execution_and_nobody_else_waits() -> Result<()> {
     let dir = tempfile::tempdir()?;
     // What is sorted takes some hundred times as long.
-    let mut server = Server::new(dir.path(), "[experimental]\nturn_ms_max = 1\n")?;
-    server.spawn()?;
-    server.ready()?;
-    let api = Api::new(&server.url())?;
+    let (mut server, api) = started(dir.path(), "[experimental]\nturn_ms_max = 1\n")?;
     for (name, flow) in [("sorts", SORTS), ("asks", ASKS_AND_SORTS), ("pass", PASS)] {
         api.publish(name, flow)?;
     }

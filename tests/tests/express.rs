@@ -7,12 +7,14 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use stepwell_tests::api::Api;
+use stepwell_tests::bridges::ask::started;
 use stepwell_tests::crash::receiver::Receiver;
 use stepwell_tests::guests;
-use stepwell_tests::server::{self, Server};
+use stepwell_tests::server;
+use stepwell_tests::wait::until;
 
 /// The same in two languages: fails where the input says `bad`, else gives it back.
 const ASL: &str = r#"{"StartAt": "Which", "States": {
@@ -50,30 +52,12 @@ const CALLS: &str = r#"{"StartAt": "Call", "States": {
     "Rest": {"Type": "Wait", "Seconds": 3, "Next": "Out"},
     "Out": {"Type": "Pass", "Parameters": {"case.$": "$.case"}, "End": true}}}"#;
 
-fn started(dir: &Path, config: &str) -> Result<(Server, Api)> {
-    let mut server = Server::new(dir, config)?;
-    server.spawn()?;
-    server.ready()?;
-    let api = Api::new(&server.url())?;
-    Ok((server, api))
-}
-
 /// What the receiver has got for a case: the key of each call.
 fn calls(receiver: &Receiver, case: u64) -> Vec<String> {
     let (all, wrong) = receiver.calls();
     assert!(wrong.is_empty(), "{wrong:?}");
     let of_case = all.into_iter().filter(|c| c.body["case"] == case);
     of_case.map(|c| c.key).collect()
-}
-
-fn until<T>(what: &str, mut look: impl FnMut() -> Result<Option<T>>) -> Result<T> {
-    for _ in 0..3_000 {
-        if let Some(found) = look()? {
-            return Ok(found);
-        }
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    bail!("{what} did not come")
 }
 
 #[test]

@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use stepwell_tests::api::Api;
+use stepwell_tests::bridges::ask;
 use stepwell_tests::server::Server;
 
 const ITEMS: u64 = 400;
@@ -21,10 +22,7 @@ fn started(dir: &Path) -> Result<(Server, Api)> {
     std::fs::write(read.join("numbers.jsonl"), lines.concat())?;
     let config =
         format!("[buckets.in]\npath = {read:?}\n[buckets.out]\npath = {write:?}\nwrite = true\n");
-    let mut server = Server::new(dir, &config)?;
-    server.spawn()?;
-    server.ready()?;
-    let api = Api::new(&server.url())?;
+    let (server, api) = ask::started(dir, &config)?;
     Ok((server, api))
 }
 

@@ -7,69 +7,32 @@
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
-use stepwell_tests::api::Api;
-use stepwell_tests::guests;
-use stepwell_tests::server::Server;
+use stepwell_tests::house::House;
 
 const EXCEEDED: &str = "Stepwell.HostMemoryExceeded";
 
-struct House {
-    _dir: tempfile::TempDir,
-    server: Server,
-    api: Api,
-}
-
+/// A server with the guest twice: with no grant, and with some.
 fn house() -> Result<House> {
-    let dir = tempfile::tempdir()?;
-    let mut server = Server::new(dir.path(), "")?;
-    server.spawn()?;
-    server.ready()?;
-    let api = Api::new(&server.url())?;
-    let house = House {
-        _dir: dir,
-        server,
-        api,
-    };
-    house.module("none", &json!({}))?;
+    let house = House::new("")?;
+    house.step("none", "greedy", &json!({}))?;
     let some = json!({
         "buckets": [{"bucket": "data", "write": true}],
         "key_value": [{"namespace": "own", "write": true}],
     });
-    house.module("some", &some)?;
+    house.step("some", "greedy", &some)?;
     Ok(house)
 }
 
-impl House {
-    fn module(&self, name: &str, grants: &Value) -> Result<()> {
-        let grants: String =
-            url::form_urlencoded::byte_serialize(grants.to_string().as_bytes()).collect();
-        let wasm = std::fs::read(guests::program("greedy")?)?;
-        let path = format!("/v1/modules/{name}?grants={grants}&confirm_grants=true");
-        let pushed = self.api.send("PUT", &path, wasm)?;
-        ensure!(pushed.status == 201, "{pushed:?}");
-        let flow = format!(
-            "StartAt: S\nStates:\n  S: {{Type: Task, Resource: \"wasm:{name}\", End: true}}\n"
-        );
-        self.api.publish(name, &flow)
-    }
-
-    #[track_caller]
-    fn check(&self, flow: &str, ask: Value, expected: Value) {
-        let shown = self.api.run(flow, &json!([ask]).to_string());
-        let shown = shown.expect("an answer");
-        let got = match shown["error"].as_str() {
-            Some(error) => json!(error),
-            None => shown["output"][0].clone(),
-        };
-        assert_eq!(got, expected, "{ask} {shown}");
-    }
-
-    fn put(&self, key: &str) -> Result<()> {
-        let path = format!("/v1/buckets/data/objects/{key}");
-        let put = self.api.send("PUT", &path, "x")?;
-        ensure!(put.status == 201, "{put:?}");
-        Ok(())
-    }
+/// Asks for one thing, and compares what came of it.
+#[track_caller]
+fn check(house: &House, flow: &str, ask: Value, expected: Value) {
+    let shown = house.api.run(flow, &json!([ask]).to_string());
+    let shown = shown.expect("an answer");
+    let got = match shown["error"].as_str() {
+        Some(error) => json!(error),
+        None => shown["output"][0].clone(),
+    };
+    assert_eq!(got, expected, "{ask} {shown}");
 }
 
 #[test]
@@ -77,8 +40,8 @@ fn what_the_server_keeps_for_a_step_is_bounded_by_name() -> Result<()> {
     let house = house()?;
     // What fits goes well, and is given back.
     for _ in 0..3 {
-        house.check("none", json!({"values": 30}), json!(30));
-        house.check("none", json!({"bodies": 30}), json!(30));
+        check(&house, "none", json!({"values": 30}), json!(30));
+        check(&house, "none", json!({"bodies": 30}), json!(30));
     }
     let before = house.server.peak_kib()?;
     for ask in [
@@ -88,7 +51,7 @@ fn what_the_server_keeps_for_a_step_is_bounded_by_name() -> Result<()> {
         json!({"headers": [600, 60_000]}),
         json!({"headers": [5_000, 1]}),
     ] {
-        house.check("none", ask, json!(EXCEEDED));
+        check(&house, "none", ask, json!(EXCEEDED));
     }
     let grown = house.server.peak_kib()?.saturating_sub(before) >> 10;
     ensure!(grown < 100, "{grown} MiB more");
@@ -108,23 +71,35 @@ fn one_call_does_so_much_and_no_more() -> Result<()> {
         } else {
             Value::Null
         };
-        house.check("some", json!({ask: ["own", 1_000]}), done);
-        house.check("some", json!({ask: ["own", 1_001]}), json!(refused));
+        check(&house, "some", json!({ask: ["own", 1_000]}), done);
+        check(&house, "some", json!({ask: ["own", 1_001]}), json!(refused));
         // More would not come through at all: a call brings 32 MiB.
-        house.check("some", json!({ask: ["own", 500_000]}), json!(refused));
+        check(
+            &house,
+            "some",
+            json!({ask: ["own", 500_000]}),
+            json!(refused),
+        );
     }
     let refused = || json!("Stepwell.ObjectRefused");
-    house.check(
+    check(
+        &house,
         "some",
         json!({"delete_objects": ["data", 1_000]}),
         Value::Null,
     );
-    house.check(
+    check(
+        &house,
         "some",
         json!({"delete_objects": ["data", 1_001]}),
         refused(),
     );
-    house.check("some", json!({"delete_long": ["data", 1_025]}), refused());
+    check(
+        &house,
+        "some",
+        json!({"delete_long": ["data", 1_025]}),
+        refused(),
+    );
     // A message shows the beginning of what the guest said.
     let shown = house
         .api
@@ -140,21 +115,28 @@ fn one_call_does_so_much_and_no_more() -> Result<()> {
 fn a_listing_goes_on_behind_what_the_step_deleted() -> Result<()> {
     let house = house()?;
     for n in 0..6 {
-        house.put(&format!("k{n}"))?;
+        house.api.put_object(&format!("data/k{n}"), "x")?;
     }
     let list = |gone: Value, at_once: u64| json!({"list": ["data", gone, at_once]});
-    house.check(
+    check(
+        &house,
         "some",
         list(json!(["k0"]), 1),
         json!([["k1", "k2", "k3", "k4", "k5"], 5]),
     );
-    house.check(
+    check(
+        &house,
         "some",
         list(json!(["k1", "k2"]), 1),
         json!([["k3", "k4", "k5"], 3]),
     );
-    house.check("some", list(json!(["k5"]), 2), json!([["k3", "k4"], 1]));
-    house.check("some", list(json!(["k3", "k4"]), 1), json!([[], 1]));
+    check(
+        &house,
+        "some",
+        list(json!(["k5"]), 2),
+        json!([["k3", "k4"], 1]),
+    );
+    check(&house, "some", list(json!(["k3", "k4"]), 1), json!([[], 1]));
     Ok(())
 }
 
@@ -163,12 +145,12 @@ fn a_write_that_was_not_permitted_ends_the_step_and_is_not_lost() -> Result<()> 
     let house = house()?;
     let write = |pieces: &[usize]| json!({"write": ["data", "object", pieces]});
     let piece = 256 << 10;
-    house.check("some", write(&[100, 200]), json!(piece));
-    house.check("some", write(&[piece / 2, piece / 2]), json!(piece));
+    check(&house, "some", write(&[100, 200]), json!(piece));
+    check(&house, "some", write(&[piece / 2, piece / 2]), json!(piece));
     for pieces in [&[piece; 8][..], &[piece + 1], &[piece, 1], &[1, piece]] {
-        house.check("some", write(pieces), json!("Stepwell.Trap"));
+        check(&house, "some", write(pieces), json!("Stepwell.Trap"));
     }
-    let object = house.api.get("/v1/buckets/data/objects/object")?;
+    let object = house.api.object("data/object")?;
     let bytes = object.body.as_str().map(str::len);
     ensure!(bytes == Some(piece), "{bytes:?}");
     Ok(())

@@ -1,41 +1,32 @@
 //! HTTP by both doors (a module's `wasi:http`, a Task's `http:request`) against real HTTPS servers: whom
 //! they trust, which protocol they speak, how they end what takes too long or is too much.
 
-use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
-use stepwell_tests::api::Api;
 use stepwell_tests::bridges::https::{self, Authority, Call, Https, Shows};
 use stepwell_tests::guests;
-use stepwell_tests::server::{self, Server};
+use stepwell_tests::house::House;
+use stepwell_tests::server::Server;
 
 const GUEST: &str = "StartAt: S\nStates:\n  S: {Type: Task, Resource: \"wasm:calls\", End: true}\n";
 const TASK: &str =
     "StartAt: S\nStates:\n  S: {Type: Task, Resource: \"http:request\", End: true}\n";
 
 /// A server that may call these, by both doors.
-struct House {
-    server: Server,
-    api: Api,
-    dir: tempfile::TempDir,
-}
-
 fn house(authority: &Authority, servers: &[&Https], more: &str) -> Result<House> {
     let dir = tempfile::tempdir()?;
     let config = https::config(dir.path(), authority, servers)? + more;
     let mut server = Server::new(dir.path(), &config)?;
     // What it adds to errors is not for guests.
     server.environment([("RUST_BACKTRACE".into(), "1".into())]);
-    server.spawn()?;
-    server.ready()?;
-    let api = Api::new(&server.url())?;
-    let grants = https::grants(servers);
+    let house = House::of(dir, server)?;
+    let (api, grants) = (&house.api, https::grants(servers));
     api.upload_granted("calls", &guests::program("calls")?, &grants)?;
     api.publish("guest", GUEST)?;
     api.publish("task", TASK)?;
-    Ok(House { server, api, dir })
+    Ok(house)
 }
 
 /// One that may be called.
@@ -59,28 +50,28 @@ fn with_both_versions() -> Result<(House, Https, Https)> {
     Ok((house, new, old))
 }
 
-impl House {
-    /// Makes one call by the guest's door; the execution's end.
-    fn guest(&self, call: Value) -> Result<Value> {
-        self.api.run("guest", &json!({"calls": [call]}).to_string())
-    }
+/// Makes one call by the guest's door; the execution's end.
+fn guest(house: &House, call: Value) -> Result<Value> {
+    house
+        .api
+        .run("guest", &json!({"calls": [call]}).to_string())
+}
 
-    /// Starts an execution that makes these calls by the guest's door.
-    fn start(&self, calls: &[Value]) -> Result<String> {
-        let input = json!({"calls": calls}).to_string();
-        self.api.start("guest", input)
-    }
+/// Starts an execution that makes these calls by the guest's door.
+fn start(house: &House, calls: &[Value]) -> Result<String> {
+    let input = json!({"calls": calls}).to_string();
+    house.api.start("guest", input)
+}
 
-    /// Makes one call by the Task's door; the execution's end.
-    fn task(&self, call: &Value) -> Result<Value> {
-        self.api.run("task", &call.to_string())
-    }
+/// Makes one call by the Task's door; the execution's end.
+fn task(house: &House, call: &Value) -> Result<Value> {
+    house.api.run("task", &call.to_string())
+}
 
-    /// Makes the call by both doors; the names of the errors that it ended with.
-    fn errors(&self, call: &Value) -> Result<[Value; 2]> {
-        let guest = self.guest(call.clone())?;
-        Ok([guest["error"].clone(), self.task(call)?["error"].clone()])
-    }
+/// Makes the call by both doors; the names of the errors that it ended with.
+fn errors(house: &House, call: &Value) -> Result<[Value; 2]> {
+    let guest = guest(house, call.clone())?;
+    Ok([guest["error"].clone(), task(house, call)?["error"].clone()])
 }
 
 #[test]
@@ -102,19 +93,19 @@ fn only_a_right_certificate_is_trusted() -> Result<()> {
     ];
     let servers = [&right, &wrong[0], &wrong[1], &wrong[2]];
     let house = house(&known, &servers, "")?;
-    let guest = house.guest(json!({"url": right.url("/x")}))?;
+    let guest = guest(&house, json!({"url": right.url("/x")}))?;
     assert_eq!(guest["output"][0]["body"], "fine", "{guest}");
-    let task = house.task(&json!({"url": right.url("/x")}))?;
+    let task = task(&house, &json!({"url": right.url("/x")}))?;
     assert_eq!(task["output"]["body"], "fine", "{task}");
     for server in &wrong {
-        let errors = house.errors(&json!({"url": server.url("/x")}))?;
+        let errors = errors(&house, &json!({"url": server.url("/x")}))?;
         let name = "Stepwell.HttpCertificate";
         assert_eq!(errors, [name, name], "{:?}", server.calls());
         assert_eq!(server.calls(), [], "nothing was said");
     }
     // A task's cause says what was wrong with it.
     let causes = wrong.iter().map(|server| {
-        let shown = house.task(&json!({"url": server.url("/x")}))?;
+        let shown = task(&house, &json!({"url": server.url("/x")}))?;
         Ok(shown["cause"].as_str().unwrap_or_default().to_owned())
     });
     let causes = causes.collect::<Result<Vec<_>>>()?;
@@ -133,9 +124,8 @@ fn without_its_authority_no_server_is_trusted_and_a_bad_file_stops_the_start() -
     house.server.kill()?;
     let config = format!("[http]\nallow = [\"{}\"]\n", https.address);
     house.server.configure(&config)?;
-    house.server.spawn()?;
-    house.server.ready()?;
-    let errors = house.errors(&json!({"url": https.url("/x")}))?;
+    house.server.start()?;
+    let errors = errors(&house, &json!({"url": https.url("/x")}))?;
     assert_eq!(errors, ["Stepwell.HttpCertificate"; 2]);
     house.server.kill()?;
     std::fs::write(house.dir.path().join("ca.pem"), "no certificate")?;
@@ -161,7 +151,7 @@ fn http_2_is_spoken_where_it_is_offered_and_connections_are_kept() -> Result<()>
         let told = r#"{"bytes": 5}"#;
         assert!(bodies.iter().all(|a| a["body"] == told), "{shown}");
         // The Task's door has the same connections.
-        let shown = house.task(&call)?;
+        let shown = task(&house, &call)?;
         assert_eq!(shown["output"]["body"], json!({"bytes": 5}), "{shown}");
         let seen = server.calls();
         assert_eq!(seen.len(), 6);
@@ -185,11 +175,11 @@ fn http_2_is_spoken_where_it_is_offered_and_connections_are_kept() -> Result<()>
 fn what_takes_too_long_or_is_too_much_ends_by_name() -> Result<()> {
     let (house, https) = with_one("response_bytes_max = 300000\n")?;
     let slow = |path: &str| json!({"url": https.url(path), "timeout_ms": 300});
-    let errors = house.errors(&slow("/held"))?;
+    let errors = errors(&house, &slow("/held"))?;
     assert_eq!(errors, ["States.Timeout"; 2]);
     // A response that stops half-way: its next piece is waited for so long.
-    assert_eq!(house.errors(&slow("/half"))?, ["States.Timeout"; 2]);
-    let shown = house.guest(slow("/half"))?;
+    assert_eq!(errors(&house, &slow("/half"))?, ["States.Timeout"; 2]);
+    let shown = guest(&house, slow("/half"))?;
     let cause = "the response broke off: connection read timeout";
     assert_eq!(shown["cause"], cause, "nothing of the host");
     // The step's own time.
@@ -206,16 +196,16 @@ fn what_takes_too_long_or_is_too_much_ends_by_name() -> Result<()> {
     }
     let much = |path: &str| json!({"url": https.url(path), "response_bytes_max": 300_000});
     assert_eq!(
-        house.errors(&much("/big/300001"))?,
+        errors(&house, &much("/big/300001"))?,
         ["Stepwell.HttpResponseTooLarge"; 2]
     );
     assert_eq!(
-        house.errors(&much("/flood/300001"))?,
+        errors(&house, &much("/flood/300001"))?,
         ["Stepwell.HttpResponseTooLarge"; 2]
     );
     for path in ["/big/300000", "/flood/300000"] {
         assert_eq!(
-            house.errors(&much(path))?,
+            errors(&house, &much(path))?,
             [Value::Null, Value::Null],
             "{path}"
         );
@@ -228,20 +218,20 @@ fn what_a_server_says_beside_a_plain_answer_breaks_nothing() -> Result<()> {
     let (house, new, old) = with_both_versions()?;
     for server in [&new, &old] {
         let call = json!({"url": server.url("/trailers")});
-        let shown = house.guest(call.clone())?;
+        let shown = guest(&house, call.clone())?;
         assert_eq!(shown["output"][0]["body"], "with trailers", "{shown}");
-        let shown = house.task(&call)?;
+        let shown = task(&house, &call)?;
         assert_eq!(shown["output"]["body"], "with trailers", "{shown}");
-        let errors = house.errors(&json!({"url": server.url("/status/503")}))?;
+        let errors = errors(&house, &json!({"url": server.url("/status/503")}))?;
         assert_eq!(errors, ["States.Http.StatusCode.503"; 2]);
         // A Task follows a redirect, a guest sees it.
         let call = json!({"url": server.url("/away")});
-        assert_eq!(house.task(&call)?["output"]["body"], json!({"bytes": 0}));
-        let shown = house.guest(call)?;
+        assert_eq!(task(&house, &call)?["output"]["body"], json!({"bytes": 0}));
+        let shown = guest(&house, call)?;
         assert_eq!(shown["output"][0]["location"], "/count", "{shown}");
         // A long body comes in pieces, and whole.
         let call = json!({"url": server.url("/flood/3000000"), "pieces": true});
-        let shown = house.guest(call)?;
+        let shown = guest(&house, call)?;
         let pieces = shown["output"][0]["pieces"].as_array().context("none")?;
         let sizes: Vec<u64> = pieces.iter().filter_map(Value::as_u64).collect();
         assert_eq!(sizes.iter().sum::<u64>(), 3_000_000);
@@ -261,10 +251,10 @@ const PIECE: usize = 64 << 10;
 #[test]
 fn long_bodies_stream_out_in_little_memory_and_wait_for_who_takes_them() -> Result<()> {
     let (house, new, old) = with_both_versions()?;
-    house.guest(upload(&new, "/count", 16))?;
+    guest(&house, upload(&new, "/count", 16))?;
     let before = house.server.peak_kib()?;
     for server in [&new, &old] {
-        let shown = house.guest(upload(server, "/count", 3_000))?;
+        let shown = guest(&house, upload(server, "/count", 3_000))?;
         let told = format!("{{\"bytes\": {}}}", 3_000 * PIECE);
         assert_eq!(shown["output"][0]["body"], told, "{shown}");
         let sent = server.calls();
@@ -275,7 +265,7 @@ fn long_bodies_stream_out_in_little_memory_and_wait_for_who_takes_them() -> Resu
     assert!(grown < 64 << 10, "{grown} KiB more for 188 MiB each");
 
     // Nobody reads: the guest waits, and goes on when somebody does.
-    let id = house.start(&[upload(&new, "/slow", 300)])?;
+    let id = start(&house, &[upload(&new, "/slow", 300)])?;
     new.until(3)?;
     std::thread::sleep(Duration::from_millis(500));
     let waits = house.server.peak_kib()? - before;
@@ -289,7 +279,7 @@ fn long_bodies_stream_out_in_little_memory_and_wait_for_who_takes_them() -> Resu
     for server in [&new, &old] {
         let mut echoed = upload(server, "/echo", 8);
         echoed["headers"] = json!([["content-length", (8 * PIECE).to_string()]]);
-        let shown = house.guest(echoed)?;
+        let shown = guest(&house, echoed)?;
         let body = shown["output"][0]["body"].as_str().unwrap_or_default();
         assert_eq!(body.len(), 8 * PIECE, "{shown}");
     }
@@ -299,10 +289,10 @@ fn long_bodies_stream_out_in_little_memory_and_wait_for_who_takes_them() -> Resu
 #[test]
 fn a_body_that_is_too_long_broken_off_or_not_wanted_ends_its_call() -> Result<()> {
     let (house, https) = with_one("guest_request_bytes_max = 1048576\n")?;
-    let fits = house.guest(upload(&https, "/count", 16))?;
+    let fits = guest(&house, upload(&https, "/count", 16))?;
     assert_eq!(fits["status"], "SUCCEEDED", "{fits}");
     let ends = |call: Value, error: &str| -> Result<()> {
-        let shown = house.guest(call)?;
+        let shown = guest(&house, call)?;
         assert_eq!(shown["error"], error, "{shown}");
         Ok(())
     };
@@ -340,11 +330,14 @@ fn a_body_that_is_too_long_broken_off_or_not_wanted_ends_its_call() -> Result<()
 fn a_death_within_a_body_sends_it_again_and_one_behind_it_does_not() -> Result<()> {
     let (mut house, https) = with_one("")?;
     let held = json!({"url": https.url("/held"), "method": "POST", "body": "x"});
-    let id = house.start(&[
-        upload(&https, "/count", 100),
-        upload(&https, "/slow", 100),
-        held,
-    ])?;
+    let id = start(
+        &house,
+        &[
+            upload(&https, "/count", 100),
+            upload(&https, "/slow", 100),
+            held,
+        ],
+    )?;
     https.until(2)?;
     for life in 1..3 {
         house.server.again()?;
@@ -369,15 +362,7 @@ fn a_death_within_a_body_sends_it_again_and_one_behind_it_does_not() -> Result<(
     assert_eq!(whole, [false, false, true]);
     assert_eq!(slow[2].bytes, 100 * PIECE);
     // Once more from the journal: nothing goes out, and the bodies are what they were.
-    let run = Command::new(server::binary()?)
-        .args(["replay", &id, "--state", "S", "--url", &house.server.url()])
-        .env_remove("STEPWELL_TOKEN")
-        .output()?;
-    let text = String::from_utf8_lossy(&run.stdout);
-    assert!(
-        text.contains("the result is the same, bit for bit"),
-        "{text}"
-    );
+    house.api.replays_the_same(&id)?;
     assert_eq!(https.calls().len(), calls.len());
     Ok(())
 }

@@ -7,13 +7,15 @@
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result};
 use serde_json::{Value, json};
 use stepwell_tests::api::Api;
+use stepwell_tests::bridges::ask;
 use stepwell_tests::bridges::podman::{IMAGE, Podman};
 use stepwell_tests::bridges::sshd::Sshd;
 use stepwell_tests::guests;
-use stepwell_tests::server::{self, Server};
+use stepwell_tests::server::Server;
+use stepwell_tests::wait::until;
 
 const FLOW: &str = "StartAt: S\nStates:\n  S: {Type: Task, Resource: \"wasm:jobs\", TimeoutSeconds: 120, End: true}\n";
 
@@ -29,10 +31,7 @@ fn house(dir: &Path, grants: &Value) -> Result<House> {
     let podman = Podman::start(&dir.join("podman"))?;
     let sshd = Sshd::start(&dir.join("sshd"))?;
     let machine = sshd.config("worker", "host")?;
-    let mut server = Server::new(dir, &format!("{}{machine}", podman.config()))?;
-    server.spawn()?;
-    server.ready()?;
-    let api = Api::new(&server.url())?;
+    let (server, api) = ask::started(dir, &format!("{}{machine}", podman.config()))?;
     api.upload_granted("jobs", &guests::program("jobs")?, grants)?;
     api.publish("jobs", FLOW)?;
     Ok(House {
@@ -45,16 +44,6 @@ fn house(dir: &Path, grants: &Value) -> Result<House> {
 
 fn all() -> Value {
     json!({"images": [IMAGE], "machines": ["worker"]})
-}
-
-fn until<T>(what: &str, mut look: impl FnMut() -> Result<Option<T>>) -> Result<T> {
-    for _ in 0..1_500 {
-        if let Some(found) = look()? {
-            return Ok(found);
-        }
-        std::thread::sleep(Duration::from_millis(40));
-    }
-    bail!("{what} did not come")
 }
 
 fn no_container_left(podman: &Podman) -> Result<()> {
@@ -80,11 +69,7 @@ fn programs_end_as_they_do_and_a_timeout_kills_them() -> Result<()> {
     // From its journal, where nobody may run anything.
     let id = shown["id"].as_str().context("no id")?;
     let starts = house.podman.starts()?;
-    let replay = std::process::Command::new(server::binary()?)
-        .args(["replay", id, "--state", "S", "--url", &house.server.url()])
-        .output()?;
-    let text = String::from_utf8_lossy(&replay.stdout);
-    ensure!(text.contains("the same, bit for bit"), "{replay:?}");
+    house.api.replays_the_same(id)?;
     assert_eq!(house.podman.starts()?, starts);
     for slow in [
         json!({"image": IMAGE, "command": ["sleep", "600"], "timeout_ms": 1500}),

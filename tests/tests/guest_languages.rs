@@ -2,14 +2,14 @@
 //! under the same rules: grants, certificates, timeouts, keys, and a journal that repeats nothing.
 
 use std::path::Path;
-use std::process::Command;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use serde_json::{Value, json};
 use stepwell_tests::api::Api;
+use stepwell_tests::bridges::ask;
 use stepwell_tests::bridges::https::{self, Authority, Https, Shows};
 use stepwell_tests::guests::{self, Language};
-use stepwell_tests::server::{self, Server};
+use stepwell_tests::server::Server;
 
 /// How a language names what goes wrong.
 struct Names {
@@ -31,10 +31,7 @@ fn house(dir: &Path, component: &Path) -> Result<House> {
     let stranger = Https::start(&Authority::new()?, Shows::default())?;
     let servers = [&https, &stranger];
     let config = https::config(dir, &authority, &servers)?;
-    let mut server = Server::new(dir, &config)?;
-    server.spawn()?;
-    server.ready()?;
-    let api = Api::new(&server.url())?;
+    let (server, api) = ask::started(dir, &config)?;
     for (name, grants) in [("granted", https::grants(&servers)), ("alone", json!({}))] {
         api.upload_granted(name, component, &grants)?;
         let flow = format!(
@@ -107,15 +104,12 @@ fn calls_with_its_own_client(component: &Path, names: &Names) -> Result<()> {
     let held = json!({"method": "POST", "url": url("/held"), "body": "x"});
     let input = json!({"calls": [post.clone(), held, post]}).to_string();
     let before = house.https.calls().len();
-    let started = house
-        .api
-        .send("POST", "/v1/flows/granted/executions", input)?;
-    let id = started.body["id"].as_str().context("no id")?.to_owned();
+    let id = house.api.start("granted", input)?;
     house.https.until(before + 2)?;
     house.server.again()?;
     house.https.until(before + 3)?;
     house.https.open();
-    let shown = house.api.get(&format!("/v1/executions/{id}?wait=60"))?.body;
+    let shown = house.api.ended(&id)?;
     assert_eq!(shown["status"], "SUCCEEDED", "{shown}");
     let calls = house.https.calls().split_off(before);
     let targets: Vec<&str> = calls.iter().map(|call| call.target.as_str()).collect();
@@ -124,16 +118,7 @@ fn calls_with_its_own_client(component: &Path, names: &Names) -> Result<()> {
         ["POST /count", "POST /held", "POST /held", "POST /count"]
     );
     assert_eq!(calls[1].key, calls[2].key);
-    let replayed = Command::new(server::binary()?)
-        .args(["replay", &id, "--state", "S", "--url", &house.server.url()])
-        .env_remove("STEPWELL_TOKEN")
-        .output()?;
-    let text = String::from_utf8_lossy(&replayed.stdout);
-    assert!(
-        text.contains("the result is the same, bit for bit"),
-        "{text}"
-    );
-    Ok(())
+    house.api.replays_the_same(&id)
 }
 
 #[test]

@@ -2,74 +2,33 @@
 //! twice, whatever dies and whoever else writes.
 
 use std::collections::BTreeSet;
-use std::net::SocketAddr;
 use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
-use stepwell_tests::api::Api;
-use stepwell_tests::bridges::holding::{hold, holding, until};
+use stepwell_tests::bridges::receiver::Receiver;
 use stepwell_tests::guests;
-use stepwell_tests::server::{self, Server};
+use stepwell_tests::house::{House, one_map, one_state};
+use stepwell_tests::server;
 
-struct House {
-    dir: tempfile::TempDir,
-    server: Server,
-    api: Api,
+/// Runs the guest's steps on a namespace, and compares what they came to.
+#[track_caller]
+fn check(house: &House, flow: &str, namespace: &str, steps: Value, expected: Value) {
+    house.check(
+        flow,
+        &json!({"namespace": namespace, "do": steps}),
+        &expected,
+    );
 }
 
-/// What `allow` names may be called.
-fn house(allow: Option<SocketAddr>) -> Result<House> {
-    let allow = allow.map(|a| format!("\"{a}\"")).unwrap_or_default();
-    configured(&format!("[http]\nallow = [{allow}]\n"))
+fn run(house: &House, steps: &Value) -> Result<Value> {
+    let input = json!({"namespace": "own", "do": steps});
+    house.api.run("a", &input.to_string())
 }
 
-fn configured(more: &str) -> Result<House> {
-    let dir = tempfile::tempdir()?;
-    let mut server = Server::new(dir.path(), more)?;
-    server.spawn()?;
-    server.ready()?;
-    let api = Api::new(&server.url())?;
-    Ok(House { dir, server, api })
-}
-
-impl House {
-    /// Uploads the guest under a name, with this manifest, and publishes a flow of that name.
-    fn module(&self, name: &str, grants: &Value) -> Result<()> {
-        let wasm = guests::program("keyvalue")?;
-        self.api.upload_granted(name, &wasm, grants)?;
-        self.api.publish(name, &flow(name, ""))
-    }
-
-    fn run(&self, flow: &str, namespace: &str, steps: &Value) -> Result<Value> {
-        let input = json!({"namespace": namespace, "do": steps});
-        self.api.run(flow, &input.to_string())
-    }
-
-    fn start(&self, flow: &str, steps: &Value) -> Result<String> {
-        self.api.start(flow, json!({"do": steps}).to_string())
-    }
-
-    fn ended(&self, id: &str) -> Result<Value> {
-        self.api.ended(id)
-    }
-
-    #[track_caller]
-    fn check(&self, flow: &str, namespace: &str, steps: Value, expected: Value) {
-        let shown = self.run(flow, namespace, &steps).expect("an answer");
-        let got = match shown["error"].as_str() {
-            Some(error) => json!(error),
-            None => shown["output"].clone(),
-        };
-        assert_eq!(got, expected, "{steps} {shown}");
-    }
-}
-
-fn flow(module: &str, more: &str) -> String {
-    format!(
-        "StartAt: S\nStates:\n  S: {{Type: Task, Resource: \"wasm:{module}\", End: true{more}}}\n"
-    )
+fn start(house: &House, flow: &str, steps: &Value) -> Result<String> {
+    house.api.start(flow, json!({"do": steps}).to_string())
 }
 
 fn own(write: bool) -> Value {
@@ -78,64 +37,85 @@ fn own(write: bool) -> Value {
 
 #[test]
 fn steps_see_what_others_kept_where_they_are_granted_it() -> Result<()> {
-    let house = house(None)?;
-    house.module(
+    let house = House::new("")?;
+    house.step(
         "a",
+        "keyvalue",
         &json!({"key_value": [
             {"namespace": "own", "write": true},
             {"namespace": "shared/all", "write": true},
         ]}),
     )?;
-    house.module(
+    house.step(
         "b",
+        "keyvalue",
         &json!({"key_value": [
             {"namespace": "own", "write": true},
             {"namespace": "shared/all"},
         ]}),
     )?;
-    house.check(
+    check(
+        &house,
         "a",
         "own",
         json!([{"get": "k"}, {"set": ["k", "1"]}, {"get": "k"}, {"exists": "k"}]),
         json!([null, null, "1", true]),
     );
-    house.check(
+    check(
+        &house,
         "a",
         "own",
         json!([{"get": "k"}, {"delete": "k"}, {"exists": "k"}, {"delete": "k"}]),
         json!(["1", null, false, null]),
     );
-    house.check("a", "own", json!([{"get": "k"}]), json!([null]));
-    house.check(
+    check(&house, "a", "own", json!([{"get": "k"}]), json!([null]));
+    check(
+        &house,
         "a",
         "own",
         json!([{"increment": ["n", 5]}, {"increment": ["n", 2]}, {"get": "n"}]),
         json!([5, 7, "7"]),
     );
-    house.check("a", "own", json!([{"increment": ["n", 1]}]), json!([8]));
-    house.check(
+    check(
+        &house,
+        "a",
+        "own",
+        json!([{"increment": ["n", 1]}]),
+        json!([8]),
+    );
+    check(
+        &house,
         "a",
         "own",
         json!([{"set_many": [["x", "1"], ["y", "2"]]}, {"get_many": ["x", "none", "y"]}, {"delete_many": ["x", "none"]}, {"get_many": ["x", "y"]}, "list"]),
         json!([null, ["1", null, "2"], null, [null, "2"], ["n", "y"]]),
     );
     // A namespace is the module's own, unless it is shared by name.
-    house.check("b", "own", json!(["list"]), json!([[]]));
-    house.check(
+    check(&house, "b", "own", json!(["list"]), json!([[]]));
+    check(
+        &house,
         "a",
         "shared/all",
         json!([{"set": ["k", "for all"]}]),
         json!([null]),
     );
-    house.check("b", "shared/all", json!([{"get": "k"}]), json!(["for all"]));
-    house.check(
+    check(
+        &house,
+        "b",
+        "shared/all",
+        json!([{"get": "k"}]),
+        json!(["for all"]),
+    );
+    check(
+        &house,
         "b",
         "shared/all",
         json!([{"set": ["k", "x"]}]),
         json!("Stepwell.NotGranted"),
     );
     for name in ["other", "", "a/own", "/all", "shared/", "own/"] {
-        house.check(
+        check(
+            &house,
             "b",
             name,
             json!([{"get": "k"}]),
@@ -143,33 +123,38 @@ fn steps_see_what_others_kept_where_they_are_granted_it() -> Result<()> {
         );
     }
     // All of a step or nothing.
-    house.check(
+    check(
+        &house,
         "a",
         "own",
         json!([{"set": ["k", "2"]}, {"set": ["l", "2"]}, {"fail": "Odd"}]),
         json!("Odd"),
     );
-    house.check("a", "own", json!(["list"]), json!([["n", "y"]]));
+    check(&house, "a", "own", json!(["list"]), json!([["n", "y"]]));
     // Limits.
-    house.check(
+    check(
+        &house,
         "a",
         "own",
         json!([{"set": ["", "x"]}]),
         json!("Stepwell.KeyValueRefused"),
     );
-    house.check(
+    check(
+        &house,
         "a",
         "own",
         json!([{"get": "k".repeat(1_025)}]),
         json!("Stepwell.KeyValueRefused"),
     );
-    house.check(
+    check(
+        &house,
         "a",
         "own",
         json!([{"fill": ["k", "x", (1 << 20) + 1]}]),
         json!("Stepwell.KeyValueRefused"),
     );
-    house.check(
+    check(
+        &house,
         "a",
         "own",
         json!([{"increment": ["y", u64::MAX]}]),
@@ -178,8 +163,15 @@ fn steps_see_what_others_kept_where_they_are_granted_it() -> Result<()> {
     let nine: Vec<Value> = (0..9)
         .map(|n| json!({"fill": [format!("f{n}"), "x", 1 << 20]}))
         .collect();
-    house.check("a", "own", json!(nine), json!("Stepwell.KeyValueRefused"));
-    house.check(
+    check(
+        &house,
+        "a",
+        "own",
+        json!(nine),
+        json!("Stepwell.KeyValueRefused"),
+    );
+    check(
+        &house,
         "a",
         "own",
         json!([{"fill": ["k", "x", 1 << 20]}, {"delete": "k"}]),
@@ -193,10 +185,9 @@ fn steps_see_what_others_kept_where_they_are_granted_it() -> Result<()> {
         .chunks(1_000)
         .map(|some| json!({"set_many": some}))
         .collect();
-    house.check("a", "own", json!(calls), json!([null, null, null]));
-    let shown = house.run(
-        "a",
-        "own",
+    check(&house, "a", "own", json!(calls), json!([null, null, null]));
+    let shown = run(
+        &house,
         &json!([{"set": ["m00000a", "x"]}, {"delete": "m01999"}, {"set": ["z", "x"]}, "list"]),
     )?;
     let keys: Vec<&str> = shown["output"][3]
@@ -212,11 +203,9 @@ fn steps_see_what_others_kept_where_they_are_granted_it() -> Result<()> {
 
 #[test]
 fn steps_at_once_are_as_if_one_ran_after_another() -> Result<()> {
-    let house = house(None)?;
-    house.module("a", &own(true))?;
-    let many = json!({"StartAt": "M", "States": {"M": {"Type": "Map", "ItemsPath": "$", "End": true,
-        "ItemProcessor": {"StartAt": "T", "States": {"T": {"Type": "Task", "Resource": "wasm:a", "End": true}}}}}});
-    house.api.publish("many", &many.to_string())?;
+    let house = House::new("")?;
+    house.step("a", "keyvalue", &own(true))?;
+    house.api.publish("many", &one_map("a"))?;
     let step = json!({"namespace": "own", "do": [{"count": "n"}, {"spin": 200_000}]});
     let shown = house.api.run("many", &json!(vec![step; 60]).to_string())?;
     let counted = shown["output"]
@@ -230,7 +219,8 @@ fn steps_at_once_are_as_if_one_ran_after_another() -> Result<()> {
         json!([{"get": "x"}, {"set": ["y", "1"]}]),
     );
     for _ in 0..20 {
-        house.check(
+        check(
+            &house,
             "a",
             "own",
             json!([{"delete_many": ["x", "y"]}]),
@@ -267,13 +257,14 @@ fn steps_at_once_are_as_if_one_ran_after_another() -> Result<()> {
 
 #[test]
 fn no_write_is_lost_or_there_twice_after_deaths() -> Result<()> {
-    let mut house = house(None)?;
-    house.module("a", &own(true))?;
+    let mut house = House::new("")?;
+    house.step("a", "keyvalue", &own(true))?;
     let mut ids = Vec::new();
     for round in 0..8 {
         for n in 0..15 {
             let key = format!("done/{round}-{n}");
-            ids.push(house.start(
+            ids.push(start(
+                &house,
                 "a",
                 &json!([{"count": "n"}, {"spin": 100_000}, {"set": [key, "x"]}]),
             )?);
@@ -284,7 +275,7 @@ fn no_write_is_lost_or_there_twice_after_deaths() -> Result<()> {
     }
     let mut counted = BTreeSet::new();
     for id in &ids {
-        let shown = house.ended(id)?;
+        let shown = house.api.ended(id)?;
         assert_eq!(shown["status"], "SUCCEEDED", "{shown}");
         counted.extend(shown["output"][0].as_u64());
     }
@@ -294,7 +285,7 @@ fn no_write_is_lost_or_there_twice_after_deaths() -> Result<()> {
         (1..=all).collect(),
         "each execution's number is its own"
     );
-    let shown = house.run("a", "own", &json!([{"get": "n"}, "list"]))?;
+    let shown = run(&house, &json!([{"get": "n"}, "list"]))?;
     assert_eq!(shown["output"][0], all.to_string(), "{shown}");
     assert_eq!(
         shown["output"][1].as_array().map(Vec::len),
@@ -303,58 +294,61 @@ fn no_write_is_lost_or_there_twice_after_deaths() -> Result<()> {
     Ok(())
 }
 
-/// The command line, for people.
-fn stepwell(house: &House, args: &[&str]) -> Result<(bool, String)> {
-    let run = Command::new(server::binary()?)
-        .args(["--url", &house.server.url()])
-        .args(args)
-        .output()?;
-    let text = [run.stdout, run.stderr].concat();
-    Ok((
-        run.status.success(),
-        String::from_utf8_lossy(&text).into_owned(),
-    ))
-}
-
 #[test]
 fn namespaces_have_a_quota_and_are_seen_and_emptied() -> Result<()> {
     let mut house =
-        configured("[state]\nkeys_max = 4\n[state.namespaces.\"shared/all\"]\nbytes_max = 2000\n")?;
+        House::new("[state]\nkeys_max = 4\n[state.namespaces.\"shared/all\"]\nbytes_max = 2000\n")?;
     let grants = json!({"key_value": [
         {"namespace": "own", "write": true},
         {"namespace": "shared/all", "write": true},
     ]});
-    house.module("a", &grants)?;
+    house.step("a", "keyvalue", &grants)?;
     let four: Vec<Value> = (0..4).map(|n| json!([format!("k{n}"), "xy"])).collect();
-    house.check("a", "own", json!([{"set_many": four}]), json!([null]));
+    check(
+        &house,
+        "a",
+        "own",
+        json!([{"set_many": four}]),
+        json!([null]),
+    );
     // The guest is told by name, and so is its flow; nothing of the step is there.
     let full = json!("Stepwell.NamespaceFull");
-    house.check(
+    check(
+        &house,
         "a",
         "own",
         json!([{"set": ["k0", "z"]}, {"set": ["more", "x"]}]),
         full.clone(),
     );
-    house.check(
+    check(
+        &house,
         "a",
         "own",
         json!([{"get": "k0"}, {"delete": "k3"}, {"set": ["more", "x"]}]),
         json!(["xy", null, null]),
     );
-    house.check(
+    check(
+        &house,
         "a",
         "shared/all",
         json!([{"fill": ["k", "x", 1_999]}]),
         json!([null]),
     );
-    house.check(
+    check(
+        &house,
         "a",
         "shared/all",
         json!([{"fill": ["l", "x", 1]}]),
         full.clone(),
     );
     // Many at once: room for three of them, whoever is first.
-    house.check("a", "shared/all", json!([{"delete": "k"}]), json!([null]));
+    check(
+        &house,
+        "a",
+        "shared/all",
+        json!([{"delete": "k"}]),
+        json!([null]),
+    );
     let many = json!({"StartAt": "M", "States": {"M": {"Type": "Map", "ItemsPath": "$", "End": true, "ItemProcessor": {"StartAt": "T", "States": {
         "T": {"Type": "Task", "Resource": "wasm:a", "Catch": [{"ErrorEquals": ["Stepwell.NamespaceFull"], "Next": "Full"}], "End": true},
         "Full": {"Type": "Pass", "Result": "full", "End": true}}}}}});
@@ -373,7 +367,7 @@ fn namespaces_have_a_quota_and_are_seen_and_emptied() -> Result<()> {
     );
 
     house.server.again()?;
-    house.check("a", "own", json!([{"set": ["fifth", "x"]}]), full);
+    check(&house, "a", "own", json!([{"set": ["fifth", "x"]}]), full);
     let list = house.api.get("/v1/namespaces")?.body;
     let expected = json!({"namespaces": [
         {"name": "shared/all", "keys": 3, "bytes": 1_809, "keys_max": 4, "bytes_max": 2_000},
@@ -408,26 +402,31 @@ fn namespaces_have_a_quota_and_are_seen_and_emptied() -> Result<()> {
             "{path}"
         );
     }
-    let (fine, text) = stepwell(&house, &["state", "ls"])?;
+    let cli = |args: &[&str]| -> Result<(bool, String)> {
+        let (code, text) = house.api.cli(args)?;
+        Ok((code == Some(0), text))
+    };
+    let (fine, text) = cli(&["state", "ls"])?;
     assert!(
         fine && text.contains("shared/all") && text.contains("1809 B"),
         "{text}"
     );
-    let (fine, text) = stepwell(&house, &["state", "get", "a/own", "k1"])?;
+    let (fine, text) = cli(&["state", "get", "a/own", "k1"])?;
     assert_eq!((fine, text.as_str()), (true, "xy"));
-    let (fine, text) = stepwell(&house, &["state", "rm", "a/own", "k1"])?;
+    let (fine, text) = cli(&["state", "rm", "a/own", "k1"])?;
     assert!(fine, "{text}");
-    let (fine, text) = stepwell(&house, &["state", "rm", "a/own", "k1"])?;
+    let (fine, text) = cli(&["state", "rm", "a/own", "k1"])?;
     assert!(!fine && text.contains("RUN0040"), "{text}");
-    house.check(
+    check(
+        &house,
         "a",
         "own",
         json!([{"set": ["fifth", "x"]}, "list"]),
         json!([null, ["fifth", "k0", "k2", "more"]]),
     );
-    let (fine, text) = stepwell(&house, &["state", "clear", "a/own"])?;
+    let (fine, text) = cli(&["state", "clear", "a/own"])?;
     assert!(fine && text.contains("4 key(s)"), "{text}");
-    house.check("a", "own", json!(["list"]), json!([[]]));
+    check(&house, "a", "own", json!(["list"]), json!([[]]));
     let list = house.api.get("/v1/namespaces")?.body;
     assert_eq!(
         list["namespaces"].as_array().map(Vec::len),
@@ -446,75 +445,94 @@ fn namespaces_have_a_quota_and_are_seen_and_emptied() -> Result<()> {
 
 #[test]
 fn a_step_whose_key_is_deleted_meanwhile_runs_again() -> Result<()> {
-    let house = house(None)?;
-    house.module("a", &own(true))?;
-    house.check("a", "own", json!([{"set": ["n", "41"]}]), json!([null]));
-    let id = house.start("a", &json!([{"count": "n"}, {"spin": 300_000_000}]))?;
+    let house = House::new("")?;
+    house.step("a", "keyvalue", &own(true))?;
+    check(
+        &house,
+        "a",
+        "own",
+        json!([{"set": ["n", "41"]}]),
+        json!([null]),
+    );
+    let id = start(&house, "a", &json!([{"count": "n"}, {"spin": 300_000_000}]))?;
     std::thread::sleep(Duration::from_millis(100));
     let gone = house
         .api
         .send("DELETE", "/v1/namespaces/a%2Fown/value?key=n", "")?;
     assert_eq!(gone.status, 204, "{gone:?}");
-    assert_eq!(house.ended(&id)?["output"][0], 1);
+    assert_eq!(house.api.ended(&id)?["output"][0], 1);
     Ok(())
 }
 
 #[test]
 fn a_step_that_called_outside_does_not_call_again_for_a_conflict() -> Result<()> {
-    let (address, state) = holding()?;
-    let mut house = house(Some(address))?;
+    let receiver = Receiver::start()?;
+    let address = receiver.address;
+    let mut house = House::new(&format!("[http]\nallow = [\"{address}\"]\n"))?;
     let mut grants = own(true);
     grants["http"] = json!([{"host": "127.0.0.1", "ports": [address.port()]}]);
-    house.module("a", &grants)?;
-    let retry = flow(
+    house.step("a", "keyvalue", &grants)?;
+    let retry = one_state(
         "a",
         ", Retry: [{ErrorEquals: [Stepwell.KeyValueConflict], IntervalSeconds: 1}]",
     );
     house.api.publish("retries", &retry)?;
-    let call = json!([{"count": "n"}, {"call": format!("http://{address}/")}]);
+    let call = json!([{"count": "n"}, {"call": receiver.url("/held")}]);
 
     // Undisturbed, over a death in the call: the writes come with the outcome.
-    let id = house.start("a", &call)?;
-    until(&state, 1)?;
-    house.check("a", "own", json!([{"get": "n"}]), json!([null]));
+    let id = start(&house, "a", &call)?;
+    receiver.until(1)?;
+    check(&house, "a", "own", json!([{"get": "n"}]), json!([null]));
     house.server.again()?;
-    until(&state, 2)?;
-    hold(&state, true);
-    assert_eq!(house.ended(&id)?["output"], json!([1, 200]));
+    receiver.until(2)?;
+    receiver.open();
+    assert_eq!(house.api.ended(&id)?["output"], json!([1, 200]));
 
     // Another writes meanwhile: that is for the flow to see.
-    hold(&state, false);
-    let (fails, retries) = (house.start("a", &call)?, house.start("retries", &call)?);
-    until(&state, 4)?;
-    house.check("a", "own", json!([{"count": "n"}]), json!([2]));
-    hold(&state, true);
-    assert_eq!(house.ended(&fails)?["error"], "Stepwell.KeyValueConflict");
-    assert_eq!(house.ended(&retries)?["output"], json!([3, 200]));
+    receiver.hold();
+    let (fails, retries) = (start(&house, "a", &call)?, start(&house, "retries", &call)?);
+    receiver.until(4)?;
+    check(&house, "a", "own", json!([{"count": "n"}]), json!([2]));
+    receiver.open();
+    assert_eq!(
+        house.api.ended(&fails)?["error"],
+        "Stepwell.KeyValueConflict"
+    );
+    assert_eq!(house.api.ended(&retries)?["output"], json!([3, 200]));
     // And over a death, before the call is made again.
-    hold(&state, false);
-    let id = house.start("a", &call)?;
-    until(&state, 6)?;
-    house.check("a", "own", json!([{"count": "n"}]), json!([4]));
+    receiver.hold();
+    let id = start(&house, "a", &call)?;
+    receiver.until(6)?;
+    check(&house, "a", "own", json!([{"count": "n"}]), json!([4]));
     house.server.again()?;
-    assert_eq!(house.ended(&id)?["error"], "Stepwell.KeyValueConflict");
-    house.check("a", "own", json!([{"get": "n"}]), json!(["4"]));
+    assert_eq!(house.api.ended(&id)?["error"], "Stepwell.KeyValueConflict");
+    check(&house, "a", "own", json!([{"get": "n"}]), json!(["4"]));
     Ok(())
 }
 
 #[test]
 fn express_executions_read_alone_and_a_run_without_a_server_keeps_for_itself() -> Result<()> {
-    let house = house(None)?;
-    house.module("a", &own(true))?;
-    house.api.publish("short?type=express", &flow("a", ""))?;
-    house.check("a", "own", json!([{"set": ["k", "1"]}]), json!([null]));
-    house.check("short", "own", json!([{"get": "k"}]), json!(["1"]));
-    house.check(
+    let house = House::new("")?;
+    house.step("a", "keyvalue", &own(true))?;
+    house
+        .api
+        .publish("short?type=express", &one_state("a", ""))?;
+    check(
+        &house,
+        "a",
+        "own",
+        json!([{"set": ["k", "1"]}]),
+        json!([null]),
+    );
+    check(&house, "short", "own", json!([{"get": "k"}]), json!(["1"]));
+    check(
+        &house,
         "short",
         "own",
         json!([{"set": ["k", "2"]}]),
         json!("Stepwell.ExpressWrites"),
     );
-    house.check("a", "own", json!([{"get": "k"}]), json!(["1"]));
+    check(&house, "a", "own", json!([{"get": "k"}]), json!(["1"]));
 
     let file = |name: &str, text: &str| -> Result<String> {
         let file = house.dir.path().join(name);

@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 use stepwell_tests::api::Api;
-use stepwell_tests::server::Server;
+use stepwell_tests::bridges::ask::started;
 
 const ROWS: u64 = 5_000;
 const BATCH: u64 = 50;
@@ -96,13 +96,8 @@ fn a_table_in_a_bucket_is_mapped_over_and_its_results_are_written() -> Result<()
     let results = dir.path().join("results");
     std::fs::create_dir(&results)?;
     let config = format!("[buckets]\nresults = {{ path = {results:?}, write = true }}\n");
-    let mut server = Server::new(dir.path(), &config)?;
-    server.spawn()?;
-    server.ready()?;
-    let api = Api::new(&server.url())?;
-    let put = "/v1/buckets/tables/objects/in/rows.csv";
-    let answer = api.send("PUT", put, table(ROWS))?;
-    assert_eq!(answer.status, 201, "{}", answer.body);
+    let (mut server, api) = started(dir.path(), &config)?;
+    api.put_object("tables/in/rows.csv", table(ROWS))?;
     for kind in ["STANDARD", "EXPRESS"] {
         api.publish(kind, &FLOW.replace("KIND", kind))?;
         let output = output(&api, kind, r#"{"key": "in/rows.csv"}"#)?;
@@ -115,8 +110,7 @@ fn a_table_in_a_bucket_is_mapped_over_and_its_results_are_written() -> Result<()
 
     // What lies in the buckets is there after a restart, and what is being read is read on.
     server.stop(Duration::from_secs(20))?;
-    server.spawn()?;
-    server.ready()?;
+    server.start()?;
     assert_eq!(
         api.get("/v1/buckets/tables/objects")?.body["objects"][0]["key"],
         "in/rows.csv"

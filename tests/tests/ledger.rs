@@ -11,16 +11,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use serde_json::{Value, json};
-use stepwell_tests::api::Api;
-use stepwell_tests::server::Server;
+use stepwell_tests::house::House;
 
 const ROWS: u64 = 400_000;
-
-struct House {
-    _dir: tempfile::TempDir,
-    server: Server,
-    api: Api,
-}
 
 fn example() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/ledger-import")
@@ -28,12 +21,9 @@ fn example() -> PathBuf {
 
 /// A server with the example's modules, flow and files, and one large file.
 fn house() -> Result<House> {
-    let dir = tempfile::tempdir()?;
     // Less memory than the large file has bytes.
-    let mut server = Server::new(dir.path(), "[steps]\nmemory_mib = 4\n")?;
-    server.spawn()?;
-    server.ready()?;
-    let api = Api::new(&server.url())?;
+    let house = House::new("[steps]\nmemory_mib = 4\n")?;
+    let api = &house.api;
     for module in ["import", "check"] {
         let name = format!("ledger-{module}");
         let wasm = xtask::guests::component("examples/ledger-import/steps", &name)?;
@@ -46,16 +36,9 @@ fn house() -> Result<House> {
     let hasty = flow.replace("TimeoutSeconds: 300", "TimeoutSeconds: 1");
     ensure!(hasty != flow);
     api.publish("hasty", &hasty)?;
-    let house = House {
-        _dir: dir,
-        server,
-        api,
-    };
     for file in ["march.csv", "faulty.csv"] {
-        house.put(
-            file,
-            std::fs::read_to_string(example().join("data").join(file))?,
-        )?;
+        let text = std::fs::read(example().join("data").join(file))?;
+        api.put_object(&format!("ledgers/{file}"), text)?;
     }
     let mut large = "booking,account,cents\n".to_owned();
     for row in 0..ROWS {
@@ -68,79 +51,59 @@ fn house() -> Result<House> {
         )?;
     }
     ensure!(large.len() > 8 << 20);
-    house.put("large.csv", large)?;
+    api.put_object("ledgers/large.csv", large)?;
     Ok(house)
 }
 
-impl House {
-    fn put(&self, file: &str, text: String) -> Result<()> {
-        let put = self
-            .api
-            .send("PUT", &format!("/v1/buckets/ledgers/objects/{file}"), text)?;
-        ensure!(matches!(put.status, 200 | 201), "{put:?}");
-        Ok(())
-    }
+fn start(house: &House, flow: &str, file: &str) -> Result<String> {
+    let input = json!({"query": {"file": file}}).to_string();
+    house.api.start(flow, input)
+}
 
-    fn start(&self, flow: &str, file: &str) -> Result<String> {
-        let input = json!({"query": {"file": file}}).to_string();
-        self.api.start(flow, input)
-    }
+fn run(house: &House, flow: &str, file: &str) -> Result<Value> {
+    house.api.ended(&start(house, flow, file)?)
+}
 
-    fn ended(&self, id: &str) -> Result<Value> {
-        self.api.ended(id)
-    }
+/// All that is kept: keys, and cents of one account.
+fn kept(house: &House, account: &str) -> Result<(u64, Option<i64>)> {
+    let space = "/v1/namespaces/ledger-import%2Fbalances";
+    let keys = house.api.get(space)?.body["keys"].as_u64().unwrap_or(0);
+    let value = house
+        .api
+        .get(&format!("{space}/value?key=account%2F{account}"))?;
+    let cents = (value.status == 200).then(|| value.body.to_string());
+    let cents = cents.map(|text| text.trim_matches('"').parse());
+    Ok((keys, cents.transpose()?))
+}
 
-    fn run(&self, flow: &str, file: &str) -> Result<Value> {
-        self.ended(&self.start(flow, file)?)
-    }
-
-    /// All that is kept: keys, and cents of one account.
-    fn kept(&self, account: &str) -> Result<(u64, Option<i64>)> {
-        let space = "/v1/namespaces/ledger-import%2Fbalances";
-        let keys = self.api.get(space)?.body["keys"].as_u64().unwrap_or(0);
-        let value = self
-            .api
-            .get(&format!("{space}/value?key=account%2F{account}"))?;
-        let cents = (value.status == 200).then(|| value.body.to_string());
-        let cents = cents.map(|text| text.trim_matches('"').parse());
-        Ok((keys, cents.transpose()?))
-    }
-
-    fn report(&self, file: &str) -> Result<u16> {
-        let path = format!("/v1/buckets/ledger-reports/objects/{file}.txt");
-        Ok(self.api.get(&path)?.status)
-    }
-
-    fn unfinished(&self) -> Result<usize> {
-        let names = std::fs::read_dir(self.server.data().join("buckets"))?.flatten();
-        let part = |name: String| name.starts_with(".stepwell-part");
-        Ok(names
-            .filter(|e| part(e.file_name().to_string_lossy().into_owned()))
-            .count())
-    }
+fn report(house: &House, file: &str) -> Result<u16> {
+    Ok(house
+        .api
+        .object(&format!("ledger-reports/{file}.txt"))?
+        .status)
 }
 
 #[test]
 fn a_file_is_counted_once_or_not_at_all() -> Result<()> {
     let house = house()?;
-    let shown = house.run("ledger", "faulty.csv")?;
+    let shown = run(&house, "ledger", "faulty.csv")?;
     assert_eq!(shown["error"], "Ledger.BadRow", "{shown}");
     assert_eq!(
-        (house.kept("sales")?, house.report("faulty.csv")?),
+        (kept(&house, "sales")?, report(&house, "faulty.csv")?),
         ((0, None), 404)
     );
-    let shown = house.run("ledger", "nothing.csv")?;
+    let shown = run(&house, "ledger", "nothing.csv")?;
     assert_eq!(shown["error"], "Stepwell.ObjectMissing", "{shown}");
 
-    let shown = house.run("ledger", "march.csv")?;
+    let shown = run(&house, "ledger", "march.csv")?;
     assert_eq!(shown["output"]["rows"], 240, "{shown}");
     assert_eq!(shown["output"]["totals"]["accounts"], 8, "{shown}");
-    let kept = house.kept("sales")?;
-    assert_eq!((kept.0, house.report("march.csv")?), (9, 200));
-    let again = house.run("ledger", "march.csv")?;
+    let once = kept(&house, "sales")?;
+    assert_eq!((once.0, report(&house, "march.csv")?), (9, 200));
+    let again = run(&house, "ledger", "march.csv")?;
     assert_eq!(again["output"]["repeated"], true, "{again}");
     assert_eq!(again["output"]["totals"], shown["output"]["totals"]);
-    assert_eq!(house.kept("sales")?, kept);
+    assert_eq!(kept(&house, "sales")?, once);
     Ok(())
 }
 
@@ -148,27 +111,27 @@ fn a_file_is_counted_once_or_not_at_all() -> Result<()> {
 fn a_server_that_dies_in_the_middle_counts_a_file_once() -> Result<()> {
     let mut house = house()?;
     let begun = Instant::now();
-    let shown = house.run("ledger", "large.csv")?;
+    let shown = run(&house, "ledger", "large.csv")?;
     let took = begun.elapsed();
     assert_eq!(shown["output"]["rows"], ROWS, "{shown}");
-    let (keys, once) = house.kept("account%20003")?;
+    let (keys, once) = kept(&house, "account%20003")?;
     assert_eq!((keys, once.is_some()), (501, true));
     // The same rows under another name, over deaths while it is read and about its end.
     let large = house.server.data().join("buckets/ledgers/large.csv");
     for n in 1..=6 {
         let file = format!("large-{n}.csv");
         std::fs::copy(&large, large.with_file_name(&file))?;
-        let id = house.start("ledger", &file)?;
+        let id = start(&house, "ledger", &file)?;
         std::thread::sleep(took * n / 5);
         house.server.again()?;
-        let shown = house.ended(&id)?;
+        let shown = house.api.ended(&id)?;
         assert_eq!(shown["output"]["rows"], ROWS, "{shown}");
-        let (keys, cents) = house.kept("account%20003")?;
+        let (keys, cents) = kept(&house, "account%20003")?;
         assert_eq!(
             (keys, cents),
             (501 + u64::from(n), once.map(|c| c * i64::from(n + 1)))
         );
-        assert_eq!((house.report(&file)?, house.unfinished()?), (200, 0));
+        assert_eq!((report(&house, &file)?, house.unfinished()?), (200, 0));
     }
     Ok(())
 }
@@ -180,19 +143,19 @@ fn what_is_cancelled_or_takes_too_long_counts_nothing() -> Result<()> {
     for row in 0..6_000_000_u32 {
         writeln!(huge, "{row},a,1")?;
     }
-    house.put("huge.csv", huge)?;
+    house.api.put_object("ledgers/huge.csv", huge)?;
     let (hasty, cancelled) = (
-        house.start("hasty", "huge.csv")?,
-        house.start("ledger", "huge.csv")?,
+        start(&house, "hasty", "huge.csv")?,
+        start(&house, "ledger", "huge.csv")?,
     );
     std::thread::sleep(Duration::from_millis(200));
     house
         .api
         .send("POST", &format!("/v1/executions/{cancelled}/cancel"), "{}")?;
-    assert_eq!(house.ended(&cancelled)?["status"], "ABORTED");
-    assert_eq!(house.ended(&hasty)?["error"], "States.Timeout");
+    assert_eq!(house.api.ended(&cancelled)?["status"], "ABORTED");
+    assert_eq!(house.api.ended(&hasty)?["error"], "States.Timeout");
     assert_eq!(
-        (house.kept("a")?, house.report("huge.csv")?),
+        (kept(&house, "a")?, report(&house, "huge.csv")?),
         ((0, None), 404)
     );
     assert_eq!(house.unfinished()?, 0);

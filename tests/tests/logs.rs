@@ -4,13 +4,11 @@
     reason = "tests read the clock and the environment; the rule is for the runtime"
 )]
 
-use std::process::Command;
-
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use stepwell_tests::api::Api;
+use stepwell_tests::bridges::ask::started;
 use stepwell_tests::guests;
-use stepwell_tests::server::{Server, binary};
 
 const TWO: &str = "StartAt: A\nStates:\n  A: {Type: Task, Resource: \"wasm:log-flood\", InputPath: $.a, ResultPath: $.x, Next: B}\n  B: {Type: Task, Resource: \"wasm:log-flood\", InputPath: $.b, End: true}\n";
 
@@ -38,10 +36,7 @@ fn told(page: &Value) -> Vec<(u64, String, String, String)> {
 #[test]
 fn an_executions_lines_are_told_by_state_and_page() -> Result<()> {
     let dir = tempfile::tempdir()?;
-    let mut server = Server::new(dir.path(), "")?;
-    server.spawn()?;
-    server.ready()?;
-    let api = Api::new(&server.url())?;
+    let (mut server, api) = started(dir.path(), "")?;
     api.upload("log-flood", &guests::program("log-flood")?)?;
     api.publish("two", TWO)?;
     let shown = api.run("two", r#"{"a": 3, "b": 2}"#)?;
@@ -82,17 +77,12 @@ fn an_executions_lines_are_told_by_state_and_page() -> Result<()> {
     let odd = api.get(&format!("/v1/executions/{id}/logs?limit=0"))?;
     assert_eq!((odd.status, &odd.body["code"]), (400, &json!("API0004")));
     // The same from the disk, and for people.
-    server.kill()?;
-    server.spawn()?;
-    server.ready()?;
+    server.again()?;
     assert_eq!(told(&lines(&api, &id, "")?), all);
     let cli = |more: &[&str]| -> Result<String> {
-        let out = Command::new(binary()?)
-            .args(["--url", &server.url(), "logs", &id])
-            .args(more)
-            .output()?;
-        ensure!(out.status.success(), "{out:?}");
-        Ok(String::from_utf8(out.stdout)?)
+        let (code, text) = api.cli(&[&["logs", &id], more].concat())?;
+        ensure!(code == Some(0), "{text}");
+        Ok(text)
     };
     let text = cli(&["--follow"])?;
     assert_eq!(text.lines().count(), 5, "{text}");
@@ -106,9 +96,7 @@ fn an_executions_lines_are_told_by_state_and_page() -> Result<()> {
     // More than one page of the command line's.
     let shown = api.run("two", r#"{"a": 900, "b": 900}"#)?;
     let id = shown["id"].as_str().context("no id")?;
-    let out = Command::new(binary()?)
-        .args(["--url", &server.url(), "logs", id])
-        .output()?;
-    assert_eq!(String::from_utf8(out.stdout)?.lines().count(), 1_800);
+    let (_, text) = api.cli(&["logs", id])?;
+    assert_eq!(text.lines().count(), 1_800);
     Ok(())
 }

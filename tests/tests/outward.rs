@@ -2,15 +2,16 @@
 //! `Retry-After` is honoured, a dead target's circuit opens and closes.
 
 use std::path::Path;
-use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use stepwell_tests::api::Api;
+use stepwell_tests::bridges::ask;
 use stepwell_tests::bridges::receiver::Receiver;
 use stepwell_tests::guests;
-use stepwell_tests::server::{self, Server};
+use stepwell_tests::server::Server;
+use stepwell_tests::wait::until;
 
 const HTTP: &str =
     "StartAt: S\nStates:\n  S: {Type: Task, Resource: \"http:request\", End: true}\n";
@@ -26,10 +27,7 @@ fn started_with(dir: &Path, receivers: &[&Receiver], limits: &str) -> Result<(Se
     let allowed: Vec<String> = receivers.iter().map(|r| r.address.to_string()).collect();
     let address = receivers.first().context("a receiver")?.address;
     let config = format!("stop_seconds = 3600\n[http]\nallow = {allowed:?}\n{limits}");
-    let mut server = Server::new(dir, &config)?;
-    server.spawn()?;
-    server.ready()?;
-    let api = Api::new(&server.url())?;
+    let (server, api) = ask::started(dir, &config)?;
     api.publish("http", HTTP)?;
     let grants = json!({"http": [{"host": "127.0.0.1", "ports": [address.port()]}]});
     api.upload_granted("calls", &guests::program("calls")?, &grants)?;
@@ -43,17 +41,17 @@ fn input(receiver: &Receiver, path: &str) -> String {
 
 /// Waits until an execution waits for a turn, and says what for.
 fn waits(api: &Api, id: &str) -> Result<String> {
-    for _ in 0..6_000 {
+    until("what it waits for", || {
         let shown = api.get(&format!("/v1/executions/{id}"))?.body;
         ensure!(shown["status"] == "RUNNING", "{shown}");
-        if let Some(waiting) = shown["waiting"][0]["for"].as_str() {
-            ensure!(shown["waiting"][0]["state"] == "S", "{shown}");
-            ensure!(shown["waiting"][0]["since"].is_string(), "{shown}");
-            return Ok(waiting.to_owned());
-        }
-        std::thread::sleep(Duration::from_millis(10));
-    }
-    anyhow::bail!("{id} waits for nothing")
+        let waiting = &shown["waiting"][0];
+        let Some(reason) = waiting["for"].as_str() else {
+            return Ok(None);
+        };
+        ensure!(waiting["state"] == "S", "{shown}");
+        ensure!(waiting["since"].is_string(), "{shown}");
+        Ok(Some(reason.to_owned()))
+    })
 }
 
 fn target(api: &Api, receiver: &Receiver) -> Result<Value> {
@@ -62,15 +60,6 @@ fn target(api: &Api, receiver: &Receiver) -> Result<Value> {
     let all = all["targets"].as_array().context("no targets")?;
     let found = all.iter().find(|t| t["name"] == *name);
     found.cloned().context("the receiver is no target")
-}
-
-fn printed(server: &Server, args: &[&str]) -> Result<String> {
-    let run = Command::new(server::binary()?)
-        .args(args)
-        .args(["--url", &server.url()])
-        .env_remove("STEPWELL_TOKEN")
-        .output()?;
-    Ok(String::from_utf8_lossy(&run.stdout).into_owned())
 }
 
 #[test]
@@ -87,7 +76,7 @@ fn who_waits_is_seen_outlives_a_crash_and_a_stop_and_goes_in_turn() -> Result<()
     let why = format!("concurrency limit of host {}", receiver.address);
     assert_eq!(waits(&api, &task)?, why);
     assert_eq!(waits(&api, &guest)?, why);
-    let shown = printed(&server, &["describe", &task])?;
+    let shown = api.cli(&["describe", &task])?.1;
     assert!(shown.contains("waiting for"), "{shown}");
     assert!(shown.contains(&why), "{shown}");
     let seen = target(&api, &receiver)?;
@@ -96,7 +85,7 @@ fn who_waits_is_seen_outlives_a_crash_and_a_stop_and_goes_in_turn() -> Result<()
         (&json!(1), &json!(2), &json!(1)),
         "{seen}"
     );
-    let shown = printed(&server, &["targets"])?;
+    let shown = api.cli(&["targets"])?.1;
     assert!(shown.contains(&receiver.address.to_string()), "{shown}");
     let metrics = api.get("/metrics")?.body.to_string();
     assert!(metrics.contains("stepwell_target_waiting"), "{metrics}");
@@ -134,8 +123,7 @@ fn a_stop_does_not_wait_for_who_waits() -> Result<()> {
     let (status, _) = server.stop(Duration::from_secs(60))?;
     assert!(status.success(), "{status}");
     server.configure(&format!("[http]\nallow = [\"{}\"]\n", receiver.address))?;
-    server.spawn()?;
-    server.ready()?;
+    server.start()?;
     assert_eq!(api.ended(&second)?["status"], "SUCCEEDED");
     assert_eq!(receiver.calls().len(), 2);
     Ok(())

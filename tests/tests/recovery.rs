@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use serde_json::json;
 use stepwell_tests::api::Api;
+use stepwell_tests::bridges::ask::started;
 use stepwell_tests::guests;
 use stepwell_tests::server::Server;
 
@@ -19,17 +20,13 @@ fn a_stop_is_heard_from_the_open_port_on() -> Result<()> {
         let (status, _) = server.stop(Duration::from_secs(20))?;
         assert!(status.success(), "{status}: {}", server.log_end());
     }
-    server.spawn()?;
-    server.ready()
+    server.start()
 }
 
 #[test]
 fn an_idempotency_key_finds_its_execution_after_a_crash() -> Result<()> {
     let dir = tempfile::tempdir()?;
-    let mut server = Server::new(dir.path(), "")?;
-    server.spawn()?;
-    server.ready()?;
-    let api = Api::new(&server.url())?;
+    let (mut server, api) = started(dir.path(), "")?;
     let ask = "StartAt: A\nStates:\n  A: {Type: Task, Resource: callback, End: true}\n";
     let pass = "StartAt: P\nStates: {P: {Type: Pass, End: true}}";
     api.publish("ask", ask)?;
@@ -107,10 +104,7 @@ fn runs_again(api: &Api, killer: &str, deaths: u32) -> Result<bool> {
 fn a_step_that_kills_the_server_is_parked_after_three_deaths() -> Result<()> {
     let dir = tempfile::tempdir()?;
     let config = "[steps]\nfuel = 1000000000000\nwall_ms = 600000\n";
-    let mut server = Server::new(dir.path(), config)?;
-    server.spawn()?;
-    server.ready()?;
-    let api = Api::new(&server.url())?;
+    let (mut server, api) = started(dir.path(), config)?;
     api.one_step("killer", &guests::program("spin")?)?;
     api.one_step("healthy", &guests::program("echo")?)?;
     let killer = api.send("POST", "/v1/flows/killer/executions", "{}")?.body;
@@ -119,8 +113,7 @@ fn a_step_that_kills_the_server_is_parked_after_three_deaths() -> Result<()> {
     while runs_again(&api, &killer, deaths)? {
         server.kill()?;
         deaths += 1;
-        server.spawn()?;
-        server.ready()?;
+        server.start()?;
     }
     // A kill can meet the step between two slices, where it is on no processor.
     assert!((3..=5).contains(&deaths), "parked after {deaths} deaths");

@@ -6,14 +6,12 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use stepwell_tests::api::Api;
+use stepwell_tests::bridges::ask;
 use stepwell_tests::guests;
 use stepwell_tests::server::Server;
 
 fn started(dir: &Path) -> Result<(Server, Api)> {
-    let mut server = Server::new(dir, "")?;
-    server.spawn()?;
-    server.ready()?;
-    let api = Api::new(&server.url())?;
+    let (server, api) = ask::started(dir, "")?;
     api.upload("echo", &guests::program("echo")?)?;
     api.upload("fail", &guests::program("fail")?)?;
     Ok((server, api))

@@ -12,6 +12,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use stepwell_tests::api::{Answer, Api};
+use stepwell_tests::bridges::ask;
 use stepwell_tests::bridges::place::{Place, TOKEN_HEAD};
 use stepwell_tests::bridges::sshd::Sshd;
 use stepwell_tests::guests;
@@ -44,11 +45,9 @@ impl House {
         let dir = tempfile::tempdir()?;
         let place = Place::start()?;
         let config = "[http]\nallow = [\"127.0.0.1\"]\n";
-        let mut server = Server::new(dir.path(), config)?;
-        server.spawn()?;
-        server.ready()?;
+        let (server, api) = ask::started(dir.path(), config)?;
         let mut house = House {
-            api: Api::new(&server.url())?,
+            api,
             dir,
             server,
             place,
@@ -369,8 +368,7 @@ fn secrets_prove_who_calls_and_are_found_nowhere() -> Result<()> {
     house.found_nowhere()?;
     let line = "the secret is [secret token]";
     assert!(house.somewhere(line)?, "the line is in the log without it");
-    house.server.spawn()?;
-    house.server.ready()?;
+    house.server.start()?;
     let shown = house.run("call", &house.call("/fine", bearer))?;
     assert_eq!(shown["output"]["status"], 200, "{shown}");
     house.server.stop(Duration::from_secs(60))?;
@@ -450,8 +448,7 @@ fn a_missing_wrong_or_open_key_is_named_and_a_new_one_takes_over() -> Result<()>
             let mode = std::os::unix::fs::PermissionsExt::from_mode(0o600);
             std::fs::set_permissions(&key, mode)?;
         }
-        house.server.spawn()?;
-        house.server.ready()
+        house.server.start()
     };
     let wrong = format!("stepwell-key-1 {}\n", "ab".repeat(32));
     for text in [None, Some(wrong.as_bytes())] {
@@ -642,10 +639,7 @@ fn a_machine_is_reached_by_the_key_that_a_secret_holds_now() -> Result<()> {
         "key_secret = \"key\"",
     );
     ensure!(own.contains(&file), "{own}");
-    let mut server = Server::new(dir.path(), &own.replace(&file, secret))?;
-    server.spawn()?;
-    server.ready()?;
-    let api = Api::new(&server.url())?;
+    let (mut server, api) = ask::started(dir.path(), &own.replace(&file, secret))?;
     api.publish("run", &CALL.replace("http:request", "vm:run"))?;
     let input = json!({"machine": "worker", "command": ["true"]}).to_string();
     let refused = api.run("run", &input)?;

@@ -8,16 +8,9 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 use stepwell_tests::api::Api;
+use stepwell_tests::bridges::ask::started;
 use stepwell_tests::guests;
 use stepwell_tests::server::Server;
-
-fn started(dir: &Path, config: &str) -> Result<(Server, Api)> {
-    let mut server = Server::new(dir, config)?;
-    server.spawn()?;
-    server.ready()?;
-    let api = Api::new(&server.url())?;
-    Ok((server, api))
-}
 
 fn one_task(task: &Value) -> String {
     let mut task = task.clone();
@@ -519,8 +512,7 @@ fn a_resource_map_is_kept_with_the_version() -> Result<()> {
 
     server.stop(Duration::from_secs(20))?;
     server.configure(&map("fail"))?;
-    server.spawn()?;
-    server.ready()?;
+    server.start()?;
     assert_eq!(api.run("sqs", r#"{"n": 2}"#)?["output"], json!({"n": 2}));
     let ended = api.run("invoke", r#"{"n": 3}"#)?;
     assert_eq!(ended["output"]["Payload"], json!({"n": 3}), "{ended}");

@@ -5,13 +5,13 @@
 )]
 
 use std::io::Write as _;
-use std::path::Path;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
-use stepwell_tests::api::Api;
-use stepwell_tests::server::{Server, binary};
+use stepwell_tests::house::House;
+use stepwell_tests::server::binary;
+use stepwell_tests::wait::until;
 
 /// Waits for a payment, then for the first of two further signals, and answers the last's sender.
 const ORDER: &str = r#"
@@ -52,106 +52,84 @@ States:
   Over: {Type: Pass, End: true}
 "#;
 
-struct House {
-    server: Server,
-    api: Api,
+fn house() -> Result<House> {
+    let house = House::new("")?;
+    house.api.publish("order", ORDER)?;
+    house.api.publish("clerk", CLERK)?;
+    Ok(house)
 }
 
-fn house(dir: &Path) -> Result<House> {
-    let mut server = Server::new(dir, "")?;
-    server.spawn()?;
-    server.ready()?;
-    let api = Api::new(&server.url())?;
-    api.publish("order", ORDER)?;
-    api.publish("clerk", CLERK)?;
-    Ok(House { server, api })
+fn start(house: &House, name: &str) -> Result<String> {
+    let path = format!("/v1/flows/order/executions?name={name}");
+    let answer = house.api.send("POST", &path, "{}")?;
+    let id = answer.body["id"].as_str().map(str::to_owned);
+    id.with_context(|| format!("{answer:?}"))
 }
 
-impl House {
-    fn start(&self, name: &str) -> Result<String> {
-        let path = format!("/v1/flows/order/executions?name={name}");
-        let answer = self.api.send("POST", &path, "{}")?;
-        let id = answer.body["id"].as_str().map(str::to_owned);
-        id.with_context(|| format!("{answer:?}"))
-    }
+fn signal(house: &House, path: &str, key: Option<&str>, data: &str) -> Result<(u16, Value)> {
+    let headers: Vec<_> = key
+        .map(|key| ("idempotency-key", key))
+        .into_iter()
+        .collect();
+    let path = format!("/v1/{path}");
+    let answer = house
+        .api
+        .send_with("POST", &path, &headers, data.to_owned())?;
+    Ok((answer.status, answer.body["code"].clone()))
+}
 
-    fn signal(&self, path: &str, key: Option<&str>, data: &str) -> Result<(u16, Value)> {
-        let headers: Vec<_> = key
-            .map(|key| ("idempotency-key", key))
-            .into_iter()
-            .collect();
-        let path = format!("/v1/{path}");
-        let answer = self
-            .api
-            .send_with("POST", &path, &headers, data.to_owned())?;
-        Ok((answer.status, answer.body["code"].clone()))
-    }
+/// The metric of signals has this value, in a moment.
+fn counts(house: &House, outcome: &str, value: u64) -> Result<()> {
+    let line = format!("stepwell_signals_total{{outcome=\"{outcome}\"}} {value}\n");
+    until(&line, || {
+        let text = house.api.get("/metrics")?.body;
+        let there = text.as_str().is_some_and(|text| text.contains(&line));
+        Ok(there.then_some(()))
+    })
+}
 
-    fn ended(&self, id: &str) -> Result<Value> {
-        self.api.ended(id)
-    }
-
-    /// The metric of signals has this value, in a moment.
-    fn counts(&self, outcome: &str, value: u64) -> Result<()> {
-        let line = format!("stepwell_signals_total{{outcome=\"{outcome}\"}} {value}\n");
-        for _ in 0..100 {
-            let text = self.api.get("/metrics")?.body;
-            if text.as_str().is_some_and(|text| text.contains(&line)) {
-                return Ok(());
-            }
-            std::thread::sleep(std::time::Duration::from_millis(50));
-        }
-        let text = self.api.get("/metrics")?.body.to_string();
-        anyhow::bail!("no {line} in {text}")
-    }
-
-    fn again(&mut self) -> Result<()> {
-        self.server.again()
-    }
-
-    fn cli(&self, args: &[&str], input: &str) -> Result<(Option<i32>, String)> {
-        let mut child = Command::new(binary()?)
-            .args(["--url", &self.server.url()])
-            .args(args)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()?;
-        child
-            .stdin
-            .take()
-            .context("its input")?
-            .write_all(input.as_bytes())?;
-        let out = child.wait_with_output()?;
-        let text = [out.stdout, out.stderr].concat();
-        Ok((out.status.code(), String::from_utf8(text)?))
-    }
+/// The command line with something on its standard input.
+fn cli(house: &House, args: &[&str], input: &str) -> Result<(Option<i32>, String)> {
+    let mut child = Command::new(binary()?)
+        .args(["--url", &house.server.url()])
+        .args(args)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()?;
+    child
+        .stdin
+        .take()
+        .context("its input")?
+        .write_all(input.as_bytes())?;
+    let out = child.wait_with_output()?;
+    let text = [out.stdout, out.stderr].concat();
+    Ok((out.status.code(), String::from_utf8(text)?))
 }
 
 #[test]
 fn signals_come_once_early_or_late_and_over_kills() -> Result<()> {
-    let dir = tempfile::tempdir()?;
-    let mut house = house(dir.path())?;
-    let id = house.start("o-1")?;
+    let mut house = house()?;
+    let id = start(&house, "o-1")?;
     let paid = format!("executions/{id}/signals/paid");
     // What is for later comes first.
     let shipped = "flows/order/executions/o-1/signals/shipped";
     let done = (204, Value::Null);
-    assert_eq!(house.signal(shipped, Some("parcel"), r#"{"n":1}"#)?, done);
-    house.again()?;
-    assert_eq!(house.signal(shipped, Some("parcel"), r#"{"n":1}"#)?, done);
-    let other = house.signal(shipped, Some("parcel"), r#"{"n":2}"#)?;
+    assert_eq!(signal(&house, shipped, Some("parcel"), r#"{"n":1}"#)?, done);
+    house.server.again()?;
+    assert_eq!(signal(&house, shipped, Some("parcel"), r#"{"n":1}"#)?, done);
+    let other = signal(&house, shipped, Some("parcel"), r#"{"n":2}"#)?;
     assert_eq!(other, (409, json!("RUN0031")));
-    assert_eq!(house.signal(&paid, None, r#"{"amount":12}"#)?, done);
-    let shown = house.ended(&id)?;
+    assert_eq!(signal(&house, &paid, None, r#"{"amount":12}"#)?, done);
+    let shown = house.api.ended(&id)?;
     assert_eq!(shown["status"], "SUCCEEDED", "{shown}");
     assert_eq!(shown["output"]["paid"]["Data"], json!({"amount": 12}));
     assert_eq!(shown["output"]["paid"]["Sender"], Value::Null);
     assert_eq!(shown["output"]["way"]["Name"], "shipped");
     assert_eq!(shown["output"]["way"]["Data"], json!({"n": 1}));
     // A repetition is none of an execution that has ended; another signal is.
-    assert_eq!(house.signal(shipped, Some("parcel"), r#"{"n":1}"#)?, done);
-    assert_eq!(house.signal(&paid, None, "{}")?, (409, json!("RUN0011")));
+    assert_eq!(signal(&house, shipped, Some("parcel"), r#"{"n":1}"#)?, done);
+    assert_eq!(signal(&house, &paid, None, "{}")?, (409, json!("RUN0011")));
     let path = format!("/v1/executions/{id}/history");
     let history = house.api.get(&path)?.body.to_string();
     assert_eq!(history.matches("SignalReceived").count(), 2, "{history}");
@@ -160,14 +138,13 @@ fn signals_come_once_early_or_late_and_over_kills() -> Result<()> {
 
 #[test]
 fn refusals_say_why() -> Result<()> {
-    let dir = tempfile::tempdir()?;
-    let house = house(dir.path())?;
-    let id = house.start("o-1")?;
+    let house = house()?;
+    let id = start(&house, "o-1")?;
     let paid = format!("executions/{id}/signals/paid");
     let nobody = format!("executions/{}/signals/paid", "0".repeat(26));
     let check = |path: &str, data: &str, status: u16, code: &str| -> Result<()> {
         assert_eq!(
-            house.signal(path, None, data)?,
+            signal(&house, path, None, data)?,
             (status, json!(code)),
             "{path}"
         );
@@ -186,11 +163,11 @@ fn refusals_say_why() -> Result<()> {
     check(&format!("{paid}?a=1"), "{}", 400, "API0004")?;
     let large = format!("\"{}\"", "x".repeat(1 << 20));
     check(&paid, &large, 413, "API0006")?;
-    let key = house.signal(&paid, Some("a b"), "{}")?;
+    let key = signal(&house, &paid, Some("a b"), "{}")?;
     assert_eq!(key, (400, json!("API0101")));
     let shipped = format!("executions/{id}/signals/shipped");
     for n in 0..1_000 {
-        let sent = house.signal(&shipped, None, &n.to_string())?;
+        let sent = signal(&house, &shipped, None, &n.to_string())?;
         ensure!(sent.0 == 204, "{n}: {sent:?}");
     }
     check(&shipped, "1000", 429, "RUN0030")?;
@@ -200,17 +177,17 @@ fn refusals_say_why() -> Result<()> {
     assert_eq!((first.len(), &first[99]["bytes"]), (100, &json!(2)));
     assert_eq!(first[0]["name"], "shipped");
     assert!(first[0]["received"].is_string() && first[0]["sender"].is_null());
-    let (_, text) = house.cli(&["describe", &id], "")?;
+    let (_, text) = cli(&house, &["describe", &id], "")?;
     ensure!(text.contains("1000: shipped (100), and 900 more"), "{text}");
-    house.counts("kept", 1_000)?;
-    assert_eq!(house.signal(&paid, None, "")?, (204, Value::Null));
-    let shown = house.ended(&id)?;
+    counts(&house, "kept", 1_000)?;
+    assert_eq!(signal(&house, &paid, None, "")?, (204, Value::Null));
+    let shown = house.api.ended(&id)?;
     assert_eq!(shown["output"]["way"]["Data"], 0, "{shown}");
     // The payment, which was waited for.
-    house.counts("delivered", 1)?;
-    house.counts("kept", 1_000)?;
+    counts(&house, "delivered", 1)?;
+    counts(&house, "kept", 1_000)?;
     // Of those above only what came to a loop: a name or JSON that is none did not.
-    house.counts("refused", 2)?;
+    counts(&house, "refused", 2)?;
     let flow = house
         .api
         .send("PUT", "/v1/flows/fast?type=express", ORDER)?;
@@ -221,15 +198,16 @@ fn refusals_say_why() -> Result<()> {
 
 #[test]
 fn flows_and_the_command_line_send_them_too() -> Result<()> {
-    let dir = tempfile::tempdir()?;
-    let mut house = house(dir.path())?;
-    let id = house.start("o-1")?;
+    let mut house = house()?;
+    let id = start(&house, "o-1")?;
     let path = "/v1/flows/clerk/executions";
     let clerk = house.api.send("POST", path, r#"{"order":"o-1"}"#)?;
-    house.again()?;
-    let clerk = house.ended(clerk.body["id"].as_str().unwrap_or_default())?;
+    house.server.again()?;
+    let clerk = house
+        .api
+        .ended(clerk.body["id"].as_str().unwrap_or_default())?;
     assert_eq!(clerk["output"]["Execution"], json!(id), "{clerk}");
-    let shown = house.ended(&id)?;
+    let shown = house.api.ended(&id)?;
     assert_eq!(shown["output"]["paid"]["Sender"], clerk["id"], "{shown}");
     assert_eq!(shown["output"]["way"]["Name"], "lost");
     let late = house.api.run("clerk", r#"{"order":"o-1"}"#)?;
@@ -237,20 +215,20 @@ fn flows_and_the_command_line_send_them_too() -> Result<()> {
     let nobody = house.api.run("clerk", r#"{"order":"o-9"}"#)?;
     assert_eq!(nobody["error"], "Stepwell.NoExecution", "{nobody}");
 
-    let id = house.start("o-2")?;
+    let id = start(&house, "o-2")?;
     let cli = ["signal", id.as_str(), "paid", "--data", "-"];
-    let (code, text) = house.cli(&cli, r#"{"amount":3}"#)?;
+    let (code, text) = cli(&house, &cli, r#"{"amount":3}"#)?;
     assert_eq!(
         (code, text.trim()),
         (Some(0), format!("paid is with {id}").as_str())
     );
     let cli = ["signal", "o-2", "lost", "--flow", "order", "--key", "k"];
-    assert_eq!(house.cli(&cli, "")?.0, Some(0));
-    let shown = house.ended(&id)?;
+    assert_eq!(cli(&house, &cli, "")?.0, Some(0));
+    let shown = house.api.ended(&id)?;
     assert_eq!(shown["output"]["paid"]["Data"], json!({"amount": 3}));
     assert_eq!(shown["output"]["way"]["Data"], json!({}));
     let cli = ["signal", id.as_str(), "paid"];
-    let (code, text) = house.cli(&cli, "")?;
+    let (code, text) = cli(&house, &cli, "")?;
     assert_eq!(code, Some(4));
     ensure!(text.contains("RUN0011"), "{text}");
     Ok(())

@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use stepwell_tests::api::Api;
+use stepwell_tests::bridges::ask;
 use stepwell_tests::bridges::place::Place;
 use stepwell_tests::server::Server;
 
@@ -29,11 +30,9 @@ impl House {
         let (shop, desk) = (Place::start()?, Place::start()?);
         let config =
             "[http]\nallow = [\"127.0.0.1\"]\n[limits.breaker]\nfailures = 3\nopen_ms = 600000\n";
-        let mut server = Server::new(dir.path(), config)?;
-        server.spawn()?;
-        server.ready()?;
+        let (server, api) = ask::started(dir.path(), config)?;
         let house = House {
-            api: Api::new(&server.url())?,
+            api,
             _dir: dir,
             server,
             shop,
@@ -202,7 +201,7 @@ fn a_new_master_key_disturbs_nobody() -> Result<()> {
     // Some end under a key that came while their server was away.
     house.server.again()?;
     for id in &ids {
-        let shown = house.api.get(&format!("/v1/executions/{id}?wait=60"))?.body;
+        let shown = house.api.ended(id)?;
         assert_eq!(shown["status"], "SUCCEEDED", "{shown}");
     }
     let calls = house.shop.calls("/fine");

@@ -63,8 +63,7 @@ fn a_machine_whose_power_goes_takes_its_programs_with_it_and_says_so() -> Result
     house.server.kill()?;
     house.machine.kill()?;
     house.machine.boot()?;
-    house.server.spawn()?;
-    house.server.ready()?;
+    house.server.start()?;
     failed(&ended(&house.api, &id)?, "Stepwell.MachineLost");
     assert_eq!(house.begun()?.len(), 1);
     house.no_run_left()

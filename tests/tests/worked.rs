@@ -9,26 +9,18 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use stepwell_tests::api::Api;
+use stepwell_tests::bridges::ask;
 use stepwell_tests::bridges::place::{Place, TOKEN_HEAD};
 use stepwell_tests::server::Server;
+use stepwell_tests::wait::until;
 
 fn example(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("../examples")
         .join(name)
-}
-
-fn until<T>(what: &str, mut look: impl FnMut() -> Result<Option<T>>) -> Result<T> {
-    for _ in 0..1_500 {
-        if let Some(found) = look()? {
-            return Ok(found);
-        }
-        std::thread::sleep(Duration::from_millis(40));
-    }
-    bail!("{what} did not come")
 }
 
 /// A server with one of the examples' flows.
@@ -42,10 +34,7 @@ struct House {
 impl House {
     fn start(flow: &'static str, config: &str, grants: Option<Value>) -> Result<House> {
         let dir = tempfile::tempdir()?;
-        let mut server = Server::new(dir.path(), config)?;
-        server.spawn()?;
-        server.ready()?;
-        let api = Api::new(&server.url())?;
+        let (server, api) = ask::started(dir.path(), config)?;
         let definition = std::fs::read_to_string(example(flow).join("flow.yaml"))?;
         let mut body = json!({ "definition": definition });
         if let Some(grants) = grants {
@@ -88,8 +77,7 @@ impl House {
     fn die_for(&mut self, while_away: Duration) -> Result<()> {
         self.server.kill()?;
         std::thread::sleep(while_away);
-        self.server.spawn()?;
-        self.server.ready()
+        self.server.start()
     }
 }
 

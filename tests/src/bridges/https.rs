@@ -22,6 +22,8 @@ use rustls::pki_types::PrivateKeyDer;
 use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 
+use crate::wait::until_every;
+
 /// Bytes of one piece of `/flood` and `/big`.
 const PIECE: usize = 16 << 10;
 
@@ -176,15 +178,12 @@ impl Https {
     /// Waits until so many calls have come.
     ///
     /// # Errors
-    /// They do not within a minute.
+    /// They do not.
     pub fn until(&self, calls: usize) -> Result<()> {
-        for _ in 0..6_000 {
-            if self.seen.calls().len() >= calls {
-                return Ok(());
-            }
-            std::thread::sleep(Duration::from_millis(10));
-        }
-        anyhow::bail!("{calls} calls did not come: {:?}", self.calls())
+        let came = until_every(Duration::from_millis(10), "so many calls", || {
+            Ok((self.seen.calls().len() >= calls).then_some(()))
+        });
+        came.with_context(|| format!("{calls}: {:?}", self.calls()))
     }
 
     /// Lets what is held go, now and from now on.

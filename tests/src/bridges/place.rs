@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::Result;
 
 use super::plain::{self, Answer, Request};
+use crate::wait::until;
 
 /// An HTTP server that knows who may come in.
 ///
@@ -85,15 +86,11 @@ impl Place {
     /// Waits until so many calls to a path have come.
     ///
     /// # Errors
-    /// They do not within a minute.
+    /// They do not.
     pub fn until(&self, path: &str, calls: usize) -> Result<()> {
-        for _ in 0..3_000 {
-            if self.calls(path).len() >= calls {
-                return Ok(());
-            }
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        anyhow::bail!("{calls} calls to {path} did not come")
+        until(&format!("call number {calls} to {path}"), || {
+            Ok((self.calls(path).len() >= calls).then_some(()))
+        })
     }
 
     /// Lets `/held` go, now and from now on.

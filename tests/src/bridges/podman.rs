@@ -2,13 +2,15 @@
 //!
 //! Refuses to share anything with the machine's own Podman.
 
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result};
 
 use super::output;
+use crate::wait::until_every;
 
 /// The image's name.
 pub const IMAGE: &str = "localhost/stepwell-busybox";
@@ -74,15 +76,11 @@ impl Podman {
             .stdout(log.try_clone()?)
             .stderr(log);
         self.service = Some(command.spawn()?);
-        let begun = Instant::now();
-        while std::os::unix::net::UnixStream::connect(self.socket()).is_err() {
-            if begun.elapsed() > Duration::from_secs(30) {
-                let log = std::fs::read_to_string(self.dir.join("service.log"))?;
-                bail!("podman's service does not answer:\n{log}");
-            }
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        Ok(())
+        let answers = until_every(Duration::from_millis(20), "podman's service", || {
+            Ok(UnixStream::connect(self.socket()).ok())
+        });
+        let log = || std::fs::read_to_string(self.dir.join("service.log")).unwrap_or_default();
+        answers.map(drop).with_context(log)
     }
 
     /// Ends the service; containers run on.

@@ -2,11 +2,11 @@
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
-use std::time::Duration;
 
 use anyhow::Result;
 
 use super::plain::{self, Answer, Request};
+use crate::wait::until_told;
 
 /// An HTTP server that counts calls by path and key.
 ///
@@ -56,23 +56,24 @@ impl Receiver {
     /// Waits until so many calls have come.
     ///
     /// # Errors
-    /// They do not within a minute.
+    /// They do not.
     pub fn until(&self, calls: usize) -> Result<()> {
-        let state = self.state();
-        let wait = Duration::from_secs(60);
-        let (_state, waited) = self
-            .state
-            .1
-            .wait_timeout_while(state, wait, |s| s.calls.len() < calls)
-            .unwrap_or_else(|e| e.into_inner());
-        anyhow::ensure!(!waited.timed_out(), "{calls} calls did not come");
-        Ok(())
+        let what = format!("call number {calls}");
+        let came = until_told(&what, &self.state.1, self.state(), |s| {
+            s.calls.len() >= calls
+        });
+        came.map(drop)
     }
 
     /// Lets `/held` go, now and from now on.
     pub fn open(&self) {
         self.state().open = true;
         self.state.1.notify_all();
+    }
+
+    /// Holds `/held` from now on.
+    pub fn hold(&self) {
+        self.state().open = false;
     }
 
     /// The next so many calls to `/busy` are asked to come again later.

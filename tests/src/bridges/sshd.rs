@@ -5,12 +5,13 @@
 use std::net::{Ipv4Addr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 
 use super::machine::{Address, Machine};
 use super::output;
+use crate::wait::until_every;
 
 /// Where Debian keeps it: not on everybody's path, and it wants to be called by its whole name.
 const PROGRAM: &str = "/usr/sbin/sshd";
@@ -64,15 +65,12 @@ impl Sshd {
             .spawn()
             .context("sshd: `cargo xtask test bridges` installs it")?;
         self.process = Some(process);
-        let begun = Instant::now();
-        while TcpStream::connect((Ipv4Addr::LOCALHOST, self.address.port())).is_err() {
-            if begun.elapsed() > Duration::from_secs(30) {
-                let log = std::fs::read_to_string(self.dir.join("sshd.log")).unwrap_or_default();
-                bail!("sshd does not answer:\n{log}");
-            }
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        Ok(())
+        let address = (Ipv4Addr::LOCALHOST, self.address.port());
+        let answers = until_every(Duration::from_millis(20), "sshd", || {
+            Ok(TcpStream::connect(address).ok())
+        });
+        let log = || std::fs::read_to_string(self.dir.join("sshd.log")).unwrap_or_default();
+        answers.map(drop).with_context(log)
     }
 
     /// Ends the process and every connection of it, as a network that breaks.

@@ -115,8 +115,7 @@ impl House {
                 .environment()
                 .map(|(name, value)| (name.into(), value)),
         );
-        server.spawn()?;
-        server.ready()?;
+        server.start()?;
         let mut house = House {
             api: Api::new(&server.url())?,
             dir,
