@@ -106,6 +106,38 @@ impl Api {
         self.send("GET", path, Body::default())
     }
 
+    /// A GET whose answer comes bit by bit; `told` hears of the first of it, and the whole is given.
+    ///
+    /// # Errors
+    /// As [`Api::send`].
+    pub fn tail(&self, path: &str, told: impl FnOnce()) -> Result<String> {
+        let request = self.http.get(format!("{}{path}", self.url));
+        let mut told = Some(told);
+        self.runtime.block_on(async {
+            let mut response = request.send().await?;
+            let mut text = Vec::new();
+            while let Some(piece) = response.chunk().await? {
+                text.extend_from_slice(&piece);
+                if let Some(told) = told.take() {
+                    told();
+                }
+            }
+            Ok(String::from_utf8(text)?)
+        })
+    }
+
+    /// A number on the page of metrics, by how its line begins.
+    ///
+    /// # Errors
+    /// As [`Api::send`], or there is no such line.
+    pub fn metric(&self, name: &str) -> Result<f64> {
+        let page = self.get("/metrics")?.body;
+        let text = page.as_str().context("no metrics page")?;
+        let line = text.lines().find(|l| l.starts_with(name));
+        let line = line.with_context(|| format!("no {name} in {text}"))?;
+        Ok(line.rsplit(' ').next().context("no value")?.parse()?)
+    }
+
     /// Uploads a component and publishes a flow that runs it as its one step.
     ///
     /// # Errors

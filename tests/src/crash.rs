@@ -52,7 +52,9 @@ const GRANTED: [(&str, &str); 3] = [
 const MODULES: [&str; 3] = ["echo", "fail", "json-step"];
 /// Clients at work at the same time.
 const CLIENTS: usize = 24;
-/// How long executions may take to end once nobody kills any more.
+/// Once nobody kills any more: how long it may take until one more client comes to its end.
+const LAST: Duration = Duration::from_secs(180);
+/// And one more execution to its own.
 const SETTLE: Duration = Duration::from_secs(60);
 /// `stop_seconds` of the server, and what is allowed beyond.
 const STOP: Duration = Duration::from_secs(10);
@@ -175,6 +177,9 @@ impl<'a> Campaign<'a> {
         }
         for _ in 0..self.run.deaths {
             self.one_death().await?;
+        }
+        if self.run.sync {
+            self.load.begun().await;
         }
         self.load.stop();
         self.finish(clients).await
@@ -313,13 +318,13 @@ impl<'a> Campaign<'a> {
     /// restart between, and compared.
     async fn finish(&mut self, mut clients: JoinSet<()>) -> Result<()> {
         self.ready().await?;
-        let ended = tokio::time::timeout(Duration::from_secs(180), async {
-            while let Some(client) = clients.join_next().await {
-                client.context("a client broke")?;
-            }
-            Ok::<_, anyhow::Error>(())
-        });
-        ended.await.context("the clients do not come to an end")??;
+        // Each has so long behind the one before.
+        while let Some(client) = tokio::time::timeout(LAST, clients.join_next())
+            .await
+            .context("the clients do not come to an end")?
+        {
+            client.context("a client broke")?;
+        }
         while let Some(done) = self.meddling.join_next().await {
             done.context("who meddles broke")?;
         }
@@ -441,7 +446,9 @@ async fn prepare(api: &Api, receiver: &Receiver) -> Result<()> {
 
 /// SIGTERM; returns how long the end took.
 fn stop(server: &mut Server) -> Result<Duration> {
-    let (status, took) = tokio::task::block_in_place(|| server.stop(STOP + STOP_SLACK))?;
+    // It ends itself some seconds behind its own bound, and its status tells of that: it is looked at for longer.
+    let looked = 2 * STOP + STOP_SLACK;
+    let (status, took) = tokio::task::block_in_place(|| server.stop(looked))?;
     if !status.success() {
         bail!(
             "after SIGTERM the server ended with {status}:\n{}",

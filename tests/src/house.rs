@@ -3,14 +3,16 @@
 //! Refuses to know of anything else around it: who needs a Podman, a machine or a receiver keeps it beside.
 
 use std::path::Path;
+use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context as _, Error, Result};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::api::Api;
 use crate::guests;
 use crate::server::Server;
+use crate::wait::{until, until_every};
 
 /// A server that takes work. It is ended, and its folder removed, when this is dropped.
 pub struct House {
@@ -78,6 +80,38 @@ impl House {
         self.api
             .upload_granted(name, &guests::program(program)?, grants)?;
         self.api.publish(name, &one_state(name, ""))
+    }
+
+    /// Runs a step and changes what it read while it runs, again and again, until one ran twice for it:
+    /// what came of that one. `before` makes what it reads.
+    ///
+    /// # Errors
+    /// None does.
+    pub fn disturbed(
+        &self,
+        flow: &str,
+        input: &Value,
+        before: impl Fn() -> Result<()>,
+        change: impl Fn() -> Result<()>,
+    ) -> Result<Value> {
+        let fuel = |shown: &Value| shown["fuel"].as_u64().context("no fuel");
+        before()?;
+        let once = fuel(&self.api.run(flow, &input.to_string())?)?;
+        until("a step that ran twice", || {
+            before()?;
+            let id = self.api.start(flow, input.to_string())?;
+            let path = format!("/v1/executions/{id}");
+            until_every(Duration::from_millis(1), "the step", || {
+                let runs = self.api.metric("stepwell_steps_running")? >= 1.0;
+                let over = || Ok::<_, Error>(self.api.get(&path)?.body["status"] != "RUNNING");
+                Ok((runs || over()?).then_some(()))
+            })?;
+            change()?;
+            let shown = self.api.ended(&id)?;
+            // Too early or too late for it, it ran once.
+            let twice = fuel(&shown)? > once + once / 2;
+            Ok(twice.then_some(shown))
+        })
     }
 
     /// Files in the server's own buckets that are no objects.

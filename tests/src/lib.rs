@@ -8,6 +8,7 @@ pub mod crash;
 pub mod guests;
 pub mod house;
 pub mod machines;
+pub mod port;
 pub mod random;
 pub mod server;
 pub mod sim;

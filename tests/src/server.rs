@@ -9,13 +9,15 @@
 
 use std::ffi::OsString;
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use rustix::process::{Pid, Signal};
 
+use crate::port::Port;
 use crate::wait::until_every;
 
 /// Tells where the built command is.
@@ -28,7 +30,7 @@ const PAUSE: Duration = Duration::from_millis(5);
 pub struct Server {
     binary: PathBuf,
     dir: PathBuf,
-    address: SocketAddr,
+    port: Port,
     environment: Vec<(OsString, OsString)>,
     child: Option<Child>,
 }
@@ -43,7 +45,7 @@ impl Server {
         let server = Server {
             binary: binary()?,
             dir: dir.to_owned(),
-            address: free_address()?,
+            port: Port::new()?,
             environment: Vec::new(),
             child: None,
         };
@@ -56,7 +58,7 @@ impl Server {
     /// # Errors
     /// It cannot be written.
     pub fn configure(&self, config: &str) -> Result<()> {
-        let (address, data) = (self.address, self.data());
+        let (address, data) = (self.port.address(), self.data());
         let text = format!("listen = \"{address}\"\ndata = {data:?}\n{config}");
         Ok(std::fs::write(self.dir.join("stepwell.toml"), text)?)
     }
@@ -75,7 +77,7 @@ impl Server {
     /// `http://ADDRESS`.
     #[must_use]
     pub fn url(&self) -> String {
-        format!("http://{}", self.address)
+        format!("http://{}", self.port.address())
     }
 
     /// Starts a process and returns at once.
@@ -120,7 +122,7 @@ impl Server {
     /// # Errors
     /// It ended, or does not answer.
     pub fn ready(&mut self) -> Result<()> {
-        let address = self.address;
+        let address = self.port.address();
         self.until("the server's readiness", || answers(address))
     }
 
@@ -129,7 +131,7 @@ impl Server {
     /// # Errors
     /// It ended, or does not open it.
     pub fn listening(&mut self) -> Result<()> {
-        let address = self.address;
+        let address = self.port.address();
         self.until("the server's port", || TcpStream::connect(address).is_ok())
     }
 
@@ -180,42 +182,45 @@ impl Server {
         self.start()
     }
 
-    /// Asks it to stop (SIGTERM), and does not wait.
+    /// Sends it a signal.
     ///
     /// # Errors
     /// It was not started.
-    pub fn terminate(&self) -> Result<()> {
+    pub fn signal(&self, signal: Signal) -> Result<()> {
         let child = self.child.as_ref().context("the server was not started")?;
-        let pid = i32::try_from(child.id()).ok();
-        let pid = pid
-            .and_then(rustix::process::Pid::from_raw)
-            .context("a strange process id")?;
-        rustix::process::kill_process(pid, rustix::process::Signal::TERM)?;
-        Ok(())
+        let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+        let pid = pid.context("a strange process id")?;
+        Ok(rustix::process::kill_process(pid, signal)?)
     }
 
     /// Asks it to stop (SIGTERM) and waits for its end.
     ///
     /// # Errors
-    /// It runs on after `bound`; then it is killed.
+    /// As [`Server::signal`] and [`Server::ends`].
     pub fn stop(&mut self, bound: Duration) -> Result<(ExitStatus, Duration)> {
+        self.signal(Signal::TERM)?;
+        self.ends(bound)
+    }
+
+    /// Waits for its end, which it was asked for: its status, and how long it took.
+    ///
+    /// # Errors
+    /// It runs on after so much looking; then it is killed.
+    pub fn ends(&mut self, bound: Duration) -> Result<(ExitStatus, Duration)> {
         let begun = Instant::now();
-        self.terminate()?;
         let mut child = self.child.take().context("the server was not started")?;
-        loop {
+        for _ in 0..bound.as_millis() / PAUSE.as_millis() {
             if let Some(status) = child.try_wait()? {
                 return Ok((status, begun.elapsed()));
             }
-            if begun.elapsed() > bound {
-                child.kill()?;
-                child.wait()?;
-                bail!(
-                    "the server runs {bound:?} after SIGTERM:\n{}",
-                    self.log_end()
-                );
-            }
-            std::thread::sleep(Duration::from_millis(5));
+            std::thread::sleep(PAUSE);
         }
+        child.kill()?;
+        child.wait()?;
+        bail!(
+            "the server runs {bound:?} after it was asked to stop:\n{}",
+            self.log_end()
+        );
     }
 
     /// The last lines that it logged.
@@ -254,12 +259,6 @@ pub fn binary() -> Result<PathBuf> {
             "there is no built `stepwell`: run `cargo build --workspace`, or name it by {BINARY}"
         )
     })
-}
-
-/// A port that is free now. Ports are handed out in turn, so it stays so for a while.
-fn free_address() -> Result<SocketAddr> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-    Ok(listener.local_addr()?)
 }
 
 /// Whether `GET /readyz` is answered by 200.

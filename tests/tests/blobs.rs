@@ -272,26 +272,37 @@ fn steps_that_change_an_object_they_read_are_as_if_one_ran_after_another() -> Re
     let lines: BTreeSet<&str> = log.trim_end_matches(';').split(';').collect();
     assert_eq!((lines.len(), log.matches(';').count()), (25, 25), "{log}");
 
-    // What is only read may change meanwhile: the step has what it opened.
-    house.api.put_object("data/in", "before")?;
-    let id = start(
-        &house,
+    // What it reads and then changes may not change meanwhile: it runs again.
+    let steps = json!([{"append": ["in", "!"]}, {"spin": 100_000_000}]);
+    let shown = house.disturbed(
         "a",
-        &json!([{"get": "in"}, {"spin": 200_000_000}, {"put": ["out", "x"]}]),
+        &json!({"do": steps}),
+        || house.api.put_object("data/in", "after"),
+        || house.api.put_object("data/in", "later"),
     )?;
-    std::thread::sleep(Duration::from_millis(100));
-    house.api.put_object("data/in", "after")?;
-    assert_eq!(house.api.ended(&id)?["output"][0], "before");
-    // What it reads and then changes may not: it runs again.
-    let id = start(
-        &house,
-        "a",
-        &json!([{"append": ["in", "!"]}, {"spin": 200_000_000}]),
-    )?;
-    std::thread::sleep(Duration::from_millis(100));
-    house.api.put_object("data/in", "later")?;
-    assert_eq!(house.api.ended(&id)?["status"], "SUCCEEDED");
+    assert_eq!(shown["status"], "SUCCEEDED", "{shown}");
     assert_eq!(text(&house, "data/in")?.as_deref(), Some("later!"));
+    Ok(())
+}
+
+#[test]
+fn what_is_only_read_may_change_meanwhile_and_the_step_has_what_it_opened() -> Result<()> {
+    let receiver = Receiver::start()?;
+    let house = House::new(&format!("[http]\nallow = [\"{}\"]\n", receiver.address))?;
+    let mut grants = data();
+    grants["http"] = json!([{"host": "127.0.0.1", "ports": [receiver.address.port()]}]);
+    house.step("a", "blobs", &grants)?;
+    house.api.put_object("data/in", "before")?;
+    let call = json!({"call": receiver.url("/held")});
+    let id = start(
+        &house,
+        "a",
+        &json!([{"get": "in"}, call, {"put": ["out", "x"]}]),
+    )?;
+    receiver.until(1)?;
+    house.api.put_object("data/in", "after")?;
+    receiver.open();
+    assert_eq!(house.api.ended(&id)?["output"][0], "before");
     Ok(())
 }
 

@@ -1,15 +1,17 @@
 //! The real server with real modules, as its users meet it.
 
-use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::mpsc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use rustix::process::Signal;
 use serde_json::{Value, json};
 use stepwell_tests::api::Api;
 use stepwell_tests::bridges::ask::started;
 use stepwell_tests::guests;
 use stepwell_tests::server::{Server, binary};
+use stepwell_tests::wait::until;
 
 #[track_caller]
 fn expect(
@@ -153,16 +155,10 @@ fn bad_requests_are_refused_and_the_server_stays_up() -> Result<()> {
     server.configure("disk_floor_mib = 100000000\n")?;
     server.spawn()?;
     // Not ready also means not yet open: what tells is a start that is refused.
-    let full = || -> Result<bool> {
+    until("a start that is refused", || {
         let answer = api.send("POST", "/v1/flows/pass/executions", "{}");
-        Ok(answer.is_ok_and(|a| a.status == 503))
-    };
-    for _ in 0..200 {
-        if full()? {
-            break;
-        }
-        std::thread::sleep(Duration::from_millis(50));
-    }
+        Ok(answer.is_ok_and(|a| a.status == 503).then_some(()))
+    })?;
     expect(
         &api,
         "POST",
@@ -201,7 +197,7 @@ fn a_step_that_takes_longer_than_its_state_allows_times_out() -> Result<()> {
 #[test]
 fn who_waits_for_a_step_that_outlives_a_stop_is_told_its_id() -> Result<()> {
     let dir = tempfile::tempdir()?;
-    let config = "stop_seconds = 1\n[steps]\nfuel = 1000000000000\n";
+    let config = "stop_seconds = 1\n[steps]\nfuel = 1000000000000\nwall_ms = 900000\n";
     let (mut server, api) = started(dir.path(), config)?;
     api.one_step("spin", &guests::program("spin")?)?;
     let waiters: Vec<_> = (0..4)
@@ -211,21 +207,18 @@ fn who_waits_for_a_step_that_outlives_a_stop_is_told_its_id() -> Result<()> {
             std::thread::spawn(move || Api::new(&url)?.send("POST", start, "{}"))
         })
         .collect();
-    let running = |api: &Api| -> Result<usize> {
+    until("all of them", || {
         let list = api.get("/v1/executions?flow=spin")?.body;
-        Ok(list["executions"].as_array().map_or(0, Vec::len))
-    };
-    while running(&api)? < waiters.len() {
-        std::thread::sleep(Duration::from_millis(10));
+        let running = list["executions"].as_array().map_or(0, Vec::len);
+        Ok((running == waiters.len()).then_some(()))
+    })?;
+    // Who ends a group of processes may signal each of them and the group: one wish. It finds both there,
+    // however slow we are.
+    for signal in [Signal::STOP, Signal::TERM, Signal::INT, Signal::CONT] {
+        server.signal(signal)?;
     }
-    // Who ends a group of processes may signal each of them and the group: one wish.
-    server.terminate()?;
-    std::thread::sleep(Duration::from_millis(50));
-    let (status, took) = server.stop(Duration::from_secs(20))?;
-    assert!(
-        status.success() && took < Duration::from_secs(5),
-        "{status} after {took:?}"
-    );
+    let (status, _) = server.ends(Duration::from_secs(60))?;
+    assert!(status.success(), "{status}");
     let mut told = Vec::new();
     for waiter in waiters {
         let answer = waiter.join().ok().context("a waiter panicked")??;
@@ -269,24 +262,30 @@ fn a_stop_lets_go_of_waiters_and_a_start_takes_up_again() -> Result<()> {
         api.send("POST", "/v1/flows/ask/executions?name=w&wait=60", "{}")
     });
     let named = |name: &str| -> Result<String> {
-        loop {
+        until(name, || {
             let found = api.get(&format!("/v1/flows/ask/executions/{name}"))?;
-            if let Some(id) = found.body["id"].as_str() {
-                return Ok(id.to_owned());
-            }
-            std::thread::sleep(Duration::from_millis(10));
-        }
+            Ok(found.body["id"].as_str().map(str::to_owned))
+        })
     };
     let (id, other) = (named("w")?, named("c")?);
-    let (url, idle) = (server.url(), "/v1/activities/idle/poll?wait=60");
-    let worker = std::thread::spawn(move || Api::new(&url)?.send("POST", idle, ""));
     let url = server.url();
     let events = format!("/v1/executions/{id}/events");
-    let tail = std::thread::spawn(move || Api::new(&url)?.get(&events));
-    std::thread::sleep(Duration::from_millis(200));
-    let (status, took) = server.stop(Duration::from_secs(30))?;
+    let (told, hears) = mpsc::channel::<()>();
+    let tail = std::thread::spawn(move || Api::new(&url)?.tail(&events, || drop(told)));
+    // Nothing is sent: whoever has it lets go of it.
+    let _ = hears.recv();
+    let asked = || api.metric("stepwell_http_in_flight");
+    let before = asked()?;
+    let (url, idle) = (server.url(), "/v1/activities/idle/poll?wait=60");
+    let worker = std::thread::spawn(move || Api::new(&url)?.send("POST", idle, ""));
+    until(
+        "the worker's poll",
+        || Ok((asked()? > before).then_some(())),
+    )?;
+    let (status, took) = server.stop(Duration::from_secs(60))?;
+    // The waiters would have waited for a minute.
     assert!(
-        status.success() && took < Duration::from_secs(10),
+        status.success() && took < Duration::from_secs(50),
         "{status} after {took:?}"
     );
     let waited = waiter.join().ok().context("the waiter panicked")??;
@@ -298,7 +297,6 @@ fn a_stop_lets_go_of_waiters_and_a_start_takes_up_again() -> Result<()> {
     let worker = worker.join().ok().context("the worker panicked")??;
     assert_eq!(worker.status, 503, "{worker:?}");
     let tail = tail.join().ok().context("the tail panicked")??;
-    let tail = tail.body.as_str().unwrap_or_default().to_owned();
     assert!(
         tail.contains("TaskStateEntered") && !tail.contains("event: end"),
         "{tail}"

@@ -8,7 +8,7 @@
 
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
@@ -77,7 +77,7 @@ fn a_killed_server_finds_its_container_again() -> Result<()> {
     let id = start(
         &api,
         "container-job",
-        &json!({"text": "a.txt", "slowly": 6}),
+        &json!({"text": "a.txt", "slowly": 6_000}),
     )?;
     until("the container's start", || {
         Ok((podman.starts()? == 1).then_some(()))
@@ -85,6 +85,7 @@ fn a_killed_server_finds_its_container_again() -> Result<()> {
     for _ in 0..3 {
         server.again()?;
     }
+    podman.let_go()?;
     let run = ended(&api, &id)?;
     assert_eq!(run["output"]["words"], 2, "{run}");
     assert_eq!(podman.starts()?, 1, "{run}");
@@ -99,7 +100,7 @@ fn a_server_that_stops_leaves_its_container_to_the_next() -> Result<()> {
     let id = start(
         &api,
         "run",
-        &json!({"image": IMAGE, "command": ["sh", "-c", "sleep 6; cat"], "input": {"a": 1}, "output": "json"}),
+        &json!({"image": IMAGE, "command": ["sh", "-c", "sleep 6000; cat"], "input": {"a": 1}, "output": "json"}),
     )?;
     until("the container's start", || {
         Ok(podman
@@ -108,13 +109,11 @@ fn a_server_that_stops_leaves_its_container_to_the_next() -> Result<()> {
             .any(|name| name.ends_with("-fed"))
             .then_some(()))
     })?;
-    let (status, took) = server.stop(Duration::from_secs(30))?;
+    // The container runs on, for hours: who waited for it would not end.
+    let (status, _) = server.stop(Duration::from_secs(60))?;
     assert!(status.success(), "{status}");
-    assert!(
-        took < Duration::from_secs(10),
-        "it waited for the container: {took:?}"
-    );
     server.start()?;
+    podman.let_go()?;
     let run = ended(&api, &id)?;
     assert_eq!(run["output"]["stdout"], json!({"a": 1}), "{run}");
     assert_eq!(podman.starts()?, 1);
@@ -135,16 +134,28 @@ fn a_container_that_nobody_wants_is_removed() -> Result<()> {
     assert_eq!(ended(&api, &id)?["status"], "ABORTED");
     no_container_left(&podman)?;
     // Out of time while it does not: the next process finds the container, and nobody wants it.
-    api.publish(
-        "late",
-        "StartAt: R\nStates:\n  R: {Type: Task, Resource: \"container:run\", TimeoutSeconds: 15, End: true}\n",
-    )?;
-    let id = start(&api, "late", &sleeps)?;
-    until("the container's start", || {
-        Ok((podman.starts()? == 2).then_some(()))
-    })?;
+    let mut began = None;
+    // A busy machine may take longer until it begins one.
+    for seconds in [15, 60] {
+        let bound = format!("TimeoutSeconds: {seconds}, End: true");
+        api.publish("late", &CONTAINER.replace("End: true", &bound))?;
+        let over = Instant::now() + Duration::from_secs(seconds);
+        let id = start(&api, "late", &sleeps)?;
+        let runs = until("the container's start", || {
+            if podman.starts()? == 2 {
+                return Ok(Some(true));
+            }
+            let shown = api.get(&format!("/v1/executions/{id}"))?.body;
+            Ok((shown["status"] != "RUNNING").then_some(false))
+        })?;
+        if runs {
+            began = Some((id, over));
+            break;
+        }
+    }
+    let (id, over) = began.context("no container began in its time")?;
     server.kill()?;
-    std::thread::sleep(Duration::from_secs(15));
+    std::thread::sleep(over.saturating_duration_since(Instant::now()));
     server.start()?;
     failed(&ended(&api, &id)?, "States.Timeout");
     no_container_left(&podman)
@@ -154,7 +165,7 @@ fn a_container_that_nobody_wants_is_removed() -> Result<()> {
 fn an_engine_that_comes_back_is_waited_for() -> Result<()> {
     let dir = tempfile::tempdir()?;
     let (mut podman, _server, api) = podman_and_server(dir.path())?;
-    let run = json!({"image": IMAGE, "command": ["sh", "-c", "sleep 4; echo done"]});
+    let run = json!({"image": IMAGE, "command": ["sh", "-c", "sleep 6000; echo done"]});
     let id = start(&api, "run", &run)?;
     until("the container's start", || {
         Ok((podman.starts()? == 1).then_some(()))
@@ -162,6 +173,7 @@ fn an_engine_that_comes_back_is_waited_for() -> Result<()> {
     podman.stop();
     std::thread::sleep(Duration::from_secs(1));
     podman.serve()?;
+    podman.let_go()?;
     let run = ended(&api, &id)?;
     assert_eq!(run["output"]["stdout"], "done\n", "{run}");
     assert_eq!(podman.starts()?, 1);

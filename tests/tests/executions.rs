@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use stepwell_tests::guests;
 use stepwell_tests::house::{House, one_state};
 use stepwell_tests::server::binary;
+use stepwell_tests::wait::until;
 
 /// Waits for one signal, and ends with its data.
 const TAKER: &str = "StartAt: W\nStates:\n  W: {Type: Task, Resource: \"signal:wait\", Parameters: {Name: go}, OutputPath: $.Data, End: true}\n";
@@ -201,7 +202,15 @@ fn a_killed_server_starts_and_sends_nothing_twice_and_loses_nothing() -> Result<
         start(&house, &acts)?,
     ];
     for kill in 0..10 {
-        std::thread::sleep(Duration::from_millis(20 + 13 * kill));
+        // Spread over their work, and at another moment of it each time.
+        until("so many children", || {
+            let all = ids
+                .iter()
+                .map(|id| -> Result<usize> { Ok(children(&house, id)?.len()) });
+            let all: Result<usize> = all.sum();
+            Ok((all? >= 11 * kill).then_some(()))
+        })?;
+        std::thread::sleep(Duration::from_millis(3 * kill as u64));
         house.server.again()?;
     }
     for id in ids {

@@ -3,13 +3,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use stepwell_tests::api::Api;
 use stepwell_tests::bridges::ask;
 use stepwell_tests::server::Server;
+use stepwell_tests::wait::until;
 
 const ITEMS: u64 = 400;
 
@@ -44,17 +44,6 @@ fn flow(kind: &str, fails: &str, path: &str, more: &str) -> String {
 }
 
 const WRITER: &str = r#""ResultWriter": {"Resource": "arn:aws:states:::s3:putObject", "Parameters": {"Bucket": "out", "Prefix": "done"}},"#;
-
-fn until_end(api: &Api, id: &str) -> Result<Value> {
-    let mut found = Value::Null;
-    for _ in 0..5 {
-        found = api.get(&format!("/v1/executions/{id}?wait=20"))?.body;
-        if found["status"] != "RUNNING" {
-            break;
-        }
-    }
-    Ok(found)
-}
 
 /// The executions that one started: id, input's number and status of each.
 fn children(api: &Api, id: &str) -> Result<Vec<(String, u64, String)>> {
@@ -115,10 +104,14 @@ fn a_kill_in_the_middle_loses_no_item_and_counts_none_twice() -> Result<()> {
         api.publish(&name, &flow(kind, few, "$.missing", &more))?;
         let id = api.start(&name, "{}")?;
         for _ in 0..2 {
-            std::thread::sleep(Duration::from_millis(1_700));
+            // In the middle of it: some have ended in this life, and most have not.
+            until("fifty ends", || {
+                let ended = api.metric("stepwell_executions_ended_total{status=\"SUCCEEDED\"}")?;
+                Ok((ended >= 50.0).then_some(()))
+            })?;
             server.again()?;
         }
-        let ended = until_end(&api, &id)?;
+        let ended = api.ended(&id)?;
         ensure!(ended["status"] == "SUCCEEDED", "{kind}: {ended}");
         let good = written(dir.path(), &ended["output"], "SUCCEEDED")?;
         let bad = written(dir.path(), &ended["output"], "FAILED")?;
@@ -155,7 +148,7 @@ fn a_redrive_after_a_kill_does_not_repeat_what_succeeded() -> Result<()> {
     let bad = r#""NumericEquals": 250"#;
     api.publish("strict", &flow("STANDARD", bad, "$.missing", ""))?;
     let id = api.start("strict", "{}")?;
-    let failed = until_end(&api, &id)?;
+    let failed = api.ended(&id)?;
     ensure!(
         failed["error"] == "States.ExceedToleratedFailureThreshold",
         "{failed}"
@@ -172,9 +165,11 @@ fn a_redrive_after_a_kill_does_not_repeat_what_succeeded() -> Result<()> {
     let path = format!("/v1/executions/{id}/redrive?version=2");
     let answer = api.send("POST", &path, "")?;
     ensure!(answer.status == 202, "{answer:?}");
-    std::thread::sleep(Duration::from_millis(600));
+    until("twenty children", || {
+        Ok((api.metric("stepwell_executions_open")? > 20.0).then_some(()))
+    })?;
     server.again()?;
-    let ended = until_end(&api, &id)?;
+    let ended = api.ended(&id)?;
     ensure!(ended["status"] == "SUCCEEDED", "{ended}");
     let output = ended["output"].as_array().context("no output")?;
     let numbers: Vec<Value> = (0..ITEMS).map(|n| json!({ "n": n })).collect();

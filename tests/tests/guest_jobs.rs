@@ -5,7 +5,6 @@
 )]
 
 use std::path::Path;
-use std::time::Duration;
 
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
@@ -102,9 +101,11 @@ fn a_killed_server_finds_a_guests_jobs_again_and_begins_none_twice() -> Result<(
     let dir = tempfile::tempdir()?;
     let mut house = house(dir.path(), &all())?;
     let mark = dir.path().join("begun");
-    let line = format!("echo x >> {}; sleep 6; echo there", mark.display());
+    let go = dir.path().join("go");
+    let (begun, goes) = (mark.display(), go.display());
+    let line = format!("echo x >> {begun}; until [ -e {goes} ]; do sleep 0.1; done; echo there");
     let jobs = json!([
-        {"image": IMAGE, "command": ["sh", "-c", "sleep 6; echo here"]},
+        {"image": IMAGE, "command": ["sh", "-c", "sleep 6000; echo here"]},
         {"machine": "worker", "command": ["sh", "-c", line]},
     ]);
     let id = house.api.start("jobs", jobs.to_string())?;
@@ -118,8 +119,10 @@ fn a_killed_server_finds_a_guests_jobs_again_and_begins_none_twice() -> Result<(
         Ok((house.podman.starts()? == 1).then_some(()))
     })?;
     again()?;
+    house.podman.let_go()?;
     until("the program's start", || Ok(mark.exists().then_some(())))?;
     again()?;
+    std::fs::write(&go, "")?;
     let shown = house.api.ended(&id)?;
     let told = [&shown["output"][0]["stdout"], &shown["output"][1]["stdout"]];
     assert_eq!(told, ["here\n", "there\n"], "{shown}");

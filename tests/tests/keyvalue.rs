@@ -447,20 +447,16 @@ fn namespaces_have_a_quota_and_are_seen_and_emptied() -> Result<()> {
 fn a_step_whose_key_is_deleted_meanwhile_runs_again() -> Result<()> {
     let house = House::new("")?;
     house.step("a", "keyvalue", &own(true))?;
-    check(
-        &house,
-        "a",
-        "own",
-        json!([{"set": ["n", "41"]}]),
-        json!([null]),
-    );
-    let id = start(&house, "a", &json!([{"count": "n"}, {"spin": 300_000_000}]))?;
-    std::thread::sleep(Duration::from_millis(100));
-    let gone = house
-        .api
-        .send("DELETE", "/v1/namespaces/a%2Fown/value?key=n", "")?;
-    assert_eq!(gone.status, 204, "{gone:?}");
-    assert_eq!(house.api.ended(&id)?["output"][0], 1);
+    let steps = json!([{"count": "n"}, {"spin": 100_000_000}]);
+    let value = "/v1/namespaces/a%2Fown/value?key=n";
+    let delete = || -> Result<()> {
+        let gone = house.api.send("DELETE", value, "")?;
+        anyhow::ensure!(gone.status == 204, "{gone:?}");
+        Ok(())
+    };
+    let before = || run(&house, &json!([{"set": ["n", "41"]}])).map(drop);
+    let shown = house.disturbed("a", &json!({"do": steps}), before, delete)?;
+    assert_eq!(shown["output"][0], 1, "{shown}");
     Ok(())
 }
 

@@ -2,6 +2,9 @@
 //! `Retry-After` is honoured, a dead target's circuit opens and closes.
 
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -10,6 +13,7 @@ use stepwell_tests::api::Api;
 use stepwell_tests::bridges::ask;
 use stepwell_tests::bridges::receiver::Receiver;
 use stepwell_tests::guests;
+use stepwell_tests::port::Port;
 use stepwell_tests::server::Server;
 use stepwell_tests::wait::until;
 
@@ -133,13 +137,13 @@ fn a_stop_does_not_wait_for_who_waits() -> Result<()> {
 fn a_target_that_asks_for_time_gets_it() -> Result<()> {
     let dir = tempfile::tempdir()?;
     let receiver = Receiver::start()?;
-    let (_server, api) = started(dir.path(), &receiver, "")?;
+    let (mut server, api) = started(dir.path(), &receiver, "")?;
     let retried = HTTP.replace(
         "End: true",
         "Retry: [{ErrorEquals: [States.Http.StatusCode.429], IntervalSeconds: 1, MaxAttempts: 1, MaxDelaySeconds: 1}], End: true",
     );
     api.publish("retried", &retried)?;
-    receiver.busy(1);
+    receiver.busy(1, 3_600);
     // The one that was told so, and another that was not.
     let told = api.run("http", &input(&receiver, "/busy"))?;
     assert_eq!(told["error"], "States.Http.StatusCode.429", "{told}");
@@ -150,8 +154,10 @@ fn a_target_that_asks_for_time_gets_it() -> Result<()> {
     let why = format!("Retry-After of host {}", receiver.address);
     assert_eq!(waits(&api, &other)?, why);
     assert_eq!(receiver.calls().len(), 1, "nothing comes meanwhile");
+    // What a target asked for goes with the process that heard it; who waited is there still.
+    server.again()?;
     assert_eq!(api.ended(&other)?["status"], "SUCCEEDED");
-    receiver.busy(1);
+    receiver.busy(1, 1);
     let again = api.run("retried", &input(&receiver, "/busy"))?;
     assert_eq!(again["status"], "SUCCEEDED", "{again}");
     assert_eq!(receiver.calls().len(), 4);
@@ -162,8 +168,8 @@ fn a_target_that_asks_for_time_gets_it() -> Result<()> {
 fn a_broken_target_is_left_alone_until_it_is_well_again() -> Result<()> {
     let dir = tempfile::tempdir()?;
     let receiver = Receiver::start()?;
-    let limits = "[limits.breaker]\nfailures = 3\nopen_ms = 1500\n";
-    let (_server, api) = started(dir.path(), &receiver, limits)?;
+    let limits = |open_ms| format!("[limits.breaker]\nfailures = 3\nopen_ms = {open_ms}\n");
+    let (_server, api) = started(dir.path(), &receiver, &limits(600_000))?;
     receiver.broken(true);
     let broken = input(&receiver, "/broken");
     for _ in 0..3 {
@@ -180,7 +186,15 @@ fn a_broken_target_is_left_alone_until_it_is_well_again() -> Result<()> {
     let guest = api.run("calls", &json!({"calls": [call]}).to_string())?;
     assert_eq!(guest["error"], "Stepwell.CircuitOpen", "{guest}");
     assert_eq!(receiver.calls().len(), 3, "nothing came meanwhile");
-    // A flow that tries again finds the target well.
+
+    // A flow that tries again finds the target well, on a server that asks again sooner.
+    let dir = tempfile::tempdir()?;
+    let (_server, api) = started(dir.path(), &receiver, &limits(1))?;
+    for _ in 0..3 {
+        api.run("http", &broken)?;
+    }
+    let seen = target(&api, &receiver)?;
+    assert_ne!(seen["circuit"], "closed", "{seen}");
     receiver.broken(false);
     let retried = HTTP.replace(
         "End: true",
@@ -191,10 +205,32 @@ fn a_broken_target_is_left_alone_until_it_is_well_again() -> Result<()> {
     assert_eq!(shown["status"], "SUCCEEDED", "{shown}");
     assert_eq!(target(&api, &receiver)?["circuit"], "closed");
 
-    // Nobody listens there any more.
-    let gone = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?;
-    let dead = json!({"url": format!("http://{gone}/")}).to_string();
-    let shown = api.run("http", &dead)?;
+    Ok(())
+}
+
+#[test]
+fn a_target_where_nobody_listens_is_broken_too() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let receiver = Receiver::start()?;
+    let gone = Port::new()?;
+    let allowed = [receiver.address, gone.address()].map(|address| address.to_string());
+    let limits = "[limits.breaker]\nfailures = 2\nopen_ms = 600000\n";
+    let (mut server, api) = started(dir.path(), &receiver, "")?;
+    server.configure(&format!("[http]\nallow = {allowed:?}\n{limits}"))?;
+    server.again()?;
+    let dead = json!({"url": format!("http://{}/", gone.address())}).to_string();
+    for error in [
+        "States.Http.Socket",
+        "States.Http.Socket",
+        "Stepwell.CircuitOpen",
+    ] {
+        let shown = api.run("http", &dead)?;
+        assert_eq!(shown["error"], error, "{shown}");
+    }
+    // And who may not be called is no target at all.
+    let other = Port::new()?;
+    let denied = json!({"url": format!("http://{}/", other.address())}).to_string();
+    let shown = api.run("http", &denied)?;
     assert_eq!(shown["error"], "Stepwell.HttpDenied", "{shown}");
     Ok(())
 }
@@ -208,19 +244,30 @@ fn a_circuit_that_is_half_open_lets_one_call_through() -> Result<()> {
     receiver.broken(true);
     let shown = api.run("http", &input(&receiver, "/broken"))?;
     assert_eq!(shown["error"], "States.Http.StatusCode.500", "{shown}");
-    std::thread::sleep(Duration::from_millis(400));
-    assert_eq!(target(&api, &receiver)?["circuit"], "half-open");
+    until("the circuit, half open", || {
+        let half = target(&api, &receiver)?["circuit"] == "half-open";
+        Ok(half.then_some(()))
+    })?;
     // Many ask at once while the one that was let go has no answer yet.
     let ids: Vec<String> = (0..20)
         .map(|_| api.start("http", input(&receiver, "/held")))
         .collect::<Result<_>>()?;
     receiver.until(2)?;
-    let refused = |id: &String| -> Result<bool> {
-        let shown = api.get(&format!("/v1/executions/{id}?wait=1"))?.body;
-        Ok(shown["error"] == "Stepwell.CircuitOpen")
-    };
-    let refused = ids.iter().map(refused).collect::<Result<Vec<bool>>>()?;
-    assert_eq!(refused.iter().filter(|refused| !**refused).count(), 1);
+    // All but the one end.
+    let refused = until("the end of all but one", || {
+        let refused = |id: &String| -> Result<bool> {
+            let shown = api.get(&format!("/v1/executions/{id}"))?.body;
+            let ended = shown["status"] != "RUNNING";
+            ensure!(
+                !ended || shown["error"] == "Stepwell.CircuitOpen",
+                "{shown}"
+            );
+            Ok(ended)
+        };
+        let all = ids.iter().map(refused).collect::<Result<Vec<bool>>>()?;
+        let ended = all.iter().filter(|refused| **refused).count();
+        Ok((ended + 1 == ids.len()).then_some(all))
+    })?;
     assert_eq!(receiver.calls().len(), 2, "one found out for all");
     receiver.open();
     for (id, refused) in ids.iter().zip(refused) {
@@ -244,20 +291,44 @@ fn who_waits_for_a_turn_takes_nobodys_place_among_running_steps() -> Result<()> 
     for _ in 0..1_200 {
         api.start("http", input(&busy, "/held"))?;
     }
-    let mut waiting = 0;
-    for _ in 0..1_200 {
-        waiting = target(&api, &busy)?["waiting"].as_u64().unwrap_or(0);
-        if waiting == 1_199 {
-            break;
-        }
-        std::thread::sleep(Duration::from_millis(50));
-    }
-    assert_eq!(waiting, 1_199, "all but one come to wait");
+    until("all but one in wait", || {
+        Ok((target(&api, &busy)?["waiting"] == 1_199).then_some(()))
+    })?;
     let call = json!({"url": format!("http://{other}/"), "timeout_ms": 5_000}).to_string();
     let shown = api.run("http", &call)?;
     assert_eq!(shown["status"], "SUCCEEDED", "{shown}");
     busy.open();
     Ok(())
+}
+
+/// A worker that says again and again that it is at its task.
+struct Beating {
+    over: Arc<AtomicBool>,
+    thread: JoinHandle<Result<()>>,
+}
+
+fn beating(server: &Server, token: &str) -> Beating {
+    let over = Arc::new(AtomicBool::new(false));
+    let (url, path) = (server.url(), format!("/v1/tasks/{token}/heartbeat"));
+    let told = Arc::clone(&over);
+    let thread = std::thread::spawn(move || {
+        let api = Api::new(&url)?;
+        while !told.load(Ordering::Acquire) {
+            let heard = api.send("POST", &path, "")?;
+            ensure!(heard.status == 204, "{heard:?}");
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        Ok(())
+    });
+    Beating { over, thread }
+}
+
+impl Beating {
+    fn stop(self) -> Result<()> {
+        self.over.store(true, Ordering::Release);
+        let beat = self.thread.join();
+        beat.map_err(|_| anyhow::anyhow!("who beats broke"))?
+    }
 }
 
 #[test]
@@ -272,7 +343,7 @@ fn workers_have_so_many_tasks_of_an_activity_at_once_over_deaths() -> Result<()>
         )
     };
     api.publish("ship", &flow(""))?;
-    api.publish("beats", &flow("HeartbeatSeconds: 3, TimeoutSeconds: 60, "))?;
+    api.publish("beats", &flow("HeartbeatSeconds: 3, TimeoutSeconds: 600, "))?;
     let poll = |api: &Api, seconds: u32| -> Result<Option<(String, String)>> {
         let path = format!("/v1/activities/ship/poll?wait={seconds}");
         let task = api.send("POST", &path, "")?.body;
@@ -293,16 +364,19 @@ fn workers_have_so_many_tasks_of_an_activity_at_once_over_deaths() -> Result<()>
     };
     let first = begin("beats")?;
     let others: Vec<String> = (0..4).map(|_| begin("ship")).collect::<Result<_>>()?;
-    let (_, silent) = poll(&api, 5)?.context("the first")?;
+    let (silent_token, silent) = poll(&api, 20)?.context("the first")?;
     assert_eq!(silent, first);
-    let (token, _) = poll(&api, 5)?.context("the second")?;
+    // It is heard of as long as it is looked at.
+    let alive = beating(&server, &silent_token);
+    let (token, _) = poll(&api, 20)?.context("the second")?;
     assert_eq!(poll(&api, 0)?, None);
     assert_eq!(seen(&api)?, (json!(2), json!(2)));
     let last = others.last().context("the last")?;
     assert_eq!(waits(&api, last)?, "concurrency limit of activity ship");
 
     // A worker that is silent for too long has its task no more, and whoever polls hears of it.
-    let (third, _) = poll(&api, 20)?.context("after the heartbeat that did not come")?;
+    alive.stop()?;
+    let (third, _) = poll(&api, 60)?.context("after the heartbeat that did not come")?;
     assert_eq!(api.ended(&first)?["error"], "States.HeartbeatTimeout");
     server.again()?;
     api = Api::new(&server.url())?;
@@ -312,8 +386,12 @@ fn workers_have_so_many_tasks_of_an_activity_at_once_over_deaths() -> Result<()>
 
     // An answer makes room, and a cancel does.
     let url = server.url();
-    let hears = std::thread::spawn(move || poll(&Api::new(&url)?, 20));
-    std::thread::sleep(Duration::from_millis(300));
+    let before = api.metric("stepwell_http_in_flight")?;
+    let hears = std::thread::spawn(move || poll(&Api::new(&url)?, 60));
+    until("who polls", || {
+        let asked = api.metric("stepwell_http_in_flight")?;
+        Ok((asked > before).then_some(()))
+    })?;
     let answered = api.send("POST", &format!("/v1/tasks/{token}/succeed"), "1")?;
     ensure!(answered.status == 204, "{answered:?}");
     let heard = hears
@@ -345,11 +423,11 @@ fn workers_of_an_activity_get_so_many_tasks_a_second() -> Result<()> {
     for _ in 0..3 {
         api.start("ship", "{}")?;
     }
-    let mut got = 0;
-    for _ in 0..4 {
-        let polled = api.send("POST", "/v1/activities/ship/poll?wait=1", "")?;
-        got += usize::from(polled.body["token"].is_string());
-    }
-    assert_eq!(got, 2);
+    let poll = |seconds: u32| -> Result<bool> {
+        let path = format!("/v1/activities/ship/poll?wait={seconds}");
+        Ok(api.send("POST", &path, "")?.body["token"].is_string())
+    };
+    ensure!(poll(60)? && poll(60)?, "two may go at once");
+    ensure!(!poll(1)?, "the third comes in a quarter of an hour");
     Ok(())
 }

@@ -9,6 +9,7 @@ use stepwell_tests::api::Api;
 use stepwell_tests::bridges::ask::started;
 use stepwell_tests::guests;
 use stepwell_tests::server::Server;
+use stepwell_tests::wait::until;
 
 #[test]
 fn a_stop_is_heard_from_the_open_port_on() -> Result<()> {
@@ -68,34 +69,22 @@ fn an_idempotency_key_finds_its_execution_after_a_crash() -> Result<()> {
     Ok(())
 }
 
-/// A number of the metrics page.
-fn metric(api: &Api, name: &str) -> Result<f64> {
-    let page = api.get("/metrics")?.body;
-    let text = page.as_str().context("no metrics page")?;
-    let line = text.lines().find(|l| l.starts_with(name));
-    let line = line.with_context(|| format!("no {name} in {text}"))?;
-    Ok(line.rsplit(' ').next().context("no value")?.parse()?)
-}
-
 /// Waits until the step is seen running; `false`: its execution is parked instead.
 fn runs_again(api: &Api, killer: &str, deaths: u32) -> Result<bool> {
-    for _ in 0..500 {
+    until("the step, running or parked", || {
         let shown = api.get(killer)?.body;
         if !shown["parked"].is_null() {
             let error = &shown["parked"]["error"];
             anyhow::ensure!(error == "Stepwell.StepKillsServer", "{shown}");
-            return Ok(false);
+            return Ok(Some(false));
         }
         // Others work beside it, suspected or not.
         let input = format!("[{deaths}]");
         let output = api.run("healthy", &input)?["output"].clone();
         anyhow::ensure!(output == json!([deaths]), "{output}");
-        if metric(api, "stepwell_steps_running")? >= 1.0 {
-            return Ok(true);
-        }
-        std::thread::sleep(Duration::from_millis(10));
-    }
-    anyhow::bail!("after {deaths} deaths it neither runs nor is parked")
+        let runs = api.metric("stepwell_steps_running")? >= 1.0;
+        Ok(runs.then_some(true))
+    })
 }
 
 /// Nothing but the process's death tells what a step did to it: so whoever kills the

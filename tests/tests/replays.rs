@@ -170,14 +170,19 @@ fn a_step_is_told_the_same_deadline_and_has_the_servers_limits() -> Result<()> {
     let (id, error) = run(&house, "big-output", &json!(1_001))?;
     assert_eq!(error, "Stepwell.OutputTooLarge");
     house.api.replays_the_same(&id)?;
-    // When a step began that looked at nothing is known to some milliseconds: so is its deadline.
+    // When a step began that looked at nothing is not known, but when it was decided on.
     let (id, then) = run(&house, "context", &json!({}))?;
     let (_, text) = house.api.cli(&["replay", &id, "--state", "S", "--json"])?;
     let told: Value = serde_json::from_str(&text).with_context(|| text.clone())?;
     let now = told["replayed"]["output"].as_str().context("no output")?;
     let now: Value = serde_json::from_str(now)?;
     let ms = |told: &Value| told["deadline_ms"].as_u64().context("no deadline");
-    ensure!(ms(&then)?.abs_diff(ms(&now)?) < 5_000, "{then} {now}");
+    let trace = house
+        .api
+        .get(&format!("/v1/executions/{id}/trace?state=S"))?;
+    let decided = trace.body["at_ms"].as_u64().context("no moment")?;
+    assert_eq!(ms(&now)?, decided + 41_234);
+    ensure!(ms(&then)? >= ms(&now)?, "{then} {now}");
     assert_eq!(then["idempotency_key"], now["idempotency_key"]);
     Ok(())
 }

@@ -2,7 +2,6 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
-use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -10,7 +9,6 @@ use serde_json::{Value, json};
 use stepwell_tests::api::Api;
 use stepwell_tests::bridges::ask::started;
 use stepwell_tests::guests;
-use stepwell_tests::server::Server;
 
 fn one_task(task: &Value) -> String {
     let mut task = task.clone();

@@ -216,19 +216,19 @@ fn flows_and_the_command_line_send_them_too() -> Result<()> {
     assert_eq!(nobody["error"], "Stepwell.NoExecution", "{nobody}");
 
     let id = start(&house, "o-2")?;
-    let cli = ["signal", id.as_str(), "paid", "--data", "-"];
-    let (code, text) = cli(&house, &cli, r#"{"amount":3}"#)?;
+    let args = ["signal", id.as_str(), "paid", "--data", "-"];
+    let (code, text) = cli(&house, &args, r#"{"amount":3}"#)?;
     assert_eq!(
         (code, text.trim()),
         (Some(0), format!("paid is with {id}").as_str())
     );
-    let cli = ["signal", "o-2", "lost", "--flow", "order", "--key", "k"];
-    assert_eq!(cli(&house, &cli, "")?.0, Some(0));
+    let args = ["signal", "o-2", "lost", "--flow", "order", "--key", "k"];
+    assert_eq!(cli(&house, &args, "")?.0, Some(0));
     let shown = house.api.ended(&id)?;
     assert_eq!(shown["output"]["paid"]["Data"], json!({"amount": 3}));
     assert_eq!(shown["output"]["way"]["Data"], json!({}));
-    let cli = ["signal", id.as_str(), "paid"];
-    let (code, text) = cli(&house, &cli, "")?;
+    let args = ["signal", id.as_str(), "paid"];
+    let (code, text) = cli(&house, &args, "")?;
     assert_eq!(code, Some(4));
     ensure!(text.contains("RUN0011"), "{text}");
     Ok(())

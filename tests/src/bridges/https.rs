@@ -93,6 +93,8 @@ pub struct Call {
     pub bytes: usize,
     /// Whether the body came to its end.
     pub whole: bool,
+    /// Whether nobody is at it any more: it has its answer's head, or its caller is gone.
+    pub over: bool,
 }
 
 /// The server. It ends when this is dropped.
@@ -236,6 +238,7 @@ impl Seen {
             key: key.unwrap_or_default().to_owned(),
             bytes: 0,
             whole: false,
+            over: false,
         });
         calls.len() - 1
     }
@@ -251,6 +254,7 @@ impl Seen {
 async fn answer(seen: Arc<Seen>, request: Request<Incoming>) -> Result<Response<Body>> {
     let (head, body) = request.into_parts();
     let call = seen.keep(&head);
+    let _over = Over(Arc::clone(&seen), call);
     let path = head.uri.path().to_owned();
     let number = path.rsplit('/').next().and_then(|n| n.parse().ok());
     let number = number.unwrap_or(0_usize);
@@ -327,6 +331,17 @@ async fn answer(seen: Arc<Seen>, request: Request<Incoming>) -> Result<Response<
         }
         _ => Response::new(full("fine")),
     })
+}
+
+/// Notes, when it goes, that nobody is at a call any more.
+struct Over(Arc<Seen>, usize);
+
+impl Drop for Over {
+    fn drop(&mut self) {
+        if let Some(call) = self.0.calls().get_mut(self.1) {
+            call.over = true;
+        }
+    }
 }
 
 /// Reads a body to its end.

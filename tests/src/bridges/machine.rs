@@ -2,13 +2,13 @@
 //!
 //! Refuses keys that were there before: each machine has its own, made with it.
 
-use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::Result;
 
 use super::output;
+use crate::port::Port;
 
 /// A machine with an SSH server. It ends when it is dropped.
 pub trait Machine: Sized {
@@ -44,7 +44,7 @@ pub trait Machine: Sized {
 #[derive(Debug)]
 pub struct Address {
     dir: PathBuf,
-    port: u16,
+    port: Port,
     user: String,
 }
 
@@ -63,10 +63,9 @@ impl Address {
                     .arg(file),
             )?;
         }
-        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
         Ok(Address {
             dir: dir.to_owned(),
-            port: port.port(),
+            port: Port::new()?,
             user: user.to_owned(),
         })
     }
@@ -74,7 +73,7 @@ impl Address {
     /// Its port.
     #[must_use]
     pub fn port(&self) -> u16 {
-        self.port
+        self.port.address().port()
     }
 
     /// The file of a private key.
@@ -99,7 +98,7 @@ impl Address {
     /// # Errors
     /// A key cannot be read.
     pub fn config(&self, name: &str, host_key: &str) -> Result<String> {
-        let Address { port, user, .. } = self;
+        let (port, user) = (self.port(), &self.user);
         let (key, host) = (self.key("user"), self.public(host_key)?);
         Ok(format!(
             "[machines.{name}]\nhost = \"127.0.0.1\"\nport = {port}\nuser = \"{user}\"\nkey_file = {key:?}\nhost_keys = [\"{host}\"]\n"

@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 
 use super::output;
-use crate::wait::until_every;
+use crate::wait::{until, until_every};
 
 /// The image's name.
 pub const IMAGE: &str = "localhost/stepwell-busybox";
@@ -126,6 +126,24 @@ impl Podman {
                 .args(["ps", "--all", "--format", "{{.Names}}"]),
         )?;
         Ok(text.lines().map(str::to_owned).collect())
+    }
+
+    /// Ends the `sleep` of the server's containers: their programs go on behind it.
+    ///
+    /// # Errors
+    /// None of them sleeps.
+    pub fn let_go(&self) -> Result<()> {
+        until("the end of the container's sleep", || {
+            let names = self.containers()?;
+            let ours = names.iter().filter(|name| name.starts_with("stepwell-"));
+            let mut ended = false;
+            for name in ours {
+                let mut kill = self.command();
+                kill.args(["exec", name.as_str(), "killall", "sleep"]);
+                ended |= kill.output()?.status.success();
+            }
+            Ok(ended.then_some(()))
+        })
     }
 
     /// How many containers were ever started here.

@@ -10,8 +10,8 @@ use crate::wait::until_told;
 
 /// An HTTP server that counts calls by path and key.
 ///
-/// It holds those to `/held` until told, answers `/busy` with 429 and `Retry-After: 1` as often
-/// as was asked for, `/broken` with 500 as long as was asked for, and all others with 200.
+/// It holds those to `/held` until told, answers `/busy` with 429 and `Retry-After` as often as was
+/// asked for, `/broken` with 500 as long as was asked for, and all others with 200.
 #[derive(Clone)]
 pub struct Receiver {
     /// Where it listens.
@@ -26,6 +26,8 @@ struct State {
     calls: Vec<(String, String)>,
     open: bool,
     busy: usize,
+    /// Seconds that `/busy` asks for.
+    later: u32,
     broken: bool,
 }
 
@@ -76,9 +78,10 @@ impl Receiver {
         self.state().open = false;
     }
 
-    /// The next so many calls to `/busy` are asked to come again later.
-    pub fn busy(&self, calls: usize) {
-        self.state().busy = calls;
+    /// The next so many calls to `/busy` are asked to come again so many seconds later.
+    pub fn busy(&self, calls: usize, later: u32) {
+        let mut state = self.state();
+        (state.busy, state.later) = (calls, later);
     }
 
     /// Whether `/broken` fails from now on.
@@ -109,7 +112,7 @@ fn answer(shared: &Shared, request: &Request) -> Answer {
     }
     let head = if path == "/busy" && state.busy > 0 {
         state.busy -= 1;
-        "429 Too Many Requests\r\nretry-after: 1"
+        &format!("429 Too Many Requests\r\nretry-after: {}", state.later)
     } else if path == "/broken" && state.broken {
         "500 Internal Server Error"
     } else {

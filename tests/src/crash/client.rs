@@ -11,9 +11,9 @@ use reqwest::{Client, Method, RequestBuilder};
 use serde_json::Value;
 
 /// Longest wait for one answer. The longest wait that the load asks for is 5 s.
-const ANSWER: Duration = Duration::from_secs(30);
+const ANSWER: Duration = Duration::from_secs(90);
 /// Longest time that a client goes on asking a server that is away or busy.
-const PATIENCE: Duration = Duration::from_secs(90);
+const PATIENCE: Duration = Duration::from_secs(180);
 /// How long after its server was killed a client still believes in a connection. The kernel
 /// closes a dead process's connections only when its last thread is gone, and a thread
 /// that waits for the disk goes when the disk has answered: on a busy one after many

@@ -40,16 +40,19 @@ pub struct Everything {
     pub usage: BTreeMap<String, Used>,
 }
 
-/// Waits until nothing runs; returns what still does after `bound`.
+/// Waits until nothing runs; returns what still does when for so long not one has ended.
 ///
 /// # Errors
 /// The server is away, or answers strangely.
 pub async fn settle(api: &Api, bound: Duration) -> Result<BTreeSet<String>> {
-    let begun = Instant::now();
+    let (mut since, mut left) = (Instant::now(), BTreeSet::new());
     loop {
         let running = ids(api, "status=RUNNING&").await?;
-        if running.is_empty() || begun.elapsed() > bound {
-            return Ok(running);
+        if running != left {
+            (since, left) = (Instant::now(), running);
+        }
+        if left.is_empty() || since.elapsed() > bound {
+            return Ok(left);
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
     }

@@ -11,13 +11,13 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::client::{Answer, Api, Told};
-use super::plan::{Again, Case, Kind, Manner};
+use super::plan::{self, Again, Case, Kind, Manner};
 use super::receiver::{Door, Receiver};
 use super::report::{Report, Rule};
 use super::seen::Seen;
 
 /// Longest life of one execution, kills included.
-const LIFE: Duration = Duration::from_secs(60);
+const LIFE: Duration = Duration::from_secs(180);
 
 /// What all clients of a run share.
 #[derive(Debug)]
@@ -49,6 +49,15 @@ impl Load {
             next: AtomicU64::new(0),
             stop: AtomicBool::new(false),
         })
+    }
+
+    /// Waits until the clients have begun all that a run is to show. A busy machine may have killed as often as
+    /// it should before they came to it.
+    pub async fn begun(&self) {
+        let enough = plan::enough(self.seed);
+        while self.next.load(Ordering::Relaxed) < enough {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
     }
 
     /// Tells the clients to begin nothing more.

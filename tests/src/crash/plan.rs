@@ -516,6 +516,28 @@ impl Case {
     }
 }
 
+/// How many cases of this run there must be, so that all is among them that a run is to show: tokens and
+/// answers, calls by each door and with a secret, children, counting steps, events that are followed. Each by a
+/// case with a name, which is started whatever dies.
+#[must_use]
+pub fn enough(seed: u64) -> u64 {
+    let shows: [fn(&Case) -> bool; 7] = [
+        Case::asks,
+        |case| case.kind == Kind::Call,
+        |case| case.kind == Kind::Limited,
+        |case| case.kind == Kind::Secret,
+        |case| case.kind == Kind::Parent,
+        |case| case.kind == Kind::Keeps,
+        |case| case.manner == Manner::Tail,
+    ];
+    let first = |shows: &fn(&Case) -> bool| {
+        let mut cases = (0..).map(|number| Case::draw(seed, number));
+        cases.find(|case| case.named && shows(case))
+    };
+    let firsts = shows.iter().filter_map(first);
+    firsts.map(|case| case.number + 1).max().unwrap_or(0)
+}
+
 fn failure(status: &'static str, error: &'static str, cause: Option<String>) -> Expected {
     Expected::Failure {
         status,
@@ -538,8 +560,27 @@ fn kind(random: &mut Random) -> Kind {
 
 #[cfg(test)]
 mod tests {
-    use super::{Case, Kind, flows};
+    use super::{Case, Kind, enough, flows};
     use std::collections::BTreeSet;
+
+    #[test]
+    fn enough_cases_are_few_and_have_all_that_a_run_shows() {
+        for seed in 0..50 {
+            let enough = enough(seed);
+            let cases = (0..enough).map(|number| Case::draw(seed, number));
+            let kinds: BTreeSet<Kind> = cases.filter(|c| c.named).map(|c| c.kind).collect();
+            for kind in [
+                Kind::Call,
+                Kind::Limited,
+                Kind::Secret,
+                Kind::Parent,
+                Kind::Keeps,
+            ] {
+                assert!(kinds.contains(&kind), "{seed}: {kind:?}");
+            }
+            assert!(enough < 300, "{seed}: {enough}");
+        }
+    }
 
     #[test]
     fn every_kind_is_drawn_and_knows_its_own_input() {

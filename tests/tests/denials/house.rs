@@ -16,6 +16,7 @@ use stepwell_tests::bridges::podman::{IMAGE, Podman};
 use stepwell_tests::bridges::sshd::Sshd;
 use stepwell_tests::guests;
 use stepwell_tests::server::Server;
+use stepwell_tests::wait::until;
 
 use super::http;
 
@@ -280,16 +281,11 @@ impl House {
             "{smuggled:?} came by a header or an address"
         );
         // A container is removed when its answer is durable, a moment after that was told.
-        let mut left = None;
-        for _ in 0..250 {
+        until("the removal of every container", || {
             let all = self.podman.containers()?;
-            left = all.into_iter().find(|name| name.starts_with("stepwell-"));
-            if left.is_none() {
-                return Ok(());
-            }
-            std::thread::sleep(Duration::from_millis(40));
-        }
-        bail!("{left:?} is still there")
+            let left = all.iter().any(|name| name.starts_with("stepwell-"));
+            Ok((!left).then_some(()))
+        })
     }
 }
 

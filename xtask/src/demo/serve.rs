@@ -22,6 +22,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The file in its folder that says how it runs.
 const CONFIGURATION: &str = "stepwell.toml";
+/// And the one that it writes its log to.
+const LOG: &str = "server.log";
 
 /// A running server.
 pub struct Server {
@@ -30,8 +32,16 @@ pub struct Server {
     /// Its folder in the cache: configuration, data, log.
     pub folder: PathBuf,
     child: Child,
+    told: Arc<Told>,
+}
+
+/// What the one who waits for Ctrl-C and the one who waits for the server tell each other.
+#[derive(Default)]
+struct Told {
     /// Set by Ctrl-C, which also asks the server to stop.
-    interrupted: Arc<AtomicBool>,
+    interrupted: AtomicBool,
+    /// It has ended: its process id may be another's by now.
+    gone: AtomicBool,
 }
 
 impl Server {
@@ -51,7 +61,7 @@ impl Server {
             &config,
             configuration(address, receiver, &folder.join("data")),
         )?;
-        let log = std::fs::File::create(folder.join("server.log"))?;
+        let log = std::fs::File::create(folder.join(LOG))?;
         let mut command = Command::new(stepwell());
         command
             .arg("serve")
@@ -65,13 +75,13 @@ impl Server {
         let child = command
             .spawn()
             .with_context(|| format!("cannot run {}", stepwell().display()))?;
-        let interrupted = Arc::new(AtomicBool::new(false));
-        on_interrupt(child.id(), &interrupted)?;
+        let told = Arc::new(Told::default());
+        on_interrupt(child.id(), &told)?;
         let mut server = Server {
             address,
             folder,
             child,
-            interrupted,
+            told,
         };
         server.until_ready()?;
         println!(
@@ -109,7 +119,7 @@ impl Server {
     /// It ended badly, or not in time and was killed.
     pub fn stop(&mut self) -> Result<()> {
         // A second signal would end it at once.
-        if !self.interrupted.swap(true, Ordering::SeqCst) {
+        if !self.told.interrupted.swap(true, Ordering::SeqCst) {
             ask_to_stop(self.child.id());
         }
         let begun = Instant::now();
@@ -127,20 +137,25 @@ impl Server {
         bail!("the server did not stop within {PATIENCE:?} and was killed")
     }
 
-    /// Waits for Ctrl-C or for the server's own end.
+    /// Waits for Ctrl-C, also when the server has ended: who killed it, as the demo says how to, starts it
+    /// again by hand, and what its flows call lives here.
     ///
     /// # Errors
-    /// The server ended by itself, or badly.
+    /// The server ended badly behind Ctrl-C.
     pub fn until_stopped(mut self) -> Result<()> {
         loop {
-            if self.interrupted.load(Ordering::SeqCst) {
-                return self.stop();
+            let interrupted = || self.told.interrupted.load(Ordering::SeqCst);
+            let gone = self.told.gone.load(Ordering::SeqCst);
+            if interrupted() {
+                return if gone { Ok(()) } else { self.stop() };
             }
-            if let Some(status) = self.child.try_wait()? {
-                // The signal may have come between the two looks.
-                if !self.interrupted.load(Ordering::SeqCst) {
-                    bail!("the server ended with {status}: {}", self.log());
-                }
+            if !gone && let Some(status) = self.child.try_wait()? {
+                self.told.gone.store(true, Ordering::SeqCst);
+                println!(
+                    "\ndemo: the server has ended ({status}); its log is {}\n\
+                     demo: the receiver that the examples call stays up until Ctrl-C",
+                    self.folder.join(LOG).display()
+                );
             }
             std::thread::sleep(Duration::from_millis(50));
         }
@@ -172,7 +187,7 @@ impl Server {
 
     /// The end of its log.
     fn log(&self) -> String {
-        let text = std::fs::read_to_string(self.folder.join("server.log")).unwrap_or_default();
+        let text = std::fs::read_to_string(self.folder.join(LOG)).unwrap_or_default();
         let lines: Vec<&str> = text.lines().collect();
         lines[lines.len().saturating_sub(20)..].join("\n")
     }
@@ -198,14 +213,16 @@ fn ask_to_stop(id: u32) {
 
 /// From now on Ctrl-C stops the server instead of leaving it behind; the demo's
 /// own next step then fails or ends, and the server is waited for.
-fn on_interrupt(server: u32, interrupted: &Arc<AtomicBool>) -> Result<()> {
+fn on_interrupt(server: u32, told: &Arc<Told>) -> Result<()> {
     let mut signals = Signals::new([SIGINT, SIGTERM])?;
-    let interrupted = Arc::clone(interrupted);
+    let told = Arc::clone(told);
     std::thread::spawn(move || {
         if signals.forever().next().is_some() {
             println!("\ndemo: stopping");
-            interrupted.store(true, Ordering::SeqCst);
-            ask_to_stop(server);
+            told.interrupted.store(true, Ordering::SeqCst);
+            if !told.gone.load(Ordering::SeqCst) {
+                ask_to_stop(server);
+            }
         }
     });
     Ok(())
@@ -227,4 +244,29 @@ fn configuration(address: SocketAddr, receiver: SocketAddr, data: &std::path::Pa
          # The demo's receiver; other loopback addresses stay refused.\n\
          allow = [\"{receiver}\"]\n"
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_kills_the_server_keeps_the_demo_until_ctrl_c() {
+        // It has ended badly before anybody looks.
+        let child = Command::new("false").spawn().unwrap();
+        let told = Arc::new(Told::default());
+        let server = Server {
+            address: SocketAddr::from((Ipv4Addr::LOCALHOST, 1)),
+            folder: PathBuf::from("demo"),
+            child,
+            told: Arc::clone(&told),
+        };
+        let stays = std::thread::spawn(move || server.until_stopped());
+        while !told.gone.load(Ordering::SeqCst) {
+            assert!(!stays.is_finished(), "{:?}", stays.join());
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        told.interrupted.store(true, Ordering::SeqCst);
+        stays.join().unwrap().unwrap();
+    }
 }
