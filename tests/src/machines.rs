@@ -276,8 +276,8 @@ pub fn a_run_on_a_machine_that_nobody_wants_is_ended<M: Machine>() -> Result<()>
     // Out of time while it does not: the next process finds the run, and nobody wants it.
     let mut began = None;
     for seconds in [15, 60].map(|seconds| seconds * M::SLOWER) {
-        let until = Instant::now() + Duration::from_secs(seconds);
-        began = house.begun_within("late", seconds)?.zip(Some(until));
+        let over = Instant::now() + Duration::from_secs(seconds);
+        began = house.begun_within("late", seconds)?.zip(Some(over));
         if began.is_some() {
             break;
         }

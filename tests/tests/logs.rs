@@ -80,7 +80,7 @@ fn an_executions_lines_are_told_by_state_and_page() -> Result<()> {
     server.again()?;
     assert_eq!(told(&lines(&api, &id, "")?), all);
     let cli = |more: &[&str]| -> Result<String> {
-        let (code, text) = api.cli(&[&["logs", &id], more].concat())?;
+        let (code, text) = api.cli(&[&["logs", &id][..], more].concat())?;
         ensure!(code == Some(0), "{text}");
         Ok(text)
     };

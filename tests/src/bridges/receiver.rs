@@ -112,14 +112,14 @@ fn answer(shared: &Shared, request: &Request) -> Answer {
     }
     let head = if path == "/busy" && state.busy > 0 {
         state.busy -= 1;
-        &format!("429 Too Many Requests\r\nretry-after: {}", state.later)
+        format!("429 Too Many Requests\r\nretry-after: {}", state.later)
     } else if path == "/broken" && state.broken {
-        "500 Internal Server Error"
+        "500 Internal Server Error".to_owned()
     } else {
-        "200 OK"
+        "200 OK".to_owned()
     };
     Answer {
-        head: head.to_owned(),
+        head,
         text: format!("{path} {}", request.body),
     }
 }
