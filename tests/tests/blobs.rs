@@ -315,7 +315,7 @@ fn no_object_is_lost_or_there_twice_after_deaths() -> Result<()> {
         for n in 0..8 {
             let own = format!("done/{round}-{n}");
             ids.push(start(
-&house,
+                &house,
                 "a",
                 &json!([{"count": "n"}, {"append": ["log", format!("{round}-{n};")]}, {"put": [own, "x"]}]),
             )?);
