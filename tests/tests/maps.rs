@@ -295,6 +295,7 @@ fn drivers(place: &Place, flow: &Arc<One>) -> Vec<Driver> {
         // The parent itself is not counted: its children empty the memory.
         hot_max: 2,
         hot_bytes_max: 1 << 30,
+        state_bytes_max: 1 << 30,
         open_bytes_max: OPEN_BYTES_MAX,
         steps_running_max: 8,
         checkpoint_bytes_min: 64,

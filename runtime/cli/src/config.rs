@@ -2,9 +2,9 @@
 //!
 //! Refuses unknown keys, and never prints the token.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
@@ -276,12 +276,53 @@ pub fn load(args: &args::Serve) -> Result<Settings, Trouble> {
         .map_err(Trouble::usage)?;
     let default_listen = LISTEN.parse().map_err(Trouble::usage)?;
     let data_dir = args.data.clone().or_else(|| config.data.take());
+    let data_dir = data_dir.unwrap_or_else(|| PathBuf::from("stepwell-data"));
+    check_directories(&config.directories)?;
+    check_buckets(&config.buckets, &data_dir)?;
     Ok(Settings {
         listen: args.listen.or(config.listen).unwrap_or(default_listen),
-        data_dir: data_dir.unwrap_or_else(|| PathBuf::from("stepwell-data")),
+        data_dir,
         token,
         config,
     })
+}
+
+/// Modules see each under an absolute path of its own.
+fn check_directories(directories: &[Directory]) -> Result<(), Trouble> {
+    let mut seen = BTreeSet::new();
+    for Directory { guest, .. } in directories {
+        let text = if !guest.starts_with('/') {
+            format!(
+                "the configuration's directories have the guest path {guest:?}; it must begin with /"
+            )
+        } else if !seen.insert(guest.trim_end_matches('/')) {
+            format!(
+                "the configuration's directories have the guest path {guest:?} twice; give each one of its own"
+            )
+        } else {
+            continue;
+        };
+        return Err(Trouble::usage(text));
+    }
+    Ok(())
+}
+
+/// What clients may write is not the server's own.
+fn check_buckets(buckets: &BTreeMap<String, Bucket>, data_dir: &Path) -> Result<(), Trouble> {
+    let whole = |path: &Path| path.canonicalize().or_else(|_| std::path::absolute(path));
+    let Ok(own) = whole(data_dir) else {
+        return Ok(());
+    };
+    for (name, bucket) in buckets {
+        if whole(&bucket.path).is_ok_and(|path| path.starts_with(&own) || own.starts_with(&path)) {
+            let text = format!(
+                "the configuration's buckets.{name} is {}, which is in the data directory or around it; give it a folder elsewhere",
+                bucket.path.display()
+            );
+            return Err(Trouble::usage(text));
+        }
+    }
+    Ok(())
 }
 
 fn bounded(key: &str, value: Option<u64>, min: u64, max: u64) -> Result<(), Trouble> {
@@ -334,6 +375,19 @@ mod tests {
             "[buckets]\nin = { path = \"/srv/in\", writ = true }",
             Err("writ"),
         );
+        check(
+            "data = \"/srv/data\"\n[buckets]\nin = { path = \"/srv/data/buckets/x\" }",
+            Err("buckets.in"),
+        );
+        check(
+            "data = \"/srv/data\"\n[buckets]\nin = { path = \"/srv\" }",
+            Err("buckets.in"),
+        );
+        let directory =
+            |guest: &str| format!("[[directories]]\nhost = \"/srv\"\nguest = {guest:?}\n");
+        check(&(directory("/a") + &directory("/b")), Ok(()));
+        check(&directory("a"), Err("must begin with /"));
+        check(&(directory("/a") + &directory("/a/")), Err("twice"));
         check("stop_seconds = 0", Err("stop_seconds is 0"));
         check("disk_floor_mib = 1073741824", Ok(()));
         check("disk_floor_mib = 17592186044416", Err("disk_floor_mib"));

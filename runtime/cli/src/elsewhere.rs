@@ -140,8 +140,12 @@ pub fn instance(data_dir: Option<&Path>) -> Result<String, Trouble> {
     let file = dir.join("instance");
     let fine = |text: &str| text.len() == 32 && text.chars().all(|c| c.is_ascii_hexdigit());
     let failed = |e: std::io::Error| Trouble::system(format!("{}: {e}", file.display()));
-    match std::fs::read_to_string(&file) {
+    match std::fs::read(&file).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()) {
         Ok(text) if fine(text.trim()) => Ok(text.trim().to_owned()),
+        Ok(_) => Err(Trouble::system(format!(
+            "{} does not hold 32 hexadecimal digits, by which containers and files elsewhere are known as this server's; restore it from a backup, or remove it and look for what is left there by hand",
+            file.display()
+        ))),
         Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(failed(e)),
         _ => {
             let text: String = drawn();

@@ -281,7 +281,7 @@ impl Resolve for Known {
         let _ = version;
         let exports = |modules: &Modules| {
             use stepwell_orchestrator::ports::ModuleStore as _;
-            wiring::Shelf(modules.clone()).exports(*digest, function)
+            wiring::Shelf::new(modules.clone(), 0).exports(*digest, function)
         };
         if self.modules.as_ref().is_some_and(exports) {
             return Ok(*digest);

@@ -120,6 +120,7 @@ fn engine_options(config: &Config, loops: usize) -> shell::Options {
                 .unwrap_or(50_000)
                 .div_ceil(loops.max(1)),
             hot_bytes_max: memory_for_payloads() / loops.max(1),
+            state_bytes_max: memory_for_one(),
             open_bytes_max: 256 << 20,
             // Calls to the outside wait without a slot of the sandbox.
             steps_running_max: (pool.slots as usize).max(512),
@@ -154,6 +155,17 @@ fn memory_for_payloads() -> usize {
         .unwrap_or(usize::MAX)
         .max(64 << 20)
 }
+
+/// What one execution's data may take: no small machine is one execution's alone. That one ended by
+/// it is recorded, so that a machine of another size tells the same of it.
+fn memory_for_one() -> usize {
+    usize::try_from(system::memory_bytes_free() / 4)
+        .unwrap_or(usize::MAX)
+        .clamp(STATE_BYTES_MIN, stepwell_types::limits::STATE_BYTES_MAX)
+}
+
+/// Two of the largest documents, of many small values.
+const STATE_BYTES_MIN: usize = 256 << 20;
 
 /// Changes of objects that are sure, and those of the process before that are made.
 struct Sure {
@@ -210,7 +222,8 @@ fn ports(
         reach.clone(),
     )?;
     let sandbox = wiring::sandbox(dir.join(MODULES), &settings.config, bridges.clone())?;
-    let shelf = wiring::Shelf(sandbox.modules().clone());
+    let floor = disk_floor_bytes(&settings.config);
+    let shelf = wiring::Shelf::new(sandbox.modules().clone(), floor);
     let ports = Ports {
         reader,
         writer: Box::new(writer),
@@ -405,9 +418,27 @@ fn raise_file_limit() {
     let _ = setrlimit(Resource::Nofile, limit);
 }
 
+/// A word of a filter that would be read as a part of the program that there is not: nothing at all
+/// would be logged.
+fn no_level(filter: &str) -> Option<&str> {
+    const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+    let mut words = filter.split(',').map(str::trim);
+    words.find(|word| {
+        let bare = !word.is_empty() && !word.contains(['=', '[', ':', '_']);
+        let level = LEVELS.iter().any(|known| word.eq_ignore_ascii_case(known));
+        bare && !level && word.parse::<u8>().is_err()
+    })
+}
+
 /// Human on a terminal, JSON elsewhere.
 fn log_to_stderr() -> Result<(), Trouble> {
     let wanted = system::variable("STEPWELL_LOG").unwrap_or_else(|| "info".to_owned());
+    if let Some(word) = no_level(&wanted) {
+        let text = format!(
+            "STEPWELL_LOG has {word:?}, which is no level (off, error, warn, info, debug, trace); of one part of the program say `stepwell_server=debug`"
+        );
+        return Err(Trouble::usage(text));
+    }
     let filter = tracing_subscriber::EnvFilter::builder()
         .parse(&wanted)
         .map_err(|e| Trouble::usage(format!("STEPWELL_LOG is {wanted:?}: {e}")))?;
@@ -421,4 +452,26 @@ fn log_to_stderr() -> Result<(), Trouble> {
         log.json().flatten_event(true).try_init()
     };
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::no_level;
+
+    #[test]
+    fn filters_that_would_log_nothing_are_told() {
+        for fine in [
+            "",
+            "info",
+            "WARN,stepwell_server=debug",
+            "3",
+            "off",
+            "hyper=trace",
+            "stepwell_cli",
+        ] {
+            assert_eq!(no_level(fine), None, "{fine}");
+        }
+        assert_eq!(no_level("verbose"), Some("verbose"));
+        assert_eq!(no_level("warn, all"), Some("all"));
+    }
 }

@@ -1,5 +1,6 @@
 //! Clocks, randomness and the machine: the ports that only this crate has.
 
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
@@ -113,14 +114,43 @@ pub fn memory_bytes_free() -> u64 {
         .ok()
         .and_then(|text| available(&text))
         .unwrap_or(1 << 30);
-    let number = |path: &str| {
+    let own = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    let number = |path: &Path| {
         let text = std::fs::read_to_string(path).ok()?;
         text.trim().parse::<u64>().ok()
     };
     // `max`, or no such file: no bound.
-    let group = number("/sys/fs/cgroup/memory.max")
-        .map(|max| max.saturating_sub(number("/sys/fs/cgroup/memory.current").unwrap_or(0)));
-    group.map_or(machine, |group| machine.min(group))
+    let left = |(folder, max, used): (PathBuf, &str, &str)| {
+        let max = number(&folder.join(max))?;
+        Some(max.saturating_sub(number(&folder.join(used)).unwrap_or(0)))
+    };
+    let groups = groups(&own).into_iter().filter_map(left);
+    groups.min().map_or(machine, |group| machine.min(group))
+}
+
+/// Where the bounds of this process's control group and of those around it are, as `/proc/self/cgroup`
+/// tells it: a folder, and the names of the bound and of what is used. Within a container the group may
+/// be what it sees as the root.
+fn groups(own: &str) -> Vec<(PathBuf, &'static str, &'static str)> {
+    let mut found = Vec::new();
+    for line in own.lines() {
+        let mut fields = line.splitn(3, ':').skip(1);
+        let (Some(controllers), Some(path)) = (fields.next(), fields.next()) else {
+            continue;
+        };
+        let (root, max, used) = if controllers.is_empty() {
+            ("/sys/fs/cgroup", "memory.max", "memory.current")
+        } else if controllers.split(',').any(|one| one == "memory") {
+            let root = "/sys/fs/cgroup/memory";
+            (root, "memory.limit_in_bytes", "memory.usage_in_bytes")
+        } else {
+            continue;
+        };
+        let below = Path::new(path.trim_start_matches('/'));
+        let folders = below.ancestors().map(|below| Path::new(root).join(below));
+        found.extend(folders.map(|folder| (folder, max, used)));
+    }
+    found
 }
 
 fn available(meminfo: &str) -> Option<u64> {
@@ -137,6 +167,31 @@ mod tests {
     fn draws_differ() {
         let draws: std::collections::HashSet<_> = (0..1000).map(|_| draw()).collect();
         assert_eq!(draws.len(), 1000);
+    }
+
+    #[test]
+    fn groups_of_both_kinds_and_those_around_them() {
+        let check = |own: &str, want: &[&str]| {
+            let files = groups(own).into_iter();
+            let files: Vec<_> = files.map(|(folder, max, _)| folder.join(max)).collect();
+            assert_eq!(files, want.iter().map(PathBuf::from).collect::<Vec<_>>());
+        };
+        check(
+            "0::/a/b\n",
+            &[
+                "/sys/fs/cgroup/a/b/memory.max",
+                "/sys/fs/cgroup/a/memory.max",
+                "/sys/fs/cgroup/memory.max",
+            ],
+        );
+        check(
+            "5:cpu:/x\n4:hugetlb,memory:/a\n",
+            &[
+                "/sys/fs/cgroup/memory/a/memory.limit_in_bytes",
+                "/sys/fs/cgroup/memory/memory.limit_in_bytes",
+            ],
+        );
+        check("", &[]);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //!
 //! Refuses to decide: each adapter hands over and translates, nothing else.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -162,25 +162,60 @@ impl Gate for Door {
 }
 
 /// The sandbox's modules as the orchestrator sees them.
-pub struct Shelf(pub Modules);
+pub struct Shelf {
+    modules: Modules,
+    /// What is to stay free of the disk: said when it is full.
+    floor_bytes: u64,
+}
+
+impl Shelf {
+    /// Over these modules, on a disk of which so much is to stay free.
+    pub fn new(modules: Modules, floor_bytes: u64) -> Shelf {
+        Shelf {
+            modules,
+            floor_bytes,
+        }
+    }
+}
 
 impl ModuleStore for Shelf {
     fn begin(&self) -> Answer<'_, Box<dyn ModuleUpload>> {
-        let upload = self.0.upload().map_err(translate);
-        Box::pin(async move { Ok(Box::new(Arrival(upload?)) as Box<dyn ModuleUpload>) })
+        let upload = self
+            .modules
+            .upload()
+            .map_err(|e| translate(e, self.floor_bytes));
+        Box::pin(async move {
+            Ok(Box::new(Arrival(upload?, self.floor_bytes)) as Box<dyn ModuleUpload>)
+        })
     }
 
     fn remove(&self, digest: Digest) -> Answer<'_, ()> {
-        let removed = self.0.delete(&digest).map(|_| ()).map_err(translate);
+        let removed = self.modules.delete(&digest).map(|_| ());
+        let removed = removed.map_err(|e| translate(e, self.floor_bytes));
         Box::pin(std::future::ready(removed))
     }
 
+    fn keep_only(&self, named: &BTreeSet<Digest>) -> Result<(), orchestrator::Error> {
+        let removed = self.modules.keep_only(named);
+        let removed = removed.map_err(|e| translate(e, self.floor_bytes))?;
+        if removed > 0 {
+            tracing::info!(
+                modules = removed,
+                "removed what uploads left that never ended"
+            );
+        }
+        Ok(())
+    }
+
     fn wasm(&self, digest: Digest) -> Answer<'_, Option<Vec<u8>>> {
-        Box::pin(async move { self.0.wasm(&digest).await.map_err(translate) })
+        Box::pin(async move {
+            let wasm = self.modules.wasm(&digest).await;
+            wasm.map_err(|e| translate(e, self.floor_bytes))
+        })
     }
 
     fn exports(&self, digest: Digest, function: Option<&str>) -> bool {
-        let Ok(Some(info)) = self.0.describe(&digest) else {
+        let Ok(Some(info)) = self.modules.describe(&digest) else {
             return false;
         };
         info.functions.iter().any(|known| match function {
@@ -195,17 +230,19 @@ impl ModuleStore for Shelf {
     }
 }
 
-struct Arrival(Upload);
+/// An upload, and what is to stay free of the disk.
+struct Arrival(Upload, u64);
 
 impl ModuleUpload for Arrival {
     fn write<'a>(&'a mut self, chunk: &'a [u8]) -> Answer<'a, ()> {
-        let written = self.0.write(chunk).map_err(translate);
+        let written = self.0.write(chunk).map_err(|e| translate(e, self.1));
         Box::pin(std::future::ready(written))
     }
 
     fn finish(self: Box<Self>) -> Answer<'static, (Digest, ModuleAbout)> {
         Box::pin(async move {
-            let info = self.0.finish().await.map_err(translate)?;
+            let floor = self.1;
+            let info = self.0.finish().await.map_err(|e| translate(e, floor))?;
             let about = ModuleAbout {
                 wasm_bytes: info.size_bytes,
                 artifact_bytes: info.artifact_bytes,
@@ -219,7 +256,13 @@ impl ModuleUpload for Arrival {
 }
 
 /// The sandbox's refusal in the orchestrator's words; the code stays.
-fn translate(e: stepwell_sandbox::Error) -> orchestrator::Error {
+fn translate(e: stepwell_sandbox::Error, floor_bytes: u64) -> orchestrator::Error {
+    if let stepwell_sandbox::Error::Full { .. } = e {
+        return orchestrator::Error::DiskFull {
+            free_mib: 0,
+            floor_mib: floor_bytes >> 20,
+        };
+    }
     let code = e.code();
     let text = e.to_string();
     let message = text.strip_prefix(code).unwrap_or(&text);

@@ -61,7 +61,7 @@ pub enum Event {
         /// Error name and cause to record.
         failure: Failure,
     },
-    /// The engine gives up on this execution's consistency or safety and ends it.
+    /// The engine ends this execution: its data takes more memory than one may have, say.
     Broken {
         /// Why.
         failure: Failure,

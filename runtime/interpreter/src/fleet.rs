@@ -299,6 +299,7 @@ impl State {
         if let Some(found) = self.core.entries.get_mut(&entry) {
             found.weight = (found.weight + more).saturating_sub(less);
             self.bytes = (self.bytes + more).saturating_sub(less);
+            self.taken_in += more as u64;
         }
     }
 }

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use stepwell_types::{Data, EntryId, ExecutionId, FlowRef, ParentLink, TaskToken, Timestamp};
 
+mod held;
 mod inbox;
 
 use crate::fleet::Fleet;
@@ -30,6 +31,9 @@ pub struct State {
     pub(crate) fleets: usize,
     /// Operations of expressions in the last turn.
     pub(crate) spent: u64,
+    /// Bytes of text that entries took in since this state was made or restored, whether they
+    /// share them or not: a sum that only grows, the same wherever a turn is walked.
+    pub(crate) taken_in: u64,
 }
 
 /// Variables by name.
@@ -247,6 +251,7 @@ impl State {
             active: 0,
             fleets: 0,
             spent: 0,
+            taken_in: 0,
         };
         if let Some(at) = state.core.deadline {
             state.timers.insert((at, EntryId(0), Timer::Timeout));
@@ -280,6 +285,7 @@ impl State {
             entry.weight = entry.measure();
             state.bytes += entry.weight;
         }
+        state.taken_in = state.bytes as u64;
         state
     }
 
@@ -472,6 +478,7 @@ impl State {
         self.bytes = self.bytes.saturating_sub(entry.weight);
         entry.weight = entry.measure();
         self.bytes += entry.weight;
+        self.taken_in += entry.weight as u64;
         if blocks {
             entry.spin = 0;
             self.reset_spin(parent);

@@ -25,6 +25,9 @@ use crate::{redrive, retry};
 const TURN_TRANSITIONS_MAX: u32 = 1_000;
 /// Operations of expressions after which a turn is cut: some milliseconds.
 const TURN_OPERATIONS_MAX: u64 = 20_000;
+/// Bytes that entries take in after which a turn is cut: whoever drives may want to look at
+/// what the execution holds before it holds more.
+const TURN_BYTES_MAX: u64 = 64 << 20;
 
 /// Feeds one event: the state moves on, and what it wants done is appended to `out`.
 ///
@@ -206,10 +209,13 @@ impl<'a> Turn<'a> {
             return Ok(());
         }
         let mut left = TURN_TRANSITIONS_MAX;
+        let full = self.state.taken_in + TURN_BYTES_MAX;
         while let Some(work) = self.state.core.work.pop() {
             match work {
                 Work::Enter(_) | Work::Fill { .. }
-                    if left == 0 || self.spent >= TURN_OPERATIONS_MAX =>
+                    if left == 0
+                        || self.spent >= TURN_OPERATIONS_MAX
+                        || self.state.taken_in >= full =>
                 {
                     self.state.core.work.push(work);
                     self.state.core.cut = true;
@@ -256,6 +262,10 @@ impl<'a> Turn<'a> {
                 .and_then(Entry::join_mut)
         {
             join.children.insert(parent.slot, id);
+        }
+        if core.cut {
+            // It waits for its turn, perhaps with many others.
+            self.state.taken_in += input.len_bytes() as u64;
         }
         let around = parent.and_then(|p| core.entries.get(&p.entry));
         let held = held_beside(&variables, around.map(|e| &e.variables));

@@ -13,7 +13,7 @@ mod secrets;
 mod triggers;
 mod withdraw;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use parking_lot::{Mutex, RwLock};
@@ -55,9 +55,11 @@ struct FlowMeta {
 #[derive(Clone, Default)]
 struct Index {
     flows: BTreeMap<Arc<str>, BTreeMap<u32, FlowMeta>>,
-    /// Deleted ones, whose executions can still be told of: what is published under such a
-    /// name goes on counting.
+    /// Deleted versions, whose executions can still be told of: what is published under such a
+    /// name goes on counting, and they stay deleted.
     withdrawn: BTreeMap<Arc<str>, BTreeMap<u32, FlowMeta>>,
+    /// Flows that are being deleted: nothing of them begins.
+    closing: BTreeSet<Arc<str>>,
     modules: BTreeMap<Arc<str>, ModuleRow>,
     triggers: BTreeMap<Arc<str>, TriggerRow>,
     /// The same, by what requests they answer.
@@ -85,6 +87,11 @@ struct Inner {
     programs: Mutex<Kept>,
     /// Held while one change is decided and committed.
     changing: tokio::sync::Mutex<()>,
+    /// Held shared from before an upload looks for its bytes until its row is durable, and alone
+    /// while bytes are removed.
+    uploads: Arc<tokio::sync::RwLock<()>>,
+    /// Bytes that lost their row, or never got one: they go when no upload is on its way.
+    orphans: Mutex<BTreeSet<Digest>>,
     /// Held while one definition is checked, also when nobody waits for it any more:
     /// a check may take seconds, and all others keep the rest of the processors.
     checking: Arc<tokio::sync::Semaphore>,
@@ -142,8 +149,8 @@ impl Catalog {
         }
         let names: Vec<_> = index.flows.keys().cloned().collect();
         for name in names {
-            if reader.get(&withdraw::mark(&name))?.is_some() {
-                index.withdraw(&name);
+            if let Some(row) = reader.get(&withdraw::mark(&name))? {
+                index.withdraw(&name, rows::decode(&row)?);
             }
         }
         let mut after: Option<Arc<str>> = None;
@@ -162,6 +169,8 @@ impl Catalog {
                 break;
             }
         }
+        // An upload whose process died before its row was durable left its bytes.
+        store.keep_only(&index.digests())?;
         for (key, value) in reader.scan(&Range::Triggers, usize::MAX)? {
             if let Key::Trigger { flow } = key {
                 index.set_triggers(flow, rows::decode(&value)?);
@@ -171,6 +180,8 @@ impl Catalog {
             index: RwLock::new(Arc::new(index)),
             programs: Mutex::new(Kept::default()),
             changing: tokio::sync::Mutex::new(()),
+            uploads: Arc::default(),
+            orphans: Mutex::default(),
             checking: Arc::new(tokio::sync::Semaphore::new(1)),
             reader,
             store,
@@ -204,6 +215,19 @@ impl Catalog {
         newest
             .map(|(v, _)| *v)
             .ok_or_else(|| index.no_flow(flow, None))
+    }
+
+    /// Makes a change on a task of its own: who asked may go, and what was begun is ended all the same.
+    async fn apart<T: Send + 'static>(
+        change: impl Future<Output = Result<T, Error>> + Send + 'static,
+    ) -> Result<T, Error> {
+        match tokio::spawn(change).await {
+            Ok(made) => made,
+            Err(e) if e.is_panic() => Err(Error::Store(
+                "a change failed half way; please report it, with the server's log".into(),
+            )),
+            Err(_) => Err(Error::Stopping),
+        }
     }
 
     /// Commits rows; returns when they are durable.
@@ -242,6 +266,21 @@ impl Programs for Catalog {
         let mut programs = self.0.programs.lock();
         programs.put(flow.clone(), program.clone(), bytes);
         Ok(program)
+    }
+
+    fn may_begin(&self, flow: &FlowRef) -> Result<(), Error> {
+        let index = self.0.index.read();
+        if index.closing.contains(&flow.name) {
+            return Err(Error::Busy {
+                reason: "the flow is being deleted",
+                retry_after_s: 1,
+            });
+        }
+        let versions = index.flows.get(&flow.name);
+        if versions.is_some_and(|versions| versions.contains_key(&flow.version)) {
+            return Ok(());
+        }
+        Err(index.no_flow(&flow.name, Some(flow.version)))
     }
 
     fn is_ready(&self, flow: &FlowRef) -> bool {

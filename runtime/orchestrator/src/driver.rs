@@ -48,7 +48,7 @@ pub use outbox::{Answer, Delivery, Parcel, Post};
 pub use recover::{
     Recovered, is_parked, read_execution, read_log, read_some, read_state, usage_transitions,
 };
-pub(crate) use recover::{blob, each_row, execution_of, moved};
+pub(crate) use recover::{TURN_KILLS, blob, each_row, execution_of, moved};
 pub use redrive::Redrive;
 pub use request::{Reply, Request, Ticket, TokenAnswer};
 
@@ -69,6 +69,8 @@ pub struct Options {
     pub hot_max: usize,
     /// Bytes of payloads held by executions in memory above which starts are refused.
     pub hot_bytes_max: usize,
+    /// Bytes of memory that one execution's data may take; beyond them it fails.
+    pub state_bytes_max: usize,
     /// Bytes not yet durable above which starts are refused.
     pub open_bytes_max: usize,
     /// Attempts outside their first slice above which no further one begins.
@@ -364,20 +366,16 @@ impl Driver {
         execution: ExecutionId,
         entry: EntryId,
         attempt: u32,
-        outcome: StepOutcome,
+        mut outcome: StepOutcome,
         now: Timestamp,
     ) {
-        let Some(hot) = self.hot.get_mut(&execution) else {
-            return;
-        };
-        if hot
-            .steps
-            .get(&(entry, attempt))
-            .is_some_and(|r| r.set_aside)
-        {
-            return;
-        }
-        let Some(running) = hot.steps.remove(&(entry, attempt)) else {
+        let step = (entry, attempt);
+        let hot = self.hot.get_mut(&execution);
+        let hot = hot.filter(|hot| hot.steps.get(&step).is_some_and(|r| !r.set_aside));
+        let Some((hot, running)) = hot.and_then(|hot| hot.steps.remove(&step).map(|r| (hot, r)))
+        else {
+            // Nobody waits for it any more.
+            self.give_up(outcome.effects.take());
             return;
         };
         let mut outcome = items::reached(outcome, running.next_slot);

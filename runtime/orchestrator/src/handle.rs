@@ -472,7 +472,9 @@ impl Orchestrator {
     /// # Errors
     /// `RUN0002`, `RUN0029`.
     pub async fn delete_flow(&self, name: &str) -> Result<(), Error> {
-        self.shared.catalog.delete_flow(name).await
+        let (shared, flow): (_, Arc<str>) = (self.shared.clone(), name.into());
+        let settled = async move { shared.running(flow).await };
+        self.shared.catalog.delete_flow(name, settled).await
     }
 
     /// Opens an upload of a module.

@@ -14,9 +14,11 @@ use stepwell_interpreter::history::HistoryEvent;
 use stepwell_interpreter::{Command, Event, Observer, State, troubled};
 use stepwell_store::{Key, Reader};
 use stepwell_types::{Data, ExecutionId, Timestamp};
+use tokio::sync::Semaphore;
 
 use crate::api::{Execution, HistoryLine, KeptSignal, OpenTask, Page, Status};
-use crate::driver::{Recovered, moved, read_some, read_state};
+use crate::driver::{Recovered, TURN_KILLS, moved, read_some, read_state};
+use crate::places::Places;
 use crate::ports::Programs;
 use crate::rows::{self, SummaryRow};
 use crate::trace::{self, Trace, Wanted as WantedAttempt};
@@ -31,8 +33,12 @@ const CHUNK_BYTES: usize = 4 << 20;
 const ROWS: usize = 64;
 /// Kept signals that `describe` tells of.
 const SIGNALS_SHOWN: usize = 100;
-/// Histories and lists that are read at the same time.
+/// Histories and lists that are read at the same time; and descriptions, which do not wait for those.
 pub(crate) const READERS_MAX: usize = 8;
+
+/// Where pages of histories ended, by the execution and its last event that was given: the cursor, and
+/// lines that it had walked beyond.
+pub(crate) type Histories = Places<(ExecutionId, u64), (Cursor, VecDeque<HistoryLine>)>;
 
 /// Reads an execution's history from some point on, as far as it is durable.
 pub(crate) struct Cursor {
@@ -235,10 +241,14 @@ pub(crate) async fn progress(
         untaken: Vec::new(),
         signals: (0, Vec::new()),
     };
-    if found.status == Status::Running {
+    let unread = found
+        .parked
+        .as_ref()
+        .is_some_and(|why| *why.error == *TURN_KILLS);
+    if found.status == Status::Running && !unread {
         let programs = orchestrator.shared.catalog.programs();
         let state = orchestrator
-            .reading(move || read_state(&*reader, &*programs, id))
+            .reading_short(move || read_state(&*reader, &*programs, id))
             .await?;
         progress.transitions = state.state.transitions();
         progress.fuel = state.fuel;
@@ -298,6 +308,10 @@ impl Orchestrator {
         let row = self.shared.reader.get(&Key::Summary { execution: id })?;
         let row = row.ok_or_else(|| Error::NoExecution(id.to_string()))?;
         let row: SummaryRow = rows::decode(&row)?;
+        if let Some(why) = row.parked.filter(|why| *why.error == *TURN_KILLS) {
+            let why = why.cause.to_string();
+            return Err(Error::HistoryEnds { id, event: 0, why });
+        }
         let first = Key::Log {
             execution: id,
             seq: 0,
@@ -331,19 +345,29 @@ impl Orchestrator {
         after: u64,
         limit: usize,
     ) -> Result<Page<HistoryLine, u64>, Error> {
-        let mut cursor = self.cursor(id)?;
+        let fresh = self.cursor(id)?;
+        let shared = self.shared.clone();
         let present = Present(Arc::new(AtomicBool::new(false)));
         let gone = present.0.clone();
         self.reading(move || {
-            let mut lines = VecDeque::new();
-            let walked = cursor.advance(after, limit, &gone, &mut lines)?;
+            let known = shared.histories.take(&(id, after));
+            let (mut cursor, mut lines) = known.unwrap_or((fresh, VecDeque::new()));
+            let walked = match cursor.fault.is_some() && !lines.is_empty() {
+                true => Walked::Paused,
+                false => cursor.advance(after, limit, &gone, &mut lines)?,
+            };
             // What can be told is told first.
-            if let Some(fault) = cursor.fault.filter(|_| lines.is_empty()) {
+            if let Some(fault) = cursor.fault.clone().filter(|_| lines.is_empty()) {
                 return Err(fault);
             }
             let more = walked != Walked::Whole || lines.len() > limit;
-            lines.truncate(limit);
+            let beyond = lines.split_off(lines.len().min(limit));
             let next = lines.back().filter(|_| more).map(|l| l.id);
+            if let Some(next) = next.filter(|_| walked != Walked::Cut) {
+                let ahead: usize = beyond.iter().map(|line| line.json.len_bytes()).sum();
+                let bytes = cursor.state.size_hint_bytes() + ahead;
+                shared.histories.put((id, next), (cursor, beyond), bytes);
+            }
             Ok(Page {
                 items: lines.into(),
                 next,
@@ -357,7 +381,23 @@ impl Orchestrator {
         &self,
         work: impl FnOnce() -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
-        let turn = self.shared.readers.clone().acquire_owned().await;
+        self.reading_among(&self.shared.readers, work).await
+    }
+
+    /// The same of what is short, as far as the execution is: it does not wait for long histories.
+    pub(crate) async fn reading_short<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        self.reading_among(&self.shared.short_readers, work).await
+    }
+
+    async fn reading_among<T: Send + 'static>(
+        &self,
+        readers: &Arc<Semaphore>,
+        work: impl FnOnce() -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        let turn = readers.clone().acquire_owned().await;
         let turn = turn.map_err(|_| Error::Stopping)?;
         blocking(move || {
             let _turn = turn;
@@ -395,7 +435,7 @@ impl Orchestrator {
     /// `RUN0001`.
     pub async fn open_tasks(&self, id: ExecutionId) -> Result<Vec<OpenTask>, Error> {
         let found = self.cursor(id)?;
-        self.reading(move || {
+        self.reading_short(move || {
             let Recovered { program, state, .. } =
                 read_state(&*found.reader, &*found.programs, id)?;
             if state.outcome().is_some() {

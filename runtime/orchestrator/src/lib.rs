@@ -16,6 +16,7 @@ mod history;
 mod lists;
 pub mod logs;
 pub mod oneshot;
+mod places;
 pub mod ports;
 mod ready;
 mod rows;

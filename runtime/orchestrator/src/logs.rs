@@ -2,7 +2,7 @@
 //!
 //! Refuses to store a line a second time: they lie between the events, and those say which state it was.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use stepwell_interpreter::codec::Logged;
@@ -12,6 +12,7 @@ use stepwell_types::{EntryId, ExecutionId, LogLevel, Timestamp};
 use crate::api::Page;
 use crate::driver::read_some;
 use crate::history::{Cursor, program_for};
+use crate::places::Places;
 use crate::walk::walk;
 use crate::{Error, Orchestrator};
 
@@ -44,7 +45,7 @@ impl Orchestrator {
     /// when its attempt has ended, those of a program elsewhere while it runs. At most `limit` lines,
     /// and about 4 MiB.
     /// # Errors
-    /// `RUN0001`, `RUN0012`.
+    /// `RUN0001`, `RUN0012`; `RUN0020` of an express execution of which nothing is kept; `RUN0024`.
     pub async fn logs(
         &self,
         id: ExecutionId,
@@ -53,37 +54,75 @@ impl Orchestrator {
         limit: usize,
     ) -> Result<Page<LogEntry, u64>, Error> {
         let cursor = self.cursor(id)?;
-        let lines = Lines {
-            cursor,
-            states: HashMap::new(),
-            lost: false,
-        };
-        self.reading(move || lines.page(state.as_deref(), after, limit))
-            .await
+        let shared = self.shared.clone();
+        self.reading(move || {
+            let known = shared.line_places.take(&(id, state.clone(), after));
+            let mut lines = known.unwrap_or_else(|| Lines::of(cursor));
+            let page = lines.page(state.as_deref(), after, limit)?;
+            // Whoever follows asks for what comes after it.
+            let last = page.items.last().map_or(after, |line| line.number);
+            let bytes = lines.bytes();
+            shared.line_places.put((id, state, last), lines, bytes);
+            Ok(page)
+        })
+        .await
     }
 }
 
-struct Lines {
+/// Where pages of lines ended: the execution, whose lines, and the last one that was given.
+pub(crate) type LinePlaces = Places<(ExecutionId, Option<Arc<str>>, u64), Lines>;
+
+/// A place in an execution's lines.
+pub(crate) struct Lines {
     cursor: Cursor,
     /// Whose entry is whose state.
     states: HashMap<EntryId, Arc<str>>,
     /// The events from here on are not walked.
     lost: bool,
+    /// Lines so far, all states'.
+    number: u64,
+    /// Those that were wanted and did not fit.
+    ahead: VecDeque<LogEntry>,
 }
 
 impl Lines {
+    fn of(cursor: Cursor) -> Lines {
+        Lines {
+            cursor,
+            states: HashMap::new(),
+            lost: false,
+            number: 0,
+            ahead: VecDeque::new(),
+        }
+    }
+
+    /// Bytes of memory, about.
+    fn bytes(&self) -> usize {
+        let ahead: usize = self.ahead.iter().map(|line| line.message.len() + 64).sum();
+        self.cursor.state.size_hint_bytes() + self.states.len() * 32 + ahead
+    }
+
     fn page(
-        mut self,
+        &mut self,
         of: Option<&str>,
         after: u64,
         limit: usize,
     ) -> Result<Page<LogEntry, u64>, Error> {
-        let (mut number, mut bytes) = (0, 0);
+        let mut bytes = 0;
         let mut page = Page {
             items: Vec::<LogEntry>::new(),
             next: None,
         };
         loop {
+            while let Some(line) = self.ahead.pop_front() {
+                if page.items.len() >= limit || bytes >= PAGE_BYTES {
+                    self.ahead.push_front(line);
+                    page.next = page.items.last().map(|last| last.number);
+                    return Ok(page);
+                }
+                bytes += line.message.len();
+                page.items.push(line);
+            }
             let cursor = &mut self.cursor;
             let records = read_some(&*cursor.reader, cursor.id, cursor.read, ROWS)?;
             if records.is_empty() {
@@ -98,23 +137,18 @@ impl Lines {
                     lines,
                 } = logged
                 else {
-                    self.pass(&logged)?;
+                    self.pass(&logged);
                     continue;
                 };
                 let state = self.states.get(&entry);
                 for line in lines {
-                    number += 1;
+                    self.number += 1;
                     let other = of.is_some_and(|of| state.is_none_or(|state| **state != *of));
-                    if number <= after || other {
+                    if self.number <= after || other {
                         continue;
                     }
-                    if page.items.len() >= limit || bytes >= PAGE_BYTES {
-                        page.next = page.items.last().map(|last| last.number);
-                        return Ok(page);
-                    }
-                    bytes += line.message.len();
-                    page.items.push(LogEntry {
-                        number,
+                    self.ahead.push_back(LogEntry {
+                        number: self.number,
                         at,
                         state: state.cloned(),
                         entry,
@@ -128,18 +162,22 @@ impl Lines {
     }
 
     /// Walks an event, to learn which state the next lines are of.
-    fn pass(&mut self, logged: &Logged) -> Result<(), Error> {
+    fn pass(&mut self, logged: &Logged) {
         let (at, event, whole) = match logged {
             Logged::Event(record) => (record.at, &record.event, true),
             Logged::Troubled { at, event } => (*at, event, false),
-            _ => return Ok(()),
+            _ => return,
         };
         if self.lost {
-            return Ok(());
+            return;
         }
         let cursor = &mut self.cursor;
         let (programs, state) = (&*cursor.programs, &mut cursor.state);
-        let program = program_for(programs, &mut cursor.program, state, event)?;
+        let Ok(program) = program_for(programs, &mut cursor.program, state, event) else {
+            // A version that cannot be compiled any more: what was logged is there all the same.
+            self.lost = true;
+            return;
+        };
         let (mut commands, seen) = (Vec::new(), &mut NoHistory);
         match whole {
             true => {
@@ -153,6 +191,5 @@ impl Lines {
                 self.states.insert(step.entry, step.state);
             }
         }
-        Ok(())
     }
 }

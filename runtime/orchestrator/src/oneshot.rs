@@ -121,6 +121,7 @@ pub async fn run(shot: OneShot) -> Result<Finished, Error> {
     let options = Options {
         hot_max: 16,
         hot_bytes_max: usize::MAX,
+        state_bytes_max: stepwell_types::limits::STATE_BYTES_MAX,
         open_bytes_max: usize::MAX,
         steps_running_max: 64,
         checkpoint_bytes_min: usize::MAX,

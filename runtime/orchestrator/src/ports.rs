@@ -1,5 +1,6 @@
 //! What the orchestrator needs from outside. `cli` plugs these in; the simulation plugs in its own.
 
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -53,6 +54,12 @@ pub trait Programs: Send + Sync {
     fn is_ready(&self, _flow: &FlowRef) -> bool {
         true
     }
+    /// Whether an execution of this version may begin, or go on after its end, now.
+    /// # Errors
+    /// `RUN0002`: it is deleted, or never was; `RUN0005`: it is being deleted.
+    fn may_begin(&self, _flow: &FlowRef) -> Result<(), Error> {
+        Ok(())
+    }
     /// The version that a flow's name without a version means now.
     /// # Errors
     /// `RUN0002`.
@@ -74,7 +81,8 @@ pub trait Programs: Send + Sync {
     }
 }
 
-/// One attempt of one entry of one execution.
+/// One attempt of one entry of one execution; its turns have an entry of no step
+/// ([`crate::suspects::WALK`]).
 pub type StepKey = (ExecutionId, EntryId, u32);
 
 /// What the black box holds of a process that is gone.
@@ -108,6 +116,12 @@ pub trait ModuleStore: Send + Sync {
     fn begin(&self) -> Answer<'_, Box<dyn ModuleUpload>>;
     /// Removes a module's files; missing ones are no error.
     fn remove(&self, digest: Digest) -> Answer<'_, ()>;
+    /// Removes the files of all modules but these.
+    /// # Errors
+    /// `BOX0010`.
+    fn keep_only(&self, _named: &BTreeSet<Digest>) -> Result<(), Error> {
+        Ok(())
+    }
     /// The `.wasm` as it was uploaded; `None`: it is not here.
     fn wasm(&self, digest: Digest) -> Answer<'_, Option<Vec<u8>>>;
     /// Whether the module exports this step function (`None`: the generic world's `run`).

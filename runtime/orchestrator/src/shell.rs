@@ -4,6 +4,7 @@
 
 pub(crate) mod event_loop;
 mod inbox;
+mod marked;
 mod processors;
 
 use std::future::Future;
@@ -78,6 +79,11 @@ pub(crate) struct Shared {
     pub entropy: Arc<dyn crate::ports::Entropy>,
     pub outward: Arc<dyn crate::ports::Outward>,
     pub readers: Arc<tokio::sync::Semaphore>,
+    /// Those that read what is short.
+    pub short_readers: Arc<tokio::sync::Semaphore>,
+    /// Where pages of histories and of logs ended.
+    pub histories: crate::history::Histories,
+    pub line_places: crate::logs::LinePlaces,
     pub stopping: AtomicBool,
     pub turn_max: Duration,
     pub disk_full: parking_lot::Mutex<Option<(u64, u64)>>,
@@ -125,7 +131,7 @@ impl Shell {
         if !last.steps.is_empty() {
             tracing::warn!(
                 steps = ?last.steps,
-                "the last process died while it ran these steps; they run alone until they end"
+                "the last process died while it ran these steps, or walked turns (entry 0); steps run alone until they end"
             );
         }
         ports.black_box.begin(life(&*ports.entropy));
@@ -155,6 +161,9 @@ impl Shell {
             entropy: ports.entropy.clone(),
             outward: ports.outward.clone(),
             readers: Arc::new(tokio::sync::Semaphore::new(crate::history::READERS_MAX)),
+            short_readers: Arc::new(tokio::sync::Semaphore::new(crate::history::READERS_MAX)),
+            histories: crate::history::Histories::default(),
+            line_places: crate::logs::LinePlaces::default(),
             stopping: AtomicBool::new(false),
             turn_max: options.turn_max,
             disk_full: parking_lot::Mutex::new(None),
@@ -171,7 +180,8 @@ impl Shell {
         let orchestrator = Orchestrator::new(shared.clone());
         let mut loops = Vec::new();
         for (index, receiver) in receivers.into_iter().enumerate() {
-            let driver = recovered_driver(index, count, clean, options, &ports_view(&shared))?;
+            let view = ports_view(&shared, &ports.black_box);
+            let driver = recovered_driver(index, count, clean, options, &view)?;
             let event_loop = EventLoop::new(
                 index,
                 driver,
@@ -223,10 +233,13 @@ struct PortsView {
     now: stepwell_types::Timestamp,
 }
 
-fn ports_view(shared: &Arc<Shared>) -> PortsView {
+fn ports_view(shared: &Arc<Shared>, black_box: &Arc<dyn crate::ports::BlackBox>) -> PortsView {
     PortsView {
         reader: shared.reader.clone(),
-        programs: shared.catalog.programs(),
+        programs: Arc::new(marked::Marked {
+            programs: shared.catalog.programs(),
+            black_box: black_box.clone(),
+        }),
         now: shared.clock.now(),
     }
 }
@@ -327,8 +340,10 @@ impl DiskWatch {
             .spawn(move || {
                 loop {
                     let full = match shared.reader.free_bytes() {
-                        Ok(free) if free < floor => Some((free >> 20, floor >> 20)),
-                        _ => None,
+                        Ok(free) if free >= floor => None,
+                        Ok(free) => Some((free >> 20, floor >> 20)),
+                        // A data directory that is gone has no room for anything.
+                        Err(_) => Some((0, floor >> 20)),
                     };
                     let was = std::mem::replace(&mut *shared.disk_full.lock(), full);
                     if was.is_some() != full.is_some() {

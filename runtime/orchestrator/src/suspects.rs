@@ -1,5 +1,6 @@
-//! Which steps were on a processor when the process died, and how often: durable counts
-//! that tell a step which kills the process from one that was merely there.
+//! Which steps and turns were on a processor when the process died, and how often: durable
+//! counts that tell what kills the process from what was merely there. A turn counts as an
+//! entry that no step has ([`WALK`]).
 //!
 //! Refuses to guess: only a death at which a step was being run counts, and each death
 //! counts once. See `docs/decisions/0010-suspects-after-an-unclean-stop.md`.
@@ -22,6 +23,9 @@ pub(crate) const DEATHS_MAX: u8 = 3;
 /// Deaths on a processor after which it is parked whatever it did between them: a step
 /// that calls out and then kills must not go on through ten thousand calls.
 pub(crate) const DEATHS_IN_ALL_MAX: u8 = 10;
+
+/// What stands for the turns of an execution, beside its steps: entries count from 1.
+pub const WALK: (EntryId, u32) = (EntryId(0), 0);
 
 /// At how many deaths a step was on a processor.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -152,9 +156,21 @@ impl Suspects {
             .map(|((_, entry, attempt), deaths)| (*entry, *attempt, deaths.all))
     }
 
+    /// How often the process died while it walked this execution's turns, if that is too often.
+    pub fn walks_kill(&self, id: ExecutionId) -> Option<u8> {
+        if self.deaths.is_empty() {
+            return None;
+        }
+        let deaths = self.deaths.get(&(id, WALK.0, WALK.1))?;
+        deaths.too_many().then_some(deaths.all)
+    }
+
     /// A step came further than in any life before: what killed it then does not do so
     /// each time. It stays a suspect, as if it had died once.
     pub fn came_further(&mut self, id: ExecutionId, entry: EntryId, attempt: u32) {
+        if self.deaths.is_empty() {
+            return;
+        }
         let known = self.deaths.get_mut(&(id, entry, attempt));
         if let Some(deaths) = known.filter(|deaths| deaths.since > 1) {
             deaths.since = 1;

@@ -1,5 +1,7 @@
 //! What can go wrong around modules and the engine. A step's own failure is data, not an error.
 
+use std::io::ErrorKind;
+
 use serde::{Deserialize, Serialize};
 use stepwell_types::Digest;
 
@@ -42,6 +44,12 @@ pub enum Error {
         action: &'static str,
         /// The system's words.
         detail: String,
+    },
+    /// The folder of modules has no room.
+    #[error("BOX0010: the folder of modules cannot {action}: the disk is full")]
+    Full {
+        /// What was tried.
+        action: &'static str,
     },
     /// The engine cannot be made.
     #[error("BOX0011: the sandbox cannot start: {detail}")]
@@ -126,7 +134,7 @@ impl Error {
             Error::CompileTimeout { .. } => "BOX0006",
             Error::CompileMemory { .. } => "BOX0007",
             Error::Missing { .. } => "BOX0009",
-            Error::Folder { .. } => "BOX0010",
+            Error::Folder { .. } | Error::Full { .. } => "BOX0010",
             Error::Engine { .. } => "BOX0011",
             Error::Compiler { .. } => "BOX0012",
             Error::Unloadable { .. } => "BOX0013",
@@ -149,9 +157,12 @@ impl Error {
     }
 
     pub(crate) fn folder(action: &'static str) -> impl FnOnce(std::io::Error) -> Error {
-        move |e| Error::Folder {
-            action,
-            detail: e.to_string(),
+        move |e| match e.kind() {
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Error::Full { action },
+            _ => Error::Folder {
+                action,
+                detail: e.to_string(),
+            },
         }
     }
 }

@@ -8,7 +8,7 @@ mod folder;
 mod inspect;
 mod upload;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -173,6 +173,20 @@ impl Modules {
             .folder
             .remove(digest)
             .map_err(Error::folder("remove a module"))
+    }
+
+    /// Removes every file of a module that is not one of these, also what is left of one that was
+    /// half placed; how many modules.
+    /// # Errors
+    /// `BOX0010`.
+    pub fn keep_only(&self, named: &BTreeSet<Digest>) -> Result<usize, Error> {
+        let folder = &self.0.folder;
+        let there = folder.mentioned().map_err(Error::folder("be listed"))?;
+        let others: Vec<_> = there.difference(named).collect();
+        for digest in &others {
+            self.delete(digest)?;
+        }
+        Ok(others.len())
     }
 
     /// Loads a module, so that its first step finds it ready. Compiles it anew

@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use axum::body::Body;
+use axum::body::HttpBody as _;
 use axum::http::{HeaderMap, header};
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt as _;
@@ -16,8 +17,11 @@ use tokio::time::Instant;
 use crate::problem::Problem;
 use crate::{Error, Options};
 
-/// Bytes of each body that are not counted: small bodies need no common room.
+/// Bytes of work that are not worth another thread.
 const FREE: usize = 64 << 10;
+/// Bytes of each unfinished body that are not counted: those of very many are little, and what
+/// comes in one piece needs no common room.
+const UNCOUNTED: usize = 4 << 10;
 
 /// A body that is read chunk by chunk.
 pub(crate) struct Chunks {
@@ -120,23 +124,31 @@ pub(crate) async fn whole(
     let Some(first) = chunks.next().await? else {
         return Ok(Bytes::new());
     };
-    // A small body comes in one piece and is not copied.
+    if chunks.body.is_end_stream() {
+        // A small body comes in one piece and is not copied.
+        return Ok(first);
+    }
     let mut all: Option<BytesMut> = None;
     let mut held: Option<SemaphorePermit<'_>> = None;
-    let mut taken = FREE.max(first.len());
-    while let Some(more) = chunks.next().await? {
-        let length = all.as_ref().map_or(first.len(), BytesMut::len) + more.len();
-        if length > taken {
-            let bytes = u32::try_from(length - taken).unwrap_or(u32::MAX);
-            let Ok(permit) = bounds.room.try_acquire_many(bytes) else {
-                return Err(Error::BodiesFull.into());
-            };
-            taken = length;
-            match &mut held {
-                Some(held) => held.merge(permit),
-                None => held = Some(permit),
-            }
+    let mut taken = UNCOUNTED;
+    let mut hold = |length: usize| {
+        let Some(more) = length.checked_sub(taken).filter(|more| *more > 0) else {
+            return Ok(());
+        };
+        let bytes = u32::try_from(more).unwrap_or(u32::MAX);
+        let permit = bounds.room.try_acquire_many(bytes);
+        let permit = permit.map_err(|_| Error::BodiesFull)?;
+        taken = length;
+        match &mut held {
+            Some(held) => held.merge(permit),
+            None => held = Some(permit),
         }
+        Ok::<(), Error>(())
+    };
+    // While the rest is on its way.
+    hold(first.len())?;
+    while let Some(more) = chunks.next().await? {
+        hold(all.as_ref().map_or(first.len(), BytesMut::len) + more.len())?;
         all.get_or_insert_with(|| BytesMut::from(&first[..]))
             .extend_from_slice(&more);
     }
@@ -240,7 +252,7 @@ mod tests {
         // Long enough for the busiest machine: this is not about time.
         let long = Duration::from_secs(600);
         let bounds = Bounds::new(&Options {
-            bodies_bytes_max: 2 * FREE,
+            bodies_bytes_max: 3 * FREE,
             body_idle: long,
             body_total: long,
             ..Options::new(0)
@@ -249,7 +261,7 @@ mod tests {
         assert_eq!(read(&bounds, quick(3)).await, Ok(3 * FREE));
         assert_eq!(read(&bounds, quick(4)).await, Err("API0018"));
         let stuck = Arc::new(Notify::new());
-        let hangs = slow(3, Duration::ZERO, Some(Arc::clone(&stuck)));
+        let hangs = slow(2, Duration::ZERO, Some(Arc::clone(&stuck)));
         let mut hung = Box::pin(read(&bounds, hangs));
         tokio::select! {
             ended = &mut hung => panic!("it did not hang: {ended:?}"),

@@ -188,6 +188,12 @@ const REFUSALS: [Refusal; 10] = [
         text: "as many large bodies are on their way as may be",
         when: |t| t.held,
     },
+    Refusal {
+        status: "503",
+        code: "API0020",
+        text: "as many large answers wait for their readers as may",
+        when: |t| t.asks,
+    },
 ];
 
 impl Refusal {

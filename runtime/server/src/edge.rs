@@ -19,6 +19,7 @@ use axum::response::{IntoResponse as _, Response};
 use futures_util::FutureExt as _;
 use tower::{Layer, Service};
 
+use crate::answers::Answers;
 use crate::auth::{Token, is_local};
 use crate::linger::Lingering;
 use crate::metrics::HttpMetrics;
@@ -42,6 +43,7 @@ struct Shared {
     seed: u32,
     count: AtomicU32,
     metrics: Arc<HttpMetrics>,
+    answers: Answers,
 }
 
 impl Edge {
@@ -51,6 +53,7 @@ impl Edge {
             seed: options.request_seed,
             count: AtomicU32::new(0),
             metrics,
+            answers: Answers::new(options.answers_bytes_max),
         }))
     }
 }
@@ -115,6 +118,10 @@ where
                     tracing::error!(request_id, path, reason, "a request handler panicked");
                     Problem::from(Error::Internal).into_response()
                 }
+            };
+            let response = match shared.answers.hold(response) {
+                Ok(response) => response,
+                Err(full) => Problem::from(full).into_response(),
             };
             let response = finish(response, &path, id, held_back);
             timer.end(response.status());

@@ -74,6 +74,11 @@ pub enum Error {
     /// Too many large bodies are being read at once.
     #[error("API0018: the server holds as many unfinished bodies as it may; send it again later")]
     BodiesFull,
+    /// Too many large answers wait to be sent.
+    #[error(
+        "API0020: the server holds as many large answers that nobody has read yet as it may; ask again later"
+    )]
+    AnswersFull,
     /// A start with a name and an idempotency key that say different things.
     #[error(
         "API0019: the start has the name {name:?} and the Idempotency-Key {key:?}: the key is the execution's name, so send one of them, or the same twice"
@@ -120,6 +125,7 @@ impl Error {
             Error::CrossSite => "API0013",
             Error::BodySlow { .. } => "API0014",
             Error::BodiesFull => "API0018",
+            Error::AnswersFull => "API0020",
             Error::TwoNames { .. } => "API0019",
             Error::BadFields(_) => "API0015",
             Error::WeakToken => "API0016",
@@ -132,7 +138,7 @@ impl Error {
     pub fn retry(&self) -> bool {
         matches!(
             self,
-            Error::BodyBroken(_) | Error::BodySlow { .. } | Error::BodiesFull
+            Error::BodyBroken(_) | Error::BodySlow { .. } | Error::BodiesFull | Error::AnswersFull
         )
     }
 }

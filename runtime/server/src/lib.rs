@@ -13,11 +13,13 @@ pub mod problem;
 pub mod serve;
 pub mod wire;
 
+mod answers;
 mod body;
 mod document;
 mod edge;
 mod linger;
 mod params;
+mod patient;
 mod routes;
 
 pub use app::{app, openapi};

@@ -26,9 +26,11 @@ pub struct Options {
     pub body_idle: Duration,
     /// How long a whole body may take to come. Default 300 s.
     pub body_total: Duration,
-    /// Bytes of unfinished bodies in memory at once, without the first 64 KiB of each.
+    /// Bytes of unfinished bodies in memory at once, without the first 4 KiB of each.
     /// Default 256 MiB.
     pub bodies_bytes_max: usize,
+    /// Bytes of answers above 64 KiB in memory at once, until they are sent. Default 256 MiB.
+    pub answers_bytes_max: usize,
     /// Cancelled when the server stops: live tails and long waits end then.
     pub stop: CancellationToken,
     /// Where objects are. Default: nowhere.
@@ -51,6 +53,7 @@ impl Options {
             body_idle: Duration::from_secs(30),
             body_total: Duration::from_secs(300),
             bodies_bytes_max: 256 << 20,
+            answers_bytes_max: 256 << 20,
             stop: CancellationToken::new(),
             buckets: Buckets::none(),
             step_limits: None,

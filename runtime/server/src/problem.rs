@@ -89,7 +89,7 @@ impl From<Error> for Problem {
             Error::Unauthorized => StatusCode::UNAUTHORIZED,
             Error::CrossSite => StatusCode::FORBIDDEN,
             Error::BodyTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
-            Error::BodiesFull => StatusCode::SERVICE_UNAVAILABLE,
+            Error::BodiesFull | Error::AnswersFull => StatusCode::SERVICE_UNAVAILABLE,
             Error::BodySlow { .. } => StatusCode::REQUEST_TIMEOUT,
             Error::BadQuery(_)
             | Error::BadJson(_)
@@ -141,7 +141,8 @@ impl From<stepwell_buckets::Error> for Problem {
             Bucket::System { .. } | Bucket::BadGrant { .. } => StatusCode::INTERNAL_SERVER_ERROR,
         };
         let mut problem = Problem::new(status, e.code(), e.to_string());
-        problem.retry_after_s = e.retry().then_some(LATER_S);
+        let later = e.retry() && status != StatusCode::INTERNAL_SERVER_ERROR;
+        problem.retry_after_s = later.then_some(LATER_S);
         problem
     }
 }

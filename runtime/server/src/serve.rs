@@ -1,7 +1,7 @@
 //! Serves one listener on the runtime that calls it.
 //!
-//! Refuses to wait for ever: silent, slow and too many connections have bounds, and
-//! so has a graceful stop.
+//! Refuses to wait for ever: silent, slow and too many connections have bounds, also
+//! those that do not read, and so has a graceful stop.
 
 use std::future::Future;
 use std::net::TcpListener;
@@ -19,6 +19,8 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::Service as _;
+
+use crate::patient::{Patient, TAKES};
 
 /// Open connections per listener; more wait in the kernel's queue.
 const CONNECTIONS_MAX: usize = 8_192;
@@ -145,7 +147,8 @@ async fn connection(
         heard.store(true, Ordering::Relaxed);
         app.clone().call(request)
     });
-    let mut serving = pin!(builder.serve_connection(TokioIo::new(stream), service));
+    let stream = TokioIo::new(Patient::new(stream, TAKES));
+    let mut serving = pin!(builder.serve_connection(stream, service));
     let mut patience = pin!(tokio::time::sleep(HEADERS));
     let (mut stopping, mut silent) = (false, true);
     loop {

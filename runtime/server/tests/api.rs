@@ -176,6 +176,7 @@ fn house_with(memory: Memory, keeper: Arc<dyn Keeper>, change: impl FnOnce(&mut 
         driver: driver::Options {
             hot_max: 100,
             hot_bytes_max: 256 << 20,
+            state_bytes_max: stepwell_types::limits::STATE_BYTES_MAX,
             open_bytes_max: 64 << 20,
             steps_running_max: 8,
             checkpoint_bytes_min: 4 << 10,

@@ -8,11 +8,12 @@
 //! head: magic, the machine's boot (two words), the process's life. The others belong to
 //! a thread each: in use, execution (two words), entry, attempt.
 
-use std::cell::Cell;
+use std::cell::RefCell;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use rustix::mm::{MapFlags, ProtFlags, mmap};
 use stepwell_store::Error;
@@ -33,13 +34,37 @@ const LIFE: usize = 3;
 pub struct BlackBox {
     words: &'static [AtomicU64],
     boot: (u64, u64),
-    /// Records given out to threads.
-    taken: AtomicUsize,
 }
 
 thread_local! {
-    /// The calling thread's record; 0: none yet.
-    static RECORD: Cell<usize> = const { Cell::new(0) };
+    /// The calling thread's record, once it needs one.
+    static RECORD: RefCell<Option<Record>> = const { RefCell::new(None) };
+}
+
+/// Records that are free, and how many were ever given out.
+static FREE: Mutex<(Vec<usize>, usize)> = Mutex::new((Vec::new(), 0));
+
+/// A thread's record. Threads that walk turns come and go, so that another one gets it after it.
+struct Record(usize);
+
+impl Record {
+    fn take() -> Record {
+        let mut free = FREE.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(number) = free.0.pop() {
+            return Record(number);
+        }
+        free.1 += 1;
+        Record(free.1)
+    }
+}
+
+impl Drop for Record {
+    fn drop(&mut self) {
+        FREE.lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .0
+            .push(self.0);
+    }
 }
 
 impl BlackBox {
@@ -71,7 +96,6 @@ impl BlackBox {
         Ok(BlackBox {
             words,
             boot: boot(),
-            taken: AtomicUsize::new(0),
         })
     }
 
@@ -129,11 +153,10 @@ impl BlackBox {
     }
 
     fn record(&self) -> Option<&[AtomicU64]> {
-        let mut record = RECORD.get();
-        if record == 0 {
-            record = 1 + self.taken.fetch_add(1, Ordering::Relaxed);
-            RECORD.set(record);
-        }
+        let record =
+            |mine: &RefCell<Option<Record>>| mine.borrow_mut().get_or_insert_with(Record::take).0;
+        // A thread that is about to end has none.
+        let record = RECORD.try_with(record).ok()?;
         self.words.get(record * WORDS..(record + 1) * WORDS)
     }
 }
@@ -187,6 +210,16 @@ mod tests {
         assert_eq!(second.last(), (41, vec![(id, EntryId(7), 2)]));
         first.leave();
         assert_eq!(second.last(), (41, vec![]));
+        // More threads than there are records, one after another: each finds one.
+        for n in 0..RECORDS as u64 + 10 {
+            std::thread::scope(|scope| {
+                scope.spawn(|| {
+                    first.enter(id, EntryId(n), 1);
+                    assert_eq!(second.last(), (41, vec![(id, EntryId(n), 1)]));
+                    first.leave();
+                });
+            });
+        }
         first.enter(id, EntryId(8), 0);
         second.begin(42);
         assert_eq!(second.last(), (42, vec![]));

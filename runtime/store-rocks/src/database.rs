@@ -15,6 +15,7 @@ use crate::ballast::Ballast;
 use crate::columns::{self, Column};
 use crate::directory::Directory;
 use crate::keys::{self, Bounds};
+use crate::watermark::{self, Watermark};
 use crate::{FORMAT, Options, error};
 
 /// The meta row that repeats the format, so that rows and `FORMAT` can't be mixed up.
@@ -36,6 +37,7 @@ pub struct RocksReader {
 pub struct RocksWriter {
     shared: Arc<Shared>,
     ballast: Ballast,
+    watermark: Watermark,
     commits: u32,
     sync: bool,
     failed: bool,
@@ -55,7 +57,15 @@ pub(crate) fn open(dir: &Path, options: &Options) -> Result<(RocksReader, RocksW
         columns::database(options, !directory.complete).map_err(|e| error::rocks("set up", &e))?;
     let db = DB::open_cf_descriptors(&settings, directory.rows(), columns::descriptors(options))
         .map_err(|e| error::rocks("open", &e))?;
+    let (watermark, known) = Watermark::open(&directory)?;
+    check_watermark(&db, &directory, known)?;
     check_format(&db)?;
+    // Without syncs nothing is sure, nor will what was noted before stay so.
+    watermark.note(if options.sync {
+        db.latest_sequence_number()
+    } else {
+        0
+    });
     if !directory.complete {
         directory.finish()?;
     }
@@ -67,11 +77,28 @@ pub(crate) fn open(dir: &Path, options: &Options) -> Result<(RocksReader, RocksW
     let writer = RocksWriter {
         shared,
         ballast,
+        watermark,
         commits: 0,
         sync: options.sync,
         failed: false,
     };
     Ok((reader, writer))
+}
+
+/// Whether all is there that was on the disk once. The logs stay as they are when it is not:
+/// nothing has been written out yet.
+fn check_watermark(db: &DB, directory: &Directory, known: Option<u64>) -> Result<(), Error> {
+    let found = db.latest_sequence_number();
+    match known {
+        Some(known) if found < known => Err(Error::Damaged {
+            detail: format!(
+                "the logs in {} end at change {found}, and change {known} was on the disk: one of them is damaged, cut short or gone; restore a backup, or remove {} to go on without what is lost",
+                directory.rows().display(),
+                directory.path().join(watermark::FILE).display(),
+            ),
+        }),
+        _ => Ok(()),
+    }
 }
 
 /// Reads the format from the rows, or writes it into fresh ones.
@@ -206,6 +233,9 @@ impl Writer for RocksWriter {
                     return Err(error::rocks("commit", &e));
                 }
             }
+        }
+        if self.sync {
+            self.watermark.note(self.shared.db.latest_sequence_number());
         }
         self.look_after_ballast();
         Ok(())

@@ -8,6 +8,7 @@
 //! | `FORMAT` | the on-disk format, as text; written last when the store is made |
 //! | `LOCK` | held while the store is open |
 //! | `ballast` | space to give up |
+//! | `watermark` | how far the rows are surely on the disk |
 //! | `rows/` | RocksDB's own |
 
 use std::fs::{self, File};
@@ -17,7 +18,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FlockOperation, flock};
 use stepwell_store::Error;
 
-use crate::{FORMAT, ballast, error};
+use crate::{FORMAT, ballast, error, watermark};
 
 const FORMAT_FILE: &str = "FORMAT";
 const FORMAT_FILE_NEW: &str = "FORMAT.new";
@@ -26,11 +27,12 @@ const ROWS: &str = "rows";
 
 /// What may be in a directory whose store was not finished, or hardly begun. A mounted
 /// volume has a `lost+found` of its own.
-const OURS: [&str; 5] = [
+const OURS: [&str; 6] = [
     FORMAT_FILE_NEW,
     LOCK_FILE,
     ROWS,
     ballast::FILE,
+    watermark::FILE,
     "lost+found",
 ];
 

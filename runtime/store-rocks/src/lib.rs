@@ -10,6 +10,7 @@ mod database;
 mod directory;
 mod error;
 mod keys;
+mod watermark;
 
 use std::path::Path;
 

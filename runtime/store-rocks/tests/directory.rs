@@ -143,6 +143,70 @@ fn a_lost_log_is_noticed() {
     assert_eq!(error.code(), "STORE0002", "{error}");
 }
 
+/// Damages the newest log that has rows, and gives what the store says then.
+fn damaged(damage: impl Fn(&Path, Vec<u8>)) -> TempDir {
+    let dir = TempDir::new().expect("a temporary directory");
+    let opened = open(dir.path(), small()).expect("an empty directory");
+    let (_, mut writer) = opened;
+    for n in 0..100u32 {
+        let mut batch = put("kept");
+        let digest = stepwell_types::Digest::of(&n.to_be_bytes());
+        batch.put(Key::Blob { digest }, vec![7; 1_000]);
+        writer.commit(&[batch]).expect("commit");
+    }
+    drop(writer);
+    let logs = fs::read_dir(dir.path().join("rows")).expect("list");
+    let logs = logs.map(|entry| entry.expect("list").path());
+    let log = logs.filter(|path| path.extension().is_some_and(|e| e == "log"));
+    let log = log.max().expect("a log");
+    let bytes = fs::read(&log).expect("read");
+    assert!(bytes.len() > 100_000, "{}", bytes.len());
+    damage(&log, bytes);
+    dir
+}
+
+#[test]
+fn a_log_that_lost_what_was_promised_is_noticed_and_can_be_given_up() {
+    let flipped = |log: &Path, mut bytes: Vec<u8>| {
+        let middle = bytes.len() / 2;
+        bytes[middle..middle + 64]
+            .iter_mut()
+            .for_each(|b| *b ^= 0xff);
+        fs::write(log, bytes).expect("write");
+    };
+    let cut = |log: &Path, bytes: Vec<u8>| {
+        fs::write(log, &bytes[..bytes.len() / 2]).expect("write");
+    };
+    let gone = |log: &Path, _: Vec<u8>| fs::remove_file(log).expect("remove");
+    for dir in [damaged(flipped), damaged(cut), damaged(gone)] {
+        // As often as it is tried: the evidence stays.
+        for _ in 0..2 {
+            let error = error(dir.path());
+            assert_eq!(error.code(), "STORE0002", "{error}");
+            assert!(error.to_string().contains("watermark"), "{error}");
+        }
+        fs::remove_file(dir.path().join("watermark")).expect("remove");
+        let (_, mut writer) = open(dir.path(), small()).expect("given up");
+        writer.commit(&[put("new")]).expect("commit");
+        drop(writer);
+        let again = open(dir.path(), small()).expect("sound again");
+        assert_eq!(value(&again).as_deref(), Some(b"new".as_slice()));
+    }
+}
+
+#[test]
+fn a_torn_tail_that_nobody_was_promised_is_no_damage() {
+    let torn = |log: &Path, mut bytes: Vec<u8>| {
+        let begun = bytes.len().saturating_sub(300);
+        let half = bytes[begun..].to_vec();
+        bytes.extend(half);
+        fs::write(log, bytes).expect("write");
+    };
+    let dir = damaged(torn);
+    let again = open(dir.path(), small()).expect("all is there that was promised");
+    assert_eq!(value(&again).as_deref(), Some(b"kept".as_slice()));
+}
+
 #[test]
 fn one_process_and_one_handle_at_a_time() {
     let dir = used();

@@ -101,6 +101,13 @@ impl Data {
         self.text().len()
     }
 
+    /// Bytes of memory that it takes now, in both forms: roughly, as allocators differ.
+    #[must_use]
+    pub fn memory_bytes(&self) -> usize {
+        let text = self.0.text.get().map_or(0, |text| text.len());
+        64 + text + self.0.value.get().map_or(0, value_bytes)
+    }
+
     /// Where the document is in memory: equal for two clones as long as one of them lives.
     #[must_use]
     pub fn address(&self) -> usize {
@@ -112,6 +119,21 @@ impl Data {
     pub fn same(&self, other: &Data) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
     }
+}
+
+/// Bytes of a parsed value. A member of an object has a hash and a place in an index as well.
+fn value_bytes(value: &Value) -> usize {
+    const MEMBER: usize = size_of::<String>() + 24;
+    let below = match value {
+        Value::Null | Value::Bool(_) | Value::Number(_) => 0,
+        Value::String(text) => text.len(),
+        Value::Array(items) => items.iter().map(value_bytes).sum(),
+        Value::Object(map) => map
+            .iter()
+            .map(|(name, value)| MEMBER + name.len() + value_bytes(value))
+            .sum(),
+    };
+    size_of::<Value>() + below
 }
 
 /// How much there is in a JSON document.
@@ -202,6 +224,19 @@ mod tests {
         check(r#""[[[\\\"[[[""#, true);
         check("[1, 2", false);
         check("", false);
+    }
+
+    #[test]
+    fn many_small_values_weigh_more_than_their_text() {
+        let text = format!("[{}1]", "1,".repeat(999));
+        let data = Data::from_valid_text(text.as_str());
+        assert!(
+            (2_000..2_100).contains(&data.memory_bytes()),
+            "{}",
+            data.memory_bytes()
+        );
+        assert!(data.value().is_array());
+        assert!(data.memory_bytes() > 20_000, "{}", data.memory_bytes());
     }
 
     #[test]

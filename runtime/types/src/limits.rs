@@ -7,6 +7,9 @@ pub const JSON_DEPTH_MAX: usize = 128;
 pub const JSON_VALUES_MAX: usize = 2_000_000;
 /// Largest input or output of an execution or step, in bytes of JSON text.
 pub const PAYLOAD_BYTES_MAX: usize = 32 << 20;
+/// Bytes of memory that one execution's data may take, of all its branches and iterations
+/// together: beyond them it fails.
+pub const STATE_BYTES_MAX: usize = 1 << 30;
 /// Largest flow definition, in bytes of text.
 pub const DEFINITION_BYTES_MAX: usize = 1 << 20;
 /// Most states in one definition, nested ones included.

@@ -129,6 +129,7 @@ pub(super) fn new_drivers(
             let options = Options {
                 hot_max: 10_000,
                 hot_bytes_max: 64 << 20,
+                state_bytes_max: 64 << 20,
                 open_bytes_max: 64 << 20,
                 steps_running_max: 8,
                 checkpoint_bytes_min: 64,

@@ -99,7 +99,7 @@ pub struct Logs {
     /// Only this state's
     #[arg(long, value_name = "NAME")]
     pub state: Option<String>,
-    /// Stay, and show what comes until the execution's end
+    /// Stay, and show what comes until the execution's end; exit status 1 when that was no success
     #[arg(long, short)]
     pub follow: bool,
     /// Begin after this line

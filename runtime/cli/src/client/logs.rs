@@ -13,26 +13,44 @@ use crate::output;
 const PAGE: &str = "1000";
 /// Between two looks for more.
 const PAUSE: Duration = Duration::from_secs(1);
+/// How many looks in a row may find no server.
+const TRIES: u32 = 10;
 
 /// `logs …`
 pub fn logs(remote: &Remote, args: &Logs) -> Result<Exit, Trouble> {
     let mut after = args.after;
+    if !args.follow {
+        pages(remote, args, &mut after)?;
+        return Ok(Exit::Ok);
+    }
+    // Answered once, the server was there, and most likely comes back.
+    let (mut answered, mut away) = (false, 0);
     loop {
-        // Asked first: what is logged before the end is on the pages that follow.
-        let over = !args.follow || has_ended(remote, &args.id)?;
-        while let Some(next) = page(remote, args, &mut after)? {
-            after = next;
-        }
-        if over {
-            return Ok(Exit::Ok);
+        match look(remote, args, &mut after) {
+            Ok(Some(status)) if status == "SUCCEEDED" => return Ok(Exit::Ok),
+            Ok(Some(_)) => return Ok(Exit::Failed),
+            Ok(None) => (answered, away) = (true, 0),
+            Err(gone) if gone.exit == Exit::Unreachable && answered && away < TRIES => away += 1,
+            Err(trouble) => return Err(trouble),
         }
         std::thread::sleep(PAUSE);
     }
 }
 
-fn has_ended(remote: &Remote, id: &str) -> Result<bool, Trouble> {
-    let shown = remote.value(remote.get(&["executions", id]), &["status"])?;
-    Ok(output::field(&shown, "status").is_some_and(|status| status != "RUNNING"))
+/// Shows what there is by now. `Some`: how the execution ended, and that was all.
+fn look(remote: &Remote, args: &Logs, after: &mut u64) -> Result<Option<String>, Trouble> {
+    // Asked first: what is logged before the end is on the pages that follow.
+    let shown = remote.value(remote.get(&["executions", &args.id]), &["status"])?;
+    let status = output::field(&shown, "status").filter(|status| status != "RUNNING");
+    pages(remote, args, after)?;
+    Ok(status)
+}
+
+fn pages(remote: &Remote, args: &Logs, after: &mut u64) -> Result<(), Trouble> {
+    while let Some(next) = page(remote, args, after)? {
+        *after = next;
+    }
+    Ok(())
 }
 
 /// Shows a page, and moves `after` behind its last line. `Some`: there are more.

@@ -145,6 +145,7 @@ pub(crate) fn joined(
     let bytes = map.join.take(parent.slot, output);
     entry.weight += bytes;
     turn.state.bytes += bytes;
+    turn.state.taken_in += bytes as u64;
     if map.join.missing == 0 {
         entry.previous = succeeded;
         return succeed(turn, id);

@@ -87,6 +87,7 @@ pub(crate) fn joined(
     let bytes = run.join.take(parent.slot, output);
     entry.weight += bytes;
     turn.state.bytes += bytes;
+    turn.state.taken_in += bytes as u64;
     if run.join.missing > 0 {
         return Ok(());
     }

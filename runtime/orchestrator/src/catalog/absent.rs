@@ -9,7 +9,7 @@ use stepwell_flow::suggest;
 use super::{Index, shown};
 use crate::Error;
 
-/// Names among which a near one is looked for: some milliseconds at most.
+/// Names among which a near one is looked for.
 const NAMES_MAX: usize = 2_000;
 
 impl Index {

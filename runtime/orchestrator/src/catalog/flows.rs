@@ -12,7 +12,7 @@ use stepwell_store::{Batch, Key};
 use stepwell_types::limits::DEFINITION_BYTES_MAX;
 use stepwell_types::{Digest, FlowRef, Grants};
 
-use super::{Catalog, FlowMeta, Index, check_name, permitted, withdraw};
+use super::{Catalog, FlowMeta, Index, check_name, permitted};
 use crate::Error;
 use crate::api::{Filling, FlowInfo, HttpTrigger, Page, Published};
 use crate::ports::ModuleStore;
@@ -123,8 +123,11 @@ impl Catalog {
             None => None,
             Some(list) => Some(self.check_triggers(&name, &list)?),
         };
+        let lives = self.0.index.read().flows.contains_key(&name);
         let same = newest.as_ref().filter(|(_, m)| {
-            (m.digest, m.mode) == (digest, mode)
+            // A deleted version does not come back.
+            lives
+                && (m.digest, m.mode) == (digest, mode)
                 && m.modules == compiled.modules
                 && m.substitutions == substitutions
                 && m.resources == compiled.resources
@@ -165,9 +168,6 @@ impl Catalog {
             let key = Key::Trigger { flow: name.clone() };
             batch.put(key, rows::encode(row));
         }
-        if self.0.index.read().withdrawn.contains_key(&name) {
-            batch.delete(withdraw::mark(&name));
-        }
         if !batch.is_empty() {
             self.commit(batch).await?;
         }
@@ -175,9 +175,6 @@ impl Catalog {
         {
             let mut index = self.0.index.write();
             let index = Arc::make_mut(&mut index);
-            if let Some(versions) = index.withdrawn.remove(&name) {
-                index.flows.insert(name.clone(), versions);
-            }
             let versions = index.flows.entry(name.clone()).or_default();
             versions.insert(version, meta);
             if let Some(row) = endpoints {

@@ -1,12 +1,13 @@
 //! Uploading, reading and deleting modules.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use stepwell_store::namespace::SHARED;
 use stepwell_store::{Batch, Key};
 use stepwell_types::{Digest, Grants};
 
-use super::{Catalog, check_name, permitted, shown};
+use super::{Catalog, Index, check_name, permitted, shown};
 use crate::Error;
 use crate::api::{ModuleAbout, ModuleInfo, Page, Permission, Uploaded};
 use crate::ports::ModuleUpload;
@@ -28,18 +29,52 @@ impl Upload {
         self.bytes.write(chunk).await
     }
 
-    /// Checks, compiles and names the module.
+    /// Checks, compiles and names the module. Apart: whoever sent it may go, and no bytes stay
+    /// without a name.
     /// # Errors
     /// `BOX####` when it is not a component that can be a step; `RUN0027`.
     pub async fn finish(self) -> Result<Uploaded, Error> {
+        Catalog::apart(self.keep()).await
+    }
+
+    async fn keep(self) -> Result<Uploaded, Error> {
         let Upload {
             catalog,
             name,
             permission,
             bytes,
         } = self;
-        let (digest, about) = bytes.finish().await?;
-        catalog.add_module(name, digest, about, &permission).await
+        // Bytes that are there already stay until they have this name, too.
+        let arriving = catalog.0.uploads.clone().read_owned().await;
+        let kept = match bytes.finish().await {
+            Ok((digest, about)) => {
+                let added = catalog.add_module(name, digest, about, &permission).await;
+                if added.is_err() {
+                    catalog.0.orphans.lock().insert(digest);
+                }
+                added
+            }
+            Err(e) => Err(e),
+        };
+        drop(arriving);
+        if let Err(e) = catalog.sweep().await {
+            tracing::warn!(reason = %e, "a module's files cannot be removed; they go at the next start");
+        }
+        kept
+    }
+}
+
+impl Index {
+    /// The bytes of all modules.
+    pub(super) fn digests(&self) -> BTreeSet<Digest> {
+        let versions = self.modules.values().flat_map(|row| &row.versions);
+        versions.map(|version| version.digest).collect()
+    }
+
+    /// Whether a module has these bytes.
+    fn names(&self, digest: Digest) -> bool {
+        let mut versions = self.modules.values().flat_map(|row| &row.versions);
+        versions.any(|version| version.digest == digest)
     }
 }
 
@@ -168,6 +203,11 @@ impl Catalog {
 
     /// Deletes a module and its files, unless a flow version uses it.
     pub async fn delete_module(&self, name: &str) -> Result<(), Error> {
+        Catalog::apart(self.clone().remove_module(name.to_owned())).await
+    }
+
+    async fn remove_module(self, name: String) -> Result<(), Error> {
+        let name = name.as_str();
         let _one_at_a_time = self.0.changing.lock().await;
         let found = self.module(name, None)?;
         if !found.used_by.is_empty() {
@@ -185,19 +225,27 @@ impl Catalog {
         Arc::make_mut(&mut self.0.index.write())
             .modules
             .remove(name);
-        for version in row.unwrap_or_default().versions {
-            let elsewhere = self
-                .0
-                .index
-                .read()
-                .modules
-                .values()
-                .any(|row| row.versions.iter().any(|v| v.digest == version.digest));
-            if !elsewhere {
-                self.0.store.remove(version.digest).await?;
+        let versions = row.unwrap_or_default().versions;
+        let digests = versions.iter().map(|version| version.digest);
+        self.0.orphans.lock().extend(digests);
+        self.sweep().await
+    }
+
+    /// Removes bytes that no row names, unless uploads are on their way: one may have found them
+    /// there. The last of those sweeps.
+    async fn sweep(&self) -> Result<(), Error> {
+        let Ok(_alone) = self.0.uploads.try_write() else {
+            return Ok(());
+        };
+        loop {
+            let Some(digest) = self.0.orphans.lock().pop_first() else {
+                return Ok(());
+            };
+            let named = self.0.index.read().names(digest);
+            if !named {
+                self.0.store.remove(digest).await?;
             }
         }
-        Ok(())
     }
 
     /// `flow@version` of every flow version that asked for this name.

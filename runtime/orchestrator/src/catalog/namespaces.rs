@@ -173,11 +173,9 @@ impl Catalog {
         }
     }
 
-    /// On a task of its own: who asked may go, and what was begun is ended all the same. Otherwise keys
-    /// and room would be given back for a commit that comes.
+    /// Apart: otherwise keys and room would be given back for a commit that comes.
     async fn remove(&self, of: Arc<str>, keys: Vec<Arc<str>>) -> Result<u64, Error> {
-        let removal = tokio::spawn(self.clone().take_out(of, keys));
-        removal.await.map_err(|_| Error::Stopping)?
+        Catalog::apart(self.clone().take_out(of, keys)).await
     }
 
     async fn take_out(self, of: Arc<str>, keys: Vec<Arc<str>>) -> Result<u64, Error> {

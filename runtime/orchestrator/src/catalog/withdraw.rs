@@ -12,7 +12,8 @@ use super::{Catalog, Index, ROWS, flows, shown};
 use crate::Error;
 use crate::rows::{self, FlowRow, SummaryRow};
 
-/// The row that says that a flow is deleted.
+/// The row that says up to which version a flow is deleted. It stays when something is published
+/// under the name again: what was deleted does not come back.
 pub(super) fn mark(flow: &str) -> Key {
     Key::Meta {
         name: format!("deleted-flow/{flow}").into(),
@@ -20,61 +21,105 @@ pub(super) fn mark(flow: &str) -> Key {
 }
 
 impl Index {
-    /// From now on nobody finds the flow.
-    pub(super) fn withdraw(&mut self, flow: &Arc<str>) {
-        if let Some(versions) = self.flows.remove(flow) {
-            self.withdrawn.insert(flow.clone(), versions);
+    /// From now on nobody finds the versions of the flow up to this one.
+    pub(super) fn withdraw(&mut self, flow: &Arc<str>, last: u32) {
+        let Some(versions) = self.flows.get_mut(flow) else {
+            return;
+        };
+        let later = versions.split_off(&last.saturating_add(1));
+        let gone = std::mem::replace(versions, later);
+        self.withdrawn.entry(flow.clone()).or_default().extend(gone);
+        if versions.is_empty() {
+            self.flows.remove(flow);
+            if let Some(row) = self.triggers.remove(flow) {
+                self.routes.remove(&row);
+            }
         }
-        if let Some(row) = self.triggers.remove(flow) {
-            self.routes.remove(&row);
-        }
+    }
+}
+
+/// Nothing of the flow begins while this is there.
+struct Closing<'a>(&'a Catalog, Arc<str>);
+
+impl<'a> Closing<'a> {
+    fn begin(catalog: &'a Catalog, flow: Arc<str>) -> Closing<'a> {
+        let mut index = catalog.0.index.write();
+        Arc::make_mut(&mut index).closing.insert(flow.clone());
+        Closing(catalog, flow)
+    }
+}
+
+impl Drop for Closing<'_> {
+    fn drop(&mut self) {
+        let mut index = self.0.0.index.write();
+        Arc::make_mut(&mut index).closing.remove(&self.1);
     }
 }
 
 impl Catalog {
     /// Deletes a flow that has no endpoint, that no other flow starts by name and of which no
-    /// execution runs.
-    pub async fn delete_flow(&self, name: &str) -> Result<(), Error> {
+    /// execution runs. `settled` asks the loops for one that runs, and waits until all that they
+    /// let in before is durable.
+    pub async fn delete_flow(
+        &self,
+        name: &str,
+        settled: impl Future<Output = Result<Option<ExecutionId>, Error>> + Send + 'static,
+    ) -> Result<(), Error> {
+        Catalog::apart(self.clone().delete_settled(name.into(), settled)).await
+    }
+
+    async fn delete_settled(
+        self,
+        name: Arc<str>,
+        settled: impl Future<Output = Result<Option<ExecutionId>, Error>>,
+    ) -> Result<(), Error> {
         let _one_at_a_time = self.0.changing.lock().await;
-        let name: Arc<str> = name.into();
-        self.newest(&name)?;
-        let in_use = |by: String| Error::FlowInUse {
-            name: shown(&name),
-            by,
-        };
-        let endpoints = self
-            .0
-            .index
-            .read()
-            .triggers
-            .get(&name)
-            .map(|row| row.list());
+        let last = self.newest(&name)?;
+        // Before it is closed: nobody is held up by a wish that is refused anyway.
+        self.unused(&name).await?;
+        // A start that looked the flow up before is refused by its loop from here on, or was let
+        // in and is seen.
+        let _closing = Closing::begin(&self, name.clone());
+        if let Some(id) = settled.await? {
+            return Err(in_use(&name, runs(id)));
+        }
+        self.unused(&name).await?;
+        let mut batch = Batch::default();
+        batch.put(mark(&name), rows::encode(&last));
+        batch.delete(Key::Trigger { flow: name.clone() });
+        self.commit(batch).await?;
+        Arc::make_mut(&mut self.0.index.write()).withdraw(&name, last);
+        Ok(())
+    }
+
+    /// # Errors
+    /// `RUN0029`.
+    async fn unused(&self, name: &Arc<str>) -> Result<(), Error> {
+        let endpoints = self.0.index.read().triggers.get(name).map(|row| row.list());
         if let Some(first) = endpoints.iter().flatten().next() {
-            return Err(in_use(format!(
-                "its endpoint {} {}",
-                first.method, first.path
-            )));
+            let by = format!("its endpoint {} {}", first.method, first.path);
+            return Err(in_use(name, by));
         }
         let (reader, wanted) = (self.0.reader.clone(), name.clone());
         let by = self
             .check(move |index, _| match starter(&*reader, index, &wanted)? {
                 Some(flow) => Ok(Some(format!("flow {flow}"))),
-                None => {
-                    let running = running(&*reader, &wanted)?;
-                    Ok(running.map(|id| format!("execution {id}, which runs")))
-                }
+                None => Ok(running(&*reader, &wanted)?.map(runs)),
             })
             .await?;
-        if let Some(by) = by {
-            return Err(in_use(by));
-        }
-        let mut batch = Batch::default();
-        batch.put(mark(&name), rows::encode(&true));
-        batch.delete(Key::Trigger { flow: name.clone() });
-        self.commit(batch).await?;
-        Arc::make_mut(&mut self.0.index.write()).withdraw(&name);
-        Ok(())
+        by.map_or(Ok(()), |by| Err(in_use(name, by)))
     }
+}
+
+fn in_use(flow: &str, by: String) -> Error {
+    Error::FlowInUse {
+        name: shown(flow),
+        by,
+    }
+}
+
+fn runs(id: ExecutionId) -> String {
+    format!("execution {id}, which runs")
 }
 
 /// Another flow whose newest version starts this one by its name.

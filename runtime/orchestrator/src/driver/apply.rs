@@ -13,7 +13,11 @@ use stepwell_types::{
 
 use super::outbox::Parcel;
 use super::{Driver, Hot, Output, Work};
+use crate::suspects::WALK;
 use crate::walk::walk;
+
+/// Bytes that an execution takes in until what it holds is looked at again.
+const LOOK_BYTES: u64 = 16 << 20;
 
 impl Driver {
     /// Feeds one event, records it with the digest of what was decided, carries the commands out.
@@ -83,6 +87,34 @@ impl Driver {
         }
         self.commands = commands;
         self.free_taken(id);
+        self.suspects.came_further(id, WALK.0, WALK.1);
+        self.look_at_memory(id, now);
+    }
+
+    /// Ends an execution whose data takes more memory than one may have. Each document has its own
+    /// bound, but a few thousand branches can each hold another one. What is shared depends on how a
+    /// state came into memory, so this is no decision of the turn: it is recorded as an event.
+    fn look_at_memory(&mut self, id: ExecutionId, now: Timestamp) {
+        let max = self.options.state_bytes_max;
+        let Some(hot) = self.hot.get_mut(&id) else {
+            return;
+        };
+        let taken_in = hot.state.taken_in_bytes();
+        let more = taken_in.saturating_sub(hot.looked_at);
+        let at_rest = hot.ended.is_some() || hot.parked.is_some();
+        if at_rest || more < LOOK_BYTES.min(max as u64 / 4) {
+            return;
+        }
+        hot.looked_at = taken_in;
+        let bytes = hot.state.memory_bytes();
+        if bytes <= max {
+            return;
+        }
+        let cause = format!(
+            "The data of the execution's branches and iterations takes {bytes} bytes of memory in all, more than the {max} that one execution may take; let fewer of them run at once (MaxConcurrency), pass less on to each, or use a distributed Map, whose items are executions of their own."
+        );
+        let failure = Failure::new("States.DataLimitExceeded", cause);
+        self.apply(id, Event::Broken { failure }, now);
     }
 
     /// The interpreter could not walk an event: it is recorded with a mark, and the execution

@@ -91,7 +91,9 @@ impl Input {
                 Request::Claim(claim) => Some(claim.execution),
                 Request::GiveBack(task) => Some(task.execution),
                 Request::Spawn(start) => Some(start.child),
-                Request::Wait(_) | Request::Gate(_) | Request::Lineage(_) => None,
+                Request::Wait(_) | Request::Gate(_) | Request::Lineage(_) | Request::Runs(_) => {
+                    None
+                }
             },
             Input::Step(id, ..) | Input::Event(id, _) | Input::Timer(id) | Input::Row(id, _) => {
                 Some(*id)
@@ -120,6 +122,9 @@ impl Driver {
         let Some(id) = input.execution() else {
             return self.take_here(input, now);
         };
+        if self.suspects.walks_kill(id).is_some() && !self.hot.contains_key(&id) {
+            return self.take_unread(id, input, now);
+        }
         if let Some(away) = self.away.get_mut(&id) {
             away.queue.push_back(input);
             return Ok(());
@@ -153,6 +158,21 @@ impl Driver {
         let number = self.turns.number(&turn.flow.name);
         self.turns.push(number, Box::new(turn));
         self.send_turns();
+        Ok(())
+    }
+
+    /// What comes for an execution that is parked because its turns kill the process: to read it
+    /// would kill once more. Only somebody who wants it to end may try that.
+    fn take_unread(&mut self, id: ExecutionId, input: Input, now: Timestamp) -> Result<(), Error> {
+        match input {
+            Input::Request(ticket, request) if !matches!(*request, Request::Cancel(..)) => {
+                let refused = Reply::Refused(Error::Parked(id));
+                self.out.push_back(Output::Reply(ticket, refused));
+            }
+            Input::Post(post) => self.keep_for(id, *post),
+            Input::Request(..) => return self.take_here(input, now),
+            Input::Step(..) | Input::Event(..) | Input::Timer(_) | Input::Row(..) => {}
+        }
         Ok(())
     }
 

@@ -48,8 +48,17 @@ impl Driver {
             self.held.push(flow, Held::Row(sender, number));
             return Ok(());
         }
-        let link = start.link.clone();
-        let answer = match self.begin_child(start, now)? {
+        let (link, name) = (start.link.clone(), start.flow.clone());
+        let begun = match self.begin_child(start, now) {
+            // Milliseconds, then it is known whether there is such a flow.
+            Err(Error::Busy { .. }) => {
+                let flow = self.held.number(&name);
+                self.held.push(flow, Held::Row(sender, number));
+                return Ok(());
+            }
+            begun => begun?,
+        };
+        let answer = match begun {
             Ok(()) => Answer::Started {
                 link,
                 child,
@@ -95,7 +104,12 @@ impl Driver {
             name: start.flow.clone(),
             version,
         };
-        let program = match self.programs.program(&flow) {
+        let begins = match start.link.item {
+            // Of its parent's own flow, which cannot be deleted while that runs.
+            Some(_) => Ok(()),
+            None => self.programs.may_begin(&flow),
+        };
+        let program = match begins.and_then(|()| self.programs.program(&flow)) {
             Ok(program) => program,
             Err(e @ Error::NoFlow(_)) => return Ok(Err(missing(&e))),
             Err(e) => return Err(e),

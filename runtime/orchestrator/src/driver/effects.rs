@@ -20,24 +20,28 @@ impl Driver {
         outcome: &mut StepOutcome,
     ) -> Option<Effects> {
         let effects = outcome.effects.take()?;
-        let hot = self.hot.get(&id);
-        if hot.is_some_and(|hot| hot.express.is_some()) {
+        let Some(hot) = self.hot.get(&id) else {
+            self.give_up(Some(effects));
+            return None;
+        };
+        if hot.express.is_some() {
             outcome.result = Err(Failure::new(
                 "Stepwell.ExpressWrites",
                 "a step of an express execution cannot write to a namespace or a bucket; start the flow as a standard one",
             ));
         }
-        let counts = hot.is_some_and(|hot| {
-            hot.ended.is_none()
-                && hot.parked.is_none()
-                && hot.spoiled.is_none()
-                && hot.state.awaits(entry, attempt)
-        });
-        if counts && outcome.result.is_ok() {
+        if hot.wants_end(entry, attempt) && outcome.result.is_ok() {
             return Some(effects);
         }
-        self.out.push_back(Output::GivenUp(effects.hold));
+        self.give_up(Some(effects));
         None
+    }
+
+    /// Lets go of what will not land, where it holds nobody up: files may go with it.
+    pub(super) fn give_up(&mut self, effects: Option<Effects>) {
+        if let Some(effects) = effects {
+            self.out.push_back(Output::GivenUp(effects.hold));
+        }
     }
 
     /// Puts writes into the open batch, which holds the outcome too.

@@ -101,6 +101,8 @@ pub(super) struct Hot {
     pub counted_transitions: u64,
     /// What of `Driver::hot_bytes` is this execution's.
     pub weight: usize,
+    /// What its state had taken in when what it holds was last looked at.
+    pub looked_at: u64,
     /// It is one of `Driver::parents`.
     pub is_parent: bool,
     /// Tasks of activities that workers have, once somebody has looked. Boxed, since it is rarely there.
@@ -120,6 +122,14 @@ impl Hot {
             && self.steps.is_empty()
             && self.state.fleets() == 0
             && self.queued_events == 0
+    }
+
+    /// Whether the end of an attempt changes anything.
+    pub fn wants_end(&self, entry: EntryId, attempt: u32) -> bool {
+        self.ended.is_none()
+            && self.parked.is_none()
+            && self.spoiled.is_none()
+            && self.state.awaits(entry, attempt)
     }
 
     /// Bytes of text that it keeps in memory, ended or not.

@@ -250,13 +250,8 @@ impl Driver {
         notes: Vec<u8>,
         now: Timestamp,
     ) {
-        let awaited = self.hot.get(&id).is_some_and(|hot| {
-            hot.express.is_none()
-                && hot.ended.is_none()
-                && hot.parked.is_none()
-                && hot.spoiled.is_none()
-                && hot.state.awaits(entry, attempt)
-        });
+        let hot = self.hot.get(&id);
+        let awaited = hot.is_some_and(|hot| hot.express.is_none() && hot.wants_end(entry, attempt));
         if awaited {
             let logged = Logged::CallNotes {
                 at: now,

@@ -23,6 +23,9 @@ use crate::walk::{outstanding, walk};
 /// Rows read at a time.
 const ROWS: usize = 512;
 
+/// Why an execution is parked that is not even read any more.
+pub(crate) const TURN_KILLS: &str = "Stepwell.TurnKillsServer";
+
 impl Driver {
     /// Takes up every execution that had work to do. `clean`: the process before
     /// this one stopped in good order. How it died must have been counted
@@ -40,6 +43,8 @@ impl Driver {
         }
         let shards: Vec<_> = self.shards.keys().copied().collect();
         for shard in shards {
+            // Before anything is walked: whose turns killed is not walked again.
+            self.suspects.load(&*self.reader, shard)?;
             let mut after = None;
             loop {
                 let found = self.reader.scan(&Range::Hot { shard, after }, ROWS)?;
@@ -53,7 +58,6 @@ impl Driver {
                     break;
                 }
             }
-            self.suspects.load(&*self.reader, shard)?;
             self.recover_outbox(shard)?;
         }
         self.judge_suspects(now)
@@ -71,6 +75,10 @@ impl Driver {
                 }
                 Err(e) => return Err(e),
             }
+            if let Some(deaths) = self.suspects.walks_kill(id) {
+                self.park_unread(id, deaths)?;
+                continue;
+            }
             let Some((entry, attempt, deaths)) = self.suspects.killer(id) else {
                 continue;
             };
@@ -87,7 +95,26 @@ impl Driver {
         Ok(())
     }
 
+    /// Parks an execution by its summary alone: to read it is to walk it.
+    fn park_unread(&mut self, id: ExecutionId, deaths: u8) -> Result<(), Error> {
+        let mut summary = self.read_summary(id)?;
+        self.extra.delete(Key::Hot { execution: id });
+        if summary.status == 0 && summary.parked.is_none() {
+            tracing::error!(execution = %id, deaths, "an execution is parked: its turns kill the server");
+            let cause = format!(
+                "the server died {deaths} times while it walked this execution's turns; the execution is parked until it is cancelled"
+            );
+            summary.parked = Some(Failure::new(TURN_KILLS, cause));
+            let key = Key::Summary { execution: id };
+            self.extra.put(key, rows::encode(&summary));
+        }
+        Ok(())
+    }
+
     fn recover_one(&mut self, id: ExecutionId, now: Timestamp) -> Result<(), Error> {
+        if let Some(deaths) = self.suspects.walks_kill(id) {
+            return self.park_unread(id, deaths);
+        }
         self.load(id, now)?;
         let Some(hot) = self.hot.get_mut(&id) else {
             return Ok(());

@@ -89,6 +89,9 @@ impl Driver {
             });
         }
         let other = other_version(&*self.programs, hot, wish.version)?;
+        // A deleted flow, or version, starts no work.
+        let flow = other.as_ref().map_or(&hot.flow, |(_, flow)| flow);
+        self.programs.may_begin(flow)?;
         let version = other.as_ref().map(|(p, flow)| (&**p, flow.version));
         let event = hot
             .state

@@ -55,6 +55,8 @@ pub enum Request {
     Spawn(Box<ChildStart>),
     /// What an attempt's execution goes back to.
     Lineage(AttemptId),
+    /// Whether an execution of this flow runs in memory.
+    Runs(Arc<str>),
     /// An outside program answers for a task.
     Token(TaskToken, TokenAnswer),
     /// A bridge asks leave for a call.
@@ -88,6 +90,8 @@ pub enum Reply {
         /// How many are above the attempt's own.
         depth: u16,
     },
+    /// To `Runs`, when all that was decided before is durable: one that runs.
+    Runs(Option<ExecutionId>),
     /// To `Start` with `wait`, and to `Wait`. `None`: read it from the store.
     Ended(Option<Box<Execution>>),
     /// To `Cancel`, `Signal`, `Token` and `GiveBack`.
@@ -143,6 +147,13 @@ impl Driver {
             Request::Token(token, answer) => self.token(ticket, &token, answer, now),
             Request::Spawn(start) => self.spawn(ticket, *start, now),
             Request::Lineage(by) => self.lineage(ticket, by),
+            Request::Runs(flow) => {
+                let mut hot = self.hot.iter();
+                let runs = hot.find(|(_, hot)| hot.flow.name == flow && hot.ended.is_none());
+                let reply = Reply::Runs(runs.map(|(id, _)| *id));
+                self.after(self.last_batch(), Output::Reply(ticket, reply));
+                Ok(())
+            }
             Request::Claim(claim) => self.claim(ticket, claim, now),
             Request::GiveBack(task) => self.give_back(ticket, &task, now),
             Request::Gate(call) => {
@@ -190,6 +201,8 @@ impl Driver {
         {
             return Ok(());
         }
+        // It may have been deleted since it was looked up.
+        self.programs.may_begin(&flow)?;
         self.admit()?;
         if wait {
             self.waiters.entry(id).or_default().push(ticket);
@@ -466,6 +479,7 @@ impl Driver {
             fuel: 0,
             counted_transitions: 0,
             weight: 0,
+            looked_at: 0,
             is_parent: false,
             taken: None,
             taken_known: false,

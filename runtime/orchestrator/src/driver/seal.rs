@@ -10,6 +10,7 @@ use stepwell_types::{Data, Digest, EntryId, ExecutionId, Timestamp};
 use super::{Driver, Hot, Options, Output, Work};
 use crate::api::{self, Metrics, Status};
 use crate::rows::{self, CheckpointRow, JournalRow, Kept, SummaryRow, UsageRow};
+use crate::suspects::WALK;
 
 impl Driver {
     /// Whether the open batch holds anything.
@@ -153,6 +154,10 @@ impl Driver {
         }
         if let Some(at) = hot.timer {
             self.timers.remove(&(at, id));
+        }
+        if hot.parked.is_none() {
+            // Its turns came to rest, and killed nobody.
+            self.suspects.clear(id, WALK.0, WALK.1);
         }
         let row = hot.timer_row;
         for input in hot.spoiled.take().into_iter().flat_map(|late| *late) {

@@ -144,6 +144,11 @@ impl Driver {
                 next = *at;
                 break;
             }
+            if self.suspects.walks_kill(*execution).is_some() {
+                // It is parked, and not read any more.
+                self.extra.delete(key.clone());
+                continue;
+            }
             if self.is_away(*execution) {
                 // It may come into memory, or not: the row is looked at again.
                 again = Some(now.plus_ms(10));

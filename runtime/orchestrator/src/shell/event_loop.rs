@@ -474,6 +474,29 @@ impl Shared {
         self.inboxes.get(super::loop_of(id, self.inboxes.len()))
     }
 
+    /// An execution of a flow that runs, as the loops have it in memory, when all that they had let
+    /// in is durable.
+    pub(crate) async fn running(&self, flow: Arc<str>) -> Result<Option<ExecutionId>, Error> {
+        let mut asked = Vec::new();
+        for inbox in &self.inboxes {
+            let (reply_to, reply) = oneshot::channel();
+            let request = Request::Runs(flow.clone());
+            if !inbox.send(Message::Request(self.new_ticket(), request, reply_to)) {
+                return Err(Error::Stopping);
+            }
+            asked.push(reply);
+        }
+        let mut found = None;
+        for reply in asked {
+            match reply.await {
+                Ok(Reply::Runs(id)) => found = found.or(id),
+                Ok(Reply::Refused(e)) => return Err(e),
+                Ok(_) | Err(_) => return Err(Error::Stopping),
+            }
+        }
+        Ok(found)
+    }
+
     /// Asks the loop that owns `id`; the answer comes when it is durable.
     pub(crate) async fn ask(&self, id: ExecutionId, request: Request) -> Result<Reply, Error> {
         let ticket = self.new_ticket();

@@ -88,6 +88,7 @@ fn driver(memory: &Memory, programs: &Arc<Planted>, now: Timestamp) -> Driver {
     let options = Options {
         hot_max: 100,
         hot_bytes_max: usize::MAX,
+        state_bytes_max: usize::MAX,
         open_bytes_max: usize::MAX,
         steps_running_max: 10,
         // A checkpoint with every batch: none may be of a half walked state.

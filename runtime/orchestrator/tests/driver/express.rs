@@ -221,3 +221,24 @@ fn what_a_step_held_in_vain_is_not_freed_on_the_loop() {
     world.given_up.clear();
     assert!(dropped.load(Ordering::Acquire));
 }
+
+#[test]
+fn what_nobody_waits_for_any_more_is_not_freed_on_the_loop_either() {
+    let mut world = World::new(flows([("plain", compiled(TASK))]), options());
+    let (_, id) = world.start("plain", false);
+    world.commit();
+    let dropped = Arc::new(AtomicBool::new(false));
+    world.effects = Some(Effects {
+        writes: Vec::new(),
+        growth: Vec::new(),
+        objects: Vec::new(),
+        hold: Hold::new(Dropped(dropped.clone())),
+    });
+    // Its end was on the way when somebody ended the execution.
+    let step = world.steps.pop().expect("a step runs");
+    world.ask(Request::Cancel(id, Failure::new("Mine", "")));
+    world.end(&step, Ok("1"));
+    world.commit();
+    assert_eq!(world.given_up.len(), 1);
+    assert!(!dropped.load(Ordering::Acquire));
+}

@@ -3,5 +3,6 @@
 mod descendants;
 mod express;
 mod journal;
+mod memory;
 mod signals;
 mod world;

@@ -46,6 +46,7 @@ pub fn options() -> Options {
     Options {
         hot_max: 100,
         hot_bytes_max: 1 << 30,
+        state_bytes_max: 1 << 30,
         open_bytes_max: 1 << 30,
         steps_running_max: 8,
         checkpoint_bytes_min: 64,
@@ -57,9 +58,19 @@ pub fn options() -> Options {
 
 /// One that has taken up what is in the store, after an unclean stop.
 pub fn driver(memory: &Memory, flows: &Arc<Flows>, options: &Options, now: Timestamp) -> Driver {
+    driver_of(memory, flows.clone(), options, now)
+}
+
+/// The same, with other ways to walk.
+pub fn driver_of(
+    memory: &Memory,
+    programs: Arc<dyn Programs>,
+    options: &Options,
+    now: Timestamp,
+) -> Driver {
     let shards: Vec<_> = (0..SHARDS).map(|s| ShardId(s as u8)).collect();
     let reader = Arc::new(memory.clone());
-    let mut driver = Driver::new(0, &shards, options.clone(), reader, flows.clone());
+    let mut driver = Driver::new(0, &shards, options.clone(), reader, programs);
     driver.recover(false, now).expect("memory");
     driver
 }

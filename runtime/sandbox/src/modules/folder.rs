@@ -4,6 +4,7 @@
 //! for this engine. Someone who may write to the folder is not kept out: the
 //! data directory belongs to the server alone.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
@@ -77,6 +78,17 @@ impl Folder {
             found.extend(digest);
         }
         found.sort();
+        Ok(found)
+    }
+
+    /// Every digest of which there is any file.
+    pub(crate) fn mentioned(&self) -> io::Result<BTreeSet<Digest>> {
+        let mut found = BTreeSet::new();
+        for entry in fs::read_dir(&self.path)? {
+            let name = entry?.file_name();
+            let digest = name.to_str().and_then(|name| name.split_once('.'));
+            found.extend(digest.and_then(|(digest, _)| digest.parse::<Digest>().ok()));
+        }
         Ok(found)
     }
 

@@ -193,8 +193,9 @@ pub(crate) async fn validate(
 
 /// Deletes a flow with all versions.
 ///
-/// Executions of it that have ended stay, and can be told of; a redrive of them is refused.
-/// What is published under the name later goes on counting versions.
+/// Executions of it that have ended stay, and can be told of; a redrive of them is refused, unless to
+/// a version that was published since. What is published under the name later goes on counting
+/// versions, and the deleted ones stay deleted.
 #[utoipa::path(
     delete,
     operation_id = "delete_flow",

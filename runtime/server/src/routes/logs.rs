@@ -18,6 +18,7 @@ use crate::wire;
 /// machine line by line while it runs.
 #[utoipa::path(
     get,
+    operation_id = "list_logs",
     path = "/v1/executions/{id}/logs",
     tag = "executions",
     params(

@@ -14,6 +14,9 @@ use crate::params::{Page, Params};
 use crate::problem::Problem;
 use crate::wire::{self, module};
 
+/// Bytes of an upload between two looks at the disk's room.
+const LOOK_BYTES: usize = 1 << 20;
+
 /// Uploads a module and compiles it.
 ///
 /// The body is the `.wasm` of a component; it is streamed to disk, never held in
@@ -51,9 +54,18 @@ pub(crate) async fn upload(
     let max = api.options.upload_bytes_max;
     let mut upload = api.orchestrator.begin_upload(&name, permission).await?;
     let mut chunks = Chunks::open(&parts.headers, body, max, &api.bodies)?;
+    let mut since_look = 0;
     while let Some(bytes) = chunks.next().await? {
+        since_look += bytes.len();
+        if since_look >= LOOK_BYTES {
+            // The disk may fill while it comes.
+            api.orchestrator.room()?;
+            since_look = 0;
+        }
         upload.write(&bytes).await?;
     }
+    // What it is compiled to may be ten times as large.
+    api.orchestrator.room()?;
     let uploaded = upload.finish().await?;
     let status = if uploaded.new {
         StatusCode::CREATED
