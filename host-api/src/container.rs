@@ -138,6 +138,7 @@ impl ContainerBridge {
         let checked = request::check(call, &self.0.options)?;
         if let Some(grants) = &request.grants {
             KIND.granted(grants, &checked.image)?;
+            checked.program.granted(grants)?;
         }
         let digest = Digest::of(request.input.text().as_bytes());
         self.carry_out(journal.call(), checked, digest, false).await

@@ -108,6 +108,16 @@ impl Host {
         self.made().weigh(rep)
     }
 
+    /// What had this number is gone.
+    pub(crate) fn forget(&mut self, rep: u32) {
+        self.made().weights.forget(rep);
+    }
+
+    /// What has this number goes into a body.
+    pub(crate) fn give(&mut self, rep: u32) {
+        self.made().weights.give(rep);
+    }
+
     /// The WASI state, made on the first WASI call.
     pub fn wasi(&mut self) -> WasiCtxView<'_> {
         self.made().view()
@@ -169,6 +179,7 @@ pub fn link<T: HostView>(linker: &mut Linker<T>) -> Result<(), Error> {
         waits::link(linker)?;
         crate::http::link_handle(linker)?;
         crate::http::link_kept(linker)?;
+        crate::listing::link(linker)?;
         linker.allow_shadowing(false);
         Ok(())
     };
@@ -186,6 +197,12 @@ fn replaces<T: HostView>(linker: &mut Linker<T>) -> wasmtime::Result<()> {
         ("wasi:io/streams", "[method]output-stream.check-write"),
         ("wasi:io/streams", "[method]output-stream.splice"),
         ("wasi:io/error", "[method]error.to-debug-string"),
+        ("wasi:filesystem/types", "[method]descriptor.read-directory"),
+        ("wasi:filesystem/types", "directory-entry-stream"),
+        (
+            "wasi:filesystem/types",
+            "[method]directory-entry-stream.read-directory-entry",
+        ),
         ("wasi:http/types", "http-error-code"),
         ("wasi:http/outgoing-handler", "handle"),
     ]

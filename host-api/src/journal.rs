@@ -81,6 +81,8 @@ struct State {
     operations: u32,
     /// Those that were.
     refused: BTreeMap<u32, Failure>,
+    /// Bytes of them.
+    refused_bytes: usize,
     /// Notes that no record carries yet.
     notes: Vec<Note>,
     /// Whether it looked at the clock.

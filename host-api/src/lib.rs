@@ -19,6 +19,7 @@ mod job;
 pub mod journal;
 pub mod keyvalue;
 pub mod limit;
+mod listing;
 pub mod log;
 pub mod machine;
 pub mod objects;

@@ -130,6 +130,7 @@ impl MachineBridge {
         let checked = request::check(call, &self.0.options)?;
         if let Some(grants) = &request.grants {
             KIND.granted(grants, &checked.machine)?;
+            checked.program.granted(grants)?;
         }
         let digest = Digest::of(request.input.text().as_bytes());
         self.carry_out(journal.call(), checked, digest, false).await

@@ -68,7 +68,7 @@ pub(crate) struct Wasi {
     ctx: WasiCtx,
     table: ResourceTable,
     pub(crate) account: Account,
-    weights: Weights,
+    pub(crate) weights: Weights,
     waits: Waits,
     http: WasiHttpCtx,
     out: LineStream,

@@ -141,7 +141,7 @@ impl<'a> Campaign<'a> {
         std::fs::write(bucket.join("rows.csv"), plan::rows())?;
         let mut server = Server::new(work, &config(&receiver, &bucket, true))?;
         let recorder = match run.death {
-            Death::PowerCut => Some(recorder(work, &mut server)?),
+            Death::PowerCut => Some(recorder(work, &mut server, &bucket)?),
             Death::Kill | Death::Stop => None,
         };
         let api = Api::new(server.url())?;
@@ -293,6 +293,9 @@ impl<'a> Campaign<'a> {
             self.load
                 .report
                 .count("unsynced files cut or removed", gone.cut + gone.removed);
+            self.load
+                .report
+                .count("unsynced names as they were before", gone.names);
         }
         Ok(())
     }
@@ -459,10 +462,10 @@ fn stop(server: &mut Server) -> Result<Duration> {
 }
 
 /// Records what is synced; every process from now on is watched.
-fn recorder(work: &Path, server: &mut Server) -> Result<Recorder> {
+fn recorder(work: &Path, server: &mut Server, bucket: &Path) -> Result<Recorder> {
     let tools = work.join("recorder");
     std::fs::create_dir_all(&tools)?;
-    let recorder = Recorder::new(&tools, &server.data())?;
+    let recorder = Recorder::new(&tools, &[&server.data(), bucket])?;
     let environment = recorder.environment();
     server.environment(environment.map(|(name, value)| (name.into(), value)));
     Ok(recorder)

@@ -20,6 +20,8 @@ mod house;
 mod http;
 #[path = "denials/kept.rs"]
 mod kept;
+#[path = "denials/manifests.rs"]
+mod manifests;
 #[path = "denials/objects.rs"]
 mod objects;
 #[path = "denials/signals.rs"]
@@ -30,7 +32,7 @@ use house::{House, Row};
 /// What each table is about, and its rows.
 type Table = (&'static str, fn(&House) -> Vec<Row>);
 
-const TABLES: [Table; 11] = [
+const TABLES: [Table; 12] = [
     ("interfaces without a grant", kept::without_a_grant),
     ("secrets, keys and values", kept::beyond_a_grant),
     ("HTTP: addresses, by a Task", http::addresses_by_task),
@@ -42,6 +44,7 @@ const TABLES: [Table; 11] = [
     ("objects of steps", objects::rows),
     ("signals, executions and tokens", signals::rows),
     ("containers and machines", elsewhere::rows),
+    ("beyond a flow's own manifest", manifests::rows),
 ];
 
 #[test]

@@ -9,7 +9,7 @@
 mod wat_guest;
 
 use std::fs::File;
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -39,6 +39,16 @@ impl Disk {
         let said = String::from_utf8_lossy(&out.stderr);
         ensure!(out.status.success(), "{}", said.trim());
         Ok(Disk(at.to_owned()))
+    }
+
+    /// Takes all but so much.
+    fn fill_but(&self, mib: u64) -> Result<PathBuf> {
+        let about = rustix::fs::statvfs(&self.0)?;
+        let bytes = (about.f_bavail * about.f_frsize).saturating_sub(mib << 20);
+        let path = self.0.join("filler");
+        let mut file = File::create(&path)?;
+        std::io::copy(&mut std::io::repeat(7).take(bytes), &mut file)?;
+        Ok(path)
     }
 
     /// Takes every byte that is left.
@@ -80,6 +90,15 @@ fn again_apart(test: &str, why: &anyhow::Error) -> Result<()> {
     )
 }
 
+/// A disk for the data directory; `None`: the test ran apart, and passed there.
+fn mounted(dir: &tempfile::TempDir, test: &str) -> Result<Option<Disk>> {
+    match Disk::mount(&dir.path().join("data"), 400) {
+        Ok(disk) => Ok(Some(disk)),
+        Err(why) if std::env::var_os(APART).is_none() => again_apart(test, &why).map(|()| None),
+        Err(why) => Err(why),
+    }
+}
+
 fn until(what: &str, mut holds: impl FnMut() -> Result<bool>) -> Result<()> {
     wait::until(what, || Ok(holds()?.then_some(())))
 }
@@ -102,13 +121,8 @@ fn refused(answer: &Answer) -> bool {
 #[test]
 fn a_really_full_disk_loses_nothing_and_is_got_over() -> Result<()> {
     let dir = tempfile::tempdir()?;
-    let disk = match Disk::mount(&dir.path().join("data"), 400) {
-        Ok(disk) => disk,
-        Err(why) if std::env::var_os(APART).is_none() => {
-            let test = "a_really_full_disk_loses_nothing_and_is_got_over";
-            return again_apart(test, &why);
-        }
-        Err(why) => return Err(why),
+    let Some(disk) = mounted(&dir, "a_really_full_disk_loses_nothing_and_is_got_over")? else {
+        return Ok(());
     };
     let (mut server, api) = started(dir.path(), "disk_floor_mib = 64\n")?;
     api.publish("ask", ASK)?;
@@ -203,6 +217,84 @@ fn a_really_full_disk_loses_nothing_and_is_got_over() -> Result<()> {
             ensure!(status == "SUCCEEDED", "{id}: {shown}");
         }
     }
+    Ok(())
+}
+
+const RESULTS: &str = r#"{"StartAt": "M", "States": {"M": {"Type": "Map", "End": true, "ItemsPath": "$",
+    "ItemProcessor": {"ProcessorConfig": {"Mode": "DISTRIBUTED"}, "StartAt": "A",
+        "States": {"A": {"Type": "Task", "Resource": "callback", "End": true}}},
+    "ResultWriter": {"Resource": "arn:aws:states:::s3:putObject", "Parameters": {"Bucket": "out", "Prefix": "all"}}}}}"#;
+
+#[test]
+fn results_of_a_map_wait_for_room_and_are_not_lost() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let Some(disk) = mounted(&dir, "results_of_a_map_wait_for_room_and_are_not_lost")? else {
+        return Ok(());
+    };
+    let mut server = Server::new(dir.path(), "disk_floor_mib = 64\n")?;
+    server.spawn()?;
+    server.ready()?;
+    let api = Api::new(&server.url())?;
+    api.publish("results", RESULTS)?;
+    let items: Vec<u32> = (0..3).collect();
+    let id = api.start("results", json!(items).to_string())?;
+    let mut children = Vec::new();
+    until("the items wait", || {
+        let all = api.get(&format!("/v1/executions?parent={id}"))?.body;
+        let all = all["executions"].as_array().cloned().unwrap_or_default();
+        children = all
+            .iter()
+            .filter_map(|one| Some(one["id"].as_str()?.to_owned()))
+            .collect();
+        let waits = |id: &String| token(&api, id).is_ok();
+        Ok(children.len() == items.len() && children.iter().all(waits))
+    })?;
+
+    let filler = disk.fill_but(40)?;
+    until("the server says that its disk is full", || {
+        Ok(readiness(&api) == 503)
+    })?;
+    for child in &children {
+        let path = format!("/v1/tasks/{}/succeed", token(&api, child)?);
+        let answer = api.send("POST", &path, json!({"of": child}).to_string())?;
+        ensure!(answer.status == 204, "{child}: {answer:?}");
+    }
+    let waits = |server: &Server| {
+        server
+            .log_end()
+            .contains("results wait for room on the disk")
+    };
+    until("its results wait", || Ok(waits(&server)))?;
+    let nothing_is_there = || -> Result<()> {
+        let shown = api.get(&format!("/v1/executions/{id}"))?.body;
+        ensure!(shown["status"] == "RUNNING", "{shown}");
+        let objects = api.get("/v1/buckets/out/objects")?;
+        let none = objects.body["objects"].as_array().is_none_or(Vec::is_empty);
+        ensure!(none, "{objects:?}");
+        Ok(())
+    };
+    nothing_is_there()?;
+    // The next process begins on the full disk, and waits too.
+    server.kill()?;
+    server.spawn()?;
+    until("a restart on the full disk says so", || {
+        Ok(readiness(&api) == 503)
+    })?;
+    nothing_is_there()?;
+
+    std::fs::remove_file(filler)?;
+    let shown = api.ended(&id)?;
+    ensure!(shown["status"] == "SUCCEEDED", "{shown}");
+    let key = shown["output"]["ResultWriterDetails"]["Key"].as_str();
+    let key = key.with_context(|| format!("{shown}"))?;
+    let object = |key: &str| api.get(&format!("/v1/buckets/out/objects/{key}"));
+    let manifest = object(key)?.body;
+    let file = manifest["ResultFiles"]["SUCCEEDED"][0]["Key"].as_str();
+    let records = object(file.with_context(|| format!("{manifest}"))?)?.body;
+    ensure!(
+        records.as_array().map(Vec::len) == Some(items.len()),
+        "{records}"
+    );
     Ok(())
 }
 

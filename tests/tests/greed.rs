@@ -7,7 +7,9 @@
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
+use stepwell_tests::guests;
 use stepwell_tests::house::House;
+use stepwell_tests::server::Server;
 
 const EXCEEDED: &str = "Stepwell.HostMemoryExceeded";
 
@@ -42,6 +44,12 @@ fn what_the_server_keeps_for_a_step_is_bounded_by_name() -> Result<()> {
     for _ in 0..3 {
         check(&house, "none", json!({"values": 30}), json!(30));
         check(&house, "none", json!({"bodies": 30}), json!(30));
+        // A number in the host's table weighs what has it now.
+        check(&house, 
+            "none",
+            json!({"freed": [250, 60_000, false, 30]}),
+            json!(30),
+        );
     }
     let before = house.server.peak_kib()?;
     for ask in [
@@ -50,11 +58,52 @@ fn what_the_server_keeps_for_a_step_is_bounded_by_name() -> Result<()> {
         json!({"paths": [600, 60_000]}),
         json!({"headers": [600, 60_000]}),
         json!({"headers": [5_000, 1]}),
+        json!({"responses": [600, 60_000]}),
+        json!({"freed": [600, 60_000, true, 0]}),
     ] {
         check(&house, "none", ask, json!(EXCEEDED));
     }
     let grown = house.server.peak_kib()?.saturating_sub(before) >> 10;
     ensure!(grown < 100, "{grown} MiB more");
+    Ok(())
+}
+
+#[test]
+fn a_step_that_goes_on_refused_ends_by_name() -> Result<()> {
+    let house = house()?;
+    check(&house, "some", json!({"refused": ["data", 1_000]}), json!(1_000));
+    let before = house.server.peak_kib()?;
+    for _ in 0..3 {
+        let ask = json!({"refused": ["data", 300_000]});
+        check(&house, "some", ask, json!("Stepwell.JournalFull"));
+    }
+    let grown = house.server.peak_kib()?.saturating_sub(before) >> 10;
+    ensure!(grown < 30, "{grown} MiB more");
+    Ok(())
+}
+
+#[test]
+fn listings_of_directories_are_bounded_by_name() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let full = dir.path().join("full");
+    std::fs::create_dir(&full)?;
+    for n in 0..500 {
+        std::fs::write(full.join(format!("{n}-{}", "n".repeat(200))), "")?;
+    }
+    let config = format!("[[directories]]\nhost = {full:?}\nguest = \"/full\"\n");
+    let server = Server::new(dir.path(), &config)?;
+    let House { api, server: _server, dir: _dir } = House::of(dir, server)?;
+    let grants = json!({"directories": ["/full"]});
+    api.upload_granted("files", &guests::program("files")?, &grants)?;
+    let flow = "StartAt: S\nStates:\n  S: {Type: Task, Resource: \"wasm:files\", End: true}\n";
+    api.publish("files", flow)?;
+    for (times, at_once, expected) in [(1, true, "500"), (600, false, "500"), (600, true, EXCEEDED)]
+    {
+        let input = json!({"directory": "/full", "path": "", "do": "list", "times": times, "at_once": at_once});
+        let shown = api.run("files", &input.to_string())?;
+        let got = shown["error"].as_str().or(shown["output"].as_str());
+        ensure!(got == Some(expected), "{input}: {shown}");
+    }
     Ok(())
 }
 

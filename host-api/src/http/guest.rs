@@ -287,7 +287,9 @@ pub(crate) fn link_handle<T: HostView>(linker: &mut Linker<T>) -> Trappable<()> 
         |mut store: StoreContextMut<'_, T>, (request, options): Given| {
             Box::new(async move {
                 store.data_mut().host().io().waits.step_aside().await;
-                let mut http = store.data_mut().host().http();
+                let host = store.data_mut().host();
+                host.forget(request.rep());
+                let mut http = host.http();
                 let sent: Result<Resource<HostFutureIncomingResponse>, _> =
                     outgoing_handler::Host::handle(&mut http, request, options);
                 Ok((match sent {

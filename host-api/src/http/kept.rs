@@ -6,13 +6,15 @@
 use std::collections::HashMap;
 
 use http::HeaderMap;
-use wasmtime::component::{Linker, Resource, ResourceTable};
+use wasmtime::component::{Linker, LinkerInstance, Resource, ResourceTable, ResourceType};
 use wasmtime::{Result, StoreContextMut, bail};
 use wasmtime_wasi::p2::DynOutputStream;
 use wasmtime_wasi_http::p2::HeaderResult;
 use wasmtime_wasi_http::p2::bindings::http::types::{self, HeaderError, Method, Scheme};
 use wasmtime_wasi_http::p2::body::HostOutgoingBody;
-use wasmtime_wasi_http::p2::types::HostOutgoingRequest;
+use wasmtime_wasi_http::p2::types::{
+    HostIncomingResponse, HostOutgoingRequest, HostOutgoingResponse,
+};
 use wasmtime_wasi_http::{FieldMap, WasiHttpCtxView};
 
 use crate::account::{Account, Counted, Held};
@@ -21,13 +23,15 @@ use crate::waits::WASI;
 
 /// What one header takes beside its bytes.
 const HEADER_BYTES: usize = 72;
-/// Weights among which one looks for those that are of nothing any more.
-const WEIGHTS: usize = 256;
 
-/// What headers and requests weigh, by their number in the table: a request has that of the headers
-/// that it was made of.
+/// What headers, requests and responses weigh, by their number in the table. A number goes with what has
+/// it: the table gives it out again at once.
 #[derive(Default)]
-pub(crate) struct Weights(HashMap<u32, Held>);
+pub(crate) struct Weights {
+    by_number: HashMap<u32, Held>,
+    /// Of trailers that bodies took: nobody hears when these are sent.
+    taken: Vec<Held>,
+}
 
 impl Weights {
     /// What has this number weighs now what it does.
@@ -37,19 +41,26 @@ impl Weights {
         table: &ResourceTable,
         account: &Account,
     ) -> Result<()> {
-        if self.0.len() > WEIGHTS {
-            self.0.retain(|rep, _| weight(*rep, table).is_some());
-        }
-        let held = self.0.entry(rep).or_insert_with(|| account.open());
+        let held = self.by_number.entry(rep).or_insert_with(|| account.open());
         held.clear();
         match held.more(weight(rep, table).unwrap_or(0)) {
             Ok(()) => Ok(()),
             Err(failure) => bail!("{}", failure.cause),
         }
     }
+
+    /// What had this number is gone.
+    pub(crate) fn forget(&mut self, rep: u32) {
+        self.by_number.remove(&rep);
+    }
+
+    /// What has this number goes into a body, which keeps it until the attempt's end.
+    pub(crate) fn give(&mut self, rep: u32) {
+        self.taken.extend(self.by_number.remove(&rep));
+    }
 }
 
-/// `None`: it is neither headers nor a request.
+/// `None`: it is none of what is weighed.
 fn weight(rep: u32, table: &ResourceTable) -> Option<usize> {
     let headers = |all: &HeaderMap| {
         let one = |(name, value): (&http::HeaderName, &http::HeaderValue)| {
@@ -59,6 +70,9 @@ fn weight(rep: u32, table: &ResourceTable) -> Option<usize> {
     };
     if let Ok(fields) = table.get(&Resource::<FieldMap>::new_borrow(rep)) {
         return Some(headers(fields));
+    }
+    if let Ok(response) = table.get(&Resource::<HostOutgoingResponse>::new_borrow(rep)) {
+        return Some(headers(&response.headers));
     }
     let request = table.get(&Resource::<HostOutgoingRequest>::new_borrow(rep));
     let request = request.ok()?;
@@ -95,12 +109,84 @@ fn told<R>(done: HeaderResult<R>) -> Result<Result<R, HeaderError>> {
     }
 }
 
+/// Makes something of headers, which are gone then.
+fn made_of<T: HostView, R: 'static>(
+    mut store: StoreContextMut<'_, T>,
+    fields: Fields,
+    make: impl FnOnce(&mut WasiHttpCtxView<'_>, Fields) -> Result<Resource<R>>,
+) -> Result<(Resource<R>,)> {
+    let host = store.data_mut().host();
+    host.forget(fields.rep());
+    let made = make(&mut host.http(), fields)?;
+    host.weigh(made.rep())?;
+    Ok((made,))
+}
+
+/// Headers of something else, which share its memory and keep it.
+fn shared<T: HostView>(
+    mut store: StoreContextMut<'_, T>,
+    of: impl FnOnce(&mut WasiHttpCtxView<'_>) -> Result<Fields>,
+) -> Result<(Fields,)> {
+    let host = store.data_mut().host();
+    let made = of(&mut host.http())?;
+    host.weigh(made.rep())?;
+    Ok((made,))
+}
+
 type Fields = Resource<FieldMap>;
 type Request = Resource<HostOutgoingRequest>;
+type Response = Resource<HostOutgoingResponse>;
 
-/// Replaces what makes something that is kept. The linker must allow shadowing.
+/// Replaces what makes something that is kept, and what ends it. The linker must allow shadowing.
 pub(crate) fn link<T: HostView>(linker: &mut Linker<T>) -> Result<()> {
     let mut known = linker.instance(&format!("wasi:http/types@{WASI}"))?;
+    ends(&mut known)?;
+    known.func_wrap(
+        "[constructor]fields",
+        |store: StoreContextMut<'_, T>, ()| shared(store, |http| types::HostFields::new(http)),
+    )?;
+    known.func_wrap(
+        "[constructor]outgoing-request",
+        |store: StoreContextMut<'_, T>, (fields,): (Fields,)| {
+            made_of(store, fields, |http, fields| {
+                types::HostOutgoingRequest::new(http, fields)
+            })
+        },
+    )?;
+    known.func_wrap(
+        "[constructor]outgoing-response",
+        |store: StoreContextMut<'_, T>, (fields,): (Fields,)| {
+            made_of(store, fields, |http, fields| {
+                types::HostOutgoingResponse::new(http, fields)
+            })
+        },
+    )?;
+    known.func_wrap(
+        "[method]outgoing-request.headers",
+        |store: StoreContextMut<'_, T>, (of,): (Request,)| {
+            shared(store, |http| types::HostOutgoingRequest::headers(http, of))
+        },
+    )?;
+    known.func_wrap(
+        "[method]outgoing-response.headers",
+        |store: StoreContextMut<'_, T>, (of,): (Response,)| {
+            shared(store, |http| types::HostOutgoingResponse::headers(http, of))
+        },
+    )?;
+    known.func_wrap(
+        "[method]incoming-response.headers",
+        |store: StoreContextMut<'_, T>, (of,): (Resource<HostIncomingResponse>,)| {
+            shared(store, |http| types::HostIncomingResponse::headers(http, of))
+        },
+    )?;
+    known.func_wrap(
+        "[method]fields.delete",
+        |store: StoreContextMut<'_, T>, (fields, name): (Fields, String)| {
+            weighed(store, fields.rep(), |http| {
+                told(types::HostFields::delete(http, fields, name))
+            })
+        },
+    )?;
     known.func_wrap(
         "[static]fields.from-list",
         |mut store: StoreContextMut<'_, T>, (list,): (Vec<(String, Vec<u8>)>,)| {
@@ -186,8 +272,65 @@ pub(crate) fn link<T: HostView>(linker: &mut Linker<T>) -> Result<()> {
     )
 }
 
+/// What takes one of these away.
+fn ends<T: HostView>(known: &mut LinkerInstance<'_, T>) -> Result<()> {
+    known.resource(
+        "fields",
+        ResourceType::host::<FieldMap>(),
+        |mut store: StoreContextMut<'_, T>, rep| {
+            let host = store.data_mut().host();
+            host.forget(rep);
+            types::HostFields::drop(&mut host.http(), Resource::new_own(rep))
+        },
+    )?;
+    known.resource(
+        "outgoing-request",
+        ResourceType::host::<HostOutgoingRequest>(),
+        |mut store: StoreContextMut<'_, T>, rep| {
+            let host = store.data_mut().host();
+            host.forget(rep);
+            types::HostOutgoingRequest::drop(&mut host.http(), Resource::new_own(rep))
+        },
+    )?;
+    known.resource(
+        "outgoing-response",
+        ResourceType::host::<HostOutgoingResponse>(),
+        |mut store: StoreContextMut<'_, T>, rep| {
+            let host = store.data_mut().host();
+            host.forget(rep);
+            types::HostOutgoingResponse::drop(&mut host.http(), Resource::new_own(rep))
+        },
+    )?;
+    type Last = (Resource<HostOutgoingBody>, Option<Fields>);
+    known.func_wrap(
+        "[static]outgoing-body.finish",
+        |mut store: StoreContextMut<'_, T>, (body, trailers): Last| {
+            let host = store.data_mut().host();
+            if let Some(trailers) = &trailers {
+                host.give(trailers.rep());
+            }
+            let done = types::HostOutgoingBody::finish(&mut host.http(), body, trailers);
+            Ok((match done {
+                Ok(()) => Ok(()),
+                Err(e) => Err(e.downcast()?),
+            },))
+        },
+    )
+}
+
 /// What [`link`] replaces.
-pub(crate) const REPLACED: [&str; 9] = [
+pub(crate) const REPLACED: [&str; 20] = [
+    "fields",
+    "outgoing-request",
+    "outgoing-response",
+    "[constructor]fields",
+    "[constructor]outgoing-request",
+    "[constructor]outgoing-response",
+    "[method]outgoing-request.headers",
+    "[method]outgoing-response.headers",
+    "[method]incoming-response.headers",
+    "[method]fields.delete",
+    "[static]outgoing-body.finish",
     "[static]fields.from-list",
     "[method]fields.clone",
     "[method]fields.append",

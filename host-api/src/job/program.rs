@@ -193,6 +193,19 @@ impl Program {
         })
     }
 
+    /// Whether a manifest grants the objects that it gets and leaves.
+    /// # Errors
+    /// `Stepwell.NotGranted`.
+    pub(crate) fn granted(&self, grants: &Grants) -> Result<(), Failure> {
+        for file in &self.files {
+            if let Source::Object { bucket, .. } = &file.from {
+                grants.allow_bucket(bucket, false)?;
+            }
+        }
+        let mut outputs = self.outputs.iter();
+        outputs.try_for_each(|output| grants.allow_bucket(&output.bucket, true))
+    }
+
     /// The answer to a program's end, as the flow sees it.
     pub(crate) fn judge(&self, ended: &Ended) -> Result<Data, Failure> {
         let mut answer = Map::new();

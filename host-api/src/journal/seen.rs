@@ -14,6 +14,8 @@ use super::{Journal, NOTE_BYTES, Note};
 const LAST: u32 = u32::MAX;
 /// Most bytes that one attempt notes of what it saw, beside digests.
 pub(crate) const KEPT_BYTES_MAX: usize = 64 << 10;
+/// Most bytes that one attempt notes of how it was refused: some thousand times.
+const REFUSED_BYTES_MAX: usize = 1 << 20;
 
 /// What an attempt saw.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -95,8 +97,17 @@ impl Journal {
     /// Notes that an operation was refused.
     pub(crate) fn refused(&self, operation: u32, failure: &Failure) {
         let (error, cause) = (failure.error.to_string(), failure.cause.to_string());
-        self.weigh(NOTE_BYTES + error.len() + cause.len());
+        let bytes = NOTE_BYTES + error.len() + cause.len();
+        self.weigh(bytes);
         let mut state = self.state.lock();
+        state.refused_bytes += bytes;
+        if operation != LAST && state.refused_bytes > REFUSED_BYTES_MAX {
+            drop(state);
+            let cause = format!(
+                "the step went on although it was refused again and again: over {REFUSED_BYTES_MAX} bytes of refusals, the last {cause}"
+            );
+            return self.break_off(Failure::new("Stepwell.JournalFull", cause));
+        }
         // After a crash it is noted already.
         if let Entry::Vacant(unknown) = state.refused.entry(operation) {
             unknown.insert(failure.clone());

@@ -9,8 +9,10 @@ use cap_std::fs::{Dir, File, Metadata};
 use stepwell_types::Timestamp;
 
 use crate::buckets::{Inner, Origin};
+use crate::landing::is_nothing;
 use crate::listing::{self, ObjectPage};
 use crate::name::{KEY_BYTES_MAX, check_key};
+use crate::upload::sync_above;
 use crate::{Error, Upload};
 
 /// A bucket by name. Cheap to make; holds nothing open.
@@ -123,13 +125,16 @@ impl Bucket {
             Err(e) => return Err(self.reading(key, &e)),
         }
         dir.remove_file(&path).map_err(|e| self.reading(key, &e))?;
+        let mut gone = path.clone();
         if self.origin() == Origin::Kept {
             let count = self.all.count(&mut naming, &self.name)?;
             let count = count.saturating_sub(1);
             naming.counts.insert(self.name.to_string(), count);
-            self.remove_empty_above(dir, &path);
+            gone = self.remove_empty_above(dir, &path);
         }
-        Ok(())
+        drop(naming);
+        // Nobody is told of it before that is so after a power cut too.
+        sync_above(dir, &gone).map_err(|e| self.reading(key, &e))
     }
 
     /// Folders are no objects: empty ones of a kept bucket would be in the way of other keys. The
@@ -169,7 +174,7 @@ impl Bucket {
         self.seen_below(prefix, after)?;
         let root;
         let dir = match self.all.granted.get(&*self.name) {
-            Some((dir, _)) => dir,
+            Some(granted) => &granted.dir,
             None => {
                 let kept = self.all.kept.as_ref().ok_or_else(|| self.no_bucket())?;
                 root = kept.open_dir(&*self.name).map_err(|_| self.no_bucket())?;
@@ -184,9 +189,17 @@ impl Bucket {
     #[must_use]
     pub fn origin(&self) -> Origin {
         match self.all.granted.get(&*self.name) {
-            Some((_, write)) => Origin::Granted { write: *write },
+            Some(granted) => Origin::Granted {
+                write: granted.write,
+            },
             None => Origin::Kept,
         }
+    }
+
+    /// The directory that it is; `None`: the server keeps it.
+    pub(crate) fn lies_in(&self) -> Option<&Arc<str>> {
+        let granted = self.all.granted.get(&*self.name);
+        granted.map(|granted| &granted.path)
     }
 
     pub(crate) fn writable(&self) -> Result<(), Error> {
@@ -200,8 +213,8 @@ impl Bucket {
 
     /// The directory that is open, and the path in it.
     pub(crate) fn place(&self, key: &str) -> Result<(&Dir, String), Error> {
-        if let Some((dir, _)) = self.all.granted.get(&*self.name) {
-            return Ok((dir, key.to_owned()));
+        if let Some(granted) = self.all.granted.get(&*self.name) {
+            return Ok((&granted.dir, key.to_owned()));
         }
         let kept = self.all.kept.as_ref().ok_or_else(|| self.no_bucket())?;
         Ok((kept, format!("{}/{key}", self.name)))
@@ -224,11 +237,7 @@ impl Bucket {
     }
 
     pub(crate) fn reading(&self, key: &str, e: &io::Error) -> Error {
-        let missing = matches!(
-            e.kind(),
-            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
-        );
-        if !missing {
+        if !is_nothing(e) {
             return Error::system(format!("object {key} of bucket {}", self.name), e);
         }
         let kept = self.all.kept.as_ref();

@@ -73,10 +73,19 @@ pub struct BucketInfo {
 #[derive(Debug, Clone)]
 pub struct Buckets(pub(crate) Arc<Inner>);
 
+/// A directory of the configuration, open.
+#[derive(Debug)]
+pub(crate) struct Granted {
+    pub(crate) dir: Dir,
+    pub(crate) write: bool,
+    /// Where it lies, without links: the same bucket of another start is in the same place.
+    pub(crate) path: Arc<str>,
+}
+
 #[derive(Debug)]
 pub(crate) struct Inner {
     pub(crate) kept: Option<Dir>,
-    pub(crate) granted: BTreeMap<String, (Dir, bool)>,
+    pub(crate) granted: BTreeMap<String, Granted>,
     pub(crate) object_bytes_max: u64,
     /// Held while an object gets or loses its name: what is counted is what there is.
     pub(crate) naming: Mutex<Naming>,
@@ -122,10 +131,13 @@ impl Buckets {
                     grant.path.display()
                 ))
             })?;
-            if granted
-                .insert(grant.name.clone(), (dir, grant.write))
-                .is_some()
-            {
+            let path = std::fs::canonicalize(&grant.path).unwrap_or_else(|_| grant.path.clone());
+            let directory = Granted {
+                dir,
+                write: grant.write,
+                path: path.to_string_lossy().into(),
+            };
+            if granted.insert(grant.name.clone(), directory).is_some() {
                 return Err(bad("it is given twice".to_owned()));
             }
         }
@@ -163,6 +175,20 @@ impl Buckets {
         Err(self.0.no_bucket(name))
     }
 
+    /// Whether the configuration grants a bucket of this name.
+    #[must_use]
+    pub fn is_granted(&self, name: &str) -> bool {
+        self.0.granted.contains_key(name)
+    }
+
+    /// Bytes that are free on the disk where a bucket lies; `None`: the system does not say.
+    #[must_use]
+    pub fn free_bytes(&self, name: &str) -> Option<u64> {
+        let granted = self.0.granted.get(name).map(|granted| &granted.dir);
+        let about = rustix::fs::fstatvfs(granted.or(self.0.kept.as_ref())?).ok()?;
+        Some(about.f_bavail.saturating_mul(about.f_frsize))
+    }
+
     /// Largest object that is taken in, in bytes.
     #[must_use]
     pub fn object_bytes_max(&self) -> u64 {
@@ -177,7 +203,7 @@ impl Buckets {
         for name in self.0.kept_names()? {
             all.insert(name, Origin::Kept);
         }
-        for (name, (_, write)) in &self.0.granted {
+        for (name, Granted { write, .. }) in &self.0.granted {
             all.insert(name.clone(), Origin::Granted { write: *write });
         }
         let info = |(name, origin)| BucketInfo { name, origin };

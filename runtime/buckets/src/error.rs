@@ -99,6 +99,26 @@ pub enum Error {
         /// The key, or what keys begin with.
         key: String,
     },
+    /// The disk has no room left.
+    #[error("BUCKET0014: {what}: the disk is full; make room on it, and try again")]
+    DiskFull {
+        /// What was tried.
+        what: String,
+    },
+    /// A change that was sure before this start belongs to a bucket that is now another one.
+    #[error(
+        "BUCKET0013: a step's change of {key:?} waits for bucket {bucket} as it was, {was}, and now it is {is}; start with the configuration from before once, or grant that directory under the same name again"
+    )]
+    Elsewhere {
+        /// The bucket.
+        bucket: String,
+        /// The key.
+        key: String,
+        /// Where it lay.
+        was: String,
+        /// Where it lies now.
+        is: String,
+    },
     /// Steps change objects faster than the disk takes them.
     #[error(
         "BUCKET0012: {max} changes of objects by steps are on their way to the disk, and none is begun beside them; try again later"
@@ -126,6 +146,8 @@ impl Error {
             Error::OnItsWay { .. } => "BUCKET0010",
             Error::LeadsOut { .. } => "BUCKET0011",
             Error::Behind { .. } => "BUCKET0012",
+            Error::Elsewhere { .. } => "BUCKET0013",
+            Error::DiskFull { .. } => "BUCKET0014",
         }
     }
 
@@ -134,7 +156,10 @@ impl Error {
     pub fn retry(&self) -> bool {
         matches!(
             self,
-            Error::System { .. } | Error::OnItsWay { .. } | Error::Behind { .. }
+            Error::System { .. }
+                | Error::OnItsWay { .. }
+                | Error::Behind { .. }
+                | Error::DiskFull { .. }
         )
     }
 
@@ -143,6 +168,10 @@ impl Error {
         // cap-std's own refusal: the system's have a number.
         if e.kind() == io::ErrorKind::PermissionDenied && e.raw_os_error().is_none() {
             return Error::LeadsOut { what };
+        }
+        let full = [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded];
+        if full.contains(&e.kind()) {
+            return Error::DiskFull { what };
         }
         Error::System {
             what,

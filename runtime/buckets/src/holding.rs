@@ -3,13 +3,12 @@
 //! Refuses to let go of a key before its directory is on the disk.
 
 use std::collections::BTreeMap;
-use std::io;
 use std::sync::Arc;
 
 use crate::Error;
 use crate::bucket::Bucket;
 use crate::buckets::{Inner, Origin};
-use crate::landing::{Done, Landing, Staged};
+use crate::landing::{Done, Landing, Staged, is_nothing};
 
 /// Changes whose keys are held. Dropping it gives up those that have not landed.
 #[derive(Debug)]
@@ -20,6 +19,8 @@ pub struct Holding {
     pub(crate) counted: Vec<String>,
     /// They may be durable: it is not for this process to give them up.
     left: bool,
+    /// A process before this one held them: nothing of them is counted yet.
+    uncounted: bool,
 }
 
 impl Holding {
@@ -29,7 +30,22 @@ impl Holding {
             changes: Vec::new(),
             counted: Vec::new(),
             left: false,
+            uncounted: false,
         }
+    }
+
+    /// For changes that were sure before this process began, and are not made yet.
+    pub(crate) fn late(all: Arc<Inner>) -> Holding {
+        let mut late = Holding::new(all);
+        late.left = true;
+        late.uncounted = true;
+        late
+    }
+
+    /// Whether it holds nothing.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.changes.is_empty()
     }
 
     /// The rows that make the changes sure, once they are durable.
@@ -106,7 +122,9 @@ impl Holding {
             let bucket = Bucket::new(Arc::clone(&self.all), &landing.bucket);
             let mut naming = self.all.naming.lock();
             let done = bucket.change(landing)?;
-            if let (Done::Removed(_), Origin::Kept) = (&done, bucket.origin())
+            if self.uncounted {
+                naming.counts.remove(&landing.bucket);
+            } else if let (Done::Removed(_), Origin::Kept) = (&done, bucket.origin())
                 && let Some(count) = naming.counts.get_mut(&landing.bucket)
             {
                 *count = count.saturating_sub(1);
@@ -193,14 +211,7 @@ fn sync(bucket: &Bucket, path: &str) -> Result<(), Error> {
     let synced = bucket.root()?.open(path).and_then(|dir| dir.sync_all());
     match synced {
         // Somebody has emptied the folder since.
-        Err(e)
-            if matches!(
-                e.kind(),
-                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
-            ) =>
-        {
-            Ok(())
-        }
+        Err(e) if is_nothing(&e) => Ok(()),
         synced => synced
             .map_err(|e| Error::system(format!("bucket {} cannot be synced", bucket.name()), &e)),
     }

@@ -217,6 +217,8 @@ pub struct Landing {
     pub name: String,
     /// The bucket's name.
     pub bucket: String,
+    /// The directory that this bucket was; `None`: it was kept by the server.
+    pub place: Option<String>,
     /// The key.
     pub key: String,
     /// Nothing gets the key: the object with this tag goes.
@@ -230,7 +232,7 @@ impl Buckets {
     pub fn sweep_staged(&self, landings: &BTreeSet<String>) -> Result<(), Error> {
         let kept = self.0.kept.iter();
         let granted = self.0.granted.values();
-        let dirs = granted.filter(|(_, write)| *write).map(|(dir, _)| dir);
+        let dirs = granted.filter(|g| g.write).map(|granted| &granted.dir);
         let mine = self.0.staged_prefix();
         let sweep = |dir: &Dir| -> io::Result<()> {
             for entry in dir.entries()? {
@@ -251,7 +253,10 @@ impl Buckets {
     /// Holds the keys of these changes, all or none. Blocks for a look at each, and never for another.
     /// # Errors
     /// Why not.
-    pub fn hold(&self, changes: Vec<Change>, seen: &[Seen]) -> Result<Holding, Unheld> {
+    pub fn hold(&self, mut changes: Vec<Change>, seen: &[Seen]) -> Result<Holding, Unheld> {
+        // Taken from the end, in their order. What is left of them is dropped behind the lock: that
+        // removes files.
+        changes.reverse();
         let mut naming = self.0.naming.lock();
         for change in &changes {
             let (bucket, key) = change.place();
@@ -268,7 +273,7 @@ impl Buckets {
             }
         }
         let mut holding = Holding::new(Arc::clone(&self.0));
-        let fits = self.hold_each(&mut naming, &mut holding, changes);
+        let fits = self.hold_each(&mut naming, &mut holding, &mut changes);
         // It takes the lock to let go.
         drop(naming);
         fits.map(|()| holding)
@@ -278,14 +283,14 @@ impl Buckets {
         &self,
         naming: &mut Naming,
         holding: &mut Holding,
-        changes: Vec<Change>,
+        changes: &mut Vec<Change>,
     ) -> Result<(), Unheld> {
-        for change in changes {
+        while let Some(change) = changes.last() {
             let (bucket, key) = change.place();
             // Of a deletion nobody has looked at the key yet: it must not lead into another bucket.
             check_key(key)?;
             bucket.writable()?;
-            let gone = match &change {
+            let gone = match change {
                 Change::Put(_) => {
                     let new = bucket.is_free(naming, key)?;
                     if new && bucket.origin() == Origin::Kept {
@@ -296,19 +301,24 @@ impl Buckets {
                     None
                 }
                 Change::Delete { .. } => match self.tag(bucket.name(), key)? {
-                    None => continue,
+                    None => {
+                        changes.pop();
+                        continue;
+                    }
                     there => there,
                 },
             };
             naming.hold(bucket.name(), key);
+            let place = bucket.lies_in().map(ToString::to_string);
             let (bucket, key) = (bucket.name().to_owned(), key.to_owned());
-            let (name, staged) = match change {
-                Change::Put(staged) => (staged.name.clone(), Some(staged)),
-                Change::Delete { .. } => (self.0.staged_name(), None),
+            let (name, staged) = match changes.pop() {
+                Some(Change::Put(staged)) => (staged.name.clone(), Some(staged)),
+                Some(Change::Delete { .. }) | None => (self.0.staged_name(), None),
             };
             let landing = Landing {
                 name,
                 bucket,
+                place,
                 key,
                 gone,
             };
@@ -330,36 +340,58 @@ impl Buckets {
         }
     }
 
-    /// Does what rows ask for, if it is not done: after a crash, before anybody reads. Nobody writes to
-    /// a key for which that fails.
+    /// Does what rows ask for, if it is not done: after a crash, before anybody reads. What the disk
+    /// refuses is in the holding, to be tried again, and until then nobody else writes to its key.
     /// # Errors
-    /// Of each: `BUCKET0001`, `BUCKET0003`, `BUCKET0008`.
-    pub fn land_all(&self, landings: &[Landing]) -> Vec<Result<(), Error>> {
-        let change = |landing: &Landing| -> Result<(Bucket, Done), Error> {
-            let bucket = self.bucket(&landing.bucket)?;
-            check_key(&landing.key)?;
+    /// Of each: `BUCKET0001`, `BUCKET0003`, `BUCKET0008`, `BUCKET0013`.
+    pub fn land_all(&self, landings: &[Landing]) -> (Vec<Result<(), Error>>, Holding) {
+        let there = landings.iter().map(|landing| self.place_of(landing));
+        let there: Vec<Result<Bucket, Error>> = there.collect();
+        let change = |(bucket, landing): (&Result<Bucket, Error>, &Landing)| {
+            let bucket = bucket.as_ref().map_err(Clone::clone)?;
             let mut naming = self.0.naming.lock();
             let done = bucket.change(landing)?;
             // Counted anew when somebody asks.
             naming.counts.remove(&landing.bucket);
-            Ok((bucket, done))
+            Ok(done)
         };
-        let changed: Vec<_> = landings.iter().map(change).collect();
+        let changed: Vec<Result<Done, Error>> = there.iter().zip(landings).map(change).collect();
         let mut syncs = Syncs::default();
-        let synced = changed.into_iter().zip(landings).map(|(changed, landing)| {
-            let (bucket, done) = changed?;
-            syncs.sync(&bucket, &done, landing)
-        });
-        let synced: Vec<Result<(), Error>> = synced.collect();
-        let mut naming = self.0.naming.lock();
-        for (landing, _) in landings
-            .iter()
-            .zip(&synced)
-            .filter(|(_, done)| done.is_err())
-        {
-            naming.give_way(&landing.bucket, &landing.key);
+        let mut late = Holding::late(Arc::clone(&self.0));
+        let mut all = Vec::new();
+        for ((landing, bucket), changed) in landings.iter().zip(&there).zip(changed) {
+            let landed = match bucket {
+                Ok(bucket) => changed.and_then(|done| syncs.sync(bucket, &done, landing)),
+                Err(e) => Err(e.clone()),
+            };
+            if landed.is_err() && bucket.is_ok() {
+                late.changes.push((landing.clone(), None));
+            }
+            all.push(landed);
         }
-        synced
+        late.give_way();
+        (all, late)
+    }
+
+    /// The bucket of a row, if it is still the one that the row means: in another directory of that name
+    /// a file that is not there says nothing.
+    fn place_of(&self, landing: &Landing) -> Result<Bucket, Error> {
+        let bucket = self.bucket(&landing.bucket)?;
+        check_key(&landing.key)?;
+        let place = bucket.lies_in().map(|path| &**path);
+        if place == landing.place.as_deref() {
+            return Ok(bucket);
+        }
+        let lay = |place: Option<&str>| match place {
+            Some(path) => format!("the directory {path}"),
+            None => "kept by the server".to_owned(),
+        };
+        Err(Error::Elsewhere {
+            bucket: landing.bucket.clone(),
+            key: landing.key.clone(),
+            was: lay(landing.place.as_deref()),
+            is: lay(place),
+        })
     }
 
     fn tag(&self, bucket: &str, key: &str) -> Result<Option<String>, Error> {
@@ -491,13 +523,21 @@ impl Bucket {
                     dir.remove_file(&path).map_err(failed)?;
                     Ok(Done::Removed(self.remove_empty_above(dir, &path)))
                 }
-                // Another has come since, or none is there.
+                // Another has come since, or none is there, and perhaps one where its folder was.
                 Ok(_) => Ok(Done::Before),
-                Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(Done::Before),
+                Err(e) if is_nothing(&e) => Ok(Done::Before),
                 Err(e) => Err(failed(e)),
             },
         }
     }
+}
+
+/// Whether nothing is there, nor a folder that could hold it.
+pub(crate) fn is_nothing(e: &io::Error) -> bool {
+    matches!(
+        e.kind(),
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+    )
 }
 
 /// What a change came to.

@@ -11,17 +11,40 @@ use crate::{Buckets, Error, Upload};
 /// Bytes that go to the file at once.
 const PIECE_BYTES: usize = 64 << 10;
 
+/// Whether the disk has room for so many bytes more.
+/// # Errors
+/// Why not, as text.
+pub type HasRoom<'a> = &'a dyn Fn(usize) -> Result<(), String>;
+
+/// Why a file was not written.
+#[derive(Debug, PartialEq)]
+pub enum Unwritten {
+    /// The disk has no room for it. Nothing is left of it, and it may be written when there is some.
+    NoRoom(String),
+    /// `States.ResultWriterFailed`, with the key and the reason.
+    Failed(Failure),
+}
+
 /// Writes one file: `records` is an array of records, or the manifest. The answer is a
 /// [`ResultFile`] as JSON. Blocks until the file is on the disk.
 /// # Errors
-/// `States.ResultWriterFailed`, with the key and the reason.
-pub fn write(buckets: &Buckets, write: &ResultWrite, records: &Data) -> Result<Data, Failure> {
+/// Why it is not there.
+pub fn write(
+    buckets: &Buckets,
+    write: &ResultWrite,
+    records: &Data,
+    has_room: HasRoom<'_>,
+) -> Result<Data, Unwritten> {
     let key = write.key();
     let bucket = &*write.target.bucket;
     let put = || {
-        let mut upload = buckets.bucket(bucket)?.put(&key)?;
-        contents(write, records.text(), &mut upload)?;
-        Ok(upload.finish()?)
+        has_room(0).map_err(Trouble::NoRoom)?;
+        let mut file = File {
+            upload: buckets.bucket(bucket)?.put(&key)?,
+            has_room,
+        };
+        contents(write, records.text(), &mut file)?;
+        Ok(file.upload.finish()?)
     };
     let done: Result<_, Trouble> = put();
     match done {
@@ -33,15 +56,31 @@ pub fn write(buckets: &Buckets, write: &ResultWrite, records: &Data) -> Result<D
             let value = serde_json::json!({"Key": file.key, "Size": file.size});
             Ok(Data::from_value(value))
         }
-        Err(reason) => Err(Failure::new(
+        Err(Trouble::NoRoom(reason)) => Err(Unwritten::NoRoom(reason)),
+        Err(Trouble::Bucket(e @ Error::DiskFull { .. })) => Err(Unwritten::NoRoom(e.to_string())),
+        Err(reason) => Err(Unwritten::Failed(Failure::new(
             "States.ResultWriterFailed",
             format!("the results cannot be written to object {key} of bucket {bucket}: {reason}"),
-        )),
+        ))),
+    }
+}
+
+/// A file on its way.
+struct File<'a> {
+    upload: Upload,
+    has_room: HasRoom<'a>,
+}
+
+impl File<'_> {
+    fn write(&mut self, bytes: &[u8]) -> Result<(), Trouble> {
+        (self.has_room)(bytes.len()).map_err(Trouble::NoRoom)?;
+        Ok(self.upload.write(bytes)?)
     }
 }
 
 /// Why a file is not written.
 enum Trouble {
+    NoRoom(String),
     Bucket(Error),
     NoArray(serde_json::Error),
 }
@@ -49,6 +88,7 @@ enum Trouble {
 impl std::fmt::Display for Trouble {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
+            Trouble::NoRoom(reason) => reason.fmt(f),
             Trouble::Bucket(e) => e.fmt(f),
             Trouble::NoArray(e) => write!(f, "what is to be written is no array: {e}"),
         }
@@ -69,15 +109,15 @@ impl From<serde_json::Error> for Trouble {
 
 /// Records on their way into a file, some at a time: a second copy of all of them, for each
 /// file that is under way, is what a large Map's memory would be.
-struct Pieces<'u> {
-    upload: &'u mut Upload,
+struct Pieces<'f, 'a> {
+    file: &'f mut File<'a>,
     piece: String,
     output: OutputType,
     first: bool,
 }
 
-impl Pieces<'_> {
-    fn push(&mut self, record: &RawValue) -> Result<(), Error> {
+impl Pieces<'_, '_> {
+    fn push(&mut self, record: &RawValue) -> Result<(), Trouble> {
         match self.output {
             OutputType::Json => {
                 self.piece.push(if self.first { '[' } else { ',' });
@@ -94,27 +134,27 @@ impl Pieces<'_> {
         }
         self.first = false;
         if self.piece.len() >= PIECE_BYTES {
-            self.upload.write(self.piece.as_bytes())?;
+            self.file.write(self.piece.as_bytes())?;
             self.piece.clear();
         }
         Ok(())
     }
 
-    fn finish(mut self) -> Result<(), Error> {
+    fn finish(mut self) -> Result<(), Trouble> {
         if self.output == OutputType::Json {
             self.piece.push_str(if self.first { "[]" } else { "]" });
         }
-        self.upload.write(self.piece.as_bytes())
+        self.file.write(self.piece.as_bytes())
     }
 }
 
-fn contents(write: &ResultWrite, text: &str, upload: &mut Upload) -> Result<(), Trouble> {
+fn contents(write: &ResultWrite, text: &str, file: &mut File<'_>) -> Result<(), Trouble> {
     if write.chunk == ResultChunk::Manifest {
-        return Ok(upload.write(text.as_bytes())?);
+        return file.write(text.as_bytes());
     }
     let records: Vec<&RawValue> = serde_json::from_str(text)?;
     let mut pieces = Pieces {
-        upload,
+        file,
         piece: String::with_capacity(PIECE_BYTES),
         output: write.target.output,
         first: true,
@@ -129,5 +169,5 @@ fn contents(write: &ResultWrite, text: &str, upload: &mut Upload) -> Result<(), 
             _ => pieces.push(record)?,
         }
     }
-    Ok(pieces.finish()?)
+    pieces.finish()
 }

@@ -9,7 +9,7 @@ use cap_std::fs::{Dir, File, OpenOptions};
 use crate::Error;
 use crate::bucket::{Bucket, etag, modified};
 use crate::buckets::{BUCKETS_MAX, OBJECTS_MAX, Origin};
-use crate::landing::Naming;
+use crate::landing::{Naming, is_nothing};
 use crate::listing::ObjectInfo;
 
 /// Tries of a name for the unfinished file: a dead process of the same number may have left some.
@@ -177,8 +177,14 @@ pub(crate) fn sync_above(dir: &Dir, path: &str) -> std::io::Result<()> {
     loop {
         let above = at.rsplit_once('/').map(|(above, _)| above);
         // A directory is synced through a descriptor that may be read from.
-        let open = dir.open(above.unwrap_or("."))?;
-        open.sync_all()?;
+        match dir
+            .open(above.unwrap_or("."))
+            .and_then(|dir| dir.sync_all())
+        {
+            // Somebody has emptied the folder since, and it went.
+            Err(e) if is_nothing(&e) => {}
+            synced => synced?,
+        }
         match above {
             Some(above) => at = above,
             None => return Ok(()),

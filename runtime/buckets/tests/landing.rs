@@ -52,6 +52,14 @@ fn rows(holding: &Holding) -> Vec<Landing> {
     holding.landings().cloned().collect()
 }
 
+/// As the next process does, and all of it is made.
+fn land(buckets: &Buckets, rows: &[Landing]) {
+    let (landed, late) = buckets.land_all(rows);
+    let landed: Result<(), Error> = landed.into_iter().collect();
+    landed.unwrap();
+    assert!(late.is_empty());
+}
+
 fn names(landings: &[Landing]) -> BTreeSet<String> {
     landings.iter().map(|l| l.name.clone()).collect()
 }
@@ -204,8 +212,7 @@ fn the_next_process_finishes_what_is_sure_and_sweeps_the_rest() {
     for life in 0..3 {
         let buckets = open(kept.path(), granted.path());
         buckets.sweep_staged(&names(&sure)).unwrap();
-        let landed: Result<(), Error> = buckets.land_all(&sure).into_iter().collect();
-        landed.unwrap();
+        land(&buckets, &sure);
         assert_eq!(get(&buckets, "out", "c").unwrap(), "2");
         assert_eq!(get(&buckets, "data", "lost"), Err("BUCKET0002"));
         match life {
@@ -230,6 +237,119 @@ fn the_next_process_finishes_what_is_sure_and_sweeps_the_rest() {
 }
 
 #[test]
+fn an_object_waits_while_its_bucket_is_another_one() {
+    let (kept, granted) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let elsewhere = tempfile::tempdir().unwrap();
+    let sure;
+    {
+        let buckets = open(kept.path(), granted.path());
+        let mut holding = hold(&buckets, vec![put(&buckets, "out", "k", "sure")]);
+        sure = rows(&holding);
+        holding.leave();
+    }
+    // The configuration grants the name another directory, or no longer any.
+    let without = Options {
+        kept: Some(kept.path().to_path_buf()),
+        granted: Vec::new(),
+        object_bytes_max: 1_000,
+        instance: "here".to_owned(),
+    };
+    let without = Buckets::open(&without).unwrap();
+    for buckets in [open(kept.path(), elsewhere.path()), without] {
+        buckets.sweep_staged(&names(&sure)).unwrap();
+        let (landed, late) = buckets.land_all(&sure);
+        let refused = landed[0].as_ref().unwrap_err();
+        assert_eq!(refused.code(), "BUCKET0013");
+        assert!(
+            refused
+                .to_string()
+                .contains(&*granted.path().to_string_lossy()),
+            "{refused}"
+        );
+        assert!(late.is_empty(), "nothing that this process could do");
+        // What is under that name now is free.
+        buckets
+            .bucket("out")
+            .unwrap()
+            .put("k")
+            .unwrap()
+            .finish()
+            .unwrap();
+    }
+    let buckets = open(kept.path(), granted.path());
+    buckets.sweep_staged(&names(&sure)).unwrap();
+    land(&buckets, &sure);
+    assert_eq!(get(&buckets, "out", "k").unwrap(), "sure");
+}
+
+#[test]
+fn a_deletion_is_done_where_a_file_stands_in_the_place_of_its_folder() {
+    let (kept, granted) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let buckets = open(kept.path(), granted.path());
+    buckets
+        .bucket("out")
+        .unwrap()
+        .put("a/b")
+        .unwrap()
+        .finish()
+        .unwrap();
+    let mut holding = hold(&buckets, vec![delete(&buckets, "out", "a/b")]);
+    let sure = rows(&holding);
+    holding.land().unwrap();
+    fs::remove_dir(granted.path().join("a")).unwrap();
+    fs::write(granted.path().join("a"), "a file").unwrap();
+
+    let buckets = open(kept.path(), granted.path());
+    land(&buckets, &sure);
+    buckets
+        .bucket("out")
+        .unwrap()
+        .put("a")
+        .unwrap()
+        .finish()
+        .unwrap();
+}
+
+#[test]
+fn what_a_start_could_not_make_is_made_later() {
+    let (kept, granted) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let sure;
+    {
+        let buckets = open(kept.path(), granted.path());
+        let changes = vec![
+            put(&buckets, "out", "k", "1"),
+            put(&buckets, "data", "k", "2"),
+        ];
+        let mut holding = hold(&buckets, changes);
+        sure = rows(&holding);
+        holding.leave();
+    }
+    fs::create_dir_all(granted.path().join("k/x")).unwrap();
+    fs::create_dir_all(kept.path().join("data/k/x")).unwrap();
+    let buckets = open(kept.path(), granted.path());
+    buckets.sweep_staged(&names(&sure)).unwrap();
+    let (landed, mut late) = buckets.land_all(&sure);
+    assert!(landed.iter().all(Result::is_err));
+    assert_eq!(late.landings().count(), 2);
+    let put = |bucket: &str, key: &str| {
+        let upload = buckets.bucket(bucket).unwrap().put(key).unwrap();
+        upload.finish().map(drop).map_err(|e| e.code())
+    };
+    assert_eq!(put("out", "k"), Err("BUCKET0010"));
+    late.land().unwrap_err();
+    // Counts what is there.
+    put("data", "other").unwrap();
+
+    fs::remove_dir_all(granted.path().join("k")).unwrap();
+    fs::remove_dir_all(kept.path().join("data/k")).unwrap();
+    late.land().unwrap();
+    assert_eq!(get(&buckets, "out", "k").unwrap(), "1");
+    assert_eq!(get(&buckets, "data", "k").unwrap(), "2");
+    put("out", "k").unwrap();
+    put("data", "k").unwrap();
+}
+
+#[test]
 fn no_row_lands_outside_of_its_bucket() {
     let (kept, granted) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let buckets = open(kept.path(), granted.path());
@@ -242,10 +362,13 @@ fn no_row_lands_outside_of_its_bucket() {
         let row = Landing {
             name: "row".to_owned(),
             bucket: "mine".to_owned(),
+            place: None,
             key: key.to_owned(),
             gone: Some(there.etag.clone()),
         };
-        let refused = buckets.land_all(&[row]).pop().unwrap().unwrap_err();
+        let (mut refused, late) = buckets.land_all(&[row]);
+        assert!(late.is_empty());
+        let refused = refused.pop().unwrap().unwrap_err();
         assert_eq!(refused.code(), "BUCKET0003", "{key}");
     }
     assert_eq!(get(&buckets, "theirs", "object").unwrap(), "");
@@ -316,12 +439,12 @@ fn nothing_newer_takes_the_key_of_a_change_that_the_disk_refuses() {
     let buckets = open(kept.path(), granted.path());
     buckets.sweep_staged(&names(&sure)).unwrap();
     fs::create_dir_all(granted.path().join("k/x")).unwrap();
-    assert!(buckets.land_all(&sure)[0].is_err());
+    assert!(buckets.land_all(&sure).0[0].is_err());
     fs::remove_dir_all(granted.path().join("k")).unwrap();
     let upload = buckets.bucket("out").unwrap().put("k").unwrap();
     assert_eq!(upload.finish().unwrap_err().code(), "BUCKET0010");
     let buckets = open(kept.path(), granted.path());
-    buckets.land_all(&sure).pop().unwrap().unwrap();
+    land(&buckets, &sure);
     assert_eq!(get(&buckets, "out", "k").unwrap(), "older");
 }
 

@@ -1,5 +1,6 @@
 //! Result files as Step Functions lays them out.
 
+use stepwell_buckets::results::Unwritten;
 use stepwell_buckets::{Buckets, Options, results};
 use stepwell_types::Data;
 use stepwell_types::items::{
@@ -38,8 +39,9 @@ fn check(write: &ResultWrite, input: &str, want: Result<(&str, &str), &str>) {
     };
     let buckets = Buckets::open(&options).unwrap();
     let input = Data::parse(input).unwrap();
-    let first = results::write(&buckets, write, &input);
-    let second = results::write(&buckets, write, &input);
+    let room = |_| Ok(());
+    let first = results::write(&buckets, write, &input, &room);
+    let second = results::write(&buckets, write, &input, &room);
     match (first, second, want) {
         (Ok(first), Ok(second), Ok((key, want))) => {
             assert_eq!(first.text(), second.text(), "it may be written again");
@@ -50,12 +52,42 @@ fn check(write: &ResultWrite, input: &str, want: Result<(&str, &str), &str>) {
             let page = buckets.bucket("out").unwrap().list("", None, 10).unwrap();
             assert_eq!(page.objects.len(), 1);
         }
-        (Err(failure), Err(_), Err(want)) => {
+        (Err(Unwritten::Failed(failure)), Err(_), Err(want)) => {
             assert_eq!(&*failure.error, "States.ResultWriterFailed");
             assert!(failure.cause.contains(want), "{}", failure.cause);
         }
         (first, ..) => panic!("{first:?}, want {want:?}"),
     }
+}
+
+#[test]
+fn a_file_for_which_the_disk_has_no_room_leaves_nothing_and_may_come_later() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = Options {
+        kept: Some(dir.path().into()),
+        granted: Vec::new(),
+        object_bytes_max: 1 << 30,
+        instance: "here".to_owned(),
+    };
+    let buckets = Buckets::open(&options).unwrap();
+    let chunk = records(ResultKind::Succeeded, 0);
+    let write = request(Transformation::Compact, OutputType::Json, chunk);
+    let record = "x".repeat(100_000);
+    let input = Data::from_value(serde_json::json!([record, record, record]));
+    let full = || "full".to_owned();
+    // From the beginning, and in the middle.
+    for bytes in [0, 150_000] {
+        let left = std::cell::Cell::<usize>::new(bytes);
+        let room = |bytes: usize| {
+            let rest = left.get().checked_sub(bytes.max(1)).ok_or_else(full)?;
+            left.set(rest);
+            Ok(())
+        };
+        let refused = results::write(&buckets, &write, &input, &room);
+        assert_eq!(refused, Err(Unwritten::NoRoom(full())));
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+    }
+    results::write(&buckets, &write, &input, &|_| Ok(())).unwrap();
 }
 
 #[test]

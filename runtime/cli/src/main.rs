@@ -16,6 +16,7 @@ mod grants;
 mod graph;
 mod input;
 mod limits;
+mod map;
 mod objects;
 mod output;
 mod reach;

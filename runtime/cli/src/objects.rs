@@ -37,17 +37,17 @@ impl InBuckets {
         InBuckets {
             buckets,
             sure: None,
-            room: Arc::new(Room::boundless()),
+            room: Room::boundless(),
         }
     }
 
     /// For a server; what is sure comes out of the other end. What is written leaves the disk some room.
-    pub fn queued(buckets: Buckets, room: Room) -> (InBuckets, Receiver<Holding>) {
+    pub fn queued(buckets: Buckets, room: Arc<Room>) -> (InBuckets, Receiver<Holding>) {
         let (sure, made) = channel();
         let objects = InBuckets {
             buckets,
             sure: Some(Mutex::new(sure)),
-            room: Arc::new(room),
+            room,
         };
         (objects, made)
     }
@@ -96,9 +96,14 @@ impl Objects for InBuckets {
             .bucket(bucket)
             .and_then(|bucket| bucket.put(key));
         let upload = upload.map_err(|e| failed(e.to_string()))?;
-        self.room.take(0).map_err(failed)?;
         let room = Arc::clone(&self.room);
-        Ok(Box::new(Arriving { upload, room }))
+        room.take(bucket, 0).map_err(failed)?;
+        let bucket = bucket.into();
+        Ok(Box::new(Arriving {
+            bucket,
+            upload,
+            room,
+        }))
     }
 
     fn find(&self, bucket: &str, key: &str) -> Result<Option<Found>, Failure> {
@@ -140,11 +145,12 @@ impl Objects for InBuckets {
     }
 
     fn begin(&self, bucket: &str, key: &str) -> Result<Box<dyn Begun>, Failure> {
-        self.room.take(0).map_err(full)?;
+        self.room.take(bucket, 0).map_err(full)?;
         // Before anything is held: who waits here keeps nobody from getting on.
         self.buckets.calm().map_err(|e| told(&e))?;
         let upload = self.buckets.bucket(bucket).and_then(|b| b.put_later(key));
         Ok(Box::new(Coming {
+            bucket: bucket.into(),
             upload: upload.map_err(|e| told(&e))?,
             room: Arc::clone(&self.room),
         }))
@@ -168,6 +174,7 @@ impl Objects for InBuckets {
         let write = |landing: &Landing| ObjectWrite {
             name: landing.name.as_str().into(),
             bucket: landing.bucket.as_str().into(),
+            place: landing.place.as_deref().map(Arc::from),
             key: landing.key.as_str().into(),
             gone: landing.gone.as_deref().map(Arc::from),
         };
@@ -254,13 +261,14 @@ fn read(file: &File, at: u64, bytes: usize) -> Result<Vec<u8>, Failure> {
 }
 
 struct Coming {
+    bucket: Arc<str>,
     upload: Upload,
     room: Arc<Room>,
 }
 
 impl Begun for Coming {
     fn write(&mut self, bytes: &[u8]) -> Result<(), Failure> {
-        self.room.take(bytes.len()).map_err(full)?;
+        self.room.take(&self.bucket, bytes.len()).map_err(full)?;
         self.upload.write(bytes).map_err(|e| told(&e))
     }
 
@@ -284,13 +292,15 @@ impl Whole for Complete {
 }
 
 struct Arriving {
+    bucket: Arc<str>,
     upload: Upload,
     room: Arc<Room>,
 }
 
 impl Write for Arriving {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.room.take(bytes.len()).map_err(std::io::Error::other)?;
+        let room = self.room.take(&self.bucket, bytes.len());
+        room.map_err(std::io::Error::other)?;
         let written = self.upload.write(bytes);
         written.map_err(|e| std::io::Error::other(e.to_string()))?;
         Ok(bytes.len())

@@ -25,6 +25,7 @@ use crate::config::{Bucket, Config};
 use crate::elsewhere::Elsewhere;
 use crate::exit::{Exit, Trouble};
 use crate::objects::InBuckets;
+use crate::objects::room::Room;
 use crate::reach::Reach;
 use crate::system::{SystemClock, SystemEntropy};
 use crate::{args, elsewhere, filling, input, output, secrets, validate, wiring};
@@ -108,6 +109,7 @@ pub fn run(args: &args::Run) -> Result<Exit, Trouble> {
         sandbox,
         bridges,
         buckets,
+        room: Room::boundless(),
     };
     let shot = OneShot {
         program: Arc::new(program),

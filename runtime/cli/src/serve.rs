@@ -26,8 +26,9 @@ use crate::config::{self, Config, Settings};
 use crate::elsewhere::Elsewhere;
 use crate::exit::{Exit, Trouble};
 use crate::limits::Ways;
+use crate::objects::InBuckets;
+use crate::objects::landing::{self, Recovered};
 use crate::objects::room::Room;
-use crate::objects::{InBuckets, landing};
 use crate::reach::Reach;
 use crate::system::{self, SystemClock, SystemEntropy};
 use crate::{elsewhere, output, secrets, state, wiring};
@@ -167,10 +168,10 @@ fn memory_for_one() -> usize {
 /// Two of the largest documents, of many small values.
 const STATE_BYTES_MIN: usize = 256 << 20;
 
-/// Changes of objects that are sure, and those of the process before that are made.
+/// Changes of objects that are sure, and those of the process before.
 struct Sure {
     sure: Receiver<Holding>,
-    made: Vec<Arc<str>>,
+    recovered: Recovered,
 }
 
 impl Sure {
@@ -179,7 +180,7 @@ impl Sure {
         let runtime = tokio::runtime::Handle::current();
         std::thread::Builder::new()
             .name("landing".into())
-            .spawn(move || landing::land(&self.sure, self.made, &orchestrator, &runtime))
+            .spawn(move || landing::land(&self.sure, self.recovered, &orchestrator, &runtime))
             .context("a thread for objects")?;
         Ok(())
     }
@@ -204,9 +205,12 @@ fn ports(
     options.buckets = buckets.clone();
     let reader: Arc<dyn Reader> = Arc::new(reader);
     // Before anybody reads an object.
-    let made = landing::recover(&buckets, &*reader)?;
-    let room = Room::of(Arc::clone(&reader), disk_floor_bytes(&settings.config));
-    let (in_buckets, sure) = InBuckets::queued(buckets.clone(), room);
+    let recovered = landing::recover(&buckets, &*reader)?;
+    let room = Arc::new(Room::of(
+        buckets.clone(),
+        disk_floor_bytes(&settings.config),
+    ));
+    let (in_buckets, sure) = InBuckets::queued(buckets.clone(), Arc::clone(&room));
     let in_buckets: Arc<dyn Objects> = Arc::new(in_buckets);
     let vault = secrets::open(settings, Arc::clone(&reader))?;
     let kept: Arc<dyn Secrets> = Arc::new(vault.clone());
@@ -231,6 +235,7 @@ fn ports(
             sandbox: Some(sandbox),
             bridges,
             buckets,
+            room,
         }),
         outward: Arc::new(Ways(limiter)),
         modules: Arc::new(shelf),
@@ -249,7 +254,10 @@ fn ports(
             let _ = rustix::process::nice(5);
         }),
     };
-    Ok((ports, elsewhere, Sure { sure, made }))
+    // What was made in it just now, and with it all that comes to lie there, is lost without its name.
+    let synced = std::fs::File::open(dir).and_then(|dir| dir.sync_all());
+    synced.context("the data directory's names")?;
+    Ok((ports, elsewhere, Sure { sure, recovered }))
 }
 
 /// HTTP connections beside the driver of each loop.
@@ -400,6 +408,12 @@ fn make_private(dir: &Path) -> Result<(), Trouble> {
         ))
     })?;
     let mode = mode.permissions().mode() & 0o777;
+    let parent = dir.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let synced = std::fs::File::open(parent.unwrap_or(Path::new("."))).and_then(|p| p.sync_all());
+    if let Err(reason) = synced {
+        // One may not look into every directory in which one may be.
+        tracing::debug!(%reason, "the data directory's own name is not brought to the disk");
+    }
     if mode & 0o077 != 0 {
         tracing::warn!(
             "other users may look into {0} (mode {mode:o}): it holds payloads and the seeds of task tokens; `chmod 700 {0}` keeps them out",

@@ -7,7 +7,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use stepwell_buckets::{Buckets, Grant, buckets, items, results};
+use stepwell_buckets::{Buckets, Grant, buckets};
 use stepwell_host_api::gate::{Boxed, Gate, Verdict};
 use stepwell_host_api::http::{ConnectionOptions, HttpBridge, HttpOptions};
 use stepwell_host_api::objects::Objects;
@@ -25,14 +25,16 @@ use stepwell_sandbox::{CompileLimits, Limits, Modules, Pool, Sandbox, Upload};
 use stepwell_server::wire::trace::StepLimits;
 use stepwell_types::limits::MODULE_BYTES_MAX;
 use stepwell_types::{
-    AttemptId, BridgeAnswer, BridgeCall, Data, Digest, Failure, LogLine, Spent, StepOutcome,
-    StepRequest, StepTarget,
+    AttemptId, BridgeAnswer, BridgeCall, Digest, Failure, LogLine, Spent, StepOutcome, StepRequest,
+    StepTarget,
 };
 
 use crate::config::{Config, Http, Steps};
 use crate::elsewhere::Elsewhere;
 use crate::exit::Trouble;
 use crate::input;
+use crate::map;
+use crate::objects::room::Room;
 use crate::system::{self, SystemClock};
 
 /// Runs steps of every kind.
@@ -43,6 +45,8 @@ pub struct Runner {
     pub bridges: Bridges,
     /// For a distributed Map's items and results.
     pub buckets: Buckets,
+    /// What results leave the disk.
+    pub room: Arc<Room>,
 }
 
 impl StepRunner for Runner {
@@ -66,12 +70,19 @@ impl StepRunner for Runner {
             }
             (StepTarget::ReadItems(wanted), _) => {
                 let (buckets, wanted) = (self.buckets.clone(), Arc::clone(wanted));
-                apart(move || items::read(&buckets, &wanted))
+                let grants = request.grants;
+                Box::pin(map::read(buckets, wanted, grants))
             }
             // No gate: the same file written again is the same file.
             (StepTarget::WriteResults(wanted), _) => {
-                let (buckets, wanted) = (self.buckets.clone(), Arc::clone(wanted));
-                apart(move || results::write(&buckets, &wanted, &request.input))
+                let results = map::Results {
+                    buckets: self.buckets.clone(),
+                    room: Arc::clone(&self.room),
+                    wanted: Arc::clone(wanted),
+                    grants: request.grants,
+                    records: request.input,
+                };
+                Box::pin(results.write(request.execution))
             }
             (
                 StepTarget::Callback
@@ -90,29 +101,6 @@ impl StepRunner for Runner {
 /// The journal of a Task's attempt that begins now.
 fn journal(gate: GateHandle, request: &StepRequest) -> Arc<Journal> {
     Journal::new(Arc::new(Door(gate)), request, SystemClock.wall())
-}
-
-/// Runs what blocks on a thread that may.
-fn apart(work: impl FnOnce() -> Result<Data, Failure> + Send + 'static) -> StepFuture {
-    Box::pin(async move {
-        let begin = SystemClock.steady_us();
-        let result = tokio::task::spawn_blocking(work).await.unwrap_or_else(|e| {
-            let cause = format!("a bucket's thread broke off: {e}");
-            Err(Failure::new("Stepwell.EngineFault", cause))
-        });
-        let spent = Spent {
-            fuel: 0,
-            time_us: SystemClock.steady_us().saturating_sub(begin),
-            bytes: result.as_ref().map_or(0, |data| data.len_bytes() as u64),
-        };
-        StepOutcome {
-            result,
-            spent,
-            logs: Vec::new(),
-            effects: None,
-            notes: None,
-        }
-    })
 }
 
 fn refused(error: &'static str, cause: &'static str) -> StepFuture {
@@ -423,6 +411,21 @@ pub fn buckets(
         path: bucket.path.clone(),
         write: bucket.write,
     };
+    // Who may change a bucket would change the store.
+    let data = kept
+        .as_ref()
+        .and_then(|kept| kept.parent()?.canonicalize().ok());
+    for (name, bucket) in &config.buckets {
+        if let (Some(data), Ok(path)) = (&data, bucket.path.canonicalize())
+            && (path.starts_with(data) || data.starts_with(&path))
+        {
+            return Err(Trouble::usage(format!(
+                "the configuration's buckets.{name} ({}) and the data directory {} lie one in the other; grant a directory apart from it",
+                path.display(),
+                data.display()
+            )));
+        }
+    }
     let max = config.object_bytes_max;
     Buckets::open(&stepwell_buckets::Options {
         kept,

@@ -187,6 +187,9 @@ pub enum Error {
     /// A manifest says what it cannot mean.
     #[error("RUN0026: the manifest of grants is wrong: {0}")]
     BadGrants(String),
+    /// A definition names what its manifest does not grant.
+    #[error("RUN0043: the flow's own manifest does not grant what the flow names: {}", .0.join("; "))]
+    Ungranted(Vec<String>),
     /// A new version would reach further than the last one.
     #[error(
         "RUN0027: {what} {name} would reach further than version {version}: {}; say so again with `--confirm-grants` (`confirm_grants=true`)", .beyond.join(", ")
@@ -288,6 +291,7 @@ impl Error {
             Error::SignalKeyTaken(_) => "RUN0031",
             Error::NoSignals(_) => "RUN0032",
             Error::NotKept(_) => "RUN0040",
+            Error::Ungranted(_) => "RUN0043",
             Error::SharedModule => "RUN0041",
             Error::Vault { code, .. } => code,
         }

@@ -393,7 +393,7 @@ impl Orchestrator {
 
     /// Publishes a flow; `triggers` `None`: its endpoints stay as they are.
     /// # Errors
-    /// `RUN0008`, `RUN0014` to `RUN0016`, `RUN0021`, `RUN0026`, `RUN0027`.
+    /// `RUN0008`, `RUN0014` to `RUN0016`, `RUN0021`, `RUN0026`, `RUN0027`, `RUN0043`.
     pub async fn publish(
         &self,
         name: &str,

@@ -137,11 +137,14 @@ impl From<stepwell_buckets::Error> for Problem {
             Bucket::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Bucket::Full { .. } => StatusCode::INSUFFICIENT_STORAGE,
             Bucket::Conflict { .. } => StatusCode::CONFLICT,
-            Bucket::OnItsWay { .. } | Bucket::Behind { .. } => StatusCode::SERVICE_UNAVAILABLE,
+            Bucket::OnItsWay { .. }
+            | Bucket::Behind { .. }
+            | Bucket::Elsewhere { .. }
+            | Bucket::DiskFull { .. } => StatusCode::SERVICE_UNAVAILABLE,
             Bucket::System { .. } | Bucket::BadGrant { .. } => StatusCode::INTERNAL_SERVER_ERROR,
         };
         let mut problem = Problem::new(status, e.code(), e.to_string());
-        let later = e.retry() && status != StatusCode::INTERNAL_SERVER_ERROR;
+        let later = e.retry() && status == StatusCode::SERVICE_UNAVAILABLE;
         problem.retry_after_s = later.then_some(LATER_S);
         problem
     }
@@ -177,6 +180,7 @@ impl From<orchestrator::Error> for Problem {
             }
             Run::ModuleInUse { used_by, .. } => problem.extra.push(("used_by", used_by.into())),
             Run::WiderGrants { beyond, .. } => problem.extra.push(("beyond", beyond.into())),
+            Run::Ungranted(missing) => problem.extra.push(("missing", missing.into())),
             _ => {}
         }
         problem
@@ -211,7 +215,9 @@ fn status_of(e: &orchestrator::Error) -> StatusCode {
             StatusCode::UNPROCESSABLE_ENTITY
         }
         Run::BadName { .. } | Run::SharedModule => StatusCode::BAD_REQUEST,
-        Run::BadFilling(_) | Run::BadGrants(_) => StatusCode::UNPROCESSABLE_ENTITY,
+        Run::BadFilling(_) | Run::BadGrants(_) | Run::Ungranted(_) => {
+            StatusCode::UNPROCESSABLE_ENTITY
+        }
         Run::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
         Run::BadModule { code, .. } => box_status(code),
         Run::Vault { code, .. } => vault_status(code),

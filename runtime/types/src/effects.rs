@@ -44,6 +44,8 @@ pub struct ObjectWrite {
     pub name: Arc<str>,
     /// The bucket.
     pub bucket: Arc<str>,
+    /// The directory that it is; `None`: the server keeps it. A later start may have another of that name.
+    pub place: Option<Arc<str>>,
     /// The key.
     pub key: Arc<str>,
     /// Nothing gets the key: the object with this tag goes.

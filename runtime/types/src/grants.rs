@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::Failure;
 use crate::limits::{HTTP_METHODS as METHODS, NAME_BYTES_MAX};
 
 /// The manifest of a module or a flow. Every list is written, empty ones too: rows have no names.
@@ -168,6 +169,34 @@ impl Grants {
         self.http.iter().filter(fits).filter_map(how).max()
     }
 
+    /// Whether a bucket's objects may be read, or written too.
+    #[must_use]
+    pub fn bucket(&self, name: &str, write: bool) -> bool {
+        let gives = |g: &BucketGrant| *g.bucket == *name && g.write >= write;
+        self.buckets.iter().any(gives)
+    }
+
+    /// Whether a flow's executions may be started and sent signals.
+    #[must_use]
+    pub fn flow(&self, name: &str) -> bool {
+        self.flows.iter().any(|known| **known == *name)
+    }
+
+    /// As [`Grants::bucket`], for whoever is refused otherwise.
+    /// # Errors
+    /// `Stepwell.NotGranted`.
+    pub fn allow_bucket(&self, name: &str, write: bool) -> Result<(), Failure> {
+        let how = if write { " for writing" } else { "" };
+        refused(self.bucket(name, write), "bucket", name, how, "buckets")
+    }
+
+    /// As [`Grants::flow`], for whoever is refused otherwise.
+    /// # Errors
+    /// `Stepwell.NotGranted`.
+    pub fn allow_flow(&self, name: &str) -> Result<(), Failure> {
+        refused(self.flow(name), "flow", name, "", "flows")
+    }
+
     /// What these grants give that `before` did not, a line each, as a person reads it.
     #[must_use]
     pub fn beyond(&self, before: &Grants) -> Vec<String> {
@@ -205,8 +234,7 @@ impl Grants {
             }
         }
         for grant in &self.buckets {
-            let had = |g: &BucketGrant| g.bucket == grant.bucket && g.write >= grant.write;
-            if !before.buckets.iter().any(had) {
+            if !before.bucket(&grant.bucket, grant.write) {
                 let how = if grant.write { "write" } else { "read" };
                 lines.push(format!("bucket {how} {}", grant.bucket));
             }
@@ -228,6 +256,17 @@ impl Grants {
                     || method.is_some_and(|m| g.methods.iter().any(|known| **known == *m)))
         })
     }
+}
+
+fn refused(may: bool, what: &str, name: &str, how: &str, list: &str) -> Result<(), Failure> {
+    let shown: String = name.chars().take(64).collect();
+    let cause = || {
+        format!(
+            "the manifest does not grant the {what} {shown:?}{how}; add it under `{list}` and publish again"
+        )
+    };
+    may.then_some(())
+        .ok_or_else(|| Failure::new("Stepwell.NotGranted", cause()))
 }
 
 impl HttpGrant {

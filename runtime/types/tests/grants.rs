@@ -59,6 +59,30 @@ fn what_is_wider_is_told_line_by_line() {
 }
 
 #[test]
+fn buckets_and_flows_are_granted_by_name() {
+    let all =
+        grants(r#"{"buckets":[{"bucket":"in"},{"bucket":"out","write":true}],"flows":["orders"]}"#);
+    let refused = |done: Result<(), stepwell_types::Failure>| done.err().map(|f| f.cause);
+    for (bucket, write, fine) in [
+        ("in", false, true),
+        ("in", true, false),
+        ("out", false, true),
+        ("out", true, true),
+        ("", false, false),
+        ("IN", false, false),
+    ] {
+        assert_eq!(all.bucket(bucket, write), fine, "{bucket} {write}");
+        assert_eq!(refused(all.allow_bucket(bucket, write)).is_none(), fine);
+    }
+    assert_eq!(refused(all.allow_flow("orders")), None);
+    for flow in ["order", "orders2", "*", ""] {
+        assert!(refused(all.allow_flow(flow)).is_some(), "{flow}");
+    }
+    let long = refused(all.allow_flow(&"f".repeat(100_000))).unwrap();
+    assert!(long.len() < 300, "{long}");
+}
+
+#[test]
 fn hosts_and_methods_are_checked() {
     let check = |host: &str, methods: &str, fine: bool| {
         let json = format!(r#"{{"http":[{{"host":"{host}","methods":[{methods}]}}]}}"#);

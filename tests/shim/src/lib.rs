@@ -3,17 +3,19 @@
 //!
 //! A kill leaves the page cache whole, so on its own it cannot tell a commit that was
 //! synced from one that was only written. A [`Recorder`] preloads `synced.c` into the
-//! program under test; after the kill, [`Recorder::discard_unsynced`] cuts every file
-//! to the size it had at its last sync.
+//! program under test; after the kill, [`Recorder::discard_unsynced`] gives every directory the
+//! names that it had at its last sync, and cuts every file to the size it had at its own.
 //!
-//! What it plays: names (creation, rename, removal) are durable at once, contents only
-//! by `fsync` or `fdatasync` of their file, and a file that was never synced is gone.
-//! It refuses to play what needs more than sizes: a part of a file written over
+//! What it plays: names (creation, rename, removal) are durable by `fsync` of their directory alone,
+//! contents by `fsync` or `fdatasync` of their file, and a file that was never synced is gone.
+//! That is as little as POSIX promises; many file systems keep more.
+//! It refuses to play what needs more than names and sizes: a part of a file written over
 //! in place stays as it was written last. `msync` and raw system calls that pass by
 //! libc are not seen, so what they sync counts as unsynced. Linux only.
 
 #![cfg(target_os = "linux")]
 
+mod durable;
 pub mod names;
 
 use std::ffi::OsString;
@@ -45,29 +47,39 @@ pub struct Discarded {
     pub cut: u64,
     /// Files that were never synced.
     pub removed: u64,
+    /// Names that were made, given away or removed, and are as before.
+    pub names: u64,
     /// Bytes that are gone, of both.
     pub bytes: u64,
 }
 
-/// Records the syncs of a program below one directory.
+/// Records the syncs of a program below some directories.
 #[derive(Debug)]
 pub struct Recorder {
     library: PathBuf,
     table: PathBuf,
-    dir: PathBuf,
+    /// What each directory had at its last sync.
+    names: PathBuf,
+    dirs: Vec<PathBuf>,
 }
 
 impl Recorder {
     /// Compiles the library into `work` with `cc`, which Rust needs as its linker
-    /// anyway. `dir` is the data directory of the program; what is in it now counts as
-    /// durable. `work` must not be below `dir`.
+    /// anyway. `dirs` are where the program writes, its data directory for instance; they are made if
+    /// they are missing, and what is in them now counts as
+    /// durable. `work` must be on the same file system and not below one of them.
     /// # Errors
     /// When the compiler fails, or a file system keeps no time of birth.
-    pub fn new(work: &Path, dir: &Path) -> io::Result<Recorder> {
+    pub fn new(work: &Path, dirs: &[&Path]) -> io::Result<Recorder> {
+        let whole = |dir: &&Path| {
+            fs::create_dir_all(dir)?;
+            fs::canonicalize(dir)
+        };
         let recorder = Recorder {
             library: compiled(work, "synced", include_str!("synced.c"))?,
             table: work.join("synced"),
-            dir: dir.to_owned(),
+            names: work.join("synced-names"),
+            dirs: dirs.iter().map(whole).collect::<io::Result<_>>()?,
         };
         recorder.restart()?;
         Ok(recorder)
@@ -79,32 +91,44 @@ impl Recorder {
     /// The file system's.
     pub fn restart(&self) -> io::Result<()> {
         let mut table = vec![0u8; SLOTS * SLOT_BYTES];
-        for path in files(&self.dir)? {
-            let (key, size) = identity(&path)?;
-            let slot = find(&table, key).ok_or_else(|| io::Error::other("too many files"))?;
-            table[slot..slot + 8].copy_from_slice(&key.to_ne_bytes());
-            table[slot + 8..slot + 16].copy_from_slice(&size.to_ne_bytes());
+        durable::forget(&self.names)?;
+        for dir in &self.dirs {
+            durable::note(&self.names, dir)?;
+            for path in files(dir)? {
+                let (key, size) = identity(&path)?;
+                let slot = find(&table, key).ok_or_else(|| io::Error::other("too many files"))?;
+                table[slot..slot + 8].copy_from_slice(&key.to_ne_bytes());
+                table[slot + 8..slot + 16].copy_from_slice(&size.to_ne_bytes());
+            }
         }
         fs::write(&self.table, table)
     }
 
     /// The environment with which the program under test is to be started.
     #[must_use]
-    pub fn environment(&self) -> [(&'static str, OsString); 2] {
+    pub fn environment(&self) -> [(&'static str, OsString); 4] {
+        let dirs: Vec<OsString> = self.dirs.iter().map(|dir| dir.clone().into()).collect();
         [
             ("LD_PRELOAD", self.library.clone().into()),
             ("STEPWELL_SYNCED", self.table.clone().into()),
+            ("STEPWELL_SYNCED_NAMES", self.names.clone().into()),
+            ("STEPWELL_SYNCED_DIRS", dirs.join(&OsString::from(":"))),
         ]
     }
 
-    /// Throws away what the program wrote below the directory and never synced. The
+    /// Throws away what the program did below the directories and never synced. The
     /// program must be dead.
     /// # Errors
     /// The file system's.
     pub fn discard_unsynced(&self, tail: Tail) -> io::Result<Discarded> {
         let table = fs::read(&self.table)?;
         let mut done = Discarded::default();
-        for path in files(&self.dir)? {
+        let mut all = Vec::new();
+        for dir in &self.dirs {
+            done.names += durable::restore(&self.names, dir)?;
+            all.extend(files(dir)?);
+        }
+        for path in all {
             let (key, size) = identity(&path)?;
             let slot = find(&table, key).ok_or_else(|| io::Error::other("the table is full"))?;
             if word(&table, slot) != key {

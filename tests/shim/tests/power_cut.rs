@@ -1,5 +1,5 @@
 //! Power cuts on the RocksDB store: with the sync on, nothing that was told of is lost;
-//! with it off, it is, so the test can tell.
+//! with it off, it is, so the test can tell. And on names of files alone.
 
 #![cfg(target_os = "linux")]
 #![allow(
@@ -119,7 +119,7 @@ struct Place {
 fn place(row_bytes: u64) -> Place {
     let dir = TempDir::new().expect("a temporary directory");
     let data = dir.path().join("data");
-    let recorder = Recorder::new(dir.path(), &data).expect("build the recorder");
+    let recorder = Recorder::new(dir.path(), &[&data]).expect("build the recorder");
     Place {
         _dir: dir,
         data,
@@ -192,4 +192,135 @@ fn files_written_out_and_merged_are_synced_too() {
         found >= rows && found < rows + 300,
         "{found}, {discarded:?}"
     );
+}
+
+const STEPS: &str = "STEPWELL_POWER_CUT_STEPS";
+
+/// Does to files in its directory what it is told, a word each, and waits for its end.
+fn scribe() {
+    use std::fs::{self, File};
+    let dir = std::env::var_os(DIR).expect("a directory");
+    std::env::set_current_dir(dir).expect("its directory");
+    let steps = std::env::var(STEPS).expect("what to do");
+    let write = |path: &str, text: &str| {
+        use std::io::Write as _;
+        let mut file = File::create(path)?;
+        file.write_all(text.as_bytes())?;
+        file.sync_all()
+    };
+    for step in steps.split(' ') {
+        let words: Vec<&str> = step.split(',').collect();
+        let done = match *words.as_slice() {
+            ["write", path] => write(path, path),
+            ["rewrite", path] => write(path, "another"),
+            ["rename", from, to] => fs::rename(from, to),
+            ["remove", path] => fs::remove_file(path),
+            ["folder", path] => fs::create_dir(path),
+            ["sync", path] => File::open(path).and_then(|dir| dir.sync_all()),
+            _ => panic!("{step}"),
+        };
+        done.expect(step);
+    }
+    println!("done");
+    std::thread::sleep(std::time::Duration::from_secs(600));
+}
+
+/// What is below a directory, with what is in it.
+fn all_below(dir: &Path, above: &str) -> Vec<String> {
+    let mut all = Vec::new();
+    for entry in std::fs::read_dir(dir).expect("a directory") {
+        let entry = entry.expect("an entry");
+        let name = format!("{above}{}", entry.file_name().display());
+        if entry.path().is_dir() {
+            all.push(format!("{name}/"));
+            all.extend(all_below(&entry.path(), &format!("{name}/")));
+        } else {
+            let text = std::fs::read_to_string(entry.path()).expect("its text");
+            all.push(if text == name {
+                name
+            } else {
+                format!("{name}={text}")
+            });
+        }
+    }
+    all.sort();
+    all
+}
+
+#[test]
+fn names_last_when_their_directory_is_synced() {
+    if std::env::var_os(DIR).is_some() {
+        return scribe();
+    }
+    let place = place(0);
+    let check = |steps: &str, expected: &[&str]| {
+        let _ = std::fs::remove_dir_all(&place.data);
+        std::fs::create_dir_all(place.data.join("old")).expect("a folder");
+        for name in ["kept", "old/inner"] {
+            std::fs::write(place.data.join(name), name).expect("a file");
+        }
+        place.recorder.restart().expect("restart");
+        let mut child = Command::new(std::env::current_exe().expect("this test"))
+            .args([
+                "--exact",
+                "names_last_when_their_directory_is_synced",
+                "--nocapture",
+            ])
+            .envs(place.recorder.environment())
+            .env(DIR, &place.data)
+            .env(STEPS, steps)
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("start the victim");
+        let lines = BufReader::new(child.stdout.take().expect("its output")).lines();
+        let mut told = false;
+        for line in lines {
+            if line.expect("a line").ends_with("done") {
+                told = true;
+                child.kill().expect("kill -9");
+            }
+        }
+        child.wait().expect("the victim's end");
+        assert!(told, "{steps}");
+        place
+            .recorder
+            .discard_unsynced(Tail::Gone)
+            .expect("discard");
+        let mut expected: Vec<String> = expected.iter().map(ToString::to_string).collect();
+        expected.push("old/".to_owned());
+        expected.sort();
+        assert_eq!(all_below(&place.data, ""), expected, "{steps}");
+    };
+    check("write,a", &["kept", "old/inner"]);
+    check("write,a sync,.", &["a", "kept", "old/inner"]);
+    check("write,a sync,. write,b", &["a", "kept", "old/inner"]);
+    // Another directory's sync is no help, nor that of the one above.
+    check("write,old/a sync,.", &["kept", "old/inner"]);
+    check("write,old/a sync,old", &["kept", "old/a", "old/inner"]);
+    check("folder,f write,f/a sync,f", &["kept", "old/inner"]);
+    check("folder,f write,f/a sync,.", &["f/", "kept", "old/inner"]);
+    check(
+        "folder,f write,f/a sync,f sync,.",
+        &["f/", "f/a", "kept", "old/inner"],
+    );
+    check("remove,kept", &["kept", "old/inner"]);
+    check("remove,kept sync,.", &["old/inner"]);
+    check("rename,kept,new", &["kept", "old/inner"]);
+    check("rename,kept,new sync,.", &["new=kept", "old/inner"]);
+    // In the place of another: the one before, whole.
+    check("write,tmp rename,tmp,kept", &["kept", "old/inner"]);
+    check(
+        "write,tmp sync,. rename,tmp,kept",
+        &["kept", "old/inner", "tmp"],
+    );
+    check(
+        "write,tmp rename,tmp,kept sync,.",
+        &["kept=tmp", "old/inner"],
+    );
+    // From one directory into another: both names, or neither, by what was synced.
+    check(
+        "rename,kept,old/kept sync,old",
+        &["kept", "old/inner", "old/kept=kept"],
+    );
+    check("rename,kept,old/kept sync,.", &["old/inner"]);
 }

@@ -204,6 +204,21 @@ impl House {
             self.flow(&format!("{name}-none"), resource, Some(&json!({})))?;
             self.flow(&format!("{name}-some"), resource, Some(&some))?;
         }
+        let put = self
+            .api
+            .send("PUT", "/v1/buckets/data/objects/items", "1\n2\n")?;
+        ensure!(put.status == 201, "{put:?}");
+        let starts = FLOW.replace("RESOURCE", "flow:start");
+        let sends = FLOW.replace("RESOURCE", "signal:send");
+        for (name, definition) in [
+            ("start", &*starts),
+            ("send", &*sends),
+            ("items", super::files::ITEMS),
+            ("results", super::manifests::RESULTS),
+        ] {
+            self.publish(&format!("{name}-none"), definition, Some(&json!({})))?;
+            self.publish(&format!("{name}-some"), definition, Some(&some))?;
+        }
         self.flow("http-all", "http:request", Some(&json!({"http": all})))?;
         let proof = json!({"http": [place], "secrets": ["token", "missing", BROKEN]});
         self.flow("http-proof", "http:request", Some(&proof))?;
@@ -226,7 +241,11 @@ impl House {
     }
 
     fn flow(&self, name: &str, resource: &str, grants: Option<&Value>) -> Result<()> {
-        let mut body = json!({"definition": FLOW.replace("RESOURCE", resource)});
+        self.publish(name, &FLOW.replace("RESOURCE", resource), grants)
+    }
+
+    fn publish(&self, name: &str, definition: &str, grants: Option<&Value>) -> Result<()> {
+        let mut body = json!({"definition": definition});
         if let Some(grants) = grants {
             body["grants"] = grants.clone();
         }

@@ -19,19 +19,27 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// Steps whose changes are made together: their directories are synced once, and one commit forgets them.
 const TOGETHER: usize = 256;
 
+/// What a start found sure and unmade.
+pub struct Recovered {
+    /// Rows of what is made now: they can be forgotten.
+    made: Vec<Arc<str>>,
+    /// What the disk refuses.
+    late: Holding,
+}
+
 /// Makes what the process before this one left sure and unmade, and removes what never will be.
-/// The rows that can be forgotten.
-pub fn recover(buckets: &Buckets, reader: &dyn Reader) -> Result<Vec<Arc<str>>, Trouble> {
+pub fn recover(buckets: &Buckets, reader: &dyn Reader) -> Result<Recovered, Trouble> {
     let rows = stepwell_orchestrator::landings(reader).map_err(Trouble::system)?;
     let names: BTreeSet<String> = rows.iter().map(|row| row.name.to_string()).collect();
     buckets.sweep_staged(&names).map_err(Trouble::system)?;
     let landings = rows.iter().map(|row| Landing {
         name: row.name.to_string(),
         bucket: row.bucket.to_string(),
+        place: row.place.as_ref().map(ToString::to_string),
         key: row.key.to_string(),
         gone: row.gone.as_ref().map(ToString::to_string),
     });
-    let landed = buckets.land_all(&landings.collect::<Vec<_>>());
+    let (landed, late) = buckets.land_all(&landings.collect::<Vec<_>>());
     let mut made = Vec::new();
     for (row, landed) in rows.into_iter().zip(landed) {
         match landed {
@@ -39,22 +47,23 @@ pub fn recover(buckets: &Buckets, reader: &dyn Reader) -> Result<Vec<Arc<str>>, 
             Err(e) => complain(&e),
         }
     }
-    Ok(made)
+    Ok(Recovered { made, late })
 }
 
 fn complain(e: &Error) {
     tracing::error!(code = e.code(), reason = %e, "an object that a step changed is not as it should be; nobody else can write to its key until it is");
 }
 
-/// Makes changes that are sure, until nobody brings any more, and forgets them and those in `made`.
-/// Blocks: for a thread of its own. Needs a runtime's handle.
+/// Makes changes that are sure, until nobody brings any more, those that were recovered and refused too,
+/// and forgets them. Blocks: for a thread of its own. Needs a runtime's handle.
 pub fn land(
     sure: &Receiver<Holding>,
-    mut made: Vec<Arc<str>>,
+    recovered: Recovered,
     orchestrator: &Orchestrator,
     runtime: &tokio::runtime::Handle,
 ) {
-    let mut late = Late::default();
+    let Recovered { mut made, late } = recovered;
+    let mut late = Late::of(late);
     loop {
         if !made.is_empty() {
             // A server that stops leaves the rows: what they ask for is done, and is seen to be.
@@ -71,13 +80,21 @@ pub fn land(
 }
 
 /// Changes that the disk refused, with how often.
-#[derive(Default)]
 struct Late {
     again: Vec<(Holding, u32)>,
     tried: Option<Instant>,
 }
 
 impl Late {
+    /// Those that were refused at the start: of them was complained, and readers are let past.
+    fn of(late: Holding) -> Late {
+        let again = (!late.is_empty()).then_some((late, TRIES));
+        Late {
+            again: again.into_iter().collect(),
+            tried: Some(Instant::now()),
+        }
+    }
+
     /// How long nobody need look at them.
     fn pause(&self) -> Duration {
         match (self.again.is_empty(), self.tried) {
@@ -114,4 +131,50 @@ impl Late {
 fn names(holding: &Holding) -> Vec<Arc<str>> {
     let names = holding.landings().map(|landing| landing.name.as_str());
     names.map(Arc::from).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use stepwell_buckets::{Change, Options};
+
+    use super::*;
+
+    fn open(kept: &Path) -> Buckets {
+        let options = Options {
+            kept: Some(kept.to_path_buf()),
+            granted: Vec::new(),
+            object_bytes_max: 1_000,
+            instance: "here".to_owned(),
+        };
+        Buckets::open(&options).unwrap()
+    }
+
+    #[test]
+    fn what_the_start_could_not_make_is_tried_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let buckets = open(dir.path());
+        let upload = buckets.bucket("data").unwrap().put_later("k").unwrap();
+        let change = Change::Put(upload.stage().unwrap());
+        let mut holding = buckets.hold(vec![change], &[]).unwrap();
+        let sure: Vec<Landing> = holding.landings().cloned().collect();
+        holding.leave();
+        drop(holding);
+
+        let obstacle = dir.path().join("data/k/x");
+        std::fs::create_dir_all(&obstacle).unwrap();
+        let buckets = open(dir.path());
+        let (_, late) = buckets.land_all(&sure);
+        let mut late = Late::of(late);
+        assert!(late.pause() <= PAUSE, "it is looked at again soon");
+        std::thread::sleep(late.pause());
+        assert!(late.make(Vec::new()).is_empty());
+
+        std::fs::remove_dir_all(dir.path().join("data/k")).unwrap();
+        std::thread::sleep(late.pause());
+        assert_eq!(late.make(Vec::new()), [Arc::from(&*sure[0].name)]);
+        buckets.bucket("data").unwrap().get("k").unwrap();
+        assert!(late.pause() > PAUSE, "there is nothing left to look at");
+    }
 }

@@ -1,13 +1,14 @@
-//! How much room the disk has for what steps write.
+//! How much room the disks have for what executions write into buckets: objects, jobs' files, results.
 //!
 //! Refuses to ask the system at every piece: what it said is good for a while, and for some bytes.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use stepwell_buckets::Buckets;
 use stepwell_orchestrator::Error;
-use stepwell_store::Reader;
 use tokio::time::Instant;
 
 /// How long a reading is good.
@@ -15,16 +16,20 @@ const GOOD: Duration = Duration::from_millis(500);
 /// Bytes that are written before the next reading at the latest: less than any floor worth its name.
 const BYTES: usize = 16 << 20;
 
-type Free = Box<dyn Fn() -> Option<u64> + Send + Sync>;
+/// Bytes that are free on the disk of a bucket; `None`: nobody knows.
+type Free = Box<dyn Fn(&str) -> Option<u64> + Send + Sync>;
+/// The granted bucket; `None`: any that is kept, which all are on the disk of the data directory.
+type Place = Option<Arc<str>>;
 
-/// What is left on the disk of the data directory, against the floor.
+/// What is left on each bucket's disk, against the floor.
 pub struct Room {
-    /// Bytes that are free; `None`: nobody knows.
+    place: Box<dyn Fn(&str) -> Place + Send + Sync>,
     free: Free,
     floor: u64,
-    last: Mutex<Reading>,
+    last: Mutex<BTreeMap<Place, Reading>>,
 }
 
+#[derive(Default)]
 struct Reading {
     good: Option<Instant>,
     written: usize,
@@ -32,40 +37,40 @@ struct Reading {
 }
 
 impl Room {
-    /// That of a store's disk.
-    pub fn of(reader: Arc<dyn Reader>, floor: u64) -> Room {
-        Room::new(Box::new(move || reader.free_bytes().ok()), floor)
+    /// That of these buckets.
+    pub fn of(buckets: Buckets, floor: u64) -> Room {
+        let there = buckets.clone();
+        let place = Box::new(move |name: &str| buckets.is_granted(name).then(|| name.into()));
+        Room::new(place, Box::new(move |name| there.free_bytes(name)), floor)
     }
 
     /// Without a floor.
-    pub fn boundless() -> Room {
-        Room::new(Box::new(|| None), 0)
+    pub fn boundless() -> Arc<Room> {
+        Arc::new(Room::new(Box::new(|_| None), Box::new(|_| None), 0))
     }
 
-    fn new(free: Free, floor: u64) -> Room {
+    fn new(place: Box<dyn Fn(&str) -> Place + Send + Sync>, free: Free, floor: u64) -> Room {
         Room {
+            place,
             free,
             floor,
-            last: Mutex::new(Reading {
-                good: None,
-                written: 0,
-                free: None,
-            }),
+            last: Mutex::default(),
         }
     }
 
-    /// Takes room for so many bytes.
+    /// Takes room for so many bytes of a bucket.
     /// # Errors
-    /// `RUN0006` as text: the disk has less than its floor.
-    pub fn take(&self, bytes: usize) -> Result<(), String> {
+    /// `RUN0006` as text: its disk has less than the floor.
+    pub fn take(&self, bucket: &str, bytes: usize) -> Result<(), String> {
         let mut last = self.last.lock();
+        let last = last.entry((self.place)(bucket)).or_default();
         last.written = last.written.saturating_add(bytes);
         let good = last.good.is_some_and(|at| at.elapsed() < GOOD);
         if !good || last.written >= BYTES {
             *last = Reading {
                 good: Some(Instant::now()),
                 written: bytes,
-                free: (self.free)(),
+                free: (self.free)(bucket),
             };
         }
         let taken = last.written as u64;
@@ -101,8 +106,12 @@ mod tests {
         });
         let free = Arc::new(AtomicU64::new(300 << 20));
         let read = Arc::clone(&free);
-        let read = Box::new(move || Some(read.load(Ordering::Relaxed)));
-        let room = Room::new(read, 256 << 20);
+        let place = Box::new(|name: &str| (name == "other").then(|| name.into()));
+        let read = Box::new(move |name: &str| match name {
+            "other" => Some(1 << 40),
+            _ => Some(read.load(Ordering::Relaxed)),
+        });
+        let room = Arc::new(Room::new(place, read, 256 << 20));
         let (objects, _sure) = InBuckets::queued(buckets.unwrap(), room);
 
         let mut begun = objects.begin("data", "a").unwrap();
@@ -123,6 +132,10 @@ mod tests {
         assert!(refused.cause.contains("RUN0006"), "{refused:?}");
         let refused = objects.create("data", "c").err().unwrap();
         assert_eq!(refused.error.as_ref(), "Stepwell.FileTransferFailed");
+        // A bucket on another disk is not short of room.
+        let mut elsewhere = objects.begin("other", "a").unwrap();
+        elsewhere.write(&piece).unwrap();
+        drop(elsewhere);
         // Nothing is left of what was refused.
         drop((begun, arriving));
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);

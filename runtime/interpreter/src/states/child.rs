@@ -45,6 +45,9 @@ pub(crate) fn start(
             ),
         )
     })?;
+    if let Some(grants) = &turn.program.grants.flow {
+        grants.allow_flow(flow)?;
+    }
     let name = match fields.get("Name") {
         None | Some(Value::Null) => None,
         Some(Value::String(name)) if valid_name(name) => Some(Arc::from(name.as_str())),

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use stepwell_flow::signal::{SendCall, WaitCall};
 use stepwell_types::limits::{SIGNAL_BYTES_MAX, SIGNALS_BYTES_MAX, SIGNALS_MAX};
 use stepwell_types::{
-    Data, Digest, EntryId, ExecutionId, Failure, Signal, SignalSend, Timestamp, journal,
+    Data, Digest, EntryId, ExecutionId, Failure, Recipient, Signal, SignalSend, Timestamp, journal,
 };
 
 use crate::history::HistoryKind;
@@ -48,6 +48,10 @@ pub(crate) fn wait(turn: &mut Turn<'_>, input: &Data) -> Result<Wait, Failure> {
 pub(crate) fn send(turn: &mut Turn<'_>, id: EntryId, input: &Data) -> Result<(), Failure> {
     let call = request::<SendCall>(input)?;
     let to = call.recipient().map_err(|e| Failure::new(INVALID, e))?;
+    // Whose an id is, the receiver knows.
+    if let (Recipient::Named { flow, .. }, Some(grants)) = (&to, &turn.program.grants.flow) {
+        grants.allow_flow(flow)?;
+    }
     let data = Data::from_value(call.data);
     if data.len_bytes() > SIGNAL_BYTES_MAX {
         let bytes = data.len_bytes();

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use stepwell_flow::program::{Mode, TaskGrants};
+use stepwell_flow::reach;
 use stepwell_flow::resource::{Advice, ResourceMap, Target};
 use stepwell_flow::substitute::BadSubstitution;
 use stepwell_flow::{Diagnostic, Program, Resolve, Severity, Unresolved, compile_filled};
@@ -545,6 +546,12 @@ fn compile(
     };
     if let Mode::Express(keep) = mode {
         program.make_express(keep);
+    }
+    if let Some(own) = &own {
+        let missing = reach::ungranted(&program, own);
+        if !missing.is_empty() {
+            return Err(Error::Ungranted(missing));
+        }
     }
     let mut warnings = checked.diagnostics;
     warnings.retain(|d| d.severity != Severity::Error);

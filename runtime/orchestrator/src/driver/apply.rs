@@ -259,10 +259,13 @@ impl Driver {
                 attempt,
                 send,
             } => {
+                let hot = self.hot.get(&id);
+                let grants = hot.and_then(|hot| hot.program.grants.flow.as_ref());
                 let parcel = Parcel::Signal {
                     entry,
                     attempt,
                     send,
+                    flows: grants.map(|grants| grants.flows.clone()),
                 };
                 self.send(id, parcel);
             }

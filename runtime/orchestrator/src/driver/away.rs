@@ -386,7 +386,10 @@ impl Driver {
                             None,
                         )
                     }
-                    Parcel::Signal { send, .. } => {
+                    Parcel::Signal { send, flows, .. } => {
+                        if self.forbidden(id, flows.as_deref()).is_some() {
+                            return None;
+                        }
                         (self.signalled(id, &send.signal, send.key, now)?, None)
                     }
                     Parcel::Cancel { .. } | Parcel::Tombstone { .. } => return None,

@@ -6,6 +6,8 @@
 //! the parent's state entry. Refuses to rely on order: a cancel that overtakes its start
 //! leaves a tombstone, and the start then makes an execution that ends at once.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 use stepwell_interpreter::child;
 use stepwell_interpreter::{Command, Event};
@@ -62,6 +64,8 @@ pub enum Parcel {
         attempt: u32,
         /// What, and whom for.
         send: Box<SignalSend>,
+        /// The flows whose executions may be sent it; `None`: the sender's flow has no manifest.
+        flows: Option<Vec<Arc<str>>>,
     },
     /// A cancel that came before the start of its child. Kept, not sent.
     Tombstone {
@@ -301,7 +305,8 @@ impl Driver {
                         entry,
                         attempt,
                         send,
-                    } => self.signal_came(sender, number, (entry, attempt), *send, now),
+                        flows,
+                    } => self.signal_came(sender, number, (entry, attempt), *send, flows, now),
                     Parcel::Tombstone { .. } => Ok(()),
                 }
             }

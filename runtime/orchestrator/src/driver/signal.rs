@@ -4,6 +4,8 @@
 //! durable. What came under a key is remembered in a row, for ever: a parcel may come again
 //! after a restart, whenever that is. Refuses to let a signal wait for its receiver to have room.
 
+use std::sync::Arc;
+
 use serde_json::json;
 use stepwell_interpreter::Event;
 use stepwell_store::Key;
@@ -83,6 +85,7 @@ impl Driver {
         number: u64,
         of: (EntryId, u32),
         send: SignalSend,
+        flows: Option<Vec<Arc<str>>>,
         now: Timestamp,
     ) -> Result<(), Error> {
         let id = match &send.to {
@@ -99,6 +102,7 @@ impl Driver {
                         entry,
                         attempt,
                         send: send.into(),
+                        flows,
                     };
                     let delivery = Delivery {
                         sender,
@@ -119,6 +123,11 @@ impl Driver {
                 }
             },
         };
+        if let Some(failure) = self.forbidden(id, flows.as_deref()) {
+            self.metrics.signals[REFUSED] += 1;
+            self.signal_answered(self.last_batch(), (sender, number), of, Err(failure));
+            return Ok(());
+        }
         let name = send.signal.name.clone();
         let (batch, result) = match self.take_signal(id, send.signal, send.key, now) {
             Ok(batch) => {
@@ -143,6 +152,23 @@ impl Driver {
         self.signal_answered(batch, (sender, number), of, result);
         self.settle(id, now);
         Ok(())
+    }
+
+    /// Why an execution may not be sent a signal from one whose manifest names these flows alone. Of
+    /// one that is not there, or cannot be read, others tell.
+    pub(super) fn forbidden(&self, id: ExecutionId, flows: Option<&[Arc<str>]>) -> Option<Failure> {
+        let flows = flows?;
+        let flow = match self.hot.get(&id) {
+            Some(hot) => hot.flow.name.clone(),
+            None => self.read_summary(id).ok()?.flow,
+        };
+        let cause = || {
+            format!(
+                "{id} is an execution of the flow {flow:?}, which the manifest does not grant (`flows`)"
+            )
+        };
+        let fine = flows.contains(&flow);
+        (!fine).then(|| Failure::new("Stepwell.NotGranted", cause()))
     }
 
     fn signal_answered(

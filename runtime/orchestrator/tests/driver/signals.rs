@@ -255,3 +255,43 @@ fn an_execution_signals_another_once_whatever_comes_twice_or_is_lost() {
         assert_eq!(world.outbox(), 0);
     }
 }
+
+/// Sends one to the execution of its input, and says when it was refused.
+const BY_ID: &str = r#"{"StartAt": "S", "States": {"S": {"Type": "Task", "Resource": "signal:send",
+    "Parameters": {"Execution.$": "$.id", "Name": "go", "Data": 1},
+    "Catch": [{"ErrorEquals": ["Stepwell.NotGranted"], "Next": "Refused"}], "End": true},
+    "Refused": {"Type": "Pass", "Result": "refused", "End": true}}}"#;
+
+#[test]
+fn a_signal_reaches_executions_of_the_flows_that_the_senders_manifest_names() {
+    let bound = |granted: &str| {
+        let mut program = compiled(BY_ID);
+        let grants = stepwell_types::Grants {
+            flows: vec![granted.into()],
+            ..Default::default()
+        };
+        program.grants.flow = Some(grants.into());
+        program
+    };
+    let flows = flows([
+        ("takes", compiled(TAKES)),
+        ("within", bound("takes")),
+        ("beyond", bound("within")),
+    ]);
+    let mut world = World::new(flows, options());
+    let taker = world.begin("takes", None, "[1]");
+    world.commit();
+    let input = format!(r#"{{"id": "{taker}"}}"#);
+    let refused = world.begin("beyond", None, &input);
+    world.commit();
+    // The parcel comes again after a crash, and is judged by the same list.
+    world.crash();
+    world.deliver(2);
+    assert_eq!(world.output(refused), "\"refused\"");
+    assert_eq!(world.output(taker), "None", "it waits as before");
+    let sent = world.begin("within", None, &input);
+    world.deliver(2);
+    assert!(world.output(sent).contains(&taker.to_string()));
+    assert_eq!(world.output(taker), "[1]");
+    assert_eq!(world.outbox(), 0);
+}

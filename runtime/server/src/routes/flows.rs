@@ -50,7 +50,7 @@ const PUBLISH_BYTES_MAX: usize = 8 << 20;
         (status = 400, description = "`API0004`, `API0005`, `API0010`, `API0015`, `API0103`, `RUN0014`", body = wire::problem::Problem, content_type = "application/problem+json"),
         (status = 409, description = "`RUN0027`: it would reach further than the version before; `beyond` says what", body = wire::problem::Problem, content_type = "application/problem+json"),
         (status = 413, description = "`API0006`", body = wire::problem::Problem, content_type = "application/problem+json"),
-        (status = 422, description = "`RUN0008`: `diagnostics` has every problem; `RUN0015`: an endpoint is taken; `RUN0021`: a substitution or binding cannot be used; `RUN0026`: the manifest is wrong", body = wire::problem::Problem, content_type = "application/problem+json"),
+        (status = 422, description = "`RUN0008`: `diagnostics` has every problem; `RUN0015`: an endpoint is taken; `RUN0021`: a substitution or binding cannot be used; `RUN0026`: the manifest is wrong; `RUN0043`: it does not grant what the definition names, `missing` says what", body = wire::problem::Problem, content_type = "application/problem+json"),
         (status = 503, description = "`RUN0006`, `RUN0007`", body = wire::problem::Problem, content_type = "application/problem+json")
     )
 )]

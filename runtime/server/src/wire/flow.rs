@@ -43,7 +43,7 @@ pub struct Flow {
     pub resources: BTreeMap<String, Binding>,
     /// Endpoints of its newest version, below `/t`.
     pub triggers: Vec<Trigger>,
-    /// What its Task resources may reach; absent: it has no manifest.
+    /// What its states may reach; absent: it has no manifest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub grants: Option<Grants>,
 }
@@ -62,7 +62,7 @@ pub struct Publish {
     #[serde(default)]
     #[schema(value_type = Object, example = json!({"arn:aws:states:::sqs:sendMessage": "wasm:queue"}))]
     pub resources: BTreeMap<String, Binding>,
-    /// What its Task resources may reach; absent: what the version before may.
+    /// What its states may reach; absent: what the version before may.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub grants: Option<Grants>,
 }

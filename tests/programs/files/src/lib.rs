@@ -44,6 +44,12 @@ enum What {
     Unlink,
     MakeDirectory,
     ReadLink,
+    /// Lists the directory so often, a listing after the other or all at once, and counts the names in
+    /// the last.
+    List {
+        times: u32,
+        at_once: bool,
+    },
     /// A symbolic link at the path.
     Symlink {
         to: String,
@@ -85,6 +91,22 @@ fn one(directory: &Descriptor, input: &Input) -> Result<String, ErrorCode> {
         What::Unlink => directory.unlink_file_at(path)?,
         What::MakeDirectory => directory.create_directory_at(path)?,
         What::ReadLink => return directory.readlink_at(path),
+        What::List { times, at_once } => {
+            let mut all = Vec::new();
+            for _ in 0..*times {
+                if !at_once {
+                    all.clear();
+                }
+                all.push(directory.read_directory()?);
+            }
+            let mut names = 0;
+            if let Some(last) = all.last() {
+                while last.read_directory_entry()?.is_some() {
+                    names += 1;
+                }
+            }
+            return Ok(names.to_string());
+        }
         What::Symlink { to } => directory.symlink_at(to, path)?,
         What::Link { at } => directory.link_at(PathFlags::empty(), path, directory, at)?,
         What::Rename { to } => directory.rename_at(path, directory, to)?,

@@ -6,7 +6,7 @@ use stepwell_guest::keyvalue::Namespace;
 use stepwell_guest::{Context, Failure};
 use wasi::blobstore::blobstore;
 use wasi::blobstore::types::OutgoingValue;
-use wasi::http::types::{Fields, OutgoingRequest, Scheme};
+use wasi::http::types::{Fields, OutgoingBody, OutgoingRequest, OutgoingResponse, Scheme};
 use wasi::io::streams::{OutputStream, StreamError};
 
 mod bindings {
@@ -43,6 +43,13 @@ enum Ask {
     Paths(u32, usize),
     /// So many lists of headers, each of so many bytes.
     Headers(u32, usize),
+    /// So many responses that nobody gets, each with headers of so many bytes.
+    Responses(u32, usize),
+    /// So many lists of headers of so many bytes that are dropped, or go into a body; then so many bodies
+    /// as above.
+    Freed(u32, usize, bool, u32),
+    /// Asks so often whether the bucket has an object whose key is none.
+    Refused(String, u32),
     /// One call with so many times the same key.
     GetMany(String, usize),
     SetMany(String, usize),
@@ -84,6 +91,25 @@ fn fill(stream: &OutputStream, piece: usize, times: usize) -> Result<(), Failure
     Ok(())
 }
 
+fn headers(bytes: usize) -> Result<Fields, Failure> {
+    let fields = Fields::new();
+    let added = fields.append("x-greedy", &vec![b'x'; bytes]);
+    added.map_err(|e| told(&format!("Greedy.NoHeader: {e:?}")))?;
+    Ok(fields)
+}
+
+fn bodies(many: u32) -> Result<Value, Failure> {
+    let mut all = Vec::new();
+    for _ in 0..many {
+        let request = OutgoingRequest::new(Fields::new());
+        let body = request.body().map_err(|()| told(NO_BODY))?;
+        let stream = body.write().map_err(|()| told(NO_BODY))?;
+        fill(&stream, 64 << 10, 15)?;
+        all.push((stream, body, request));
+    }
+    Ok(json!(all.len()))
+}
+
 fn run(_: &Context, asks: Vec<Ask>) -> Result<Vec<Value>, Failure> {
     asks.iter().map(one).collect()
 }
@@ -101,16 +127,31 @@ fn one(ask: &Ask) -> Result<Value, Failure> {
             }
             json!(all.len())
         }
-        Ask::Bodies(many) => {
+        Ask::Bodies(many) => bodies(*many)?,
+        Ask::Responses(many, bytes) => {
+            let all = (0..*many).map(|_| Ok(OutgoingResponse::new(headers(*bytes)?)));
+            json!(all.collect::<Result<Vec<_>, Failure>>()?.len())
+        }
+        Ask::Freed(many, bytes, as_trailers, then) => {
             let mut all = Vec::new();
             for _ in 0..*many {
-                let request = OutgoingRequest::new(Fields::new());
-                let body = request.body().map_err(|()| told(NO_BODY))?;
-                let stream = body.write().map_err(|()| told(NO_BODY))?;
-                fill(&stream, 64 << 10, 15)?;
-                all.push((stream, body, request));
+                let fields = headers(*bytes)?;
+                if *as_trailers {
+                    let request = OutgoingRequest::new(Fields::new());
+                    let body = request.body().map_err(|()| told(NO_BODY))?;
+                    let done = OutgoingBody::finish(body, Some(fields));
+                    done.map_err(|e| told(&format!("Greedy.NoEnd: {e:?}")))?;
+                } else {
+                    all.push(fields);
+                }
             }
-            json!(all.len())
+            drop(all);
+            bodies(*then)?
+        }
+        Ask::Refused(bucket, many) => {
+            let bucket = blobstore::get_container(bucket).map_err(|e| told(&e))?;
+            let refused = (0..*many).filter(|_| bucket.has_object("").is_err());
+            json!(refused.count())
         }
         Ask::Paths(many, bytes) => {
             let mut all = Vec::new();
@@ -127,10 +168,7 @@ fn one(ask: &Ask) -> Result<Value, Failure> {
         Ask::Headers(many, bytes) => {
             let mut all = Vec::new();
             for _ in 0..*many {
-                let fields = Fields::new();
-                let added = fields.append("x-greedy", &vec![b'x'; *bytes]);
-                added.map_err(|e| told(&format!("Greedy.NoHeader: {e:?}")))?;
-                all.push(fields);
+                all.push(headers(*bytes)?);
             }
             json!(all.len())
         }

@@ -1,0 +1,177 @@
+//! A flow's own manifest bounds its states: what the definition names is refused when it is published,
+//! what comes from the data when it runs, in the items of its Maps too.
+#![allow(
+    clippy::disallowed_methods,
+    reason = "tests read the clock and the environment; the rule is for the runtime"
+)]
+
+use anyhow::{Result, ensure};
+use serde_json::{Value, json};
+use stepwell_tests::api::{Answer, Api};
+use stepwell_tests::server::Server;
+
+const PASS: &str = "StartAt: P\nStates: {P: {Type: Pass, End: true}}";
+
+struct House {
+    _dir: tempfile::TempDir,
+    _server: Server,
+    api: Api,
+}
+
+fn house() -> Result<House> {
+    let dir = tempfile::tempdir()?;
+    let mut server = Server::new(dir.path(), "")?;
+    server.spawn()?;
+    server.ready()?;
+    let api = Api::new(&server.url())?;
+    for flow in ["orders", "sealed"] {
+        api.publish(flow, PASS)?;
+    }
+    let put = api.send("PUT", "/v1/buckets/in/objects/rows", "1\n2\n")?;
+    ensure!(put.status == 201, "{put:?}");
+    Ok(House {
+        _dir: dir,
+        _server: server,
+        api,
+    })
+}
+
+impl House {
+    fn publish(&self, name: &str, more: Value, query: &str) -> Result<Answer> {
+        let kind = [("content-type", "application/vnd.stepwell.publish+json")];
+        let path = format!("/v1/flows/{name}{query}");
+        self.api.send_with("PUT", &path, &kind, more.to_string())
+    }
+
+    #[track_caller]
+    fn published(&self, name: &str, definition: &Value, grants: &Value) {
+        let body = json!({"definition": definition.to_string(), "grants": grants});
+        let answer = self.publish(name, body, "").expect("an answer");
+        assert_eq!(answer.status, 201, "{name}: {answer:?}");
+    }
+
+    /// The name of the failure, or nothing, and the output.
+    #[track_caller]
+    fn ends(&self, flow: &str, input: Value, error: &str) -> Value {
+        let shown = self.api.run(flow, &input.to_string()).expect("an answer");
+        assert_eq!(
+            shown["error"].as_str().unwrap_or_default(),
+            error,
+            "{flow} {input}: {shown}"
+        );
+        shown["output"].clone()
+    }
+}
+
+fn one(state: Value) -> Value {
+    let mut state = state;
+    state["End"] = json!(true);
+    json!({"StartAt": "S", "States": {"S": state}})
+}
+
+/// A Map whose items start the flows that they name, and say how they were refused.
+fn starts_each(kind: &str) -> Value {
+    let task = json!({"Type": "Task", "Resource": "flow:start", "Parameters": {"StateMachineArn.$": "$"},
+        "Catch": [{"ErrorEquals": ["States.ALL"], "Next": "Refused"}], "Next": "Done"});
+    one(json!({"Type": "Map", "ItemsPath": "$", "ItemProcessor": {
+    "ProcessorConfig": {"Mode": "DISTRIBUTED", "ExecutionType": kind}, "StartAt": "T", "States": {
+        "T": task,
+        "Done": {"Type": "Pass", "Result": "done", "End": true},
+        "Refused": {"Type": "Pass", "InputPath": "$.Error", "End": true},
+    }}}))
+}
+
+#[test]
+fn what_a_definition_names_is_refused_when_it_is_published() -> Result<()> {
+    let house = house()?;
+    let map = one(json!({"Type": "Map",
+        "ItemReader": {"Resource": "arn:aws:states:::s3:getObject", "ReaderConfig": {"InputType": "JSONL"},
+            "Parameters": {"Bucket": "in", "Key": "rows"}},
+        "ItemProcessor": {"ProcessorConfig": {"Mode": "DISTRIBUTED"}, "StartAt": "T", "States": {"T": {
+            "Type": "Task", "Resource": "flow:start", "Parameters": {"StateMachineArn": "orders"}, "End": true}}},
+        "ResultWriter": {"Resource": "arn:aws:states:::s3:putObject", "Parameters": {"Bucket": "out"}}}));
+    let with = |grants: Value| json!({"definition": map.to_string(), "grants": grants});
+    let some = json!({"buckets": [{"bucket": "in"}, {"bucket": "out"}]});
+    let refused = house.publish("all", with(some), "")?;
+    ensure!(
+        refused.status == 422 && refused.body["code"] == "RUN0043",
+        "{refused:?}"
+    );
+    let missing = refused.body["missing"].to_string();
+    ensure!(
+        refused.body["missing"].as_array().map(Vec::len) == Some(2),
+        "{missing}"
+    );
+    ensure!(
+        missing.contains("state S") && missing.contains("for writing"),
+        "{missing}"
+    );
+    ensure!(
+        missing.contains("state T") && missing.contains("orders"),
+        "{missing}"
+    );
+    ensure!(house.api.get("/v1/flows/all")?.status == 404);
+
+    let all = json!({"buckets": [{"bucket": "in"}, {"bucket": "out", "write": true}], "flows": ["orders"]});
+    let published = house.publish("all", with(all.clone()), "")?;
+    ensure!(published.status == 201, "{published:?}");
+    let output = house.ends("all", json!({}), "");
+    ensure!(output["ResultWriterDetails"]["Bucket"] == "out", "{output}");
+
+    // What is new is told, and has to be said again.
+    let mut wider = all;
+    wider["buckets"][0]["write"] = json!(true);
+    wider["flows"] = json!(["orders", "sealed"]);
+    let refused = house.publish("all", with(wider.clone()), "")?;
+    let beyond = json!(["flow sealed", "bucket write in"]);
+    ensure!(
+        refused.body["code"] == "RUN0027" && refused.body["beyond"] == beyond,
+        "{refused:?}"
+    );
+    let published = house.publish("all", with(wider), "?confirm_grants=true")?;
+    ensure!(published.status == 201, "{published:?}");
+
+    // A version without a manifest has the last one's.
+    let sends = one(json!({"Type": "Task", "Resource": "signal:send",
+        "Parameters": {"Name": "n", "Flow": "others", "ExecutionName": "e"}}));
+    let inherits = house.publish("all", json!({"definition": sends.to_string()}), "")?;
+    ensure!(inherits.body["code"] == "RUN0043", "{inherits:?}");
+    // And one that never had one is not bounded.
+    let free = house.publish("free", json!({"definition": sends.to_string()}), "")?;
+    ensure!(free.status == 201, "{free:?}");
+    Ok(())
+}
+
+#[test]
+fn items_of_maps_are_bound_by_the_manifest_of_their_flow() -> Result<()> {
+    let house = house()?;
+    let grants = json!({"flows": ["orders"]});
+    for kind in ["STANDARD", "EXPRESS"] {
+        house.published(kind, &starts_each(kind), &grants);
+        let output = house.ends(kind, json!(["orders", "sealed", "orders:1", kind]), "");
+        let refused = "Stepwell.NotGranted";
+        ensure!(
+            output == json!(["done", refused, "done", refused]),
+            "{kind}: {output}"
+        );
+    }
+    let sealed = house.api.get("/v1/executions?flow=sealed")?;
+    ensure!(sealed.body["executions"] == json!([]), "{sealed:?}");
+    Ok(())
+}
+
+#[test]
+fn a_flow_in_the_place_of_a_function_is_bounded_too() -> Result<()> {
+    let house = house()?;
+    let call = one(json!({"Type": "Task", "Resource": "arn:aws:lambda:r:1:function:price"}));
+    let bound = |flow: &str| {
+        json!({"definition": call.to_string(), "resources": {"arn:aws:lambda:r:1:function:price": {"flow": flow}},
+            "grants": {"flows": ["orders"]}})
+    };
+    let refused = house.publish("calls", bound("sealed"), "")?;
+    ensure!(refused.body["code"] == "RUN0043", "{refused:?}");
+    let published = house.publish("calls", bound("orders"), "")?;
+    ensure!(published.status == 201, "{published:?}");
+    house.ends("calls", json!({"a": 1}), "");
+    Ok(())
+}
