@@ -9,14 +9,15 @@ pub fn nearest<'a>(wrong: &str, candidates: impl IntoIterator<Item = &'a str>) -
         return None;
     }
     let length = wrong.chars().count();
-    let budget = 1 + length / 4;
+    // Of one letter anything is near.
+    let budget = if length < 2 { 0 } else { 1 + length / 4 };
     // Names that differ in length by more are farther away than that.
     let near = |c: &&str| c.len() <= 100 && c.chars().count().abs_diff(length) <= budget;
     candidates
         .into_iter()
         .filter(near)
         .map(|c| (distance(wrong, c), c))
-        .filter(|(d, _)| *d <= budget)
+        .filter(|(d, c)| *d <= budget || c.eq_ignore_ascii_case(wrong))
         .min_by_key(|(d, _)| *d)
         .map(|(_, c)| c)
 }
@@ -72,6 +73,8 @@ mod tests {
         check("resource", Some("Resource"));
         check("Nxt", Some("Next"));
         check("Zebra", None);
+        assert_eq!(nearest("B", ["A"]), None);
+        assert_eq!(nearest("b", ["A", "B"]), Some("B"));
         check("", None);
     }
 }
