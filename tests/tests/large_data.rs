@@ -118,3 +118,66 @@ fn a_table_in_a_bucket_is_mapped_over_and_its_results_are_written() -> Result<()
     let output = output(&api, "STANDARD", r#"{"key": "in/rows.csv"}"#)?;
     check_results(&api, &output)
 }
+
+/// A row that is called bad fails.
+const MIX: &str = r#"
+StartAt: Rows
+States:
+  Rows:
+    Type: Map
+    MaxConcurrency: 1
+    ItemReader:
+      Resource: arn:aws:states:::s3:getObject
+      ReaderConfig: {InputType: CSV, CSVHeaderLocation: FIRST_ROW}
+      Parameters: {Bucket: tables, Key: mix.csv}
+    ItemProcessor:
+      ProcessorConfig: {Mode: DISTRIBUTED, ExecutionType: "KIND"}
+      StartAt: Look
+      States:
+        Look:
+          Type: Choice
+          Choices: [{Variable: $.n, StringEquals: bad, Next: Bad}]
+          Default: Good
+        Bad: {Type: Fail, Error: Bad.Row}
+        Good: {Type: Pass, OutputPath: $.n, End: true}
+    End: true
+"#;
+
+/// Redrives, and what the execution has become.
+fn redriven(api: &Api, id: &str, input: &str) -> Result<Value> {
+    let path = format!("/v1/executions/{id}/redrive");
+    let answer = api.send("POST", &path, input.to_owned())?;
+    assert_eq!(answer.status, 202, "{}", answer.body);
+    api.ended(id)
+}
+
+#[test]
+fn items_of_two_versions_of_an_object_never_mix() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let mut server = Server::new(dir.path(), "")?;
+    server.spawn()?;
+    server.ready()?;
+    let api = Api::new(&server.url())?;
+    let put = |rows: &str| api.send("PUT", "/v1/buckets/tables/objects/mix.csv", rows.to_owned());
+    for kind in ["STANDARD", "EXPRESS"] {
+        put("n\na0\nbad\na2\n")?;
+        api.publish(kind, &MIX.replace("KIND", kind))?;
+        let failed = api.run(kind, "{}")?;
+        assert_eq!(failed["status"], "FAILED", "{failed}");
+        let id = failed["id"].as_str().context("an id")?;
+        // The same object is read again, also by a server that was started anew.
+        server.stop(Duration::from_secs(20))?;
+        server.spawn()?;
+        server.ready()?;
+        let again = redriven(&api, id, "")?;
+        assert_ne!(again["error"], "States.ItemReaderFailed", "{again}");
+        put("n\nb0\nb1\nb2\n")?;
+        let refused = redriven(&api, id, "")?;
+        assert_eq!(refused["error"], "States.ItemReaderFailed", "{refused}");
+        let cause = refused["cause"].as_str().context("a cause")?;
+        assert!(cause.contains("object mix.csv of bucket tables"), "{cause}");
+        let done = redriven(&api, id, "{}")?;
+        assert_eq!(done["output"], json!(["b0", "b1", "b2"]), "{done}");
+    }
+    Ok(())
+}

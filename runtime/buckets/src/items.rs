@@ -81,6 +81,7 @@ fn object(
     let opened = buckets.bucket(bucket).and_then(|b| b.get(key));
     let object = opened.map_err(|e| e.to_string())?;
     let etag = &object.etag;
+    page.version.get_or_insert_with(|| etag.clone());
     let place = place(cursor, etag)?;
     let ready = place.as_ref();
     let ready = ready.and_then(|place| ahead::take_object(buckets, etag, place.offset));
@@ -111,6 +112,8 @@ struct Page {
     count: usize,
     count_max: usize,
     bytes_max: usize,
+    /// The etag of the object that a request names.
+    version: Option<String>,
 }
 
 impl Page {
@@ -120,6 +123,7 @@ impl Page {
             count: 0,
             count_max: items_max.clamp(1, PAGE_ITEMS_MAX) as usize,
             bytes_max: bytes_max as usize,
+            version: None,
         }
     }
 
@@ -137,9 +141,12 @@ impl Page {
     }
 
     fn answer(self, next: Option<&str>) -> Data {
-        let next = next.map_or("null".to_owned(), quoted);
+        let or_null = |text: Option<&str>| text.map_or("null".to_owned(), quoted);
+        let (next, version) = (or_null(next), or_null(self.version.as_deref()));
         let items = self.items;
-        Data::from_valid_text(format!("{{\"items\":{items}],\"next\":{next}}}"))
+        Data::from_valid_text(format!(
+            "{{\"items\":{items}],\"next\":{next},\"version\":{version}}}"
+        ))
     }
 }
 

@@ -3,13 +3,15 @@
 //! Refuses to guess: a definition is compiled as it would be when it is published, with every
 //! module and flow that it names taken to be there.
 
+mod holes;
+
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::path::Path;
 
 use serde_json::{Value, json};
 use stepwell_flow::resource::{ResourceMap, Target};
-use stepwell_flow::substitute::unfilled;
+use stepwell_flow::substitute::{substitute, unfilled};
 use stepwell_flow::{AnyModule, Diagnostic, Resolve, Severity, Unresolved, diagnostic::code};
 use stepwell_types::Digest;
 use stepwell_types::limits::DEFINITION_BYTES_MAX;
@@ -17,6 +19,7 @@ use stepwell_types::limits::DEFINITION_BYTES_MAX;
 use crate::args;
 use crate::exit::{Exit, Trouble};
 use crate::{filling, folder, input, output};
+use holes::Filled;
 
 /// Most reasons that the table shows for one file.
 const REASONS_SHOWN: usize = 3;
@@ -30,14 +33,14 @@ pub fn assess(args: &args::Assess, as_json: bool) -> Result<Exit, Trouble> {
     for file in &found.files {
         let mut row = match input::text(file, DEFINITION_BYTES_MAX) {
             Err(trouble) => impossible(&trouble.message),
-            Ok(text) if !stepwell_flow::is_definition(&text) => {
-                Row::new(NO_FLOW, Vec::new(), Vec::new())
-            }
+            Ok(text) if !stepwell_flow::is_definition(&text) => Row::new(NO_FLOW, Vec::new()),
             Ok(text) => {
                 let asked = Asked::new(&map);
-                let checked = filling::compile(&text, &values, &asked)?;
-                let runs = checked.program.is_some();
-                judge(&text, runs, checked.diagnostics, &asked)
+                let filled = substitute(&text, &values).map_err(Trouble::usage)?;
+                let compiled = holes::compiled(&filled.text, &asked);
+                let mut row = judge(&compiled, &asked);
+                filled.restore(&mut row.reasons);
+                row
             }
         };
         row.file = shown(&args.dir, file);
@@ -72,23 +75,30 @@ struct Row {
     uses: Vec<String>,
     /// Lines for the file of `--resources`, and options.
     needs: BTreeSet<String>,
-    reasons: Vec<Value>,
+    /// Those that nothing mends come first.
+    reasons: Vec<Diagnostic>,
+    /// Why the file could not be looked at.
+    closed: Option<String>,
 }
 
 impl Row {
-    fn new(verdict: &'static str, uses: Vec<String>, reasons: Vec<Value>) -> Row {
+    fn new(verdict: &'static str, uses: Vec<String>) -> Row {
         Row {
             file: String::new(),
             verdict,
             uses,
             needs: BTreeSet::new(),
-            reasons,
+            reasons: Vec::new(),
+            closed: None,
         }
     }
 
     fn json(&self) -> Value {
+        let closed = self.closed.iter().map(|why| json!({"message": why}));
+        let reasons = self.reasons.iter().map(|reason| json!(reason));
+        let reasons: Vec<Value> = closed.chain(reasons).collect();
         json!({"file": self.file, "verdict": self.verdict, "uses": self.uses,
-            "needs": self.needs, "reasons": self.reasons})
+            "needs": self.needs, "reasons": reasons})
     }
 
     fn print(&self) {
@@ -103,13 +113,11 @@ impl Row {
         if self.verdict == NEEDS {
             return;
         }
-        for reason in self.reasons.iter().take(REASONS_SHOWN) {
-            let cell = |name: &str| output::field(reason, name).unwrap_or_default();
-            let place = match reason.get("line") {
-                Some(line) => format!("{line}:{} {} ", cell("column"), cell("code")),
-                None => String::new(),
-            };
-            more(format!("{place}{}", cell("message")));
+        if let Some(why) = &self.closed {
+            more(why.clone());
+        }
+        for d in self.reasons.iter().take(REASONS_SHOWN) {
+            more(format!("{}:{} {} {}", d.line, d.column, d.code, d.message));
         }
         if self.reasons.len() > REASONS_SHOWN {
             more(format!("and {} more", self.reasons.len() - REASONS_SHOWN));
@@ -118,7 +126,10 @@ impl Row {
 }
 
 fn impossible(message: &str) -> Row {
-    Row::new(IMPOSSIBLE, Vec::new(), vec![json!({"message": message})])
+    Row {
+        closed: Some(message.to_owned()),
+        ..Row::new(IMPOSSIBLE, Vec::new())
+    }
 }
 
 fn shown(dir: &Path, path: &Path) -> String {
@@ -140,36 +151,43 @@ fn summary(rows: &[Row]) {
     }
 }
 
-fn judge(text: &str, runs: bool, found: Vec<Diagnostic>, asked: &Asked<'_>) -> Row {
+fn judge(compiled: &Filled, asked: &Asked<'_>) -> Row {
     let uses = asked.uses.borrow().iter().cloned().collect();
-    if runs {
-        return Row::new(RUNS, uses, Vec::new());
+    let checked = &compiled.checked;
+    if checked.program.is_some() && compiled.holes.is_empty() {
+        return Row::new(RUNS, uses);
     }
-    let mut row = Row::new(NEEDS, uses, Vec::new());
-    for d in found.iter().filter(|d| d.severity == Severity::Error) {
-        match need(text, d) {
+    let mut row = Row::new(NEEDS, uses);
+    let set = |hole: &holes::Hole| format!("--set {}=VALUE", hole.name);
+    row.needs.extend(compiled.holes.iter().map(set));
+    let errors = checked.diagnostics.iter();
+    let mut mended = Vec::new();
+    for d in errors.filter(|d| d.severity == Severity::Error) {
+        match need(compiled, d) {
             Some(line) => {
                 row.needs.insert(line);
+                mended.push(d.clone());
             }
-            None => row.verdict = IMPOSSIBLE,
+            None => {
+                row.verdict = IMPOSSIBLE;
+                row.reasons.push(d.clone());
+            }
         }
-        row.reasons.push(json!(d));
     }
-    if row.verdict == IMPOSSIBLE {
-        // Those that a binding would mend are not why it is impossible.
-        row.reasons.sort_by_key(|reason| {
-            let pointer = reason.get("pointer").and_then(Value::as_str);
-            pointer.is_some_and(names_resource)
-        });
-    }
+    row.reasons.append(&mut mended);
     row
 }
 
 /// What to write so that this problem goes away, if a binding or a substitution does it.
-fn need(text: &str, d: &Diagnostic) -> Option<String> {
-    let value = stepwell_flow::text_at(text, &d.pointer)?;
+fn need(compiled: &Filled, d: &Diagnostic) -> Option<String> {
+    if let Some(hole) = compiled.hole(d) {
+        return Some(format!("--set {}=VALUE", hole.name));
+    }
+    let value = stepwell_flow::text_at(&compiled.text, &d.pointer)?;
     if let Some(name) = unfilled(&value) {
-        return Some(format!("--set {name}=VALUE"));
+        // In quotes any value is a text, and no number.
+        let never = d.code == code::WRONG_TYPE && compiled.is_quoted(d);
+        return (!never).then(|| format!("--set {name}=VALUE"));
     }
     let unbound = matches!(
         d.code,

@@ -279,6 +279,92 @@ fn assess_says_what_each_lacks() {
     assert_eq!(run(only.path(), &["assess", "absent"], "").0, 5);
 }
 
+/// The row of one file that holds this, with these options.
+fn assessed(name: &str, text: &str, options: &[&str]) -> serde_json::Value {
+    let dir = folder(&[(name, text)]);
+    let arguments = [&["--json", "assess", "."], options].concat();
+    let (_, out, err) = run(dir.path(), &arguments, "");
+    let said: serde_json::Value = serde_json::from_str(&out).expect(&err);
+    said["definitions"][0].clone()
+}
+
+#[test]
+fn assess_fills_placeholders_outside_of_quotes() {
+    let json = r#"{"StartAt":"A","States":{"A":{"Type":"Wait","Seconds":${Secs},"Next":"B"},
+        "B":{"Type":"Task","Resource":"${Fn}","TimeoutSeconds":${T},"End":${End}}}}"#;
+    let row = assessed("a.json", json, &[]);
+    assert_eq!(row["verdict"], "needs binding", "{row}");
+    let needs = [
+        "--set End=VALUE",
+        "--set Fn=VALUE",
+        "--set Secs=VALUE",
+        "--set T=VALUE",
+    ];
+    assert_eq!(row["needs"], serde_json::json!(needs));
+    let given = [
+        "--set=Secs=3",
+        "--set=Fn=wasm:f",
+        "--set=T=1",
+        "--set=End=true",
+    ];
+    assert_eq!(assessed("a.json", json, &given)["verdict"], "runs");
+    let yaml =
+        "StartAt: A\nStates:\n  A: {Type: Wait, Seconds: ${Secs}, Next: H}\n  H: {Type: Succed}\n";
+    let row = assessed("a.yaml", yaml, &[]);
+    assert_eq!(row["verdict"], "impossible", "{row}");
+    // What nothing mends, and where it stands in the file.
+    let reason = &row["reasons"][0];
+    let at = serde_json::json!([reason["code"], reason["line"], reason["column"]]);
+    assert_eq!(at, serde_json::json!(["FLOW0010", 4, 13]), "{row}");
+    assert_eq!(row["reasons"].as_array().unwrap().len(), 1, "{row}");
+    // A field's name is no number.
+    let row = assessed("a.json", r#"{"StartAt":"A",${More}}"#, &[]);
+    assert_eq!(row["verdict"], "impossible", "{row}");
+    assert!(
+        row["reasons"][0]["message"]
+            .as_str()
+            .unwrap()
+            .contains("'$'"),
+        "{row}"
+    );
+}
+
+#[test]
+fn assess_asks_for_nothing_that_cannot_help() {
+    let wait = r#"{"StartAt":"A","States":{"A":{"Type":"Wait","Seconds":"${Secs}","End":true}}}"#;
+    for options in [&[][..], &["--set=Secs=3"]] {
+        let row = assessed("a.json", wait, options);
+        assert_eq!(row["verdict"], "impossible", "{row}");
+        assert_eq!(row["needs"], serde_json::json!([]), "{row}");
+    }
+    // The name that was given is none of a function.
+    let task = r#"{"StartAt":"A","States":{"A":{"Type":"Task","Resource":"${Fn}","End":true}}}"#;
+    let row = assessed("a.json", task, &["--set=Fn=f f"]);
+    assert_eq!(
+        row["needs"],
+        serde_json::json!(["\"f f\" = \"wasm:NAME\""]),
+        "{row}"
+    );
+    // Nothing mends the second state: it comes first.
+    let both = r#"{"StartAt":"A","States":{"A":{"Type":"Task","Resource":"arn:aws:states:::states:startExecution",
+        "Parameters":{"StateMachineArn":"${Flow}"},"Next":"B"},"B":{"Type":"Pass","End":1}}}"#;
+    let row = assessed("a.json", both, &[]);
+    assert_eq!(row["reasons"][0]["pointer"], "/States/B/End", "{row}");
+    assert_eq!(
+        row["needs"],
+        serde_json::json!(["--set Flow=VALUE"]),
+        "{row}"
+    );
+}
+
+#[test]
+fn a_template_beside_flows_is_no_flow() {
+    let sam = "AWSTemplateFormatVersion: '2010-09-09'\nResources:\n  F:\n    Role: !GetAtt R.Arn\n    Name: !Sub '${A}-x'\n";
+    assert_eq!(assessed("template.yaml", sam, &[])["verdict"], "no flow");
+    let flow = "StartAt: A\nStates:\n  A: {Type: Task, Resource: !GetAtt F.Arn, End: true}\n";
+    assert_eq!(assessed("flow.yaml", flow, &[])["verdict"], "impossible");
+}
+
 #[test]
 fn graph_of_a_file() {
     let dir = folder(&[("a.yaml", TIDY), ("bad.yaml", "StartAt: B\nStates: {}\n")]);

@@ -12,6 +12,8 @@ use url::Url;
 
 use crate::diagnostic::{Report, code};
 use crate::document::{At, Tree};
+use crate::slip;
+use crate::substitute::unfilled;
 
 /// Reports a method that no call has.
 pub(crate) fn method(report: &mut Report, at: &At<'_, '_>) {
@@ -39,10 +41,18 @@ pub(crate) fn url(report: &mut Report, at: &At<'_, '_>) {
         return;
     }
     let (message, hint) = match Url::parse(text) {
-        Err(e) => (
-            format!("this is no URL: {e}"),
-            "a URL begins with http:// or https://",
-        ),
+        Err(e) => {
+            let meant = slip::expression(at, text, report.cloudflow)
+                .or_else(|| Some(report.advice.set(unfilled(text)?)));
+            let begins = || "a URL begins with http:// or https://".to_owned();
+            report.error_hint(
+                at,
+                code::BAD_VALUE,
+                format!("this is no URL: {e}"),
+                Some(meant.unwrap_or_else(begins)),
+            );
+            return;
+        }
         Ok(url) if !matches!(url.scheme(), "http" | "https") => (
             format!(
                 "a call to {}: cannot be made",

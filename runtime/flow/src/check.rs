@@ -8,14 +8,17 @@ use stepwell_types::StepTarget;
 use crate::diagnostic::{Report, code};
 use crate::document::{At, Tree};
 use crate::resource::Resolve;
+use crate::slip;
 use crate::suggest;
 
 /// Says that a value has the wrong type.
 pub(crate) fn wrong_type(report: &mut Report, at: &At<'_, '_>, wanted: &str) {
-    report.error(
+    let hint = slip::meant(at, wanted, report);
+    report.error_hint(
         at,
         code::WRONG_TYPE,
         format!("this must be {wanted}, not {}", at.node.kind()),
+        hint,
     );
 }
 
@@ -138,7 +141,33 @@ pub(crate) fn kind<'t>(
     (owner, name): (&str, &str),
     kinds: &[&str],
 ) -> Option<&'t str> {
-    let field = required(report, at, &format!("a {owner}"), name)?;
+    let Some(field) = at.get(name) else {
+        let near = at.members().iter().find(|m| {
+            let value = match &m.value.tree {
+                Tree::Text(text) => Some(&**text),
+                _ => None,
+            };
+            let kind = value.is_some_and(|v| kinds.iter().any(|k| k.eq_ignore_ascii_case(v)));
+            m.name.eq_ignore_ascii_case(name)
+                || (kind && suggest::nearest(&m.name, [name]).is_some())
+        });
+        match near {
+            // Nothing else is looked at without it: said at the field that is meant.
+            Some(near) => report.error_hint(
+                &at.member_name(near),
+                code::MISSING_FIELD,
+                format!(
+                    "a {owner} needs the field {name:?}, and has {:?}",
+                    crate::path::clip(&near.name)
+                ),
+                Some(format!("did you mean {name:?}?")),
+            ),
+            None => {
+                required(report, at, &format!("a {owner}"), name);
+            }
+        }
+        return None;
+    };
     let kind = text(report, &field)?;
     if kinds.contains(&kind) {
         return Some(kind);

@@ -89,10 +89,39 @@ pub(crate) fn is(root: &Node) -> bool {
         || states.is_some_and(|s| matches!(s.node.tree, Tree::List(_)))
 }
 
+/// Reports a flow whose `States` are the only thing of this language in it: a list by a slip,
+/// perhaps, of names and states. `true`: nothing else is said of it.
+fn mixed(at: &At<'_, '_>, report: &mut Report) -> bool {
+    let Some(states) = at.get("States") else {
+        return false;
+    };
+    let nameless = states.elements().iter().enumerate().all(|(i, state)| {
+        let state = states.element(i, state);
+        state.get("Name").is_none() && state.get("Type").is_none()
+    });
+    let mixed = nameless
+        && !states.elements().is_empty()
+        && at.get("Type").is_none()
+        && at.get("SpecVersion").is_none();
+    if mixed {
+        report.error_hint(
+            &states,
+            code::WRONG_TYPE,
+            "States is an array, and this is no flow of CloudFlow".to_owned(),
+            Some("in Amazon States Language States is an object of states by name; in CloudFlow it is an array of states with a Name, beside Type: StateMachine and SpecVersion: v1".to_owned()),
+        );
+    }
+    mixed
+}
+
 /// Checks and compiles one definition. What it returns counts only if nothing
 /// was reported as an error.
 pub(crate) fn compile(root: &Node, resolve: &dyn Resolve, report: &mut Report) -> Option<Program> {
+    report.cloudflow = true;
     let at = At::root(root);
+    if mixed(&at, report) {
+        return None;
+    }
     let count = graph::count(&at);
     if count > limits::STATES_MAX {
         report.error_hint(
@@ -152,6 +181,7 @@ impl<'t> Compiler<'_> {
             at,
             ["Type", "Name", "Description"],
             "CloudFlow refuses an input or output of more than 64 KiB; here each may have 32 MiB",
+            self.resolve.name(),
         );
         self.graph(at, "the flow", 0);
         comment.map(str::to_owned)

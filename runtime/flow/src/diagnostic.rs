@@ -188,12 +188,24 @@ pub(crate) struct Report {
     pub(crate) express_children: bool,
     /// What the state that is compiled has.
     pub(crate) here: crate::given::Here,
+    /// How whoever compiles is told to give what a definition lacks.
+    pub(crate) advice: crate::resource::Advice,
+    /// It is written in one of CloudFlow's languages.
+    pub(crate) cloudflow: bool,
     diagnostics: Vec<Diagnostic>,
     failed: bool,
     cut: bool,
 }
 
 impl Report {
+    /// An empty one, for authors who do what a definition lacks in this way.
+    pub(crate) fn new(advice: crate::resource::Advice) -> Report {
+        Report {
+            advice,
+            ..Report::default()
+        }
+    }
+
     pub(crate) fn error(&mut self, at: &At<'_, '_>, code: &'static str, message: String) {
         self.add(Severity::Error, at, code, message, None);
     }
@@ -229,6 +241,19 @@ impl Report {
     ) {
         let position = self.inside(at, offset);
         self.add_at(Severity::Error, position, at, code, message, hint);
+    }
+
+    /// As [`Self::warning`], at a character within the string at `at`.
+    pub(crate) fn warning_inside(
+        &mut self,
+        at: &At<'_, '_>,
+        offset: Option<usize>,
+        code: &'static str,
+        message: String,
+        hint: Option<String>,
+    ) {
+        let position = self.inside(at, offset);
+        self.add_at(Severity::Warning, position, at, code, message, hint);
     }
 
     /// The place of a character within the string at `at`, as far as it can be told.
@@ -271,6 +296,12 @@ impl Report {
 
     pub(crate) fn note(&mut self, at: &At<'_, '_>, code: &'static str, message: String) {
         self.add(Severity::Note, at, code, message, None);
+    }
+
+    /// Whether a string stands in quotes in the text.
+    pub(crate) fn is_quoted(&self, at: &At<'_, '_>) -> bool {
+        crate::document::character(&self.source, at.node.at)
+            .is_some_and(|c| matches!(c, '"' | '\''))
     }
 
     /// Whether to spend time on hints: not once nobody will see them.

@@ -14,7 +14,7 @@ use stepwell_types::limits;
 
 use crate::diagnostic::{Report, code};
 
-pub(crate) use inside::{inside, variable};
+pub(crate) use inside::{character, inside, variable};
 
 /// A place in the text, both from 1; columns count characters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -211,7 +211,11 @@ pub(crate) fn parse(text: &str, report: &mut Report) -> Option<Node> {
             duplicates(&At::root(&root), report);
             Some(root)
         }
-        Err(fault) => {
+        Err(mut fault) => {
+            let Position { line, column } = fault.at;
+            if let Some((name, _)) = crate::substitute::unfilled_at(text, line, column) {
+                fault.hint = Some(report.advice.set(name));
+            }
             report.error_at(
                 fault.at,
                 fault.pointer(),

@@ -69,8 +69,16 @@ pub fn format(text: &str) -> Result<String, Vec<Diagnostic>> {
 /// beside flows in a folder has not. A text that cannot be read may be one.
 #[must_use]
 pub fn is_definition(text: &str) -> bool {
-    let Ok(root) = read(text) else {
-        return true;
+    let root = match read(text) {
+        Ok(root) => root,
+        // Tags are no flow's, but a template's; its fields tell whether it is meant as one.
+        Err(found) if found.iter().all(|d| d.code == code::YAML) => {
+            let names = ["States:", "StartAt:", "SpecVersion:", "steps:"];
+            return text
+                .lines()
+                .any(|line| names.iter().any(|name| line.starts_with(name)));
+        }
+        Err(_) => return true,
     };
     let at = At::root(&root);
     at.get("States").is_some() || at.get("StartAt").is_some() || crate::steps::is(&root)

@@ -5,7 +5,7 @@
 //! nothing when it gets there.
 
 use crate::diagnostic::{Report, code};
-use crate::document::At;
+use crate::document::{At, Tree};
 use crate::path::clip;
 use crate::suggest;
 
@@ -131,6 +131,7 @@ pub(crate) fn check_function(at: &At<'_, '_>, name: &str, report: &mut Report) {
     };
     unknown(
         at,
+        &format!("${name}"),
         format!("there is no function ${}", clip(name)),
         hint,
         report,
@@ -152,7 +153,8 @@ pub(crate) fn check_states(at: &At<'_, '_>, names: &[&str], location: &str, repo
         }
         [name, ..] if !STATES.contains(name) => {
             let what = format!("$states has no {:?}", clip(name));
-            unknown(at, what, nearest(name, STATES, "$states."), report);
+            let hint = nearest(name, STATES, "$states.");
+            unknown(at, &format!("$states.{name}"), what, hint, report);
         }
         _ => {}
     }
@@ -167,6 +169,7 @@ fn ends_name(rest: &str) -> bool {
 fn absent(at: &At<'_, '_>, name: &str, hint: &str, report: &mut Report) {
     unknown(
         at,
+        name,
         format!("{name} has no value here"),
         Some(hint.to_owned()),
         report,
@@ -273,7 +276,7 @@ fn below(
             }
             let hint = nearest(name, known, &format!("{before}."));
             let what = format!("{before} has no {:?}", clip(name));
-            unknown(at, what, hint, report);
+            unknown(at, &format!("{before}.{name}"), what, hint, report);
             return true;
         }
     }
@@ -288,6 +291,22 @@ fn nearest(name: &str, known: &[&str], before: &str) -> Option<String> {
     }
 }
 
-fn unknown(at: &At<'_, '_>, what: String, hint: Option<String>, report: &mut Report) {
-    report.warning(at, code::UNKNOWN_NAME, what, hint);
+/// Warns where `name` stands in the string.
+fn unknown(at: &At<'_, '_>, name: &str, what: String, hint: Option<String>, report: &mut Report) {
+    let offset = match &at.node.tree {
+        Tree::Text(text) => place(text, name),
+        _ => None,
+    };
+    report.warning_inside(at, offset, code::UNKNOWN_NAME, what, hint);
+}
+
+/// The character at which `name` stands in a text as whole words.
+fn place(text: &str, name: &str) -> Option<usize> {
+    let goes_on = |c: char| c.is_alphanumeric() || c == '_';
+    text.match_indices(name).find_map(|(at, _)| {
+        let after = text.get(at + name.len()..)?;
+        let before = text.get(..at)?;
+        let whole = !after.starts_with(goes_on) && !before.ends_with('$');
+        whole.then(|| before.chars().count())
+    })
 }

@@ -29,7 +29,14 @@ pub(crate) fn marked(text: &str) -> Option<&str> {
 
 /// Reports a string that has one of the marks only: Step Functions takes it for a slip.
 pub(crate) fn half_marked(at: &At<'_, '_>, text: &str, report: &mut Report) {
-    if text.starts_with("{%") || text.ends_with("%}") {
+    if text.starts_with("{%") && text.trim_end().ends_with("%}") {
+        report.error_hint(
+            at,
+            code::BAD_JSONATA,
+            "after the mark %} the string goes on with a blank or line break".to_owned(),
+            Some("nothing may stand around {% … %}; in YAML `|` and `>` add a line break, and `|-` and `>-` don't".to_owned()),
+        );
+    } else if text.starts_with("{%") || text.ends_with("%}") {
         report.error_hint(
             at,
             code::BAD_JSONATA,
@@ -168,6 +175,10 @@ fn hint(source: &str) -> Option<String> {
         "this looks like JSONPath: its intrinsic functions have others in their place in JSONata, such as $sum and $uuid"
     } else if source.starts_with("$.") {
         "the state's input is $states.input in JSONata"
+    } else if has("==") {
+        "equality is = in JSONata"
+    } else if has("&&") || has("||") {
+        "in JSONata && is and, and || is or"
     } else {
         return None;
     };

@@ -71,7 +71,7 @@ impl Checked {
 /// Source: states-language.net.
 #[must_use]
 pub fn compile(text: &str, resolve: &dyn Resolve) -> Checked {
-    let mut report = diagnostic::Report::default();
+    let mut report = diagnostic::Report::new(resolve.advice());
     let program = document::parse(text, &mut report)
         .and_then(|root| front_end(&root)(&root, resolve, &mut report));
     let (failed, diagnostics) = report.finish();

@@ -49,6 +49,11 @@ pub trait Resolve {
         Ok(())
     }
 
+    /// What the flow that is compiled is published as; `None`: nobody said.
+    fn name(&self) -> Option<&str> {
+        None
+    }
+
     /// How somebody binds what has no meaning here, and gives a substitution its value.
     fn advice(&self) -> Advice {
         Advice::CommandLine
@@ -79,9 +84,10 @@ pub(crate) fn listed(names: &[&str]) -> String {
 }
 
 /// Where a definition is checked, and so what its author can do there.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Advice {
     /// By `stepwell` on a file.
+    #[default]
     CommandLine,
     /// By a server, which keeps what it is given with the version.
     Server,
@@ -240,7 +246,11 @@ pub fn parse(text: &str) -> Result<Resource<'_>, BadResource> {
     } else if let Some(name) = base.strip_prefix("activity:") {
         activity(name)?
     } else if base.starts_with("arn:") {
-        arn(base)?
+        // The whole name is what a resource map binds.
+        arn(base).map_err(|bad| match bad.not_yet {
+            true => nothing_for(text),
+            false => bad,
+        })?
     } else {
         return Err(bad(format!("{base:?} is no resource")));
     };
@@ -304,6 +314,13 @@ pub fn flow_name(text: &str) -> Option<(&str, Option<u32>)> {
     let word = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
     let fine = !name.is_empty() && name.len() <= limits::NAME_BYTES_MAX && name.bytes().all(word);
     fine.then_some((name, version))
+}
+
+fn nothing_for(text: &str) -> BadResource {
+    BadResource {
+        message: format!("nothing here stands for the AWS resource {text:?}"),
+        not_yet: true,
+    }
 }
 
 fn bad(message: impl Into<String>) -> BadResource {
@@ -374,10 +391,7 @@ fn arn(arn: &str) -> Result<ResourceKind<'_>, BadResource> {
         ("states", "http:invoke") if region.is_empty() => Ok(ResourceKind::HttpInvoke),
         _ => match rest.strip_prefix("activity:") {
             Some(name) if service == "states" => activity(name),
-            _ => Err(BadResource {
-                message: format!("nothing here stands for the AWS resource {arn:?}"),
-                not_yet: true,
-            }),
+            _ => Err(nothing_for(arn)),
         },
     }
 }

@@ -93,6 +93,7 @@ pub(crate) fn is(root: &Node) -> bool {
 /// Checks and compiles one definition. What it returns counts only if nothing
 /// was reported as an error.
 pub(crate) fn compile(root: &Node, resolve: &dyn Resolve, report: &mut Report) -> Option<Program> {
+    report.cloudflow = true;
     let at = At::root(root);
     let mut compiler = Compiler {
         report,
@@ -133,6 +134,7 @@ impl<'t> Compiler<'_> {
             at,
             ["type", "name", "description"],
             "CloudFlow refuses a step whose input, output and $local exceed 32 KiB together; here each may have 32 MiB",
+            self.resolve.name(),
         );
         let timeout = at
             .get("timeoutSeconds")

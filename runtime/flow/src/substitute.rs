@@ -221,6 +221,20 @@ pub fn unfilled(text: &str) -> Option<&str> {
     })
 }
 
+/// The `${NAME}` that could be filled in and stands at a place of the text, or begins right
+/// before it, as where a reader stopped at it; and the column where it begins.
+#[must_use]
+pub fn unfilled_at(text: &str, line: u32, column: u32) -> Option<(&str, u32)> {
+    let line = text.lines().nth((line as usize).checked_sub(1)?)?;
+    [column, column.checked_sub(1)?]
+        .into_iter()
+        .find_map(|column| {
+            let (at, _) = line.char_indices().nth((column as usize).checked_sub(1)?)?;
+            let (name, _) = line.get(at..)?.strip_prefix("${")?.split_once('}')?;
+            is_name(name).then_some((name, column))
+        })
+}
+
 fn is_name(text: &str) -> bool {
     let word = |c: char| c.is_ascii_alphanumeric() || c == '_';
     !text.is_empty() && text.chars().all(word)

@@ -22,7 +22,8 @@ fn counted<'a>(
         return (None, 0);
     }
     let letters: Vec<char> = wrong.chars().collect();
-    let budget = 1 + letters.len() / 4;
+    // Of one letter anything is near.
+    let budget = if letters.len() < 2 { 0 } else { 1 + letters.len() / 4 };
     let mut best: Option<(usize, &str)> = None;
     for candidate in candidates {
         if scale.pairs >= PAIRS_MAX {
@@ -128,6 +129,8 @@ mod tests {
         check("resource", Some("Resource"));
         check("Nxt", Some("Next"));
         check("Zebra", None);
+        assert_eq!(nearest("B", ["A"]), None);
+        assert_eq!(nearest("b", ["A", "B"]), Some("B"));
         check("", None);
     }
 
@@ -145,8 +148,8 @@ mod tests {
         check("abcdefgh", "abcdefghxyz", true);
         check("abcdefgh", "abcdefghwxyz", false);
         check("abcdefgh", "xyzabcdefgh", true);
-        check("a", "ab", true);
-        check("a", "bc", false);
+        check("a", "ab", false);
+        check("ab", "abc", true);
     }
 
     #[test]

@@ -57,6 +57,17 @@ fn conditions_and_marks() {
     has("|\"$Input.n #62;= 3 #38;#38; #33;$Input.done\"|");
 }
 
+/// Between two pairs of dollars Mermaid looks for mathematics.
+#[test]
+fn no_mathematics() {
+    let text = r#"{"StartAt": "$$x$$", "States": {"$$x$$": {"Type": "Choice", "Default": "B", "Choices": [
+        {"Variable": "$$.State.Name", "StringEqualsPath": "$$.Execution.Name", "Next": "B"}]}, "B": {"Type": "Succeed"}}}"#;
+    let mermaid = graph::mermaid(&program(text));
+    assert!(!mermaid.contains("$$"), "{mermaid}");
+    let label = "|\"$#36;.State.Name = $#36;.Execution.Name\"|";
+    assert!(mermaid.contains(label), "{mermaid}");
+}
+
 /// The box around a name of wide letters is as much wider.
 #[test]
 fn wide_letters_have_room() {

@@ -15,9 +15,10 @@ use stepwell_flow::program::{Catcher, DataFlow, Kind, Next, State as Node};
 use stepwell_types::limits::PAYLOAD_BYTES_MAX;
 use stepwell_types::{Data, EntryId, Failure};
 
+use crate::Error;
 use crate::evaluate::{Env, Fault, Given, bounded, flow, kind_name, size};
 use crate::outputs::Outputs;
-use crate::state::{Variables, held_beside};
+use crate::state::{Entry, Variables, held_beside};
 use crate::states::raw_input;
 use crate::turn::Turn;
 
@@ -96,6 +97,43 @@ pub(crate) fn enter(turn: &mut Turn<'_>, id: EntryId, own: &Constructors) -> Res
         set(turn, id, variables);
     }
     Ok(())
+}
+
+/// The variables with which a step begins anew that a redrive gives another input. It is the
+/// list's `$input` from here on, and what `$local` has by the same names becomes the same: a
+/// mapping of either reads it, in this step and in those after it.
+pub(crate) fn with_input(
+    turn: &Turn<'_>,
+    entry: &Entry<Data>,
+    input: &Data,
+) -> Result<Arc<Variables>, Error> {
+    let kept = Arc::clone(&entry.variables);
+    let node = turn.node(entry.state)?;
+    let steps = of(node).and_then(|own| own.steps.as_ref());
+    let (Some(steps), Some(local)) = (steps, kept.get(SCOPE_LOCAL)) else {
+        return Ok(kept);
+    };
+    // What the flow's own mapping reads goes through it again.
+    let maps = steps.flow.as_ref().is_some_and(|f| f.input.is_some());
+    let started = turn.state.core.started.as_ref();
+    let first = maps && started.is_some_and(|s| s.input.same(&entry.input));
+    let mut variables = Variables::clone(&kept);
+    let (Value::Object(given), Value::Object(before), false) =
+        (input.value(), local.value(), first)
+    else {
+        variables.remove(SCOPE_INPUT);
+        variables.remove(SCOPE_LOCAL);
+        return Ok(Arc::new(variables));
+    };
+    let mut local = before.clone();
+    for (name, value) in &mut local {
+        if let Some(new) = given.get(name) {
+            *value = new.clone();
+        }
+    }
+    variables.insert(SCOPE_LOCAL.into(), Data::from_value(local.into()));
+    variables.insert(SCOPE_INPUT.into(), input.clone());
+    Ok(Arc::new(variables))
 }
 
 /// The variables of a list of steps whose input this is.

@@ -4,6 +4,7 @@
 //! are away, and counts. Results are rows of the store, which the driver keeps by slot.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use stepwell_types::items::{
@@ -92,6 +93,9 @@ pub(crate) enum Stage {
 pub(crate) struct Reading {
     pub source: ItemSource,
     pub place: Place,
+    /// Of the object that the first page was read from, over all redrives: items that ended are
+    /// of this one.
+    pub version: Option<Arc<str>>,
 }
 
 /// Which page is next.

@@ -17,7 +17,7 @@ use stepwell_types::{Data, EntryId, FlowRef};
 use crate::history::{HistoryKind, Iteration};
 use crate::state::{Entry, Parent, Phase, State, Work};
 use crate::turn::{Turn, state_type};
-use crate::{Error, Event, Outcome, states};
+use crate::{Error, Event, Outcome, cloudflow, states};
 
 /// Names of states in a message, at most.
 const SHOWN: usize = 8;
@@ -379,9 +379,12 @@ pub(crate) fn begin(
     for (id, entry) in anew {
         turn.out.extend(entry.forget(id));
         if let Some(before) = again(turn, event, entry.parent)? {
-            let data = edited(id).cloned().unwrap_or(entry.input);
             let state = stepwell_flow::program::StateIdx(entry.state);
-            turn.spawn(entry.parent, state, data, entry.variables, before, 0);
+            let (data, variables) = match edited(id) {
+                Some(input) => (input.clone(), cloudflow::with_input(turn, &entry, input)?),
+                None => (entry.input, entry.variables),
+            };
+            turn.spawn(entry.parent, state, data, variables, before, 0);
         }
     }
     // The stack is done from its end: what halted first goes on first.

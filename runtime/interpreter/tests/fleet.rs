@@ -96,6 +96,7 @@ fn run(program: &Program, items: usize) -> Ran {
                             let page = ItemPage {
                                 items: (from..until).map(|n| json!({"number": n})).collect(),
                                 next: (until < items).then(|| ItemCursor(until.to_string().into())),
+                                version: Some("v1".into()),
                             };
                             page.answer()
                         }

@@ -116,6 +116,10 @@ fn fleet_tolerates() {
     check("fleet-tolerates");
 }
 #[test]
+fn fleet_replaced() {
+    check("fleet-replaced");
+}
+#[test]
 fn fleet_fails() {
     check("fleet-fails");
 }

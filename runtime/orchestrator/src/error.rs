@@ -50,7 +50,7 @@ pub enum Error {
     #[error("RUN0007: the server is stopping; try again when it is back")]
     Stopping,
     /// The definition has errors.
-    #[error("RUN0008: the flow is not valid: {} problem(s)", .0.len())]
+    #[error("RUN0008: the flow is not valid: {} problem(s)", errors(.0))]
     BadFlow(Vec<Diagnostic>),
     /// A substitution or a binding beside a definition cannot be used.
     #[error("RUN0021: {0}")]
@@ -243,6 +243,14 @@ pub enum Error {
         /// The bound.
         max: u64,
     },
+}
+
+/// How many of them forbid the flow.
+fn errors(found: &[Diagnostic]) -> usize {
+    found
+        .iter()
+        .filter(|d| d.severity == stepwell_flow::Severity::Error)
+        .count()
 }
 
 fn attempts(others: &[String]) -> String {

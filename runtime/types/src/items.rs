@@ -28,6 +28,18 @@ pub struct ItemSource {
     pub place: ItemPlace,
 }
 
+impl std::fmt::Display for ItemSource {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let bucket = &self.bucket;
+        match &self.place {
+            ItemPlace::Object { key, .. } => write!(f, "object {key} of bucket {bucket}"),
+            ItemPlace::Listing { prefix } => {
+                write!(f, "the listing of {prefix:?} in bucket {bucket}")
+            }
+        }
+    }
+}
+
 /// Which items of a bucket.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum ItemPlace {
@@ -96,6 +108,9 @@ pub struct ItemPage {
     pub items: Vec<serde_json::Value>,
     /// Where the next page begins; `None`: this was the last.
     pub next: Option<ItemCursor>,
+    /// Which version of its source it was read from, where that has versions: a redriven Map
+    /// does not mix them.
+    pub version: Option<Arc<str>>,
 }
 
 impl ItemPage {
@@ -105,6 +120,7 @@ impl ItemPage {
         Data::from_value(serde_json::json!({
             "items": self.items,
             "next": self.next.as_ref().map(|cursor| &*cursor.0),
+            "version": self.version,
         }))
     }
 }

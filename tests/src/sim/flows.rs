@@ -91,6 +91,7 @@ fn page(read: &ItemRead, attempt: u32) -> Result<Data, Failure> {
     let page = ItemPage {
         items: (from..until).map(Into::into).collect(),
         next: (until < ITEMS).then(|| ItemCursor(until.to_string().into())),
+        version: Some("v1".into()),
     };
     Ok(page.answer())
 }

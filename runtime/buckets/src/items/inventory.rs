@@ -45,6 +45,7 @@ pub(super) fn page(
 ) -> Result<Option<String>, String> {
     let opened = buckets.bucket(bucket).and_then(|b| b.get(key));
     let object = opened.map_err(|e| e.to_string())?;
+    page.version = Some(object.etag.clone());
     let (at, inner) = match cursor {
         None => (0, None),
         Some(ItemCursor(cursor)) => {

@@ -56,14 +56,18 @@ impl<'t> Compiler<'t, '_> {
 
     fn child_flow(&mut self, at: &At<'_, 't>, text: &str) {
         let Some((name, version)) = resource::flow_name(text) else {
+            let hint = match crate::substitute::unfilled(text) {
+                Some(name) => self.resolve.advice().set(name),
+                None => {
+                    "write the flow's name, NAME:VERSION, or an ARN that ends in stateMachine:NAME"
+                        .to_owned()
+                }
+            };
             self.report.error_hint(
                 at,
                 code::BAD_RESOURCE,
                 format!("{:?} names no flow", crate::path::clip(text)),
-                Some(
-                    "write the flow's name, NAME:VERSION, or an ARN that ends in stateMachine:NAME"
-                        .to_owned(),
-                ),
+                Some(hint),
             );
             return;
         };

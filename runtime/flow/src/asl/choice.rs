@@ -8,6 +8,7 @@ use crate::diagnostic::code;
 use crate::document::{At, Member, Tree};
 use crate::expression::{Expression, QueryLanguage};
 use crate::program::{ChoiceRule, Comparison, Kind, Operand, StateIdx, Test};
+use crate::slip;
 use crate::suggest;
 
 /// Fields of a Choice beyond the common ones.
@@ -345,6 +346,12 @@ impl<'t> Compiler<'t, '_> {
         let operand = if path {
             Operand::Path(self.path(&place))
         } else {
+            let twin = format!("{}Path", condition.name);
+            if let (Wants::Text, Tree::Text(text)) = (wants, &place.node.tree)
+                && operator(&twin).is_some()
+            {
+                slip::in_text(&place, text, self.language, &twin, self.report);
+            }
             Operand::Literal(self.operand(&place, wants))
         };
         Test::Compare {

@@ -131,9 +131,15 @@ impl<'t> Compiler<'t, '_> {
                 } else {
                     code::BAD_RESOURCE
                 };
-                let hint = match crate::substitute::unfilled(text) {
-                    Some(name) => self.resolve.advice().set(name),
-                    None => resource::suggested(text).unwrap_or_else(|| {
+                let bare = text.strip_suffix(resource::TOKEN_SUFFIX);
+                let bare = bare.filter(|bare| self.resolve.binding(bare).is_some());
+                let hint = match (crate::substitute::unfilled(text), bare) {
+                    (Some(name), _) => self.resolve.advice().set(name),
+                    (None, Some(bare)) => format!(
+                        "{bare:?} is bound, and the name that ends in {} is another: bind it too",
+                        resource::TOKEN_SUFFIX
+                    ),
+                    (None, None) => resource::suggested(text).unwrap_or_else(|| {
                         let modules = self.resolve.modules();
                         let names: Vec<&str> = modules.iter().map(|(name, _)| &**name).collect();
                         format!(

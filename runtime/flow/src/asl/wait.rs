@@ -47,11 +47,13 @@ impl<'t> Compiler<'t, '_> {
         if timestamp::parse(text).is_some() {
             return Some(text);
         }
+        let meant = crate::slip::meant(at, "a timestamp", self.report);
+        let form = || "write it by RFC 3339, such as 2024-08-18T17:33:00Z".to_owned();
         self.report.error_hint(
             at,
             code::BAD_TIMESTAMP,
             format!("{:?} is no timestamp", crate::path::clip(text)),
-            Some("write it by RFC 3339, such as 2024-08-18T17:33:00Z".to_owned()),
+            Some(meant.unwrap_or_else(form)),
         );
         None
     }

@@ -152,7 +152,9 @@ impl<'t> Compiler<'_> {
             if trapped.contains(index) {
                 scope.no_way_out(self.report, &name, text);
             }
-            if !seen.contains(index) {
+            // Of two of one name that was said already.
+            let named = scope.by_name.get(&**text) == Some(index);
+            if named && !seen.contains(index) {
                 self.report.warning(
                     &name,
                     code::UNREACHABLE,

@@ -14,6 +14,7 @@ use crate::fdl::{self, Constructors, Roots};
 use crate::given::Here;
 use crate::program::{ChoiceRule, DataFlow, Kind, Next, State, StateIdx, Test, WaitUntil};
 use crate::scope::Scope;
+use crate::slip;
 
 const KINDS: [&str; 8] = [
     "Task", "Pass", "Wait", "Succeed", "Fail", "Choice", "Parallel", "Map",
@@ -264,7 +265,9 @@ impl<'t> Compiler<'_> {
 
     fn fail(&mut self, at: &At<'_, 't>) -> Kind {
         let mut text = |at: Option<At<'_, 't>>| {
-            let text = check::text(self.report, &at?)?;
+            let at = at?;
+            let text = check::text(self.report, &at)?;
+            slip::in_constant(&at, text, self.report);
             Some(Expression::Literal(Value::String(text.to_owned())))
         };
         let error = text(at.get("Code"));

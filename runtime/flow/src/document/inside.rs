@@ -48,6 +48,11 @@ pub(crate) fn variable(text: &str, begin: Position, name: &str) -> Option<Positi
     None
 }
 
+/// The character at a place.
+pub(crate) fn character(text: &str, at: Position) -> Option<char> {
+    from(text, at)?.chars().next()
+}
+
 /// The text from a place on.
 fn from(text: &str, begin: Position) -> Option<&str> {
     let lines = begin.line.checked_sub(1)? as usize;

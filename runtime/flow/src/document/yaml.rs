@@ -3,6 +3,8 @@
 //! Refuses several documents, tags of its own, keys that are no scalars, merge
 //! keys, and aliases that expand to more than a bounded amount.
 
+mod slip;
+
 use std::collections::HashMap;
 
 use saphyr_parser::{Event, Marker, Parser, ScalarStyle, Tag};
@@ -26,12 +28,10 @@ pub(super) fn parse(text: &str) -> Result<Node, Fault> {
             if e.info().contains("recursion limit") {
                 return Fault::too_deep(at);
             }
-            let fault = Fault::new(at, code::SYNTAX, sentence(e.info()));
-            // The commonest slip, told in the library's words as something else.
-            if text.contains('\t') {
-                fault.hint("YAML indents with spaces; tabs are not allowed there")
-            } else {
-                fault
+            let fault = |at| Fault::new(at, code::SYNTAX, sentence(e.info()));
+            match slip::of(text, at, e.info()) {
+                Some((at, hint)) => fault(at).hint(hint),
+                None => fault(at),
             }
         })?;
         builder

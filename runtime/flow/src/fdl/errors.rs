@@ -6,9 +6,28 @@ use crate::check;
 use crate::diagnostic::{Report, code};
 use crate::document::{At, Tree};
 use crate::path::clip;
+use crate::suggest;
 
 /// Longest name of a flow or state, in characters.
 const NAME_CHARS_MAX: usize = 128;
+
+/// The engine's own error names, as flows of CloudFlow know them, and what rules may call them.
+const NAMES: &[&str] = &[
+    "FnF.ALL",
+    "FnF.BranchFailed",
+    "FnF.DataLimitExceeded",
+    "FnF.DataNotObject",
+    "FnF.ExceedToleratedFailureThreshold",
+    "FnF.ExecutionAlreadyExists",
+    "FnF.ExpressionFailed",
+    "FnF.ItemReaderFailed",
+    "FnF.NoChoiceMatched",
+    "FnF.Permissions",
+    "FnF.ResultWriterFailed",
+    "FnF.TaskFailed",
+    "FnF.TaskTimeout",
+    "FnF.Timeout",
+];
 
 /// Checks a state's name.
 pub(crate) fn check_state_name(report: &mut Report, at: &At<'_, '_>, name: &str) {
@@ -29,6 +48,7 @@ pub(crate) fn head<'t>(
     at: &At<'_, 't>,
     [kind, name, comment]: [&str; 3],
     limit: &str,
+    published: Option<&str>,
 ) -> Option<&'t str> {
     if let Some(field) = at.get(kind) {
         report.note(&field, code::BEYOND_CLOUDFLOW, limit.to_owned());
@@ -37,6 +57,15 @@ pub(crate) fn head<'t>(
         && let Some(text) = check::text(report, &field)
     {
         check_name(report, &field, text);
+        if let Some(published) = published.filter(|published| *published != text) {
+            report.note(
+                &field,
+                code::BEYOND_CLOUDFLOW,
+                format!(
+                    "CloudFlow refuses a {name} other than that of the flow, which is published as {published:?}; here it is of no account"
+                ),
+            );
+        }
     }
     at.get(comment).and_then(|c| check::text(report, &c))
 }
@@ -90,6 +119,20 @@ pub(crate) fn errors(list: &At<'_, '_>, report: &mut Report, wildcard: &mut bool
                 code::BAD_ERROR_EQUALS,
                 format!("no error of a CloudFlow flow is called {:?}", clip(name)),
                 Some(hint.to_owned()),
+            );
+        }
+        if name
+            .get(..4)
+            .is_some_and(|begin| begin.eq_ignore_ascii_case("FnF."))
+            && !NAMES.contains(&name)
+            && !name.starts_with("FnF.Http.")
+        {
+            report.warning(
+                &place,
+                code::BAD_ERROR_EQUALS,
+                format!("no error of the engine is called {:?}", clip(name)),
+                suggest::hint(name, NAMES.iter().copied())
+                    .or_else(|| Some("docs/cloudflow.md lists the names".to_owned())),
             );
         }
         *wildcard |= name == "FnF.ALL";

@@ -75,8 +75,11 @@ fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     // What may be the mark of a list in Markdown, which Mermaid reads in labels: `- a`, `1. a`.
     let mut head = true;
+    let mut dollar = false;
     for c in text.chars() {
-        let mark = head && matches!(c, '-' | '.' | ')');
+        // Two of them begin mathematics, which Mermaid hands to another library.
+        let second = std::mem::replace(&mut dollar, c == '$') && c == '$';
+        let mark = second || (head && matches!(c, '-' | '.' | ')'));
         head &= c == ' ' || c.is_ascii_digit();
         match c {
             c if mark => {

@@ -96,6 +96,10 @@ impl Resolve for Bound<'_> {
         self.inner.flow(name, version)
     }
 
+    fn name(&self) -> Option<&str> {
+        self.inner.name()
+    }
+
     fn advice(&self) -> Advice {
         self.inner.advice()
     }
@@ -156,6 +160,10 @@ mod tests {
         fn flow(&self, name: &str, _version: Option<u32>) -> Result<(), Unresolved> {
             self.module(name, None, None).map(|_| ())
         }
+
+        fn name(&self) -> Option<&str> {
+            Some("f")
+        }
     }
 
     #[test]
@@ -166,6 +174,7 @@ mod tests {
             map: &map,
         };
         assert!(bound.express());
+        assert_eq!(bound.name(), Some("f"));
         assert_eq!(bound.modules(), Full.modules());
         assert_eq!(bound.flow("f", None), Full.flow("f", None));
         assert_eq!(bound.module("m", None, None), Full.module("m", None, None));

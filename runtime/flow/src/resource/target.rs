@@ -11,6 +11,7 @@ use super::flow_name;
 use crate::call;
 use crate::diagnostic::Report;
 use crate::document::{self, At};
+use crate::suggest;
 
 /// What a name from elsewhere means here.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,6 +41,18 @@ fn yes() -> bool {
 
 const FORMS: &str =
     "a target is a resource such as \"wasm:NAME\", an object with `flow`, or an object with `url`";
+/// Fields of a call.
+const FIELDS: [&str; 9] = [
+    "url",
+    "method",
+    "query",
+    "headers",
+    "body",
+    "timeout_ms",
+    "response_bytes_max",
+    "connection",
+    "authentication",
+];
 /// Methods whose call has a body.
 const METHODS: [&str; 4] = ["POST", "PUT", "PATCH", "DELETE"];
 
@@ -83,6 +96,17 @@ impl Target {
 fn call(mut object: Map<String, Value>) -> Result<Map<String, Value>, String> {
     if !object.contains_key("url") {
         return Err(FORMS.to_owned());
+    }
+    // Each has an older spelling too: `TimeoutMs`.
+    let bare = |name: &str| name.replace('_', "").to_ascii_lowercase();
+    let known = |name: &str| FIELDS.iter().any(|field| bare(field) == bare(name));
+    if let Some(unknown) = object.keys().find(|name| !known(name.as_str())) {
+        let hint = suggest::hint(unknown, FIELDS.iter().copied());
+        let hint = hint.unwrap_or_else(|| format!("it has {}", FIELDS.join(", ")));
+        return Err(format!(
+            "a call in a resource map has no field {:?}; {hint}",
+            crate::path::clip(unknown)
+        ));
     }
     if object.contains_key("body") {
         return Err("a call in a resource map has no body: that is the task's input".to_owned());
@@ -175,7 +199,14 @@ mod tests {
             r#"{"url": "https://a/", "timeout_ms": 0}"#,
             Err("1 to 900000"),
         );
-        check(r#"{"url": "https://a/", "uri": 1}"#, Err("unknown field"));
+        check(
+            r#"{"url": "https://a/", "uri": 1}"#,
+            Err("no field \"uri\"; did you mean \"url\"?"),
+        );
+        check(
+            r#"{"url": "https://a/", "nope": 1}"#,
+            Err("it has url, method"),
+        );
         check(r#"{"uri": 1}"#, Err("an object with `flow`"));
         check("{", Err("an object with `flow`"));
     }

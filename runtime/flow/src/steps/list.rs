@@ -32,6 +32,7 @@ impl<'t> Compiler<'_> {
         }
         let mut by_name = HashMap::with_capacity(list.elements().len());
         let mut indices = Vec::with_capacity(list.elements().len());
+        let mut places = HashMap::new();
         for (i, step) in list.elements().iter().enumerate() {
             let at = list.element(i, step);
             let index = self.slot(&at);
@@ -39,14 +40,16 @@ impl<'t> Compiler<'_> {
             let Some(field) = at.get("name") else {
                 continue;
             };
-            if let Tree::Text(name) = &field.node.tree
-                && by_name.insert(&**name, index).is_some()
-            {
+            let Tree::Text(name) = &field.node.tree else {
+                continue;
+            };
+            by_name.entry(&**name).or_insert(index);
+            if let Some(line) = places.insert(&**name, field.position().line) {
                 self.report.error(
                     &field,
                     code::DUPLICATE_STATE,
                     format!(
-                        "the name {:?} is used twice in this list of steps",
+                        "the name {:?} is used twice in this list of steps: first at line {line}",
                         crate::path::clip(name)
                     ),
                 );
@@ -114,7 +117,9 @@ impl<'t> Compiler<'_> {
             if trapped.contains(index) {
                 scope.no_way_out(self.report, &name, text);
             }
-            if !seen.contains(index) {
+            // Of two of one name that was said already.
+            let named = scope.by_name.get(&**text) == Some(index);
+            if named && !seen.contains(index) {
                 self.report.warning(
                     &name,
                     code::UNREACHABLE,

@@ -13,6 +13,7 @@ use crate::expression::{Expression, Template};
 use crate::fdl::{self, Constructors, Fdl, Function, Place, Root};
 use crate::given::Here;
 use crate::program::{DataFlow, Items, Kind, MapState, Next, State, WaitUntil};
+use crate::slip;
 use crate::timestamp;
 
 const KINDS: [&str; 8] = [
@@ -283,7 +284,9 @@ impl<'t> Compiler<'_> {
 
     fn fail(&mut self, at: &At<'_, 't>) -> Kind {
         let mut text = |name| {
-            let text = check::text(self.report, &at.get(name)?)?;
+            let field = at.get(name)?;
+            let text = check::text(self.report, &field)?;
+            slip::in_constant(&field, text, self.report);
             Some(Expression::Literal(text.into()))
         };
         Kind::Fail {

@@ -283,8 +283,13 @@ fn arithmetic(operator: Operator, left: &Value, right: &Value) -> Result<Value, 
             _ if a.checked_rem(b) == Some(0) => a.checked_div(b),
             _ => None,
         };
-        if let Some(whole) = whole {
-            return Ok(whole.into());
+        match (whole, operator) {
+            (Some(whole), _) => return Ok(whole.into()),
+            // As intAdd does: a float near it would be another number.
+            (None, Operator::Add | Operator::Subtract | Operator::Multiply) => {
+                return Err(failed("the result is too large for a whole number"));
+            }
+            _ => {}
         }
     }
     let (a, b) = (

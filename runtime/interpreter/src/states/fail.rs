@@ -31,6 +31,7 @@ pub(crate) fn begin(
     match failure {
         Ok(failure) if cloudflow::fails_all(node) => {
             turn.end(Outcome::Failed(failure));
+            turn.state.core.failed = Some(id);
             Ok(())
         }
         Ok(failure) => turn.fail(id, failure),

@@ -53,12 +53,14 @@ fn moment(env: &Env<'_>, until: &WaitUntil, now: Timestamp) -> Result<Timestamp,
     match until {
         WaitUntil::Seconds(expression) => {
             let value = template::evaluate(env, expression, &absent("SecondsPath"))?;
-            let seconds = seconds(&value).ok_or_else(|| {
+            // CloudFlow's waits are of a second at least, here as where a number is written.
+            let least = u64::from(matches!(expression, Expression::Fdl(_)));
+            let seconds = seconds(&value).filter(|n| *n >= least).ok_or_else(|| {
                 if let Expression::Jsonata(query) = expression {
                     return jsonata::unexpected(query, "number", &value);
                 }
                 if let Expression::Fdl(e) = expression {
-                    return there("a whole number of seconds", e, &value);
+                    return there("a whole number of seconds from 1", e, &value);
                 }
                 let why = match value.as_i64() {
                     Some(n) if n < 0 => "references a negative value",

@@ -445,6 +445,10 @@ impl Resolve for Names<'_> {
         self.express
     }
 
+    fn name(&self) -> Option<&str> {
+        self.own
+    }
+
     fn advice(&self) -> Advice {
         Advice::Server
     }

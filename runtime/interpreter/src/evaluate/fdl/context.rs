@@ -13,32 +13,36 @@ use super::{Env, Miss, below, follow};
 
 /// Reads from `$Context`.
 pub(super) fn read<'e>(env: &'e Env<'_>, query: &Query) -> Result<Cow<'e, Value>, Miss> {
+    let mut asked = None;
     if let Query::Definite(segments) = query {
         let rest = segments.get(2..).unwrap_or_default();
         let large = match names(segments) {
-            [Some("Execution"), Some("Input")] => execution_input(env),
-            [Some("Current"), Some("Input")] => Some(env.data.value()),
-            [Some("Current"), Some("Output")] => env.given.result.map(|d| d.value()),
-            _ => return below(env, Cow::Owned(small(env)), query),
+            [Some("Execution"), Some("Input")] => Some(execution_input(env)),
+            [Some("Current"), Some("Input")] => Some(Some(env.data.value())),
+            [Some("Current"), Some("Output")] => Some(env.given.result.map(|d| d.value())),
+            [Some(_), Some(_)] => return below(env, Cow::Owned(small(env)), query),
+            [part, _] => {
+                asked = part;
+                None
+            }
         };
-        let large = large.ok_or_else(|| Miss::Absent("nothing is there yet".to_owned()))?;
-        return follow(Cow::Borrowed(large), rest);
-    }
-    let mut whole = small(env);
-    for (part, value) in [
-        ("/Execution", execution_input(env)),
-        ("/Current", Some(env.data.value())),
-    ] {
-        if let (Some(Value::Object(part)), Some(value)) = (whole.pointer_mut(part), value) {
-            let value = env.copy(value).map_err(Miss::Fault)?;
-            part.insert("Input".to_owned(), value);
+        if let Some(large) = large {
+            let large = large.ok_or_else(|| Miss::Absent("nothing is there yet".to_owned()))?;
+            return follow(Cow::Borrowed(large), rest);
         }
     }
-    if let (Some(result), Some(Value::Object(current))) =
-        (env.given.result, whole.pointer_mut("/Current"))
-    {
-        let value = env.copy(result.value()).map_err(Miss::Fault)?;
-        current.insert("Output".to_owned(), value);
+    let mut whole = small(env);
+    for (part, name, value) in [
+        ("Execution", "Input", execution_input(env)),
+        ("Current", "Input", Some(env.data.value())),
+        ("Current", "Output", env.given.result.map(|d| d.value())),
+    ] {
+        if asked.is_none_or(|asked| asked == part)
+            && let (Some(Value::Object(part)), Some(value)) = (whole.get_mut(part), value)
+        {
+            let value = env.copy(value).map_err(Miss::Fault)?;
+            part.insert(name.to_owned(), value);
+        }
     }
     below(env, Cow::Owned(whole), query)
 }

@@ -165,9 +165,13 @@ impl<'a> Arguments<'a, '_> {
 
     fn integer(&self, i: usize) -> Result<i64, Fault> {
         let value = self.value(i)?;
-        value
-            .as_i64()
-            .ok_or_else(|| self.wrong(i, "a whole number", value))
+        value.as_i64().ok_or_else(|| match value {
+            Value::Number(number) => self.fault(format!(
+                "argument {} must be a whole number of 64 bits, not {number}",
+                i + 1
+            )),
+            _ => self.wrong(i, "a whole number", value),
+        })
     }
 }
 

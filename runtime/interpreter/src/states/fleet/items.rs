@@ -194,6 +194,8 @@ pub(super) fn take(turn: &mut Turn<'_>, id: EntryId, page: &Data) -> Result<(), 
         }
         Some(_) => return Err(broken("it does not say where the next one begins")),
     };
+    let version = page.value().get("version").and_then(Value::as_str);
+    same_version(turn, id, version)?;
     let length = u32::try_from(items.len()).unwrap_or(u32::MAX);
     let source = Data::from_value(Value::Array(items.clone()));
     let more = source.len_bytes();
@@ -213,4 +215,31 @@ pub(super) fn take(turn: &mut Turn<'_>, id: EntryId, page: &Data) -> Result<(), 
         return Err(broken("no Map has more than 4,294,967,295 items"));
     }
     Ok(())
+}
+
+/// Refuses the first page of another object than the one that a run before the redrive read:
+/// what it would yield belongs to other items. The pages after it are the reader's to compare.
+fn same_version(turn: &mut Turn<'_>, id: EntryId, version: Option<&str>) -> Result<(), Failure> {
+    let changed = turn.state.change_fleet(id, |fleet| {
+        let reading = fleet.reading.as_mut()?;
+        if reading.place != Place::First {
+            return None;
+        }
+        match (&reading.version, version) {
+            (Some(was), Some(is)) if **was != *is => return Some(reading.source.clone()),
+            (None, Some(is)) => reading.version = Some(is.into()),
+            _ => {}
+        }
+        None
+    });
+    match changed.flatten() {
+        None => Ok(()),
+        Some(source) => Err(Failure::new(
+            "States.ItemReaderFailed",
+            format!(
+                "{source} is another than the one that the Map read before the redrive, and items that ended are of that one; \
+                 to run all items of the new one, redrive with an input (`stepwell redrive ID --input JSON`): the Map then begins anew"
+            ),
+        )),
+    }
 }

@@ -49,6 +49,7 @@ pub(super) fn plan(env: &Env<'_>, map: &MapState, how: &Distributed) -> Result<P
             let reading = Reading {
                 source: source(env, reader)?,
                 place: Place::First,
+                version: None,
             };
             (Data::from_valid_text("[]"), true, 0, Some(reading))
         }
