@@ -131,6 +131,7 @@ pub(super) fn new_drivers(
                 hot_bytes_max: 64 << 20,
                 open_bytes_max: 64 << 20,
                 steps_running_max: 8,
+                calls_running_max: 8,
                 checkpoint_bytes_min: 64,
                 descendants_max: u32::MAX,
                 cautious_ms: i64::MAX as u64,

@@ -3,5 +3,6 @@
 mod descendants;
 mod express;
 mod journal;
+mod places;
 mod signals;
 mod world;
