@@ -10,7 +10,6 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use stepwell_host_api::http::WallClock;
-use stepwell_host_api::secrets::GivenSecrets;
 use stepwell_host_api::wasi::Directories;
 use stepwell_host_api::{Bridges, HttpBridge, HttpOptions, LimitOptions, Limiter, OpenGate};
 use stepwell_sandbox::{Clock, CompileLimits, Limits, Options, Pool, Sandbox};
@@ -231,8 +230,7 @@ impl Boxed {
 fn bridges() -> Result<Bridges> {
     let clock: WallClock = Arc::new(|| Timestamp(0));
     let limiter = Limiter::new(LimitOptions::default(), clock.clone());
-    let secrets = Arc::new(GivenSecrets::default());
     let options = HttpOptions::default();
-    let http = HttpBridge::new(options, secrets, limiter.clone(), clock.clone())?;
+    let http = HttpBridge::new(options, limiter.clone(), clock.clone())?;
     Ok(Bridges::http_alone(http, &limiter, &clock))
 }

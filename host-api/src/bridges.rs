@@ -144,7 +144,7 @@ impl Outside {
         now: Timestamp,
     ) -> Outside {
         Outside {
-            journal: Journal::new(gate, request, now),
+            journal: Journal::new(gate, bridges.secrets.clone(), request, now),
             grants: request.grants.clone(),
             module: match &request.target {
                 StepTarget::Wasm { name, .. } => name.clone(),

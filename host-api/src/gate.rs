@@ -6,7 +6,7 @@
 use std::future::Future;
 use std::pin::Pin;
 
-use stepwell_types::{AttemptId, BridgeAnswer, BridgeCall, LogLine};
+use stepwell_types::{AttemptId, BridgeAnswer, BridgeCall, Digest, LogLine};
 
 /// What a gate's method returns: boxed, so that a bridge can hold any gate.
 pub type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -22,9 +22,19 @@ pub enum Verdict {
     Stopped,
 }
 
+/// What a call asks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Asked {
+    /// Of all of it, secrets too: tells two apart.
+    pub digest: Digest,
+    /// For people, without the values of secrets.
+    pub shown: String,
+}
+
 /// The port to the log of an attempt's outside calls.
 pub trait Gate: Send + Sync {
-    /// Asks leave for one call. Resolves once the intent, and all that led to it, is durable.
+    /// Asks leave for one call. It is asked when this is called, not when somebody waits for it: what is
+    /// recorded later comes behind it. Resolves once the intent, and all that led to it, is durable.
     fn admit(&self, call: BridgeCall) -> Boxed<'static, Verdict>;
 
     /// Records a piece of the answer to an admitted call, before the guest sees it. Not waited for:
@@ -35,7 +45,7 @@ pub trait Gate: Send + Sync {
     fn answered(&self, answer: BridgeAnswer);
 
     /// Hears what every call asks, recorded or not. For whoever compares two runs.
-    fn asked(&self, _call: u32, _what: &dyn Fn() -> String) {}
+    fn asked(&self, _call: u32, _what: &dyn Fn() -> Asked) {}
 
     /// The attempt waits for its turn outside. Until it asks leave for a call it keeps no other
     /// attempt from beginning, and a server that stops sets it aside for the next process.

@@ -16,6 +16,7 @@ mod query;
 mod request;
 mod resolver;
 mod response;
+mod room;
 mod send;
 mod upload;
 
@@ -33,13 +34,14 @@ pub(crate) use kept::{REPLACED, Weights, link as link_kept};
 pub use policy::{Place, Policy};
 
 use crate::limit::{self, Limiter};
-use crate::{Error, Journal, Secrets, task};
+use crate::{Error, Journal, task};
 use authentication::{Proof, Tokens, Way};
 use authorities::Authorities;
 use connection::{Connections, Lent};
 pub(crate) use request::FIELD_BYTES_MAX;
 use request::{Ceilings, Checked};
 use response::Received;
+use room::Room;
 use send::{Sender, Turns};
 
 /// Settings of the bridge.
@@ -54,6 +56,8 @@ pub struct HttpOptions {
     pub guest_request_bytes_max: u64,
     /// Largest response body in bytes that a call may ask for. Default 16 MiB.
     pub response_bytes_max: u64,
+    /// Bytes that the answers to Tasks' calls may take together while they are read. Default 256 MiB.
+    pub answers_bytes_max: u64,
     /// Headers that calls borrow by name. Default: none.
     pub connections: BTreeMap<String, ConnectionOptions>,
     /// Files of certificates (their names, their PEM text) of authorities that are trusted
@@ -68,6 +72,7 @@ impl Default for HttpOptions {
             request_bytes_max: 4 << 20,
             guest_request_bytes_max: 256 << 20,
             response_bytes_max: 16 << 20,
+            answers_bytes_max: 256 << 20,
             connections: BTreeMap::new(),
             authorities: Vec::new(),
         }
@@ -85,18 +90,17 @@ pub struct HttpBridge {
     clock: WallClock,
     limiter: Limiter,
     connections: Connections,
-    secrets: Arc<dyn Secrets>,
     tokens: Tokens,
+    room: Room,
     sender: OnceLock<Sender>,
 }
 
 impl HttpBridge {
-    /// A bridge with these settings, which reads `secrets` for calls that need one. The HTTP client itself is made by the first call.
+    /// A bridge with these settings. The HTTP client itself is made by the first call.
     /// # Errors
     /// `HOST0001`, `HOST0005`, `HOST0010`.
     pub fn new(
         options: HttpOptions,
-        secrets: Arc<dyn Secrets>,
         limiter: Limiter,
         clock: WallClock,
     ) -> Result<HttpBridge, Error> {
@@ -111,8 +115,8 @@ impl HttpBridge {
             connections: Connections::new(&options.connections)?,
             limiter,
             clock,
-            secrets,
             tokens: Tokens::default(),
+            room: Room::new(options.answers_bytes_max),
             sender: OnceLock::new(),
         })
     }
@@ -149,11 +153,16 @@ impl HttpBridge {
             return Err(not_granted(&checked));
         }
         let connection = checked.connection.take();
-        let lent = self.connections.lend(connection.as_deref(), &checked.url)?;
+        let connection = connection.as_deref();
+        connection::granted(request.grants.as_deref(), connection)?;
+        let lent = self.connections.lend(connection, &checked.url)?;
+        if let Some(lent) = lent {
+            lent.conceal(connection.unwrap_or_default(), journal);
+        }
         // Before the intent, which records the secret's version.
         let grants = request.grants.as_deref();
         let proof = match &checked.authentication {
-            Some(how) => Some(Proof::read(how, journal, &*self.secrets, grants)?),
+            Some(how) => Some(Proof::read(how, journal, grants)?),
             None => None,
         };
         let target = limit::host(&checked.url);
@@ -244,7 +253,7 @@ impl HttpBridge {
         if let Some(sender) = self.sender.get() {
             return Ok(sender);
         }
-        let made = Sender::new(self.policy.clone(), &self.authorities)
+        let made = Sender::new(self.policy.clone(), &self.authorities, self.room.clone())
             .map_err(|e| Failure::new("Stepwell.HttpFailed", e.to_string()))?;
         Ok(self.sender.get_or_init(|| made))
     }

@@ -11,7 +11,7 @@ mod seen;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::future::poll_fn;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, Waker};
 
 use parking_lot::Mutex;
@@ -22,8 +22,9 @@ use stepwell_types::{
 };
 
 use crate::answer;
-use crate::gate::{Gate, Verdict};
+use crate::gate::{Asked, Gate, Verdict};
 use crate::limit::Asker;
+use crate::secrets::Secrets;
 pub(crate) use seen::{Seen, page};
 
 /// First byte of recorded notes. Version 1 knew neither secrets nor namespaces, version 2 no namespaces,
@@ -61,10 +62,14 @@ pub(crate) struct Wait {
 /// The journal of one attempt. Costs two words until the attempt calls or waits.
 pub struct Journal {
     asker: Asker,
+    secrets: Arc<dyn Secrets>,
     recorded: Option<Arc<Recorded>>,
     began: Timestamp,
     state: Mutex<State>,
     known: Mutex<secrets::Known>,
+    /// Held from when notes are taken until they are with the gate: calls run at once, and the log must
+    /// have the notes in the order in which they were made.
+    in_order: Mutex<()>,
 }
 
 #[derive(Default)]
@@ -94,16 +99,23 @@ struct State {
 }
 
 impl Journal {
-    /// The journal of the attempt that a request asks for. `now`: when it begins, if it did not
-    /// begin before a crash.
+    /// The journal of the attempt that a request asks for, which reads its secrets there. `now`:
+    /// when it begins, if it did not begin before a crash.
     #[must_use]
-    pub fn new(gate: Arc<dyn Gate>, request: &StepRequest, now: Timestamp) -> Arc<Journal> {
+    pub fn new(
+        gate: Arc<dyn Gate>,
+        secrets: Arc<dyn Secrets>,
+        request: &StepRequest,
+        now: Timestamp,
+    ) -> Arc<Journal> {
         let mut journal = Journal {
             asker: Asker::new(gate, request),
+            secrets,
             recorded: request.recorded.clone(),
             began: request.again().unwrap_or(now),
             state: Mutex::default(),
             known: Mutex::default(),
+            in_order: Mutex::default(),
         };
         if let Some(recorded) = journal.recorded.clone() {
             journal.read_notes(&recorded);
@@ -139,9 +151,7 @@ impl Journal {
                         let failure = Failure::new(error, cause);
                         state.refused.insert(operation, failure);
                     }
-                    Note::Read(name, version) => {
-                        self.known.get_mut().before.insert(name, version);
-                    }
+                    Note::Read(name, version) => self.known.get_mut().was_read(name, version),
                 }
             }
         }
@@ -173,6 +183,7 @@ impl Journal {
             journal: self.clone(),
             number,
             next: 0,
+            known_by: OnceLock::new(),
         }
     }
 
@@ -244,8 +255,9 @@ impl Journal {
         let full = state.bytes > JOURNAL_BYTES_MAX;
         drop(state);
         if full {
-            let cause =
-                format!("the answers to the step's calls are over {JOURNAL_BYTES_MAX} bytes");
+            let cause = format!(
+                "what the step's journal keeps (answers to calls, waits, what it read and was refused) is over {JOURNAL_BYTES_MAX} bytes"
+            );
             self.break_off(Failure::new("Stepwell.JournalFull", cause));
         }
     }
@@ -268,6 +280,17 @@ impl Journal {
         Some(bytes)
     }
 
+    /// Tells what a call asks, without what nobody may see of it.
+    fn asked(&self, call: u32, what: &dyn Fn() -> String) {
+        self.asker.gate.asked(call, &|| {
+            let all = what();
+            Asked {
+                digest: Digest::of(all.as_bytes()),
+                shown: self.hide(all),
+            }
+        });
+    }
+
     /// Waits for ever, or until the attempt must end.
     async fn until_broken(&self) -> Failure {
         poll_fn(|cx| self.poll_broken(cx)).await
@@ -280,6 +303,8 @@ pub struct Call {
     number: u32,
     /// Pieces of the recorded answer that were taken.
     next: usize,
+    /// What the log knows its request by: decided once.
+    known_by: OnceLock<Digest>,
 }
 
 impl Call {
@@ -339,9 +364,24 @@ impl Call {
         BridgeCall {
             by: self.journal.asker.by,
             call: self.number,
-            request: self.journal.digest(request).unwrap_or(request),
+            request: self.known_by(request),
             notes: None,
         }
+    }
+
+    /// What the log knows its request by, or will.
+    fn known_by(&self, request: Digest) -> Digest {
+        *self.known_by.get_or_init(|| {
+            let recorded = self.recorded_request();
+            let same = recorded.filter(|digest| self.journal.is_of(*digest, request) == Ok(true));
+            let own = || self.journal.digest(request).unwrap_or(request);
+            same.unwrap_or_else(own)
+        })
+    }
+
+    fn recorded_request(&self) -> Option<Digest> {
+        let recorded = self.journal.recorded.as_ref()?;
+        recorded.calls.get(&self.number).map(|call| call.request)
     }
 
     /// Whether the call was answered, in part at least, before a crash: then the pieces are
@@ -368,14 +408,12 @@ impl Call {
         what: &(dyn Fn() -> String + Sync),
         turn: impl Future<Output = T>,
     ) -> Result<Option<T>, Failure> {
-        self.journal.asker.gate.asked(self.number, what);
-        let known = self.journal.recorded.as_ref();
-        if let Some(known) = known.and_then(|r| r.calls.get(&self.number)) {
-            let digest = self.journal.digest(request);
-            if digest.is_some_and(|digest| known.request != digest) {
+        self.journal.asked(self.number, what);
+        if let Some(recorded) = self.recorded_request() {
+            if !self.journal.is_of(recorded, request)? {
                 return Err(self.ends(self.other()));
             }
-            if !known.parts.is_empty() {
+            if self.is_answered() {
                 return Ok(None);
             }
         }
@@ -393,11 +431,16 @@ impl Call {
         if let Some(failure) = self.journal.state.lock().broken.clone() {
             return Err(failure);
         }
-        let call = BridgeCall {
-            notes: self.journal.take_notes(),
-            ..self.at_gate(request)
+        let asked = {
+            let _in_order = self.journal.in_order.lock();
+            // Before the notes: these say which secret's key it is made with, or those before do.
+            let call = self.at_gate(request);
+            self.journal.asker.gate.admit(BridgeCall {
+                notes: self.journal.take_notes(),
+                ..call
+            })
         };
-        match self.journal.asker.gate.admit(call).await {
+        match asked.await {
             Verdict::Go => Ok(()),
             Verdict::Diverged => Err(self.ends(self.other())),
             Verdict::Stopped => Err(self.ends(Failure::new(
@@ -434,6 +477,7 @@ impl Call {
     /// Records a piece of the answer. To be done before the guest sees it.
     pub fn record(&self, part: Vec<u8>) {
         self.journal.weigh(part.len());
+        let _in_order = self.journal.in_order.lock();
         self.journal.asker.gate.answered(BridgeAnswer {
             by: self.journal.asker.by,
             call: self.number,
@@ -470,7 +514,7 @@ pub(crate) struct Witness {
 impl Witness {
     /// What it asks, in full.
     pub(crate) fn asked(&self, what: &dyn Fn() -> String) {
-        self.journal.asker.gate.asked(self.number, what);
+        self.journal.asked(self.number, what);
     }
 
     /// It asks for something else than before the crash: the attempt ends.
@@ -487,6 +531,12 @@ fn other(number: u32) -> Failure {
 /// That of an attempt that calls nobody.
 #[cfg(test)]
 pub(crate) fn for_tests() -> Arc<Journal> {
+    that_reads(crate::secrets::GivenSecrets::default())
+}
+
+/// The same, with secrets that it may read.
+#[cfg(test)]
+pub(crate) fn that_reads(secrets: crate::secrets::GivenSecrets) -> Arc<Journal> {
     use stepwell_types::{EntryId, ExecutionId, ShardId, StepTarget};
     let request = StepRequest {
         execution: ExecutionId::new(Timestamp(1), ShardId(0), 7),
@@ -503,7 +553,8 @@ pub(crate) fn for_tests() -> Arc<Journal> {
         grants: None,
         recorded: None,
     };
-    Journal::new(Arc::new(crate::OpenGate), &request, Timestamp(5))
+    let gate = Arc::new(crate::OpenGate);
+    Journal::new(gate, Arc::new(secrets), &request, Timestamp(5))
 }
 
 pub(crate) fn diverged(cause: &'static str) -> Failure {

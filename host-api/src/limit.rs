@@ -31,8 +31,7 @@ pub use options::{Limit, LimitOptions, Rules};
 
 use crate::gate::Gate;
 use crate::http::WallClock;
-use breaker::Epoch;
-use target::{Target, Turn};
+use target::{Gone, Target, Turn};
 
 /// A call that was given less time than this says nothing of its target by taking more.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -162,9 +161,9 @@ impl Limiter {
     fn resumed(&self, name: &TargetName) -> Permit {
         let now = self.0.now_us();
         let mut table = self.0.table.lock();
-        let epoch = self.0.slot(&mut table, name, now).target.resume(now);
+        let gone = self.0.slot(&mut table, name, now).target.resume(now);
         drop(table);
-        self.permit(name, epoch)
+        self.permit(name, gone)
     }
 
     async fn one(
@@ -184,7 +183,7 @@ impl Limiter {
                 None => return Err(self.0.crowded(name)),
             };
             let until = match turn {
-                Turn::Go(epoch) => return Ok(self.permit(name, epoch)),
+                Turn::Go(gone) => return Ok(self.permit(name, gone)),
                 Turn::Refused => return Err(self.0.open(name)),
                 Turn::Wait(until) => until,
             };
@@ -217,9 +216,9 @@ impl Limiter {
             }
         }
         match slot.target.enter(&asker.flow, ticket, now) {
-            Turn::Go(epoch) => {
+            Turn::Go(gone) => {
                 drop(table);
-                Ok(Entered::Goes(self.permit(name, epoch)))
+                Ok(Entered::Goes(self.permit(name, gone)))
             }
             Turn::Refused => {
                 drop(table);
@@ -245,11 +244,11 @@ impl Limiter {
         }
     }
 
-    fn permit(&self, name: &TargetName, epoch: Epoch) -> Permit {
+    fn permit(&self, name: &TargetName, gone: Gone) -> Permit {
         Permit {
             limiter: self.clone(),
             name: name.clone(),
-            epoch,
+            gone,
             told: false,
             beside: None,
         }
@@ -274,9 +273,10 @@ impl Limiter {
 
     /// What was reserved was not used.
     pub fn give_back(&self, target: &TargetName) {
+        let now = self.0.now_us();
         let mut table = self.0.table.lock();
         if let Some(slot) = table.targets.get_mut(target) {
-            slot.target.give_back();
+            slot.target.unreserve(now);
         }
     }
 
@@ -303,7 +303,7 @@ impl Limiter {
             let mine = slot.waiting.values().filter(|w| w.execution == execution);
             all.extend(mine.map(|waiter| Waiting {
                 state: Arc::clone(&waiter.state),
-                target: name.clone(),
+                target: Some(name.clone()),
                 reason: slot.target.reason(now),
                 since: waiter.since,
             }));
@@ -366,7 +366,7 @@ impl Drop for Place {
 pub(crate) struct Permit {
     limiter: Limiter,
     name: TargetName,
-    epoch: Epoch,
+    gone: Gone,
     told: bool,
     /// The one for all of its kind.
     beside: Option<Box<Permit>>,
@@ -392,7 +392,7 @@ impl Permit {
         let now = inner.now_us();
         let mut table = inner.table.lock();
         if let Some(slot) = table.targets.get_mut(&self.name) {
-            if slot.target.tell(self.epoch, went, now) {
+            if slot.target.tell(self.gone, went, now) {
                 tracing::warn!(target = %self.name, "its circuit is open: calls fail at once for a while");
             }
             slot.wake(now);
@@ -413,9 +413,10 @@ impl Permit {
     /// The call was refused here, at the last moment: whoever asks is told of no call, and what
     /// it took of a rate is there for others.
     fn unsent(&self) {
+        let now = self.limiter.0.now_us();
         let mut table = self.limiter.0.table.lock();
         if let Some(slot) = table.targets.get_mut(&self.name) {
-            slot.target.give_back();
+            slot.target.unsent(self.gone, now);
         }
         drop(table);
         if let Some(beside) = &self.beside {

@@ -75,7 +75,7 @@ impl secrets::Host for Host {
             return Err(secrets::Error::NotGranted);
         }
         // What cannot be opened ends the attempt; the guest's next step is its last.
-        match outside.journal.secret(&*outside.bridges.secrets, &name) {
+        match outside.journal.secret(&name) {
             Ok(Some(value)) => Ok(value.bytes().to_vec()),
             Ok(None) | Err(_) => Err(secrets::Error::Unknown),
         }

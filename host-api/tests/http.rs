@@ -194,7 +194,7 @@ fn with(options: HttpOptions) -> HttpBridge {
 fn limited(options: HttpOptions, limits: LimitOptions) -> HttpBridge {
     let clock: WallClock = Arc::new(|| Timestamp(1_000_000));
     let limiter = Limiter::new(limits, clock.clone());
-    HttpBridge::new(options, Arc::new(GivenSecrets::default()), limiter, clock).expect("bridge")
+    HttpBridge::new(options, limiter, clock).expect("bridge")
 }
 
 fn request(input: &str) -> StepRequest {
@@ -215,8 +215,13 @@ fn request(input: &str) -> StepRequest {
     }
 }
 
+fn journal(gate: Arc<dyn Gate>, request: &StepRequest) -> Arc<Journal> {
+    let secrets = Arc::new(GivenSecrets::default());
+    Journal::new(gate, secrets, request, Timestamp(1_000_000))
+}
+
 fn run(bridge: &HttpBridge, gate: Arc<dyn Gate>, request: StepRequest) -> StepOutcome {
-    let journal = Journal::new(gate, &request, Timestamp(1_000_000));
+    let journal = journal(gate, &request);
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -555,6 +560,7 @@ fn a_redirect_out_of_a_connections_place_goes_without_its_headers() {
     let connection = ConnectionOptions {
         url: server.url("/keep"),
         headers: BTreeMap::from([("Authorization".into(), "lent".into())]),
+        secret_headers: BTreeMap::new(),
     };
     let options = HttpOptions {
         allow: vec![server.address.to_string()],
@@ -669,7 +675,7 @@ fn nobody_waits_for_one_host_while_he_holds_another() {
     let calls = urls.map(|url| {
         let input = format!("{{\"url\": \"{url}\", \"timeout_ms\": 5000}}");
         let request = request(&input);
-        let journal = Journal::new(Arc::new(OpenGate), &request, Timestamp(1_000_000));
+        let journal = journal(Arc::new(OpenGate), &request);
         (journal, request)
     });
     let [(first, away), (second, there)] = calls;

@@ -45,7 +45,8 @@ fn what_the_server_keeps_for_a_step_is_bounded_by_name() -> Result<()> {
         check(&house, "none", json!({"values": 30}), json!(30));
         check(&house, "none", json!({"bodies": 30}), json!(30));
         // A number in the host's table weighs what has it now.
-        check(&house, 
+        check(
+            &house,
             "none",
             json!({"freed": [250, 60_000, false, 30]}),
             json!(30),
@@ -71,7 +72,12 @@ fn what_the_server_keeps_for_a_step_is_bounded_by_name() -> Result<()> {
 #[test]
 fn a_step_that_goes_on_refused_ends_by_name() -> Result<()> {
     let house = house()?;
-    check(&house, "some", json!({"refused": ["data", 1_000]}), json!(1_000));
+    check(
+        &house,
+        "some",
+        json!({"refused": ["data", 1_000]}),
+        json!(1_000),
+    );
     let before = house.server.peak_kib()?;
     for _ in 0..3 {
         let ask = json!({"refused": ["data", 300_000]});
@@ -92,7 +98,11 @@ fn listings_of_directories_are_bounded_by_name() -> Result<()> {
     }
     let config = format!("[[directories]]\nhost = {full:?}\nguest = \"/full\"\n");
     let server = Server::new(dir.path(), &config)?;
-    let House { api, server: _server, dir: _dir } = House::of(dir, server)?;
+    let House {
+        api,
+        server: _server,
+        dir: _dir,
+    } = House::of(dir, server)?;
     let grants = json!({"directories": ["/full"]});
     api.upload_granted("files", &guests::program("files")?, &grants)?;
     let flow = "StartAt: S\nStates:\n  S: {Type: Task, Resource: \"wasm:files\", End: true}\n";

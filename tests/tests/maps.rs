@@ -298,6 +298,7 @@ fn drivers(place: &Place, flow: &Arc<One>) -> Vec<Driver> {
         state_bytes_max: 1 << 30,
         open_bytes_max: OPEN_BYTES_MAX,
         steps_running_max: 8,
+        calls_running_max: 8,
         checkpoint_bytes_min: 64,
         descendants_max: u32::MAX,
         cautious_ms: 0,

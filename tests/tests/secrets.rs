@@ -24,6 +24,8 @@ const NEXT: &str = "hJ3dFg6sA1qWe5rTy0uI-second";
 const PASSWORD: &str = "pZ9xCv8bNm7aSd6fGh5j:word";
 const API_KEY: &str = "kL2wEr3tYu4iOp5aSd6f/key";
 const CLIENT: &str = "cV5bNm6qWe7rTy8uIo9p+client";
+/// What the configuration's connection `billing` lends.
+const BORROWED: &str = "bX4nMz8qLk2wJh6gFd0s-borrowed";
 /// Is found, so that one knows that the search finds.
 const MARK: &str = "zA1xSw2cDe3vFr4bGt5n-mark";
 
@@ -44,8 +46,12 @@ impl House {
     fn start() -> Result<House> {
         let dir = tempfile::tempdir()?;
         let place = Place::start()?;
-        let config = "[http]\nallow = [\"127.0.0.1\"]\n";
-        let (server, api) = ask::started(dir.path(), config)?;
+        let config = format!(
+            "[http]\nallow = [\"127.0.0.1\"]\n[connections.billing]\nurl = {:?}\n\
+             headers = {{ authorization = \"Bearer {BORROWED}\" }}\n",
+            place.url("/")
+        );
+        let (server, api) = ask::started(dir.path(), &config)?;
         let mut house = House {
             api,
             dir,
@@ -372,6 +378,73 @@ fn secrets_prove_who_calls_and_are_found_nowhere() -> Result<()> {
     let shown = house.run("call", &house.call("/fine", bearer))?;
     assert_eq!(shown["output"]["status"], 200, "{shown}");
     house.server.stop(Duration::from_secs(60))?;
+    house.found_nowhere()
+}
+
+#[test]
+fn what_a_connection_lends_is_granted_and_comes_back_in_nothing() -> Result<()> {
+    let mut house = House::start()?;
+    let mut grants = house.grants();
+    grants["connections"] = json!(["billing"]);
+    house.publish("borrows", CALL, Some(&grants))?;
+    house.publish("free", CALL, None)?;
+    let call =
+        |house: &House, path: &str| json!({"url": house.place.url(path), "connection": "billing"});
+    let (fine, echo, fails) = (
+        call(&house, "/fine"),
+        call(&house, "/echo"),
+        call(&house, "/fails"),
+    );
+    // The manifest of this one has its place, and not its connection.
+    let refused = house.run("call", &fine)?;
+    failed(&refused, "Stepwell.NotGranted");
+    let cause = refused["cause"].as_str().unwrap_or_default();
+    assert!(cause.contains("`connections`"), "{cause}");
+    assert!(house.place.calls("/fine").is_empty());
+    for flow in ["borrows", "free"] {
+        let shown = house.run(flow, &fine)?;
+        assert_eq!(shown["status"], "SUCCEEDED", "{shown}");
+        failed(&house.run(flow, &echo)?, "Stepwell.SecretInOutput");
+        let shown = house.run(flow, &fails)?;
+        failed(&shown, "States.Http.StatusCode.503");
+        let cause = shown["cause"].as_str().unwrap_or_default();
+        assert!(cause.contains("[secret of connection billing]"), "{cause}");
+    }
+    assert_eq!(house.place.calls("/echo").len(), 2, "it was sent");
+    assert!(!house.answers.iter().any(|answer| answer.contains(BORROWED)));
+    let stored = house.dir.path().join("data");
+    let mut files = Vec::new();
+    walk(&stored, &mut files)?;
+    assert!(!files.is_empty(), "{}", stored.display());
+    for file in files {
+        assert!(
+            !holds(&std::fs::read(&file)?, BORROWED),
+            "{}",
+            file.display()
+        );
+    }
+    Ok(())
+}
+
+#[test]
+fn a_secret_that_is_read_while_a_call_is_under_way_outlives_a_death() -> Result<()> {
+    const MANY: usize = 3;
+    let mut house = House::start()?;
+    house.set("token", TOKEN)?;
+    let (held, fine) = (house.place.url("/held"), house.place.url("/fine"));
+    let input = json!({"read": ["token"], "during": held, "call": fine, "mark": MARK});
+    let ids = (0..MANY)
+        .map(|_| house.begin("reads", &input))
+        .collect::<Result<Vec<_>>>()?;
+    house.place.until("/held", MANY)?;
+    house.place.until("/fine", MANY)?;
+    house.restart()?;
+    house.place.until("/held", 2 * MANY)?;
+    house.place.open();
+    for id in &ids {
+        let shown = house.ended(id)?;
+        assert_eq!(shown["status"], "SUCCEEDED", "{shown}");
+    }
     house.found_nowhere()
 }
 

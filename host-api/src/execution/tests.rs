@@ -21,7 +21,8 @@ fn now<T>(asked: impl Future<Output = Result<T, Failure>>) -> String {
 
 #[test]
 fn no_name_that_a_step_gives_holds_a_secret_or_is_too_long() {
-    let journal = crate::journal::for_tests();
+    let given = GivenSecrets([("word".to_owned(), Secret::new(SECRET.into()))].into());
+    let journal = crate::journal::that_reads(given);
     let bridge = ExecutionBridge::new(Arc::new(NoExecutions));
     let grants = Grants {
         flows: vec!["f".into()],
@@ -49,8 +50,7 @@ fn no_name_that_a_step_gives_holds_a_secret_or_is_too_long() {
     // There is nobody here: that is as far as it comes.
     let (nobody, slips) = ("Stepwell.NoExecution", "Stepwell.SecretInOutput");
     assert_eq!(start(Some(SECRET)), nobody);
-    let given = GivenSecrets([("word".to_owned(), Secret::new(SECRET.into()))].into());
-    journal.secret(&given, "word").expect("read");
+    journal.secret("word").expect("read");
     assert_eq!(start(None), nobody);
     assert_eq!(start(Some("order-17")), nobody);
     assert_eq!(signal("e", "go"), nobody);

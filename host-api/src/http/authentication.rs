@@ -21,7 +21,7 @@ use super::connection::Lent;
 use super::request::{self, Checked};
 use super::send::{Sender, Turns};
 use crate::Journal;
-use crate::secrets::{self, Secrets};
+use crate::secrets;
 
 /// How long a token is used whose server does not say.
 const TOKEN_LIFE: Duration = Duration::from_secs(300);
@@ -47,12 +47,11 @@ impl Proof {
     pub(super) fn read(
         how: &Authentication,
         journal: &Journal,
-        secrets: &dyn Secrets,
         grants: Option<&Grants>,
     ) -> Result<Proof, Failure> {
         let name = name(how);
         secrets::granted(grants, name)?;
-        let secret = journal.secret(secrets, name)?.ok_or_else(|| {
+        let secret = journal.secret(name)?.ok_or_else(|| {
             let cause =
                 format!("the server has no secret {name:?}; `stepwell secret set {name}` makes it");
             Failure::new("Stepwell.SecretUnknown", cause)

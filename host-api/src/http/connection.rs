@@ -5,11 +5,13 @@
 
 use std::collections::BTreeMap;
 
-use http::header::{HeaderMap, HeaderName, HeaderValue};
+use http::header::{
+    AUTHORIZATION, COOKIE, HeaderMap, HeaderName, HeaderValue, PROXY_AUTHORIZATION,
+};
 use reqwest::Url;
-use stepwell_types::Failure;
+use stepwell_types::{Failure, Grants, Secret};
 
-use crate::Error;
+use crate::{Error, Journal};
 
 /// One connection, as configured.
 #[derive(Clone, Default)]
@@ -18,12 +20,18 @@ pub struct ConnectionOptions {
     pub url: String,
     /// Names and values. A call's own header of such a name is replaced.
     pub headers: BTreeMap<String, String>,
+    /// The same, with values that nobody may see.
+    pub secret_headers: BTreeMap<String, String>,
 }
+
+/// Headers whose values nobody may see, however they were configured.
+static SECRET: [HeaderName; 3] = [AUTHORIZATION, PROXY_AUTHORIZATION, COOKIE];
 
 /// A value may be a secret.
 impl std::fmt::Debug for ConnectionOptions {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} {:?}", self.url, self.headers.keys())
+        let names = self.headers.keys().chain(self.secret_headers.keys());
+        write!(f, "{} {:?}", self.url, names.collect::<Vec<_>>())
     }
 }
 
@@ -32,6 +40,8 @@ impl std::fmt::Debug for ConnectionOptions {
 pub(crate) struct Lent {
     place: Url,
     headers: HeaderMap,
+    /// What of them must not come back in what a step tells.
+    secrets: Vec<Secret>,
     /// The place is all of its origin.
     whole: bool,
 }
@@ -42,7 +52,16 @@ impl Lent {
         Lent {
             place: url.clone(),
             headers,
+            secrets: Vec::new(),
             whole: true,
+        }
+    }
+
+    /// Keeps back what the headers of the connection of this name say of secrets.
+    pub(crate) fn conceal(&self, name: &str, journal: &Journal) {
+        let name = format!("of connection {name}");
+        for secret in &self.secrets {
+            journal.conceal(&name, secret);
         }
     }
 
@@ -76,6 +95,25 @@ impl Lent {
     }
 }
 
+/// Whether a manifest names the connection that a call borrows. A flow without one may borrow each.
+/// # Errors
+/// `Stepwell.NotGranted`.
+pub(crate) fn granted(grants: Option<&Grants>, name: Option<&str>) -> Result<(), Failure> {
+    let (Some(grants), Some(name)) = (grants, name) else {
+        return Ok(());
+    };
+    if grants.connections.iter().any(|known| **known == *name) {
+        return Ok(());
+    }
+    let shown = crate::shown(name);
+    Err(Failure::new(
+        "Stepwell.NotGranted",
+        format!(
+            "the manifest does not grant connection {shown:?}; add it under `connections` and publish again"
+        ),
+    ))
+}
+
 /// All connections, checked.
 pub(crate) struct Connections(BTreeMap<String, Lent>);
 
@@ -89,18 +127,28 @@ impl Connections {
                 detail,
             };
             let place = super::request::url(&options.url).map_err(|f| bad(f.cause.to_string()))?;
-            let mut headers = HeaderMap::new();
-            for (header, value) in &options.headers {
+            let (mut headers, mut secrets) = (HeaderMap::new(), Vec::new());
+            let plain = options.headers.iter().map(|header| (false, header));
+            let secret = options.secret_headers.iter().map(|header| (true, header));
+            for (secret, (header, value)) in plain.chain(secret) {
                 let parsed = HeaderName::from_bytes(header.as_bytes());
                 let parsed = parsed.map_err(|_| bad(format!("{header:?} is no header name")))?;
                 let mut value = HeaderValue::from_str(value.trim())
                     .map_err(|_| bad(format!("header {header:?} cannot be sent")))?;
                 value.set_sensitive(true);
+                if secret || SECRET.contains(&parsed) {
+                    // The other side may tell the token alone of `Bearer TOKEN`.
+                    let word = value.as_bytes().rsplit(|b| *b == b' ').next();
+                    let parts = [Some(value.as_bytes()), word];
+                    let parts = parts.into_iter().flatten();
+                    secrets.extend(parts.map(|part| Secret::new(part.to_vec())));
+                }
                 headers.insert(parsed, value);
             }
             let lent = Lent {
                 place,
                 headers,
+                secrets,
                 whole: false,
             };
             Ok((name.clone(), lent))
@@ -142,6 +190,7 @@ mod tests {
         let options = ConnectionOptions {
             url: "https://a.example/v1/".into(),
             headers: BTreeMap::from([("Authorization".into(), "Bearer s\n".into())]),
+            secret_headers: BTreeMap::new(),
         };
         let all = BTreeMap::from([("billing".to_owned(), options)]);
         let connections = Connections::new(&all).expect("a connection");
@@ -163,5 +212,35 @@ mod tests {
         check(Some("billing"), "https://b.example/v1/x", Err(()));
         check(Some("other"), "https://a.example/v1/x", Err(()));
         assert!(!format!("{all:?}").contains("Bearer"));
+    }
+
+    #[test]
+    fn what_a_connection_knows_and_others_need_not_is_kept_back() {
+        let text = |pairs: &[(&str, &str)]| {
+            let pairs = pairs
+                .iter()
+                .map(|(n, v)| ((*n).to_owned(), (*v).to_owned()));
+            pairs.collect()
+        };
+        let options = ConnectionOptions {
+            url: "https://a.example/".into(),
+            headers: text(&[
+                ("authorization", "Bearer correct-horse"),
+                ("x-client", "stepwell"),
+            ]),
+            secret_headers: text(&[("x-key", "battery-staple")]),
+        };
+        let all = BTreeMap::from([("billing".to_owned(), options)]);
+        let connections = Connections::new(&all).expect("a connection");
+        let url = Url::parse("https://a.example/x").expect("a URL");
+        let lent = connections.lend(Some("billing"), &url).expect("its place");
+        let journal = crate::journal::for_tests();
+        lent.expect("headers").conceal("billing", &journal);
+        let check = |text: &str, expected: &str| {
+            assert_eq!(journal.hide(text.to_owned()), expected);
+        };
+        check("stepwell", "stepwell");
+        check("got correct-horse", "got [secret of connection billing]");
+        check("got battery-staple", "got [secret of connection billing]");
     }
 }

@@ -8,6 +8,8 @@ use serde_json::{Map, Value};
 use stepwell_types::limits::{CAUSE_CHARS_MAX, JSON_VALUES_MAX, PAYLOAD_BYTES_MAX};
 use stepwell_types::{Data, Failure};
 
+use super::room::Share;
+
 /// Most characters of a body that a failure's cause repeats.
 const CAUSE_BODY_CHARS_MAX: usize = CAUSE_CHARS_MAX / 2;
 
@@ -16,15 +18,19 @@ pub(crate) struct Received {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Vec<u8>,
+    /// Of the room for all answers, what the body takes.
+    _share: Share,
 }
 
-/// Reads the body of a response.
+/// Reads the body of a response, as far as there is room for it: it waits for that, and whoever
+/// sends it waits too.
 ///
 /// # Errors
 /// `Stepwell.HttpResponseTooLarge`, or the connection's failure.
 pub(crate) async fn read(
     mut response: reqwest::Response,
     bytes_max: u64,
+    mut share: Share,
 ) -> Result<Received, Failure> {
     let too_large = || {
         Failure::new(
@@ -36,9 +42,16 @@ pub(crate) async fn read(
         return Err(too_large());
     }
     let mut body = Vec::new();
+    let announced = response.content_length().unwrap_or(0);
+    grow(&mut body, announced, &mut share).await;
     while let Some(chunk) = response.chunk().await.map_err(super::send::failure)? {
-        if (body.len() + chunk.len()) as u64 > bytes_max {
+        let bytes = (body.len() + chunk.len()) as u64;
+        if bytes > bytes_max {
             return Err(too_large());
+        }
+        if bytes > body.capacity() as u64 {
+            let twice = 2 * body.capacity() as u64;
+            grow(&mut body, twice.min(bytes_max).max(bytes), &mut share).await;
         }
         body.extend_from_slice(&chunk);
     }
@@ -46,7 +59,15 @@ pub(crate) async fn read(
         status: response.status(),
         headers: std::mem::take(response.headers_mut()),
         body,
+        _share: share,
     })
+}
+
+/// Makes a body as large as this, once there is room for it.
+async fn grow(body: &mut Vec<u8>, bytes: u64, share: &mut Share) {
+    share.up_to(bytes).await;
+    let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+    body.reserve_exact(bytes.saturating_sub(body.len()));
 }
 
 impl Received {

@@ -20,6 +20,7 @@ use super::policy::{Place, Policy};
 use super::request::{self, Checked, Streams};
 use super::resolver::{Denied, Resolver};
 use super::response::{self, Received};
+use super::room::Room;
 use crate::Error;
 use crate::limit::{self, Asker, Limiter, Permit};
 
@@ -101,13 +102,18 @@ impl Turns<'_> {
 /// with public ones.
 pub(crate) struct Sender {
     policy: Arc<Policy>,
+    room: Room,
     checked: Client,
     named: Client,
     public: Client,
 }
 
 impl Sender {
-    pub(crate) fn new(policy: Arc<Policy>, trusted: &Authorities) -> Result<Sender, Error> {
+    pub(crate) fn new(
+        policy: Arc<Policy>,
+        trusted: &Authorities,
+        room: Room,
+    ) -> Result<Sender, Error> {
         // A second installation is refused, which is as good: there is a provider.
         let _ = rustls::crypto::ring::default_provider().install_default();
         Ok(Sender {
@@ -115,6 +121,7 @@ impl Sender {
             named: client(Resolver(None), trusted)?,
             public: client(Resolver(Some(Arc::default())), trusted)?,
             policy,
+            room,
         })
     }
 
@@ -135,7 +142,7 @@ impl Sender {
                 response.inspect_err(|failure| turns.tell(|permit| permit.failed(failure)))?;
             turns.tell(|permit| permit.answered(response.status(), response.headers()));
             match next_hop(&request, &response)? {
-                None => return response::read(response, request.response_bytes_max).await,
+                None => return self.read(response, &request).await,
                 Some(next) => request = next,
             }
         }
@@ -165,8 +172,15 @@ impl Sender {
             Ok(response) => permit.answered(response.status(), response.headers()),
             Err(failure) => permit.failed(failure),
         }
-        let response = response?;
-        response::read(response, request.response_bytes_max).await
+        self.read(response?, request).await
+    }
+
+    async fn read(
+        &self,
+        response: reqwest::Response,
+        request: &Checked,
+    ) -> Result<Received, Failure> {
+        response::read(response, request.response_bytes_max, self.room.share()).await
     }
 
     /// Whether the configuration names this place.

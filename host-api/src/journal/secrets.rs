@@ -1,7 +1,8 @@
 //! The secrets that an attempt has read: which versions, and that none of them gets out.
 //!
 //! An attempt reads each secret once, and again in the same version after a crash. From the
-//! first on, digests of its requests are keyed: they may be of a value that could be guessed.
+//! first on, digests of its requests are keyed: they may be of a value that could be guessed. How far
+//! it has read when a call leaves is chance where calls run at once: either digest is of that request.
 //! Refuses to let a value out in a result, a failure or a log line.
 
 use std::collections::BTreeMap;
@@ -11,7 +12,7 @@ use stepwell_types::{Data, Digest, Failure, LogLine, Secret};
 
 use super::Journal;
 use super::search::Search;
-use crate::secrets::{Opened, Secrets};
+use crate::secrets::Opened;
 
 /// Most secrets that one attempt may read.
 const SECRETS_READ_MAX: usize = 64;
@@ -20,7 +21,9 @@ const SECRETS_READ_MAX: usize = 64;
 #[derive(Default)]
 pub(super) struct Known {
     /// Versions from before a crash; 0: there was none.
-    pub(super) before: BTreeMap<String, u32>,
+    before: BTreeMap<String, u32>,
+    /// The first of them that there was: its key made the digests.
+    keyed_by: Option<(String, u32)>,
     read: Vec<(String, Option<Secret>)>,
     digests: Digests,
     /// What else must not get out: tokens that were got with a secret.
@@ -41,12 +44,50 @@ enum Digests {
     Unknown,
 }
 
+impl Known {
+    /// A version was read before a crash; 0: there was none.
+    pub(super) fn was_read(&mut self, name: String, version: u32) {
+        if version != 0 {
+            self.keyed_by.get_or_insert_with(|| (name.clone(), version));
+        }
+        self.before.insert(name, version);
+    }
+}
+
+impl Digests {
+    /// Those of an attempt whose first secret this is.
+    fn of(opened: &Opened) -> Digests {
+        match &opened.digest_key {
+            Some(key) => {
+                let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, key.bytes());
+                Digests::Keyed(Box::new(key))
+            }
+            None => Digests::Unknown,
+        }
+    }
+
+    /// What the log knows a request by; `None`: requests cannot be told apart here.
+    fn digest(&self, request: Digest) -> Option<Digest> {
+        match self {
+            Digests::Plain => Some(request),
+            Digests::Unknown => None,
+            Digests::Keyed(key) => {
+                let mut digest = Digest([0; 32]);
+                digest
+                    .0
+                    .copy_from_slice(ring::hmac::sign(key, &request.0).as_ref());
+                Some(digest)
+            }
+        }
+    }
+}
+
 impl Journal {
     /// A secret for this attempt: the newest version, or the one that it had before a crash.
     /// `None`: there is none of this name. What it is granted is for the caller to know.
     /// # Errors
     /// `Stepwell.SecretUnreadable`, `Stepwell.SecretGone`, `Stepwell.TooManySecrets`; the attempt ends.
-    pub fn secret(&self, secrets: &dyn Secrets, name: &str) -> Result<Option<Secret>, Failure> {
+    pub fn secret(&self, name: &str) -> Result<Option<Secret>, Failure> {
         let ends = |failure: Failure| {
             self.break_off(failure.clone());
             failure
@@ -62,28 +103,17 @@ impl Journal {
         let before = known.before.get(name).copied();
         let opened = match before {
             Some(0) => None,
-            version => secrets.open(name, version).map_err(ends)?,
+            version => self.secrets.open(name, version).map_err(ends)?,
         };
         match (before, &opened) {
-            (Some(version @ 1..), None) => {
-                let cause = format!(
-                    "secret {name:?} has no version {version} any more, with which this attempt began"
-                );
-                return Err(ends(Failure::new("Stepwell.SecretGone", cause)));
-            }
+            (Some(version @ 1..), None) => return Err(ends(gone(name, version))),
             (Some(_), _) => {}
             (None, opened) => self.read_secret(name, opened.as_ref().map_or(0, |o| o.version)),
         }
-        if let Some(Opened { digest_key, .. }) = &opened
+        if let Some(opened) = &opened
             && matches!(known.digests, Digests::Plain)
         {
-            known.digests = match digest_key {
-                Some(key) => {
-                    let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, key.bytes());
-                    Digests::Keyed(Box::new(key))
-                }
-                None => Digests::Unknown,
-            };
+            known.digests = Digests::of(opened);
         }
         let value = opened.map(|opened| opened.value);
         known.read.push((name.to_owned(), value.clone()));
@@ -103,17 +133,28 @@ impl Journal {
 
     /// What the log knows a request by; `None`: requests cannot be told apart here.
     pub(super) fn digest(&self, request: Digest) -> Option<Digest> {
-        match &self.known.lock().digests {
-            Digests::Plain => Some(request),
-            Digests::Unknown => None,
-            Digests::Keyed(key) => {
-                let mut digest = Digest([0; 32]);
-                digest
-                    .0
-                    .copy_from_slice(ring::hmac::sign(key, &request.0).as_ref());
-                Some(digest)
-            }
+        self.known.lock().digests.digest(request)
+    }
+
+    /// Whether the log may have known this request by that digest, as far as the attempt had read then
+    /// or will have. Where requests cannot be told apart, it may.
+    /// # Errors
+    /// `Stepwell.SecretUnreadable`, `Stepwell.SecretGone`; the attempt ends.
+    pub(super) fn is_of(&self, recorded: Digest, request: Digest) -> Result<bool, Failure> {
+        if recorded == request {
+            return Ok(true);
         }
+        let known = &mut *self.known.lock();
+        if matches!(known.digests, Digests::Plain)
+            && let Some((name, version)) = &known.keyed_by
+        {
+            let opened = self.secrets.open(name, Some(*version));
+            let opened = opened.and_then(|o| o.ok_or_else(|| gone(name, *version)));
+            let opened = opened.inspect_err(|failure| self.break_off(failure.clone()))?;
+            known.digests = Digests::of(&opened);
+        }
+        let digest = known.digests.digest(request);
+        Ok(digest.is_none_or(|digest| digest == recorded))
     }
 
     /// Takes what the attempt read out of what leaves it. A result that holds a secret becomes
@@ -182,6 +223,12 @@ impl Journal {
         known.search.clone_from(&search);
         search
     }
+}
+
+fn gone(name: &str, version: u32) -> Failure {
+    let cause =
+        format!("secret {name:?} has no version {version} any more, with which this attempt began");
+    Failure::new("Stepwell.SecretGone", cause)
 }
 
 fn slips(what: String, and: &str) -> Failure {

@@ -34,14 +34,18 @@ impl Rate {
         self.due_us.saturating_sub(self.ahead_us)
     }
 
-    /// The call that went last did not go after all.
-    pub(super) fn give_back(&mut self) {
-        self.due_us = self.due_us.saturating_sub(self.interval_us);
+    /// A call did not go after all that took what [`Rate::take`] said. Behind that moment what it
+    /// took is there again already: time has given it back.
+    pub(super) fn give_back(&mut self, taken_us: u64, now_us: u64) {
+        if now_us < taken_us {
+            self.due_us = self.due_us.saturating_sub(self.interval_us);
+        }
     }
 
-    /// A call goes.
-    pub(super) fn take(&mut self, now_us: u64) {
+    /// A call goes. Until when what it takes is missed at least.
+    pub(super) fn take(&mut self, now_us: u64) -> u64 {
         self.due_us = self.due_us.max(now_us).saturating_add(self.interval_us);
+        self.due_us
     }
 }
 
@@ -80,9 +84,22 @@ mod tests {
         check(0.1, 1, &[0, 0], &[0, 10_000_000]);
         check(1e9, 0, &[0, 0], &[0, 1]);
         let mut rate = Rate::new(1.0, 1);
-        rate.take(5);
-        rate.give_back();
+        let taken = rate.take(5);
+        rate.give_back(taken, 6);
         assert_eq!(rate.free_at(), 5);
+    }
+
+    #[test]
+    fn what_time_gave_back_is_not_given_back_again() {
+        let mut rate = Rate::new(10.0, 10);
+        let taken: Vec<u64> = (0..10).map(|_| rate.take(0)).collect();
+        // All is there again, and ten others go.
+        let now = 5_000_000;
+        assert!((0..10).all(|_| rate.free_at() <= now && rate.take(now) > now));
+        for taken in taken {
+            rate.give_back(taken, now);
+        }
+        assert!(rate.free_at() > now);
     }
 
     proptest! {
@@ -106,6 +123,39 @@ mod tests {
                 }
             }
             prop_assert!(went.iter().zip(&wanted).all(|(went, wanted)| went >= wanted));
+        }
+
+        /// The same where some are refused at the last moment, a while later.
+        #[test]
+        fn what_is_given_back_lets_no_more_go(
+            burst in 1u32..20,
+            steps in prop::collection::vec((0u64..300_000, 0u64..3_000_000, any::<bool>()), 1..200),
+        ) {
+            let mut rate = Rate::new(10.0, burst);
+            let (mut now, mut went, mut refused) = (0, Vec::new(), Vec::new());
+            for (step, later, goes) in steps {
+                now += step;
+                refused.retain(|(at, taken)| {
+                    if *at <= now {
+                        rate.give_back(*taken, now);
+                    }
+                    *at > now
+                });
+                if rate.free_at() > now {
+                    continue;
+                }
+                let taken = rate.take(now);
+                match goes {
+                    true => went.push(now),
+                    false => refused.push((now + later, taken)),
+                }
+            }
+            for (i, from) in went.iter().enumerate() {
+                for (n, to) in went[i..].iter().enumerate() {
+                    let may = (to - from) / rate.interval_us + u64::from(burst);
+                    prop_assert!((n as u64) < may, "{} in {} us", n + 1, to - from);
+                }
+            }
         }
     }
 }

@@ -11,11 +11,19 @@ use super::options::Limit;
 use super::queue::FairQueue;
 use super::rate::Rate;
 
+/// A call that was let go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Gone {
+    epoch: Epoch,
+    /// As [`Rate::take`] said.
+    taken_us: u64,
+}
+
 /// What may be done about a call that waits. Microseconds of a steady clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Turn {
     /// It goes.
-    Go(Epoch),
+    Go(Gone),
     /// Not before this moment; `None`: not before something changes.
     Wait(Option<u64>),
     /// It fails at once: the circuit is open.
@@ -36,6 +44,8 @@ pub(super) struct Target {
     calls: u64,
     failed: u64,
     refused: u64,
+    /// What the last call that was reserved took.
+    reserved_us: u64,
 }
 
 impl Target {
@@ -52,6 +62,7 @@ impl Target {
             calls: 0,
             failed: 0,
             refused: 0,
+            reserved_us: 0,
         }
     }
 
@@ -106,7 +117,7 @@ impl Target {
     }
 
     /// A call that was let go in an earlier life and is under way: it waits for nothing.
-    pub(super) fn resume(&mut self, now_us: u64) -> Epoch {
+    pub(super) fn resume(&mut self, now_us: u64) -> Gone {
         self.go(now_us)
     }
 
@@ -118,28 +129,36 @@ impl Target {
         if now_us < free_at {
             return Err(free_at);
         }
-        if let Some(rate) = &mut self.rate {
-            rate.take(now_us);
-        }
+        self.reserved_us = self.rate.as_mut().map_or(0, |rate| rate.take(now_us));
         self.calls += 1;
         Ok(())
     }
 
-    /// What was reserved, or let go, was not used.
-    pub(super) fn give_back(&mut self) {
+    /// What was reserved a moment ago was not used.
+    pub(super) fn unreserve(&mut self, now_us: u64) {
+        self.give_back(self.reserved_us, now_us);
+    }
+
+    /// A call that was let go was not made.
+    pub(super) fn unsent(&mut self, gone: Gone, now_us: u64) {
+        self.give_back(gone.taken_us, now_us);
+    }
+
+    fn give_back(&mut self, taken_us: u64, now_us: u64) {
         if let Some(rate) = &mut self.rate {
-            rate.give_back();
+            rate.give_back(taken_us, now_us);
         }
         self.calls = self.calls.saturating_sub(1);
     }
 
-    fn go(&mut self, now_us: u64) -> Epoch {
-        if let Some(rate) = &mut self.rate {
-            rate.take(now_us);
-        }
+    fn go(&mut self, now_us: u64) -> Gone {
+        let taken_us = self.rate.as_mut().map_or(0, |rate| rate.take(now_us));
         self.under_way += 1;
         self.calls += 1;
-        self.breaker.begin(now_us)
+        Gone {
+            epoch: self.breaker.begin(now_us),
+            taken_us,
+        }
     }
 
     /// A call in the queue is given up.
@@ -163,9 +182,9 @@ impl Target {
     }
 
     /// How a call went. Whether the circuit opened.
-    pub(super) fn tell(&mut self, epoch: Epoch, went: Went, now_us: u64) -> bool {
+    pub(super) fn tell(&mut self, gone: Gone, went: Went, now_us: u64) -> bool {
         self.failed += u64::from(went == Went::Badly);
-        self.breaker.end(epoch, went, now_us)
+        self.breaker.end(gone.epoch, went, now_us)
     }
 
     /// A call is no longer under way.

@@ -90,6 +90,8 @@ pub struct Http {
     pub guest_request_bytes_max: Option<u64>,
     /// Largest response body in bytes. Default 16 MiB.
     pub response_bytes_max: Option<u64>,
+    /// Bytes of all answers to Tasks' calls that are being read. Default 256 MiB.
+    pub answers_bytes_max: Option<u64>,
     /// PEM files with certificates of authorities that are trusted beside the system's. Default: none.
     pub ca_files: Vec<PathBuf>,
 }
@@ -173,6 +175,8 @@ pub struct Experimental {
     /// Executions in memory above which starts are refused: each loop takes its share, at
     /// least one. Default 50,000; from 1.
     pub hot_max: Option<usize>,
+    /// Calls of Tasks that run at once: each loop takes its share, at least one. Default 4,096; from 1.
+    pub calls_max: Option<usize>,
     /// Milliseconds that a turn on a thread of its own may take. Default 120,000.
     pub turn_ms_max: Option<u64>,
     /// `true` answers before the disk has it: a power cut loses what was promised.
@@ -212,6 +216,11 @@ pub fn load(args: &args::Serve) -> Result<Settings, Trouble> {
         ("experimental.loops", config.experimental.loops, 64),
         ("experimental.workers", config.experimental.workers, 1 << 10),
         ("experimental.hot_max", config.experimental.hot_max, 1 << 30),
+        (
+            "experimental.calls_max",
+            config.experimental.calls_max,
+            1 << 20,
+        ),
     ] {
         bounded(key, given.map(|n| n as u64), 1, max)?;
     }
@@ -255,6 +264,11 @@ pub fn load(args: &args::Serve) -> Result<Settings, Trouble> {
             "http.response_bytes_max",
             config.http.response_bytes_max,
             1 << 30,
+        ),
+        (
+            "http.answers_bytes_max",
+            config.http.answers_bytes_max,
+            1 << 40,
         ),
         (
             "experimental.turn_ms_max",

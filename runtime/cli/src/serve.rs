@@ -123,8 +123,12 @@ fn engine_options(config: &Config, loops: usize) -> shell::Options {
             hot_bytes_max: memory_for_payloads() / loops.max(1),
             state_bytes_max: memory_for_one(),
             open_bytes_max: 256 << 20,
-            // Calls to the outside wait without a slot of the sandbox.
-            steps_running_max: (pool.slots as usize).max(512),
+            // One that began without a slot would wait behind others' guests, flow or no flow.
+            steps_running_max: (pool.slots as usize).div_ceil(loops.max(1)).max(STEPS_MIN),
+            calls_running_max: experimental
+                .calls_max
+                .unwrap_or(CALLS_MAX)
+                .div_ceil(loops.max(1)),
             checkpoint_bytes_min: 16 << 10,
             descendants_max: stepwell_types::limits::DESCENDANTS_MAX,
             cautious_ms: 60_000,
@@ -145,6 +149,12 @@ fn engine_options(config: &Config, loops: usize) -> shell::Options {
 fn disk_floor_bytes(config: &Config) -> u64 {
     config.disk_floor_mib.unwrap_or(256) << 20
 }
+
+/// Steps of modules that each loop runs at once at least.
+const STEPS_MIN: usize = 4;
+
+/// Calls of Tasks that run at once, in all loops: each takes a connection and some 100 KiB.
+const CALLS_MAX: usize = 4_096;
 
 /// All that may be counted for 32 MiB of data takes some 25 s of a free core.
 const TURN_MAX: Duration = Duration::from_secs(120);

@@ -51,6 +51,7 @@ pub struct Runner {
 
 impl StepRunner for Runner {
     fn run(&self, request: StepRequest, gate: GateHandle) -> StepFuture {
+        let secrets = Arc::clone(&self.bridges.secrets);
         match (&request.target, &self.sandbox) {
             (StepTarget::Wasm { .. }, Some(sandbox)) => sandbox.run(request, Arc::new(Door(gate))),
             (StepTarget::Wasm { .. }, None) => {
@@ -58,15 +59,23 @@ impl StepRunner for Runner {
             }
             (StepTarget::Http, _) => {
                 let http = Arc::clone(&self.bridges.http);
-                Box::pin(async move { http.run(&journal(gate, &request), request).await })
+                Box::pin(async move { http.run(&journal(gate, secrets, &request), request).await })
             }
             (StepTarget::Container, _) => {
                 let containers = self.bridges.containers.clone();
-                Box::pin(async move { containers.run(&journal(gate, &request), request).await })
+                Box::pin(async move {
+                    containers
+                        .run(&journal(gate, secrets, &request), request)
+                        .await
+                })
             }
             (StepTarget::Machine, _) => {
                 let machines = self.bridges.machines.clone();
-                Box::pin(async move { machines.run(&journal(gate, &request), request).await })
+                Box::pin(async move {
+                    machines
+                        .run(&journal(gate, secrets, &request), request)
+                        .await
+                })
             }
             (StepTarget::ReadItems(wanted), _) => {
                 let (buckets, wanted) = (self.buckets.clone(), Arc::clone(wanted));
@@ -99,8 +108,8 @@ impl StepRunner for Runner {
 }
 
 /// The journal of a Task's attempt that begins now.
-fn journal(gate: GateHandle, request: &StepRequest) -> Arc<Journal> {
-    Journal::new(Arc::new(Door(gate)), request, SystemClock.wall())
+fn journal(gate: GateHandle, secrets: Arc<dyn Secrets>, request: &StepRequest) -> Arc<Journal> {
+    Journal::new(Arc::new(Door(gate)), secrets, request, SystemClock.wall())
 }
 
 fn refused(error: &'static str, cause: &'static str) -> StepFuture {
@@ -453,7 +462,7 @@ pub fn bridges(
     executions: Arc<dyn Executions>,
 ) -> Result<Bridges, Trouble> {
     Ok(Bridges {
-        http: http(config, limiter, Arc::clone(&secrets))?,
+        http: http(config, limiter)?,
         containers: elsewhere.containers.clone(),
         machines: elsewhere.machines.clone(),
         secrets,
@@ -463,11 +472,7 @@ pub fn bridges(
     })
 }
 
-fn http(
-    config: &Config,
-    limiter: &Limiter,
-    secrets: Arc<dyn Secrets>,
-) -> Result<Arc<HttpBridge>, Trouble> {
+fn http(config: &Config, limiter: &Limiter) -> Result<Arc<HttpBridge>, Trouble> {
     let base = HttpOptions::default();
     let http = &config.http;
     let options = HttpOptions {
@@ -477,11 +482,12 @@ fn http(
             .guest_request_bytes_max
             .unwrap_or(base.guest_request_bytes_max),
         response_bytes_max: http.response_bytes_max.unwrap_or(base.response_bytes_max),
+        answers_bytes_max: http.answers_bytes_max.unwrap_or(base.answers_bytes_max),
         connections: connections(config)?,
         authorities: authorities(config)?,
     };
     let clock = Arc::new(|| SystemClock.wall());
-    let bridge = HttpBridge::new(options, secrets, limiter.clone(), clock);
+    let bridge = HttpBridge::new(options, limiter.clone(), clock);
     let bridge = bridge.map_err(Trouble::usage)?;
     Ok(Arc::new(bridge))
 }
@@ -496,15 +502,17 @@ fn authorities(config: &Config) -> Result<Vec<(String, String)>, Trouble> {
 fn connections(config: &Config) -> Result<BTreeMap<String, ConnectionOptions>, Trouble> {
     let mut all = BTreeMap::new();
     for (name, connection) in &config.connections {
-        let mut headers = connection.headers.clone();
+        let mut secret_headers = BTreeMap::new();
         for (header, file) in &connection.header_files {
-            headers.insert(
-                header.clone(),
-                input::text(file, 64 << 10)?.trim().to_owned(),
-            );
+            let value = input::text(file, 64 << 10)?.trim().to_owned();
+            secret_headers.insert(header.clone(), value);
         }
-        let url = connection.url.clone();
-        all.insert(name.clone(), ConnectionOptions { url, headers });
+        let options = ConnectionOptions {
+            url: connection.url.clone(),
+            headers: connection.headers.clone(),
+            secret_headers,
+        };
+        all.insert(name.clone(), options);
     }
     Ok(all)
 }

@@ -23,7 +23,11 @@ fn counted<'a>(
     }
     let letters: Vec<char> = wrong.chars().collect();
     // Of one letter anything is near.
-    let budget = if letters.len() < 2 { 0 } else { 1 + letters.len() / 4 };
+    let budget = if letters.len() < 2 {
+        0
+    } else {
+        1 + letters.len() / 4
+    };
     let mut best: Option<(usize, &str)> = None;
     for candidate in candidates {
         if scale.pairs >= PAIRS_MAX {

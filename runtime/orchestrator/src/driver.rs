@@ -21,6 +21,7 @@ mod hot;
 mod items;
 mod journal;
 mod outbox;
+mod places;
 mod recover;
 mod redrive;
 mod request;
@@ -60,6 +61,7 @@ use crate::rows::UsageRow;
 use crate::suspects::Suspects;
 use away::{Away, Input};
 use hot::Hot;
+use places::{Kind, Place, Places};
 use timers::ShardTimers;
 
 /// Bounds of one driver.
@@ -73,8 +75,10 @@ pub struct Options {
     pub state_bytes_max: usize,
     /// Bytes not yet durable above which starts are refused.
     pub open_bytes_max: usize,
-    /// Attempts outside their first slice above which no further one begins.
+    /// Steps of modules outside their first slice above which no further one begins.
     pub steps_running_max: usize,
+    /// The same for what runs outside of the sandbox: calls of Tasks, files that the host reads.
+    pub calls_running_max: usize,
     /// Bytes of log below which an execution gets no checkpoint: it is read from its start.
     pub checkpoint_bytes_min: usize,
     /// Executions that one may bring about through those that it starts.
@@ -178,8 +182,14 @@ pub struct Driver {
     /// Flows whose turns cost much, and for how many more turns that is remembered.
     costly: HashMap<FlowRef, u32>,
     events: Ready<Work>,
+    /// Steps of modules to begin.
     steps: Ready<Work>,
-    steps_running: usize,
+    /// What is to begin outside of the sandbox.
+    calls: Ready<Work>,
+    /// Of the two it is the calls' turn.
+    calls_first: bool,
+    /// What has begun.
+    places: Places,
     /// Earliest timer of each execution in memory.
     timers: BTreeSet<(Timestamp, ExecutionId)>,
     /// Number of the batch that is open now; counts from 1.
@@ -233,6 +243,7 @@ impl Driver {
         programs: Arc<dyn Programs>,
     ) -> Driver {
         Driver {
+            places: Places::new(options.steps_running_max, options.calls_running_max),
             options,
             reader,
             programs,
@@ -261,7 +272,8 @@ impl Driver {
             costly: HashMap::new(),
             events: Ready::default(),
             steps: Ready::default(),
-            steps_running: 0,
+            calls: Ready::default(),
+            calls_first: false,
             timers: BTreeSet::new(),
             batch: 1,
             durable: 0,
@@ -316,10 +328,10 @@ impl Driver {
         if self.take_held(now) {
             return true;
         }
-        if self.steps_running >= self.options.steps_running_max || self.stopping {
+        if self.stopping {
             return false;
         }
-        if let Some(Work::Step(id, step)) = self.steps.pop() {
+        if let Some(Work::Step(id, step)) = self.next_to_begin() {
             self.begin_step(id, *step, now);
             return true;
         }
@@ -331,9 +343,35 @@ impl Driver {
     pub fn has_work(&self) -> bool {
         !self.events.is_empty()
             || (!self.held.is_empty() && self.has_room())
-            || (!self.steps.is_empty()
-                && !self.stopping
-                && self.steps_running < self.options.steps_running_max)
+            || (!self.stopping && self.has_place())
+    }
+
+    /// The next step or call that has a place, in turn.
+    fn next_to_begin(&mut self) -> Option<Work> {
+        let kinds = match self.calls_first {
+            true => [Kind::Call, Kind::Step],
+            false => [Kind::Step, Kind::Call],
+        };
+        let places = &self.places;
+        for kind in kinds {
+            let queue = match kind {
+                Kind::Step => &mut self.steps,
+                Kind::Call => &mut self.calls,
+            };
+            let next = queue.pop_of(|flow| places.has(Place { kind, flow }));
+            if next.is_some() {
+                self.calls_first = kind == Kind::Step;
+                return next;
+            }
+        }
+        None
+    }
+
+    /// Whether something that waits to begin may.
+    fn has_place(&self) -> bool {
+        let has = |kind, flow| self.places.has(Place { kind, flow });
+        self.steps.has_of(|flow| has(Kind::Step, flow))
+            || self.calls.has_of(|flow| has(Kind::Call, flow))
     }
 
     /// An attempt did not end in its first slice: it runs elsewhere now.
@@ -343,8 +381,7 @@ impl Driver {
             .get_mut(&execution)
             .and_then(|h| h.steps.get_mut(&(entry, attempt)))
         {
-            running.counted = true;
-            self.steps_running += 1;
+            running.take(&mut self.places);
         }
     }
 
@@ -372,14 +409,15 @@ impl Driver {
         let step = (entry, attempt);
         let hot = self.hot.get_mut(&execution);
         let hot = hot.filter(|hot| hot.steps.get(&step).is_some_and(|r| !r.set_aside));
-        let Some((hot, running)) = hot.and_then(|hot| hot.steps.remove(&step).map(|r| (hot, r)))
+        let Some((hot, mut running)) =
+            hot.and_then(|hot| hot.steps.remove(&step).map(|r| (hot, r)))
         else {
             // Nobody waits for it any more.
             self.give_up(outcome.effects.take());
             return;
         };
         let mut outcome = items::reached(outcome, running.next_slot);
-        self.steps_running -= usize::from(running.counted);
+        running.give_back(&mut self.places);
         hot.forget_journal(entry, attempt);
         self.suspects.clear(execution, entry, attempt);
         let logs = std::mem::take(&mut outcome.logs);
@@ -416,7 +454,7 @@ impl Driver {
         self.stopping = true;
         let steps = self.hot.values_mut().flat_map(|hot| hot.steps.values_mut());
         for running in steps.filter(|running| running.waits) {
-            running.set_aside = true;
+            running.set_aside(&mut self.places);
         }
         self.usage_due = self.usage_since.is_some();
     }
@@ -424,7 +462,7 @@ impl Driver {
     /// Attempts that run outside their first slice.
     #[must_use]
     pub fn steps_running(&self) -> usize {
-        self.steps_running
+        self.places.taken()
     }
 
     /// Counters of what is durable, and gauges of now.
@@ -433,7 +471,7 @@ impl Driver {
         Metrics {
             hot: self.hot.len() as u64,
             open: u64::try_from(self.open.max(0)).unwrap_or(0),
-            steps_running: self.steps_running as u64,
+            steps_running: self.places.taken() as u64,
             ..self.metrics.clone()
         }
     }

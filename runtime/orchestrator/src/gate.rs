@@ -25,7 +25,8 @@ pub type VerdictFuture = std::pin::Pin<Box<dyn Future<Output = Verdict> + Send>>
 
 /// The way to the driver that owns an execution.
 pub trait GateKeeper: Send + Sync {
-    /// Asks leave for one call. Resolves when its intent is durable.
+    /// Asks leave for one call, at once: what is recorded later comes behind it. Resolves when
+    /// its intent is durable.
     fn admit(&self, call: BridgeCall) -> VerdictFuture;
     /// Records a piece of the answer of a call that was let go. Not waited for: what
     /// depends on it leaves only after it is durable too.

@@ -245,12 +245,15 @@ impl Orchestrator {
         found.input = now.input;
         if found.status == Status::Running {
             found.waiting = self.shared.outward.waiting(id);
+            if let Ok(Reply::Queued(queued)) = self.shared.ask(id, Request::Queued(id)).await {
+                found.waiting.extend(queued);
+            }
             let full = now.untaken.iter().filter(|(_, a, _)| self.in_hands(a).1);
             found
                 .waiting
                 .extend(full.map(|(state, activity, since)| Waiting {
                     state: state.clone(),
-                    target: TargetName::new(TargetKind::Activity, activity.clone()),
+                    target: Some(TargetName::new(TargetKind::Activity, activity.clone())),
                     reason: WaitReason::Concurrency,
                     since: *since,
                 }));

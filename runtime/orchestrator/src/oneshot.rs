@@ -124,6 +124,7 @@ pub async fn run(shot: OneShot) -> Result<Finished, Error> {
         state_bytes_max: stepwell_types::limits::STATE_BYTES_MAX,
         open_bytes_max: usize::MAX,
         steps_running_max: 64,
+        calls_running_max: 64,
         checkpoint_bytes_min: usize::MAX,
         descendants_max: stepwell_types::limits::DESCENDANTS_MAX,
         cautious_ms: 0,

@@ -13,7 +13,7 @@ pub struct Ready<T> {
 }
 
 /// A flow's place in the round: an interned name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct FlowNumber(u32);
 
 impl<T> Default for Ready<T> {
@@ -53,7 +53,13 @@ impl<T> Ready<T> {
 
     /// Takes the next flow's oldest work.
     pub fn pop(&mut self) -> Option<T> {
-        let flow = self.turn.pop_front()?;
+        self.pop_of(|_| true)
+    }
+
+    /// The same, of the flows that may go on; the others keep their turn.
+    pub fn pop_of(&mut self, may: impl Fn(FlowNumber) -> bool) -> Option<T> {
+        let at = self.turn.iter().position(|flow| may(FlowNumber(*flow)))?;
+        let flow = self.turn.remove(at)?;
         let queue = self.queues.get_mut(flow as usize)?;
         let item = queue.pop_front();
         if !queue.is_empty() {
@@ -61,6 +67,12 @@ impl<T> Ready<T> {
         }
         self.len -= usize::from(item.is_some());
         item
+    }
+
+    /// Whether one of the flows that may go on has work.
+    #[must_use]
+    pub fn has_of(&self, may: impl Fn(FlowNumber) -> bool) -> bool {
+        self.turn.iter().any(|flow| may(FlowNumber(*flow)))
     }
 
     /// Whether nothing waits.
@@ -86,5 +98,19 @@ mod tests {
         assert_eq!(order[1], ("b", 0));
         assert_eq!(order.len(), 6);
         assert!(ready.is_empty());
+    }
+
+    #[test]
+    fn a_flow_that_may_not_go_on_holds_nobody_up() {
+        let mut ready = Ready::default();
+        let (a, b) = (ready.number(&"a".into()), ready.number(&"b".into()));
+        ready.push(a, "a");
+        ready.push(b, "b1");
+        ready.push(b, "b2");
+        assert_eq!(ready.pop_of(|flow| flow != a), Some("b1"));
+        assert_eq!(ready.pop_of(|flow| flow != a), Some("b2"));
+        assert_eq!(ready.pop_of(|flow| flow != a), None);
+        assert!(!ready.has_of(|flow| flow != a) && !ready.is_empty());
+        assert_eq!(ready.pop(), Some("a"));
     }
 }

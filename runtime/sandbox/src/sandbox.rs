@@ -227,11 +227,11 @@ impl Sandbox {
         };
         // All runs of the attempt have one budget.
         let mut budget = bench.budget(request);
-        let (mut turn, mut lost) = (None, conflict());
-        for _ in 0..RUNS_MAX {
+        let mut turn = None;
+        for run in 1..=RUNS_MAX {
             let slot = self.slot().await?;
-            let run = attempt::run(&bench, &loaded, function, request, gate.clone(), budget);
-            let ended = run.await?;
+            let ended = attempt::run(&bench, &loaded, function, request, gate.clone(), budget);
+            let ended = ended.await?;
             drop(slot);
             *made.fuel += ended.fuel;
             budget.fuel = budget.fuel.saturating_sub(ended.fuel);
@@ -265,31 +265,30 @@ impl Sandbox {
             }
             let wanted = self.bridges.keyvalue.turn(&touched);
             let end = self.bridges.end(touched, &mut turn);
-            if let Err(Conflict::Failed(why) | Conflict::Lost(why)) = &end {
-                ended.journal.fails(why);
-            }
-            *made.notes = ended.journal.last_notes();
-            match end {
+            let mut failure = match end {
                 Ok(effects) => {
                     *made.effects = effects;
+                    *made.notes = ended.journal.last_notes();
                     return result;
                 }
-                Err(Conflict::Failed(failure)) => return Err(failure),
-                Err(Conflict::Lost(why)) => lost = why,
-            }
-            // What was asked outside was asked for what is so no more: its flow says what to do.
-            if called {
-                break;
-            }
-            if turn.is_none() {
+                Err(Conflict::Failed(failure)) => Some(failure),
+                // What was asked outside was asked for what is so no more: its flow says what to do.
+                Err(Conflict::Lost(why)) => (called || run == RUNS_MAX).then_some(why),
+            };
+            if failure.is_none() && turn.is_none() {
                 // Without a slot: others can use it meanwhile.
                 turn = Bounded::new(std::pin::pin!(wanted), &self.ticker, budget.due_us).await;
-                if turn.is_none() {
-                    return Err(outcome::timed_out(request.deadline, &self.limits));
-                }
+                let late = || outcome::timed_out(request.deadline, &self.limits);
+                failure = turn.is_none().then(late);
+            }
+            // What it fails with is noted, and not what it might have gone on from.
+            if let Some(failure) = failure {
+                ended.journal.fails(&failure);
+                *made.notes = ended.journal.last_notes();
+                return Err(failure);
             }
         }
-        Err(lost)
+        Err(conflict())
     }
 
     /// The pool has a slot for each permit, so that it never overflows.

@@ -31,6 +31,8 @@ mod connections;
 mod document;
 #[path = "api/endpoints.rs"]
 mod endpoints;
+#[path = "api/gate.rs"]
+mod gate;
 #[path = "api/gauges.rs"]
 mod gauges;
 #[path = "api/keeper.rs"]
@@ -179,6 +181,7 @@ fn house_with(memory: Memory, keeper: Arc<dyn Keeper>, change: impl FnOnce(&mut 
             state_bytes_max: stepwell_types::limits::STATE_BYTES_MAX,
             open_bytes_max: 64 << 20,
             steps_running_max: 8,
+            calls_running_max: 8,
             checkpoint_bytes_min: 4 << 10,
             descendants_max: u32::MAX,
             cautious_ms: 600_000,

@@ -32,6 +32,8 @@ pub struct Grants {
     pub directories: Vec<Arc<str>>,
     /// Flows whose executions steps may start and send signals, by name.
     pub flows: Vec<Arc<str>>,
+    /// Connections of the server's configuration whose headers Tasks may borrow, by name.
+    pub connections: Vec<Arc<str>>,
     /// What steps read as their configuration, by key. No secret belongs here: it is shown.
     pub config: BTreeMap<Arc<str>, Arc<str>>,
 }
@@ -107,6 +109,7 @@ impl Grants {
             &self.secrets,
             &self.directories,
             &self.flows,
+            &self.connections,
         ];
         let entries = lists.iter().map(|l| l.len()).sum::<usize>();
         let stores = self.key_value.len() + self.buckets.len();
@@ -221,6 +224,7 @@ impl Grants {
             ("secret", &self.secrets, &before.secrets),
             ("directory", &self.directories, &before.directories),
             ("flow", &self.flows, &before.flows),
+            ("connection", &self.connections, &before.connections),
         ];
         for (what, now, then) in named {
             let new = now.iter().filter(|name| !then.contains(name));

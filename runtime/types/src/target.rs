@@ -48,15 +48,19 @@ pub enum WaitReason {
     Rate,
     /// The target said when it wants to be called again.
     RetryAfter,
+    /// As many steps of modules run as may.
+    Steps,
+    /// As many calls of Tasks run as may, to whomever.
+    Calls,
 }
 
-/// A call that waits for its turn.
+/// A call that waits for its turn, or a step for a place to run in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Waiting {
     /// The state that calls.
     pub state: Arc<str>,
-    /// Whom it calls.
-    pub target: TargetName,
+    /// Whom it calls; `None`: it has not begun.
+    pub target: Option<TargetName>,
     /// What for.
     pub reason: WaitReason,
     /// Since when, in this life of the server.
@@ -134,7 +138,12 @@ impl std::fmt::Display for Waiting {
             WaitReason::Concurrency => "concurrency limit",
             WaitReason::Rate => "rate limit",
             WaitReason::RetryAfter => "Retry-After",
+            WaitReason::Steps => "a place among the steps that run",
+            WaitReason::Calls => "a place among the calls that run",
         };
-        write!(f, "{reason} of {}", self.target)
+        match &self.target {
+            Some(target) => write!(f, "{reason} of {target}"),
+            None => f.write_str(reason),
+        }
     }
 }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use stepwell_host_api::keyvalue::{Conflict, Namespaces, Place, Quotas, View};
+use stepwell_host_api::secrets::GivenSecrets;
 use stepwell_host_api::{Journal, OpenGate};
 use stepwell_interpreter::{Event, State};
 use stepwell_orchestrator::driver::read_log;
@@ -72,7 +73,8 @@ impl World {
         if !self.keeps(request) {
             return;
         }
-        let journal = Journal::new(Arc::new(OpenGate), request, self.now);
+        let secrets = Arc::new(GivenSecrets::default());
+        let journal = Journal::new(Arc::new(OpenGate), secrets, request, self.now);
         let mut view = View::new(self.namespaces.clone(), journal);
         let wrote = now(write(&mut view, request));
         match wrote {

@@ -132,6 +132,7 @@ pub(super) fn new_drivers(
                 state_bytes_max: 64 << 20,
                 open_bytes_max: 64 << 20,
                 steps_running_max: 8,
+                calls_running_max: 8,
                 checkpoint_bytes_min: 64,
                 descendants_max: u32::MAX,
                 cautious_ms: i64::MAX as u64,

@@ -100,10 +100,12 @@ impl House {
             }
         }
         let config = format!(
-            "object_bytes_max = 1000000\n[http]\nallow = [\"{}/32\"]\n{}{}\
+            "object_bytes_max = 1000000\n[http]\nallow = [\"{1}/32\"]\n{2}{3}\
              [[directories]]\nhost = {shared:?}\nguest = \"/shared\"\n\
              [[directories]]\nhost = {own:?}\nguest = \"/own\"\nwrite = true\n\
-             [buckets.texts]\npath = {texts:?}\n[buckets.out]\npath = {own:?}\nwrite = true\n",
+             [buckets.texts]\npath = {texts:?}\n[buckets.out]\npath = {own:?}\nwrite = true\n\
+             [connections.lent]\nurl = \"http://{0}/\"\n[connections.kept]\nurl = \"http://{0}/\"\n",
+            place.address,
             place.address.ip(),
             podman.config(),
             sshd.config("worker", "host")?,
@@ -170,7 +172,7 @@ impl House {
         let some = json!({
             "flows": ["taker", "gone"],
             "buckets": [bucket("texts", false), bucket("out", true), bucket("data", true)],
-            "http": [get], "images": [IMAGE], "machines": ["worker"],
+            "http": [get], "images": [IMAGE], "machines": ["worker"], "connections": ["lent"],
             "secrets": ["token", "missing", BROKEN], "directories": ["/shared", "/own"],
             "key_value": [{"namespace": "written", "write": true}, {"namespace": "read"}],
         });

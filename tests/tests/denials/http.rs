@@ -331,6 +331,11 @@ pub fn beyond_a_grant(house: &House) -> Vec<Row> {
         get("http://1.1.1.1/".to_owned()),
         UNGRANTED,
     );
+    for (name, error) in [("lent", ""), ("kept", UNGRANTED), ("none", UNGRANTED)] {
+        let call = json!({"url": format!("http://{place}/"), "connection": name});
+        let what = format!("connection {name}");
+        rows.push(run("http-some", &what, call, error));
+    }
     let to = get(format!("http://{place}/to?http://127.0.0.2:{victim}/"));
     rows.push(run(
         "http-some",

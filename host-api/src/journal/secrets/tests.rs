@@ -10,10 +10,16 @@ use stepwell_types::{
 };
 
 use super::*;
-use crate::gate::{Boxed, Gate, Verdict};
+use crate::gate::{Asked, Boxed, Gate, Verdict};
+use crate::journal::{Call, Wait};
+use crate::secrets::Secrets;
 
 /// Values by name and version; the last one is the newest.
-struct Shelf(Vec<(&'static str, u32, &'static str)>);
+struct Shelf(Mutex<Vec<(&'static str, u32, &'static str)>>);
+
+fn shelf<const N: usize>(values: [(&'static str, u32, &'static str); N]) -> Arc<Shelf> {
+    Arc::new(Shelf(Mutex::new(values.to_vec())))
+}
 
 impl Secrets for Shelf {
     fn open(&self, name: &str, version: Option<u32>) -> Result<Option<Opened>, Failure> {
@@ -21,7 +27,8 @@ impl Secrets for Shelf {
             return Err(Failure::new("Stepwell.SecretUnreadable", "HOST0007"));
         }
         let fits = |(n, v, _): &&(&str, u32, &str)| *n == name && version.is_none_or(|w| w == *v);
-        let found = self.0.iter().rev().find(fits);
+        let values = self.0.lock();
+        let found = values.iter().rev().find(fits);
         Ok(found.map(|(_, version, value)| Opened {
             version: *version,
             value: Secret::new(value.as_bytes().to_vec()),
@@ -61,14 +68,18 @@ fn request(recorded: Option<Recorded>) -> StepRequest {
     }
 }
 
-fn journal(recorded: Option<Recorded>) -> (Arc<Journal>, Arc<Kept>) {
+fn journal(recorded: Option<Recorded>, shelf: &Arc<Shelf>) -> (Arc<Journal>, Arc<Kept>) {
     let gate = Arc::new(Kept::default());
-    let journal = Journal::new(gate.clone(), &request(recorded), Timestamp(5));
+    let request = request(recorded);
+    let journal = Journal::new(gate.clone(), shelf.clone(), &request, Timestamp(5));
     (journal, gate)
 }
 
 fn call(journal: &Arc<Journal>, digest: u8) -> Result<bool, Failure> {
-    let call = journal.call();
+    leaves(&journal.call(), digest)
+}
+
+fn leaves(call: &Call, digest: u8) -> Result<bool, Failure> {
     let what = String::new;
     let mut asked = std::pin::pin!(call.admit(Digest([digest; 32]), &what));
     let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
@@ -95,8 +106,8 @@ fn crash(gate: &Kept) -> Recorded {
     }
 }
 
-fn read(journal: &Journal, shelf: &Shelf, name: &str) -> Result<Option<String>, String> {
-    match journal.secret(shelf, name) {
+fn read(journal: &Journal, name: &str) -> Result<Option<String>, String> {
+    match journal.secret(name) {
         Ok(value) => Ok(value.map(|v| String::from_utf8_lossy(v.bytes()).into_owned())),
         Err(failure) => Err(failure.error.to_string()),
     }
@@ -104,20 +115,17 @@ fn read(journal: &Journal, shelf: &Shelf, name: &str) -> Result<Option<String>, 
 
 #[test]
 fn an_attempt_keeps_its_versions_over_a_crash_and_its_digests_are_keyed() {
-    let old = Shelf(vec![("a", 1, "first value")]);
-    let new = Shelf(vec![
-        ("a", 1, "first value"),
-        ("a", 2, "second value"),
-        ("b", 1, "late"),
-    ]);
-    let gone = Shelf(vec![("a", 2, "second value")]);
+    let shelf = self::shelf([("a", 1, "first value")]);
+    let gone = self::shelf([("a", 2, "second value")]);
 
-    let (journal, gate) = self::journal(None);
+    let (journal, gate) = self::journal(None, &shelf);
     call(&journal, 1).expect("admitted");
-    assert_eq!(read(&journal, &old, "a"), Ok(Some("first value".into())));
-    assert_eq!(read(&journal, &old, "b"), Ok(None));
+    assert_eq!(read(&journal, "a"), Ok(Some("first value".into())));
+    assert_eq!(read(&journal, "b"), Ok(None));
     // A new version in the middle of an attempt is for the next one.
-    assert_eq!(read(&journal, &new, "a"), Ok(Some("first value".into())));
+    let more = [("a", 2, "second value"), ("b", 1, "late")];
+    shelf.0.lock().extend(more);
+    assert_eq!(read(&journal, "a"), Ok(Some("first value".into())));
     call(&journal, 2).expect("admitted");
     let calls = gate.0.lock().clone();
     assert_eq!(calls[0].request, Digest([1; 32]), "nothing was read yet");
@@ -131,20 +139,17 @@ fn an_attempt_keeps_its_versions_over_a_crash_and_its_digests_are_keyed() {
     }
     let recorded = crash(&gate);
 
-    let again = |shelf: &Shelf| {
-        let (journal, _) = self::journal(Some(recorded.clone()));
+    let again = |shelf: &Arc<Shelf>| {
+        let (journal, _) = self::journal(Some(recorded.clone()), shelf);
         call(&journal, 1)?;
-        let value = journal.secret(shelf, "a")?;
+        let value = journal.secret("a")?;
         assert_eq!(value.expect("a value").bytes(), b"first value");
-        assert!(
-            journal.secret(shelf, "b")?.is_none(),
-            "it was not there before"
-        );
+        assert!(journal.secret("b")?.is_none(), "it was not there before");
         call(&journal, 2)?;
         call(&journal, 3)
     };
     assert_eq!(
-        again(&new),
+        again(&shelf),
         Ok(false),
         "recorded calls are answered, the third is new"
     );
@@ -154,40 +159,207 @@ fn an_attempt_keeps_its_versions_over_a_crash_and_its_digests_are_keyed() {
     );
 
     // Another request under the same number is seen, keyed or not.
-    let (journal, _) = self::journal(Some(recorded));
+    let (journal, _) = self::journal(Some(recorded), &shelf);
     call(&journal, 1).expect("admitted");
-    read(&journal, &new, "a").expect("read");
+    read(&journal, "a").expect("read");
     let other = call(&journal, 9).map_err(|f| f.error.to_string());
     assert_eq!(other, Err("Stepwell.ReplayDiverged".into()));
 }
 
+/// What an attempt has read when its call leaves is chance: where the call waits for its turn, or
+/// another task asks for it, a secret may be read meanwhile, or not.
+#[test]
+fn a_call_is_the_same_request_whatever_was_read_when_it_left() {
+    #[derive(Clone, Copy, PartialEq, Debug)]
+    enum Order {
+        LeavesFirst,
+        ReadsFirst,
+    }
+    use Order::{LeavesFirst, ReadsFirst};
+    let shelf = self::shelf([("a", 1, "first value")]);
+    // One life: call 0 and a secret, in this order, then call 1. What each call asked the gate.
+    let live = |recorded: Option<Recorded>, order: Order, digest: u8| {
+        let (journal, gate) = self::journal(recorded, &shelf);
+        let first = journal.call();
+        let leave = match order {
+            LeavesFirst => {
+                let leave = leaves(&first, digest)?;
+                read(&journal, "a").expect("read");
+                leave
+            }
+            ReadsFirst => {
+                read(&journal, "a").expect("read");
+                leaves(&first, digest)?
+            }
+        };
+        call(&journal, 2)?;
+        Ok::<_, Failure>((leave, gate))
+    };
+    for before in [LeavesFirst, ReadsFirst] {
+        let (_, gate) = live(None, before, 1).expect("the first life");
+        let plain = gate.0.lock()[0].request == Digest([1; 32]);
+        assert_eq!(plain, before == LeavesFirst);
+        for after in [LeavesFirst, ReadsFirst] {
+            let why = format!("{before:?}, {after:?}");
+            // Answered: from the journal.
+            let recorded = crash(&gate);
+            let (leave, again) = live(Some(recorded.clone()), after, 1).expect(&why);
+            assert!(!leave && again.0.lock().is_empty(), "{why}");
+            // Cut within its answer, it asks once more as it did.
+            let (journal, again) = self::journal(Some(recorded.clone()), &shelf);
+            let call = journal.call();
+            assert_eq!(leaves(&call, 1), Ok(false), "{why}");
+            read(&journal, "a").expect("read");
+            let mut leave = std::pin::pin!(call.leave(Digest([1; 32])));
+            let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+            assert!(leave.as_mut().poll(&mut cx).is_ready(), "{why}");
+            assert_eq!(
+                again.0.lock()[0].request,
+                recorded.calls[&0].request,
+                "{why}"
+            );
+            // Not answered: it leaves under the name that the log has.
+            let mut cut = recorded.clone();
+            cut.calls.values_mut().for_each(|call| call.parts.clear());
+            let (leave, again) = live(Some(cut), after, 1).expect(&why);
+            assert!(leave, "{why}");
+            let asked = again.0.lock();
+            let asked: Vec<_> = asked.iter().map(|call| call.request).collect();
+            let known: Vec<_> = recorded.calls.values().map(|call| call.request).collect();
+            assert_eq!(asked, known, "{why}");
+            // Another request is one.
+            let other = live(Some(recorded), after, 9).err().expect(&why);
+            assert_eq!(&*other.error, "Stepwell.ReplayDiverged", "{why}");
+        }
+    }
+    // Without its key nobody can say.
+    let (_, gate) = live(None, ReadsFirst, 1).expect("the first life");
+    let gone = self::shelf([("a", 2, "second value")]);
+    let (journal, _) = self::journal(Some(crash(&gate)), &gone);
+    let failed = call(&journal, 1).map_err(|f| f.error.to_string());
+    assert_eq!(failed, Err("Stepwell.SecretGone".into()));
+}
+
+/// A gate that is slow to take an answer, and keeps the notes that it gets.
+#[derive(Default)]
+struct Slow {
+    notes: Mutex<Vec<Vec<u8>>>,
+    came: Mutex<bool>,
+    comes: parking_lot::Condvar,
+}
+
+impl Gate for Slow {
+    fn admit(&self, call: BridgeCall) -> Boxed<'static, Verdict> {
+        self.notes.lock().extend(call.notes);
+        *self.came.lock() = true;
+        self.comes.notify_all();
+        Box::pin(std::future::ready(Verdict::Go))
+    }
+
+    fn answered(&self, answer: BridgeAnswer) {
+        let mut came = self.came.lock();
+        if !*came {
+            // As long as another call of the attempt may take to overtake it.
+            let wait = std::time::Duration::from_millis(300);
+            self.comes.wait_for(&mut came, wait);
+        }
+        self.notes.lock().extend(answer.notes);
+    }
+}
+
+#[test]
+fn notes_come_to_the_log_in_the_order_in_which_they_were_made() {
+    let gate = Arc::new(Slow::default());
+    let shelf = self::shelf([]);
+    let journal = Journal::new(gate.clone(), shelf.clone(), &request(None), Timestamp(5));
+    let wait = |us| Wait { us, ready: vec![0] };
+    let (first, second) = (journal.call(), journal.call());
+    leaves(&first, 1).expect("admitted");
+    *gate.came.lock() = false;
+    journal.waited(wait(1));
+    std::thread::scope(|scope| {
+        // Its notes are taken before the others are made.
+        let answered = scope.spawn(|| first.record(vec![1]));
+        while !journal.state.lock().notes.is_empty() {
+            std::thread::yield_now();
+        }
+        journal.waited(wait(2));
+        leaves(&second, 2).expect("admitted");
+        answered.join().expect("recorded");
+    });
+    let recorded = Recorded {
+        notes: gate.notes.lock().clone(),
+        ..Recorded::default()
+    };
+    let (again, _) = self::journal(Some(recorded), &shelf);
+    assert_eq!(again.wait_before(), Some(wait(1)));
+    assert_eq!(again.wait_before(), Some(wait(2)));
+}
+
+/// Keeps what a call asks, as whoever compares two runs gets it.
+#[derive(Default)]
+struct Shown(Mutex<Vec<Asked>>);
+
+impl Gate for Shown {
+    fn admit(&self, _: BridgeCall) -> Boxed<'static, Verdict> {
+        Box::pin(std::future::ready(Verdict::Go))
+    }
+
+    fn answered(&self, _: BridgeAnswer) {}
+
+    fn asked(&self, _: u32, what: &dyn Fn() -> Asked) {
+        self.0.lock().push(what());
+    }
+}
+
+#[test]
+fn who_compares_two_runs_sees_no_value_and_yet_that_they_differ() {
+    let gate = Arc::new(Shown::default());
+    let shelf = self::shelf([("a", 1, "correct horse")]);
+    let journal = Journal::new(gate.clone(), shelf, &request(None), Timestamp(5));
+    read(&journal, "a").expect("read");
+    for text in [
+        "authorization: Bearer correct horse",
+        r"a: correct\u0020horse",
+        r"b: correct\u0020horse",
+    ] {
+        journal.call().witness().asked(&|| text.to_owned());
+    }
+    let asked = gate.0.lock();
+    assert_eq!(asked[0].shown, "authorization: Bearer [secret a]");
+    assert!(asked.iter().all(|asked| !asked.shown.contains("horse")));
+    // Where all of a text is kept back.
+    assert_eq!(asked[1].shown, asked[2].shown);
+    assert_ne!(asked[1], asked[2]);
+}
+
 #[test]
 fn what_cannot_be_read_ends_the_attempt() {
-    let (journal, _) = self::journal(None);
-    let broken = read(&journal, &Shelf(vec![]), "broken");
+    let (journal, _) = self::journal(None, &shelf([]));
+    let broken = read(&journal, "broken");
     assert_eq!(broken, Err("Stepwell.SecretUnreadable".into()));
     assert_eq!(journal.broken().map(|f| f.error.to_string()), broken.err());
 
-    let (journal, _) = self::journal(None);
+    let (journal, _) = self::journal(None, &shelf([]));
     for n in 0..SECRETS_READ_MAX {
-        assert_eq!(read(&journal, &Shelf(vec![]), &n.to_string()), Ok(None));
+        assert_eq!(read(&journal, &n.to_string()), Ok(None));
     }
-    let more = read(&journal, &Shelf(vec![]), "one more");
+    let more = read(&journal, "one more");
     assert_eq!(more, Err("Stepwell.TooManySecrets".into()));
 }
 
 #[test]
 fn nothing_that_leaves_holds_a_value() {
     const PEM: &str = "-----BEGIN-----\nline \"one\"\nline two\n-----END-----\n";
-    let shelf = Shelf(vec![
+    let shelf = shelf([
         ("word", 1, "correct horse"),
         ("pem", 1, PEM),
         ("tiny", 1, "1"),
         ("slash", 1, "path/with/slash"),
     ]);
-    let (journal, _) = self::journal(None);
+    let (journal, _) = self::journal(None, &shelf);
     for name in ["word", "pem", "tiny", "slash"] {
-        read(&journal, &shelf, name).expect("read");
+        read(&journal, name).expect("read");
     }
     let check = |output: &str, expected: Result<(), &str>| {
         let data = Data::from_valid_text(output);
@@ -243,35 +415,32 @@ fn nothing_that_leaves_holds_a_value() {
 
 #[test]
 fn no_name_holds_a_value() {
-    let shelf = Shelf(vec![
-        ("word", 1, "correct-horse"),
-        ("late", 1, "battery-staple"),
-    ]);
-    let (journal, _) = self::journal(None);
+    let shelf = shelf([("word", 1, "correct-horse"), ("late", 1, "battery-staple")]);
+    let (journal, _) = self::journal(None, &shelf);
     let keeps = |text: &str| {
         let kept = journal.keeps_back("the name", text);
         kept.map_err(|failure| failure.error.to_string())
     };
     assert_eq!(keeps("correct-horse"), Ok(()));
-    read(&journal, &shelf, "word").expect("read");
+    read(&journal, "word").expect("read");
     assert_eq!(keeps("order-17"), Ok(()));
     assert_eq!(keeps("battery-staple"), Ok(()));
     let slips = || Err("Stepwell.SecretInOutput".to_owned());
     assert_eq!(keeps("correct-horse-17"), slips());
-    read(&journal, &shelf, "late").expect("read");
+    read(&journal, "late").expect("read");
     assert_eq!(keeps("correct-horse-17"), slips());
     assert_eq!(keeps("a/battery-staple"), slips());
 }
 
 #[test]
 fn what_was_refused_before_a_crash_is_refused_again() {
-    let (journal, gate) = self::journal(None);
+    let (journal, gate) = self::journal(None, &shelf([]));
     assert_eq!(journal.operation(), (0, None));
     let (number, _) = journal.operation();
     let failure = Failure::new("Stepwell.ObjectFailed", "a disk that was away");
     journal.refused(number, &failure);
     call(&journal, 1).expect("admitted");
-    let (journal, _) = self::journal(Some(crash(&gate)));
+    let (journal, _) = self::journal(Some(crash(&gate)), &shelf([]));
     assert_eq!(journal.operation(), (0, None));
     assert_eq!(journal.operation(), (1, Some(failure)));
     assert_eq!(journal.operation(), (2, None));
@@ -284,7 +453,7 @@ fn notes_of_the_version_before_are_read() {
         notes: vec![vec![1, 2, 0, 10, 1, 7, 1, 0]],
         ..Recorded::default()
     };
-    let (journal, _) = self::journal(Some(recorded));
+    let (journal, _) = self::journal(Some(recorded), &shelf([]));
     assert!(journal.broken().is_none());
     assert_eq!(journal.began(), Timestamp(5));
 }

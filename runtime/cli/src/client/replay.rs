@@ -13,7 +13,7 @@ use anyhow::Context as _;
 use base64::Engine as _;
 use serde_json::{Value, json};
 use stepwell_host_api::execution::NoExecutions;
-use stepwell_host_api::gate::{Boxed, Gate, Verdict};
+use stepwell_host_api::gate::{Asked, Boxed, Gate, Verdict};
 use stepwell_host_api::objects::Objects;
 use stepwell_host_api::{Namespaces, Secrets};
 use stepwell_sandbox::Sandbox;
@@ -138,7 +138,7 @@ fn read(remote: &Remote, trace: &Trace) -> Result<StepRequest, Trouble> {
 /// How a run went, and what it asked for.
 struct Run {
     outcome: StepOutcome,
-    calls: BTreeMap<u32, String>,
+    calls: BTreeMap<u32, Asked>,
     /// The first call that the journal does not answer.
     beyond: Option<u32>,
 }
@@ -167,7 +167,7 @@ async fn run(
 
 /// A gate that lets nothing out, and remembers what was asked.
 #[derive(Default)]
-struct Heard(Mutex<(BTreeMap<u32, String>, Option<u32>)>);
+struct Heard(Mutex<(BTreeMap<u32, Asked>, Option<u32>)>);
 
 impl Gate for Heard {
     fn admit(&self, call: BridgeCall) -> Boxed<'static, Verdict> {
@@ -178,7 +178,7 @@ impl Gate for Heard {
 
     fn answered(&self, _: BridgeAnswer) {}
 
-    fn asked(&self, call: u32, what: &dyn Fn() -> String) {
+    fn asked(&self, call: u32, what: &dyn Fn() -> Asked) {
         let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         seen.0.insert(call, what());
     }
@@ -249,7 +249,10 @@ fn people(trace: &Trace, run: &Run, recorded: &Value, again: &Value) {
         run.calls.len()
     ));
     if let Some(call) = run.beyond {
-        let what = run.calls.get(&call).map_or("", String::as_str);
+        let what = run
+            .calls
+            .get(&call)
+            .map_or("", |asked| asked.shown.as_str());
         output::print(&format!(
             "the journal ends before call {call}:\n{}",
             indented(what)
@@ -301,7 +304,7 @@ fn first_difference(then: &Run, now: &Run) -> Option<(u32, String, String)> {
     let last = then.calls.keys().chain(now.calls.keys()).max()?;
     (0..=*last).find_map(|call| {
         let (a, b) = (then.calls.get(&call), now.calls.get(&call));
-        let text = |what: Option<&String>| what.cloned().unwrap_or_else(none);
+        let text = |what: Option<&Asked>| what.map_or_else(none, |asked| asked.shown.clone());
         (a != b).then(|| (call, text(a), text(b)))
     })
 }

@@ -11,7 +11,9 @@ use stepwell_types::{
     StepTarget, Timestamp,
 };
 
+use super::hot::Running;
 use super::outbox::Parcel;
+use super::places::Kind;
 use super::{Driver, Hot, Output, Work};
 use crate::suspects::WALK;
 use crate::walk::walk;
@@ -241,7 +243,7 @@ impl Driver {
                 if let StepTarget::Activity { name } = &step.target {
                     self.offer(id, name, step.entry, step.attempt);
                 }
-                self.queue_step(id, step);
+                self.queue_step(id, step, now);
             }
             Command::Continue => {
                 if let Some(hot) = self.hot.get_mut(&id) {
@@ -282,18 +284,33 @@ impl Driver {
     }
 
     /// Puts a step in its flow's queue. What an outside program does alone has none.
-    pub(super) fn queue_step(&mut self, id: ExecutionId, step: RunStep) {
+    pub(super) fn queue_step(&mut self, id: ExecutionId, step: RunStep, now: Timestamp) {
         if step.target.is_outside() || step.target.is_between() {
             return;
         }
-        if self.gathers(id, &step) {
+        if self.gathers(id, &step, now) {
             return;
         }
         if let Some(hot) = self.hot.get_mut(&id) {
-            hot.steps
-                .insert((step.entry, step.attempt), super::hot::Running::default());
-            let queue = hot.steps_queue;
-            self.steps.push(queue, Work::Step(id, Box::new(step)));
+            let running = Running::new(hot.place(&step.target), step.state.clone(), now);
+            hot.steps.insert((step.entry, step.attempt), running);
+            self.wait_to_begin(id, Box::new(step));
+        }
+    }
+
+    /// Puts a step behind those of its flow that wait for a place like its.
+    pub(super) fn wait_to_begin(&mut self, id: ExecutionId, step: Box<RunStep>) {
+        let Some(hot) = self.hot.get_mut(&id) else {
+            return;
+        };
+        if let Some(running) = hot.steps.get_mut(&(step.entry, step.attempt)) {
+            running.queued = true;
+            let place = running.place;
+            let queue = match place.kind {
+                Kind::Step => &mut self.steps,
+                Kind::Call => &mut self.calls,
+            };
+            queue.push(place.flow, Work::Step(id, step));
         }
     }
 
@@ -313,6 +330,7 @@ impl Driver {
             return;
         };
         running.started = true;
+        running.queued = false;
         let by = AttemptId {
             execution: id,
             entry: step.entry,
@@ -369,8 +387,8 @@ impl Driver {
         };
         hot.forget_journal(entry, attempt);
         self.suspects.clear(id, entry, attempt);
-        if let Some(running) = hot.steps.remove(&(entry, attempt)) {
-            self.steps_running -= usize::from(running.counted);
+        if let Some(mut running) = hot.steps.remove(&(entry, attempt)) {
+            running.give_back(&mut self.places);
             if running.started {
                 self.out.push_back(Output::Abort {
                     execution: id,

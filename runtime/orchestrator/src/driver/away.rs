@@ -91,9 +91,11 @@ impl Input {
                 Request::Claim(claim) => Some(claim.execution),
                 Request::GiveBack(task) => Some(task.execution),
                 Request::Spawn(start) => Some(start.child),
-                Request::Wait(_) | Request::Gate(_) | Request::Lineage(_) | Request::Runs(_) => {
-                    None
-                }
+                Request::Wait(_)
+                | Request::Gate(_)
+                | Request::Lineage(_)
+                | Request::Runs(_)
+                | Request::Queued(_) => None,
             },
             Input::Step(id, ..) | Input::Event(id, _) | Input::Timer(id) | Input::Row(id, _) => {
                 Some(*id)

@@ -6,21 +6,29 @@ use std::sync::Arc;
 use stepwell_flow::Program;
 use stepwell_interpreter::codec::Row;
 use stepwell_interpreter::{Outcome, State};
-use stepwell_types::{Data, Digest, EntryId, Failure, FlowRef, Timestamp};
+use stepwell_types::{Data, Digest, EntryId, Failure, FlowRef, StepTarget, Timestamp};
 
 use crate::ready::FlowNumber;
 
 use super::away::Input;
 use super::express::Express;
 use super::journal::Journals;
+use super::places::{Kind, Place, Places};
 
 /// An attempt that was begun or waits to begin.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Running {
     /// The surroundings were told to run it.
     pub started: bool,
-    /// It counts against `steps_running_max`.
-    pub counted: bool,
+    /// The place that it takes when it runs.
+    pub place: Place,
+    /// It has taken it.
+    counted: bool,
+    /// It is in the queue for that.
+    pub queued: bool,
+    /// Whose step it is, and since when it is there.
+    pub state: Arc<str>,
+    pub since: Timestamp,
     /// It waits for its turn outside.
     pub waits: bool,
     /// The stopping gate refused its call, or it waited: how it ends says nothing, and the next
@@ -28,6 +36,51 @@ pub(super) struct Running {
     pub set_aside: bool,
     /// Of a file of results: the slot with which the next one begins, if there is one.
     pub next_slot: Option<u32>,
+}
+
+impl Running {
+    /// One that has not begun.
+    pub fn new(place: Place, state: Arc<str>, since: Timestamp) -> Running {
+        Running {
+            started: false,
+            place,
+            counted: false,
+            queued: false,
+            state,
+            since,
+            waits: false,
+            set_aside: false,
+            next_slot: None,
+        }
+    }
+
+    /// It runs, and takes its place.
+    pub fn take(&mut self, places: &mut Places) {
+        if !std::mem::replace(&mut self.counted, true) {
+            places.take(self.place);
+        }
+    }
+
+    /// It needs its place no more.
+    pub fn give_back(&mut self, places: &mut Places) {
+        if std::mem::take(&mut self.counted) {
+            places.give_back(self.place);
+        }
+    }
+
+    /// It waits for its turn outside. A guest has its instance meanwhile.
+    pub fn wait(&mut self, places: &mut Places) {
+        self.waits = true;
+        if self.place.kind == Kind::Call {
+            self.give_back(places);
+        }
+    }
+
+    /// How it ends is for the next process.
+    pub fn set_aside(&mut self, places: &mut Places) {
+        self.set_aside = true;
+        self.give_back(places);
+    }
 }
 
 /// A task of an activity that a worker has.
@@ -49,7 +102,9 @@ pub(super) struct Hot {
     /// `None`: named by its id.
     pub given_name: Option<Arc<str>>,
     pub events: FlowNumber,
+    /// Its flow's numbers among what waits to begin: steps of modules, and all else.
     pub steps_queue: FlowNumber,
+    pub calls_queue: FlowNumber,
     pub started: Timestamp,
     pub last_at: Timestamp,
     /// Records so far, sealed or not.
@@ -130,6 +185,16 @@ impl Hot {
             && self.parked.is_none()
             && self.spoiled.is_none()
             && self.state.awaits(entry, attempt)
+    }
+
+    /// Where an attempt of this target runs.
+    pub fn place(&self, target: &StepTarget) -> Place {
+        if target.leaves() {
+            let (kind, flow) = (Kind::Call, self.calls_queue);
+            return Place { kind, flow };
+        }
+        let (kind, flow) = (Kind::Step, self.steps_queue);
+        Place { kind, flow }
     }
 
     /// Bytes of text that it keeps in memory, ended or not.

@@ -15,6 +15,7 @@ use stepwell_types::{
 };
 
 use super::express::Express;
+use super::hot::Running;
 use super::outbox::{Answer, Delivery, Held, Parcel, Post, parent_ended};
 use super::{Driver, Output, Work};
 use crate::Error;
@@ -361,7 +362,7 @@ impl Driver {
     }
 
     /// Takes a step that begins with rows of results. `false`: it is another one.
-    pub(super) fn gathers(&mut self, id: ExecutionId, step: &RunStep) -> bool {
+    pub(super) fn gathers(&mut self, id: ExecutionId, step: &RunStep, now: Timestamp) -> bool {
         let from = match &step.target {
             StepTarget::CollectResults => 0,
             StepTarget::WriteResults(write) => match write.chunk {
@@ -373,7 +374,7 @@ impl Driver {
         let Some(hot) = self.hot.get_mut(&id) else {
             return true;
         };
-        let running = super::hot::Running::default();
+        let running = Running::new(hot.place(&step.target), step.state.clone(), now);
         hot.steps.insert((step.entry, step.attempt), running);
         // A file fills its place exactly, and is not copied: a large Map writes many in a row.
         let mut text = String::with_capacity(match step.target {
@@ -434,13 +435,12 @@ impl Driver {
             }
             Ok(Gathered::File(mut step, records, next)) => {
                 step.input = records;
-                if let Some(hot) = self.hot.get_mut(&id) {
-                    if let Some(running) = hot.steps.get_mut(&(entry, attempt)) {
-                        running.next_slot = next;
-                    }
-                    let queue = hot.steps_queue;
-                    self.steps.push(queue, Work::Step(id, step));
+                if let Some(hot) = self.hot.get_mut(&id)
+                    && let Some(running) = hot.steps.get_mut(&(entry, attempt))
+                {
+                    running.next_slot = next;
                 }
+                self.wait_to_begin(id, step);
             }
             Err(e) => {
                 let failure = Failure::new("Stepwell.EngineFault", e.to_string());

@@ -134,9 +134,10 @@ impl Driver {
             .get_mut(&by.execution)
             .and_then(|hot| hot.steps.get_mut(&(by.entry, by.attempt)))
         {
-            running.waits = true;
-            running.set_aside |= stopping;
-            self.steps_running -= usize::from(std::mem::take(&mut running.counted));
+            running.wait(&mut self.places);
+            if stopping {
+                running.set_aside(&mut self.places);
+            }
         }
     }
 
@@ -160,13 +161,11 @@ impl Driver {
         };
         if self.stopping {
             // Its failure would be ours, not the flow's: it must not be recorded.
-            running.set_aside = true;
-            self.steps_running -= usize::from(std::mem::take(&mut running.counted));
+            running.set_aside(&mut self.places);
             return (0, Verdict::Stopped);
         }
         if std::mem::take(&mut running.waits) {
-            running.counted = true;
-            self.steps_running += 1;
+            running.take(&mut self.places);
         }
         let known = hot.journals.get(&key).and_then(|j| j.calls.get(&call.call));
         match known {

@@ -211,7 +211,7 @@ impl Driver {
         };
         for command in commands {
             match command {
-                Command::Run(step) => self.queue_step(id, step),
+                Command::Run(step) => self.queue_step(id, step, now),
                 Command::Continue => {
                     if let Some(hot) = self.hot.get_mut(&id) {
                         hot.queued_events += 1;

@@ -9,11 +9,12 @@ use stepwell_interpreter::{Event, State};
 use stepwell_store::Key;
 use stepwell_types::{
     AttemptId, BridgeCall, ChildStart, Data, Digest, ExecutionId, Failure, FlowRef, ParentLink,
-    Signal, TaskToken, Timestamp,
+    Signal, TaskToken, Timestamp, WaitReason, Waiting,
 };
 
 use super::away::Input;
 use super::express::Express;
+use super::places::Kind;
 use super::{Claim, Driver, Hot, Output, Redrive};
 use crate::Error;
 use crate::api::{ActivityTask, Execution, Redriven, Started};
@@ -57,6 +58,8 @@ pub enum Request {
     Lineage(AttemptId),
     /// Whether an execution of this flow runs in memory.
     Runs(Arc<str>),
+    /// Which steps of the execution wait for a place to run in.
+    Queued(ExecutionId),
     /// An outside program answers for a task.
     Token(TaskToken, TokenAnswer),
     /// A bridge asks leave for a call.
@@ -92,6 +95,8 @@ pub enum Reply {
     },
     /// To `Runs`, when all that was decided before is durable: one that runs.
     Runs(Option<ExecutionId>),
+    /// To `Queued`.
+    Queued(Vec<Waiting>),
     /// To `Start` with `wait`, and to `Wait`. `None`: read it from the store.
     Ended(Option<Box<Execution>>),
     /// To `Cancel`, `Signal`, `Token` and `GiveBack`.
@@ -152,6 +157,10 @@ impl Driver {
                 let runs = hot.find(|(_, hot)| hot.flow.name == flow && hot.ended.is_none());
                 let reply = Reply::Runs(runs.map(|(id, _)| *id));
                 self.after(self.last_batch(), Output::Reply(ticket, reply));
+            }
+            Request::Queued(id) => {
+                let reply = Reply::Queued(self.queued(id));
+                self.out.push_back(Output::Reply(ticket, reply));
                 Ok(())
             }
             Request::Claim(claim) => self.claim(ticket, claim, now),
@@ -165,6 +174,25 @@ impl Driver {
         if let Err(e) = answer {
             self.out.push_back(Output::Reply(ticket, Reply::Refused(e)));
         }
+    }
+
+    /// What of an execution waits to begin, the longest first.
+    fn queued(&self, id: ExecutionId) -> Vec<Waiting> {
+        let steps = self.hot.get(&id).map(|hot| hot.steps.values());
+        let queued = steps.into_iter().flatten().filter(|step| step.queued);
+        let mut all: Vec<Waiting> = queued
+            .map(|step| Waiting {
+                state: step.state.clone(),
+                target: None,
+                reason: match step.place.kind {
+                    Kind::Step => WaitReason::Steps,
+                    Kind::Call => WaitReason::Calls,
+                },
+                since: step.since,
+            })
+            .collect();
+        all.sort_by_key(|waiting| waiting.since);
+        all
     }
 
     /// Nobody waits for this ticket any more.
@@ -446,6 +474,7 @@ impl Driver {
             state: Arc::new(state),
             events: self.events.number(&flow.name),
             steps_queue: self.steps.number(&flow.name),
+            calls_queue: self.calls.number(&flow.name),
             flow,
             given_name,
             started,

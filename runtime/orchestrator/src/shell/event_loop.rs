@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::future::Future;
+use std::ops::Deref;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -406,12 +407,15 @@ pub(crate) struct LoopGate {
 
 impl GateKeeper for LoopGate {
     fn admit(&self, call: BridgeCall) -> VerdictFuture {
-        let shared = self.shared.clone();
+        let id = call.by.execution;
+        let asked = Asked::begin(self.shared.clone(), id, Request::Gate(call));
         Box::pin(async move {
-            let id = call.by.execution;
-            match shared.ask(id, Request::Gate(call)).await {
-                Ok(Reply::Gate(verdict)) => verdict,
-                _ => Verdict::Stopped,
+            match asked {
+                Ok(asked) => match asked.answer().await {
+                    Ok(Reply::Gate(verdict)) => verdict,
+                    _ => Verdict::Stopped,
+                },
+                Err(_) => Verdict::Stopped,
             }
         })
     }
@@ -499,21 +503,42 @@ impl Shared {
 
     /// Asks the loop that owns `id`; the answer comes when it is durable.
     pub(crate) async fn ask(&self, id: ExecutionId, request: Request) -> Result<Reply, Error> {
-        let ticket = self.new_ticket();
+        Asked::begin(self, id, request)?.answer().await
+    }
+}
+
+/// A loop was asked. Tells it when whoever asked has gone, so that no ticket is kept for ever and
+/// no task is handed to nobody.
+struct Asked<S: Deref<Target = Shared>> {
+    shared: S,
+    ticket: Ticket,
+    id: ExecutionId,
+    reply: oneshot::Receiver<Reply>,
+    answered: bool,
+}
+
+impl<S: Deref<Target = Shared>> Asked<S> {
+    /// Asks the loop that owns `id`.
+    fn begin(shared: S, id: ExecutionId, request: Request) -> Result<Asked<S>, Error> {
+        let ticket = shared.new_ticket();
         let (reply_to, reply) = oneshot::channel();
-        let inbox = self.inbox_of(id).ok_or(Error::Stopping)?;
+        let inbox = shared.inbox_of(id).ok_or(Error::Stopping)?;
         if !inbox.send(Message::Request(ticket, request, reply_to)) {
             return Err(Error::Stopping);
         }
-        let mut asked = Asked {
-            shared: self,
+        Ok(Asked {
+            shared,
             ticket,
             id,
             reply,
             answered: false,
-        };
-        let reply = (&mut asked.reply).await;
-        asked.answered = true;
+        })
+    }
+
+    /// Its answer, when that is durable.
+    async fn answer(mut self) -> Result<Reply, Error> {
+        let reply = (&mut self.reply).await;
+        self.answered = true;
         match reply {
             Ok(Reply::Refused(e)) => Err(e),
             Ok(reply) => Ok(reply),
@@ -522,17 +547,7 @@ impl Shared {
     }
 }
 
-/// Tells the loop when whoever asked has gone, so that no ticket is kept for ever and no
-/// task is handed to nobody.
-struct Asked<'a> {
-    shared: &'a Shared,
-    ticket: Ticket,
-    id: ExecutionId,
-    reply: oneshot::Receiver<Reply>,
-    answered: bool,
-}
-
-impl Drop for Asked<'_> {
+impl<S: Deref<Target = Shared>> Drop for Asked<S> {
     fn drop(&mut self) {
         let Some(inbox) = self.shared.inbox_of(self.id).filter(|_| !self.answered) else {
             return;

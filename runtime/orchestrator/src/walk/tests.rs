@@ -91,6 +91,7 @@ fn driver(memory: &Memory, programs: &Arc<Planted>, now: Timestamp) -> Driver {
         state_bytes_max: usize::MAX,
         open_bytes_max: usize::MAX,
         steps_running_max: 10,
+        calls_running_max: 10,
         // A checkpoint with every batch: none may be of a half walked state.
         checkpoint_bytes_min: 0,
         descendants_max: u32::MAX,

@@ -4,5 +4,6 @@ mod descendants;
 mod express;
 mod journal;
 mod memory;
+mod places;
 mod signals;
 mod world;

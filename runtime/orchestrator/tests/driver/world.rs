@@ -49,6 +49,7 @@ pub fn options() -> Options {
         state_bytes_max: 1 << 30,
         open_bytes_max: 1 << 30,
         steps_running_max: 8,
+        calls_running_max: 8,
         checkpoint_bytes_min: 64,
         descendants_max: u32::MAX,
         cautious_ms: 0,
@@ -105,6 +106,8 @@ pub struct World {
     /// What is to be let go of elsewhere.
     pub given_up: Vec<Hold>,
     pub asked: u64,
+    /// No attempt ends in its first slice.
+    pub long: bool,
     flows: Arc<Flows>,
     options: Options,
 }
@@ -122,6 +125,7 @@ impl World {
             effects: None,
             given_up: Vec::new(),
             asked: 0,
+            long: false,
             flows,
             options,
         }
@@ -140,7 +144,13 @@ impl World {
         loop {
             while let Some(output) = self.driver.output() {
                 match output {
-                    Output::Run(request) => self.steps.push(*request),
+                    Output::Run(request) => {
+                        if self.long {
+                            let (entry, attempt) = (request.entry, request.attempt);
+                            self.driver.step_pending(request.execution, entry, attempt);
+                        }
+                        self.steps.push(*request);
+                    }
                     Output::Reply(ticket, reply) => self.replies.push((ticket, reply)),
                     Output::Send(post) => self.posts.push(post),
                     Output::GivenUp(hold) => self.given_up.push(hold),

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use stepwell_host_api::http::WallClock;
-use stepwell_host_api::secrets::GivenSecrets;
 use stepwell_host_api::wasi::Directories;
 use stepwell_host_api::{Bridges, HttpBridge, HttpOptions, LimitOptions, Limiter, OpenGate};
 use stepwell_sandbox::{Clock, CompileLimits, Limits, Options, Pool, Sandbox};
@@ -78,9 +77,8 @@ pub fn options(dir: &Path, limits: Limits) -> Options {
 /// Bridges of these settings.
 pub fn bridges(http: HttpOptions) -> Bridges {
     let clock: WallClock = Arc::new(|| RealClock::new().now());
-    let secrets = Arc::new(GivenSecrets::default());
     let limiter = Limiter::new(LimitOptions::default(), clock.clone());
-    let http = HttpBridge::new(http, secrets, limiter.clone(), clock.clone()).expect("bridge");
+    let http = HttpBridge::new(http, limiter.clone(), clock.clone()).expect("bridge");
     Bridges::http_alone(http, &limiter, &clock)
 }
 

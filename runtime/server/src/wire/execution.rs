@@ -90,7 +90,7 @@ pub struct Execution {
     /// Set when the engine waits for an operator before it goes on: why.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub parked: Option<Parked>,
-    /// Calls to the outside that wait for their turn, the longest first; left out of lists.
+    /// Calls to the outside that wait for their turn, and steps that wait to begin; left out of lists.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub waiting: Vec<Waiting>,
     /// Signals that came before a Task waited for them, and are kept; left out of lists.
@@ -114,7 +114,7 @@ pub struct Execution {
     pub redrive_status_reason: Option<String>,
 }
 
-/// A call to the outside that waits for its turn. It has not been sent.
+/// A call to the outside that waits for its turn, or a step for a place to run in. Nothing of it has left.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Waiting {
@@ -402,7 +402,10 @@ mod tests {
             express: true,
             waiting: vec![stepwell_types::Waiting {
                 state: "S".into(),
-                target: stepwell_types::TargetName::new(TargetKind::Host, "a.example"),
+                target: Some(stepwell_types::TargetName::new(
+                    TargetKind::Host,
+                    "a.example",
+                )),
                 reason: stepwell_types::WaitReason::Rate,
                 since: Timestamp(7),
             }],

@@ -34,6 +34,9 @@ pub struct Grants {
     /// Flows whose executions modules may start and send signals, by name.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub flows: Vec<String>,
+    /// Connections of the server's configuration whose headers Tasks may borrow, by name.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub connections: Vec<String>,
     /// What steps read as their configuration (`wasi:config`), by key. A flow's goes before its modules'.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub config: BTreeMap<String, String>,
@@ -100,6 +103,7 @@ impl From<&stepwell_types::Grants> for Grants {
             buckets: g.buckets.iter().map(bucket).collect(),
             directories: names(&g.directories),
             flows: names(&g.flows),
+            connections: names(&g.connections),
             config: g
                 .config
                 .iter()
@@ -134,6 +138,7 @@ impl From<Grants> for stepwell_types::Grants {
             buckets: g.buckets.into_iter().map(bucket).collect(),
             directories: names(g.directories),
             flows: names(g.flows),
+            connections: names(g.connections),
             config: g
                 .config
                 .into_iter()

@@ -7,6 +7,9 @@ use stepwell_guest::{Context, Failure, info, secrets};
 #[derive(Deserialize)]
 struct Input {
     read: Vec<String>,
+    /// A call that is under way while it reads; its answer is waited for at the end.
+    #[serde(default)]
+    during: Option<String>,
     /// Sends the last one there, as a bearer token.
     #[serde(default)]
     call: Option<String>,
@@ -19,6 +22,8 @@ struct Input {
 }
 
 fn read(_: &Context, input: Input) -> Result<Vec<String>, Failure> {
+    let during = input.during.as_ref();
+    let during = during.map(|url| Request::post(url).start()).transpose()?;
     let mut lengths = Vec::new();
     let mut last = String::new();
     for name in &input.read {
@@ -31,6 +36,9 @@ fn read(_: &Context, input: Input) -> Result<Vec<String>, Failure> {
             Some(body) => request.body(body.as_str()).send()?.ok()?.text()?,
             None => request.send()?.status.to_string(),
         });
+    }
+    if let Some(during) = during {
+        lengths.push(during.wait()?.text()?);
     }
     match input.slip.as_deref() {
         Some("log") => info!("the secret is {last}"),

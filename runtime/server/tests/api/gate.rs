@@ -1,0 +1,45 @@
+//! The gate of a real loop: what it is asked is recorded in the order of the asking.
+
+use std::time::Duration;
+
+use stepwell_orchestrator::gate::Verdict;
+use stepwell_types::{AttemptId, BridgeCall, Digest, EntryId};
+
+use super::{block, house};
+
+/// A guest's calls are tasks of their own: whose future is polled first is chance.
+#[test]
+fn a_call_is_asked_for_when_it_is_and_not_when_somebody_waits() {
+    let h = house(|_| {});
+    let flow = r#"{"StartAt": "Hangs", "States": {"Hangs": {
+        "Type": "Task", "End": true, "Resource": "wasm:any"}}}"#;
+    h.check("PUT", "/v1/modules/any", "\0asm", 201, "");
+    h.check("PUT", "/v1/flows/hangs", flow, 201, "");
+    let (first, second) = block(async {
+        let (_, started) = h.ask("POST", "/v1/flows/hangs/executions", "{}").await;
+        let id = started["id"].as_str().unwrap_or_default();
+        let by = AttemptId {
+            execution: id.parse().expect("an id"),
+            entry: EntryId(1),
+            attempt: 0,
+        };
+        let call = |request: &[u8]| BridgeCall {
+            by,
+            call: 0,
+            request: Digest::of(request),
+            notes: None,
+        };
+        let gate = h.orchestrator.gate();
+        loop {
+            let first = gate.admit(call(b"first"));
+            // The first to be recorded under this number.
+            let second = gate.admit(call(b"second")).await;
+            // The attempt may not be there yet.
+            if second != Verdict::Stopped {
+                return (first.await, second);
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    });
+    assert_eq!((first, second), (Verdict::Go, Verdict::Diverged));
+}
