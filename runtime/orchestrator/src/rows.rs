@@ -13,7 +13,7 @@ use crate::Error;
 use crate::suspects::Deaths;
 
 /// The version of every row kind in this file.
-const VERSION: u8 = 11;
+const VERSION: u8 = 12;
 
 /// What lists and `describe` show of an execution.
 #[derive(Debug, Clone, Serialize, Deserialize)]

@@ -19,6 +19,8 @@ pub struct Grants {
     pub http: Vec<HttpGrant>,
     /// Container images: `registry/name:tag`, or a pattern that ends in `*`.
     pub images: Vec<Arc<str>>,
+    /// Networks that containers may join, by name.
+    pub networks: Vec<Arc<str>>,
     /// Machines of the server's configuration, by name.
     pub machines: Vec<Arc<str>>,
     /// Secrets, by name.
@@ -102,6 +104,7 @@ impl Grants {
     pub fn check(&self) -> Result<(), String> {
         let lists = [
             &self.images,
+            &self.networks,
             &self.machines,
             &self.secrets,
             &self.directories,
@@ -188,13 +191,17 @@ impl Grants {
         }
         let named = [
             ("image", &self.images, &before.images),
+            ("network", &self.networks, &before.networks),
             ("machine", &self.machines, &before.machines),
             ("secret", &self.secrets, &before.secrets),
             ("directory", &self.directories, &before.directories),
             ("flow", &self.flows, &before.flows),
         ];
         for (what, now, then) in named {
-            let new = now.iter().filter(|name| !then.contains(name));
+            let new = now.iter().filter(|name| match what {
+                "image" => !then.iter().any(|grant| image_fits(grant, name)),
+                _ => !then.contains(name),
+            });
             lines.extend(new.map(|name| format!("{what} {name}")));
         }
         for grant in &self.key_value {
@@ -227,6 +234,15 @@ impl Grants {
                 && (g.methods.is_empty()
                     || method.is_some_and(|m| g.methods.iter().any(|known| **known == *m)))
         })
+    }
+}
+
+/// Whether a grant is this image, or a pattern that it fits; of a pattern, whether it gives all of it.
+#[must_use]
+pub fn image_fits(grant: &str, name: &str) -> bool {
+    match grant.strip_suffix('*') {
+        Some(start) => name.starts_with(start),
+        None => name == grant,
     }
 }
 
