@@ -8,6 +8,7 @@ mod guest;
 mod request;
 mod run;
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,6 +22,7 @@ use crate::gate::Gate;
 use crate::http::WallClock;
 use crate::job::guest::Carried;
 use crate::job::program::Kind;
+use crate::job::returned::Returned;
 use crate::job::{self, Order};
 use crate::journal::Call;
 use crate::limit::Limiter;
@@ -53,6 +55,8 @@ pub struct ContainerOptions {
     pub pids_max: u64,
     /// Longest run in milliseconds. Default a day.
     pub timeout_ms_max: u64,
+    /// How long an image may take to be fetched, in milliseconds. Default 15 minutes.
+    pub pull_timeout_ms: u64,
     /// Largest standard output that a call may ask for, in bytes. Default 8 MiB.
     pub stdout_bytes_max: u64,
     /// Names this server for its engine: it touches no other's containers.
@@ -70,6 +74,7 @@ impl Default for ContainerOptions {
             cpus_max: 2.0,
             pids_max: 1_024,
             timeout_ms_max: 86_400_000,
+            pull_timeout_ms: 900_000,
             stdout_bytes_max: 8 << 20,
             instance: String::new(),
         }
@@ -86,6 +91,7 @@ struct Inner {
     clock: WallClock,
     stopping: CancellationToken,
     limiter: Limiter,
+    returned: Arc<Returned>,
 }
 
 impl ContainerBridge {
@@ -102,6 +108,7 @@ impl ContainerBridge {
         ContainerBridge(Arc::new(Inner {
             options,
             limiter,
+            returned: Arc::default(),
             objects,
             clock,
             stopping,
@@ -138,6 +145,7 @@ impl ContainerBridge {
         let checked = request::check(call, &self.0.options)?;
         if let Some(grants) = &request.grants {
             KIND.granted(grants, &checked.image)?;
+            KIND.network_granted(grants, checked.network.as_deref())?;
             checked.program.granted(grants)?;
         }
         let digest = Digest::of(request.input.text().as_bytes());
@@ -153,7 +161,10 @@ impl ContainerBridge {
         carried: Carried,
     ) -> Result<Data, Failure> {
         let digest = carried.digest(&wanted);
-        KIND.granted(grants.unwrap_or(&Grants::default()), &wanted.image)?;
+        let nothing = Grants::default();
+        let grants = grants.unwrap_or(&nothing);
+        KIND.granted(grants, &wanted.image)?;
+        KIND.network_granted(grants, wanted.network.as_deref())?;
         let name = wanted.image.clone();
         let checked = call.allowed(|| {
             self.engine()?;
@@ -181,6 +192,7 @@ impl ContainerBridge {
             request,
             recorded,
             limiter: inner.limiter.clone(),
+            returned: Arc::clone(&inner.returned),
             stopping: inner.stopping.clone(),
         };
         let run = Run::new(inner, engine, &call, request, checked);
@@ -197,13 +209,23 @@ impl ContainerBridge {
         Ok(Engine::new(socket))
     }
 
+    /// [`ContainerBridge::sweep`] will be called: until it has looked once, no container begins.
+    pub fn will_sweep(&self) {
+        if self.0.options.socket.is_some() {
+            self.0.returned.expect();
+        }
+    }
+
     /// Removes, until the server stops, containers of this server that nobody wants: what a
     /// dead process left, and what could not be removed when its attempt ended.
     pub async fn sweep(&self, gate: Arc<dyn Gate>) {
         let Ok(engine) = self.engine() else { return };
         let mut told = false;
         loop {
-            match self.sweep_once(&engine, &*gate).await {
+            let swept = self.sweep_once(&engine, &*gate).await;
+            // Whatever came of it.
+            self.0.returned.over();
+            match swept {
                 Ok(()) => told = false,
                 Err(failure) if !told => {
                     told = true;
@@ -222,15 +244,29 @@ impl ContainerBridge {
         let stopping = &self.0.stopping;
         let own = vec![format!("{}={}", run::INSTANCE, self.0.options.instance)];
         let all = engine.list(&own).await;
+        let (mut unwanted, mut there) = (Vec::new(), HashSet::new());
         for listed in all.map_err(|e| e.into_failure(KIND, "Swept"))? {
             let Some(call) = call_of(&listed) else {
                 continue;
             };
+            let key = job::key(&call);
             if job::unwanted(gate, call, stopping).await {
-                tracing::info!(container = %listed.id, "a container that nobody wants is removed");
-                let removed = engine.remove(&listed.id).await;
-                removed.map_err(|e| e.into_failure(KIND, "Swept"))?;
+                unwanted.push(listed.id);
+                continue;
             }
+            if let Some(image) = listed.labels.get(run::IMAGE) {
+                let resume = || self.0.limiter.resume(&KIND.target(image));
+                self.0.returned.found(&key, resume);
+            }
+            there.insert(key);
+        }
+        // Nobody has to wait until the others are gone.
+        self.0.returned.keep(&there);
+        self.0.returned.over();
+        for id in unwanted {
+            tracing::info!(container = %id, "a container that nobody wants is removed");
+            let removed = engine.remove(&id).await;
+            removed.map_err(|e| e.into_failure(KIND, "Swept"))?;
         }
         Ok(())
     }

@@ -8,6 +8,7 @@ pub(crate) mod archive;
 pub(crate) mod guest;
 pub(crate) mod output;
 pub(crate) mod program;
+pub(crate) mod returned;
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -24,6 +25,7 @@ use crate::gate::{Boxed, Gate, Verdict};
 use crate::journal::Call;
 use crate::limit::{Limiter, Went};
 use program::Kind;
+use returned::Returned;
 
 /// How often the gate is asked whether an attempt is over: at first, and at most.
 const ASK_AGAIN: Duration = Duration::from_millis(20);
@@ -165,6 +167,8 @@ pub(crate) struct Order {
     /// Whether its answer is recorded: a guest's is, a Task's is its outcome.
     pub(crate) recorded: bool,
     pub(crate) limiter: Limiter,
+    /// What runs there since an earlier life of the server.
+    pub(crate) returned: Arc<Returned>,
     /// Cancelled when the server begins to stop.
     pub(crate) stopping: CancellationToken,
 }
@@ -198,10 +202,19 @@ pub(crate) async fn answered(
 pub(crate) async fn run(order: Order, mut call: Call, job: Arc<dyn Job>) -> Result<Data, Failure> {
     let target = order.kind.target(&order.name);
     let what = || format!("{target} {}", order.request);
+    let sent = call.was_sent();
+    // Whoever carries it on has the place that it was found in.
+    let place = sent
+        .then(|| order.returned.take(&key(&call.at_gate(order.request))))
+        .flatten();
     let turn = async {
-        match call.was_sent() {
-            true => Ok(order.limiter.resume(&target)),
-            false => order.limiter.turn(&target, call.asker()).await,
+        match (place, sent) {
+            (Some(permit), _) => Ok(permit),
+            (None, true) => Ok(order.limiter.resume(&target)),
+            (None, false) => {
+                order.returned.looked().await;
+                order.limiter.turn(&target, call.asker()).await
+            }
         }
     };
     let mut permit = if order.recorded {

@@ -313,6 +313,11 @@ impl Call {
         self.journal.asker()
     }
 
+    /// The journal that it is of.
+    pub(crate) fn journal(&self) -> &Arc<Journal> {
+        &self.journal
+    }
+
     /// The key under which the other side can tell a repetition: the same for every attempt
     /// of the state entry, and after every crash.
     #[must_use]

@@ -5,14 +5,16 @@
 
 mod connection;
 mod guest;
+mod known;
 mod request;
 mod run;
 mod script;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use stepwell_types::{
     BridgeCall, Data, Digest, Failure, Grants, MachineCall, StepOutcome, StepRequest,
 };
@@ -24,6 +26,7 @@ use crate::gate::Gate;
 use crate::http::WallClock;
 use crate::job::guest::Carried;
 use crate::job::program::Kind;
+use crate::job::returned::Returned;
 use crate::job::{self, Fault, Order};
 use crate::journal::Call;
 use crate::limit::Limiter;
@@ -69,11 +72,18 @@ pub struct MachineBridge(Arc<Inner>);
 
 struct Inner {
     options: MachinesOptions,
-    places: BTreeMap<String, Arc<Connections>>,
+    places: BTreeMap<String, Place>,
     limiter: Limiter,
     objects: Arc<dyn Objects>,
     clock: WallClock,
     stopping: CancellationToken,
+}
+
+/// One machine.
+#[derive(Clone)]
+struct Place {
+    connections: Arc<Connections>,
+    returned: Arc<Returned>,
 }
 
 impl MachineBridge {
@@ -88,8 +98,11 @@ impl MachineBridge {
         stopping: CancellationToken,
     ) -> MachineBridge {
         let places = options.machines.iter().map(|(name, machine)| {
-            let place = Connections::new(name, machine.clone());
-            (name.clone(), Arc::new(place))
+            let place = Place {
+                connections: Arc::new(Connections::new(name, machine.clone())),
+                returned: Arc::default(),
+            };
+            (name.clone(), place)
         });
         MachineBridge(Arc::new(Inner {
             places: places.collect(),
@@ -164,17 +177,33 @@ impl MachineBridge {
     ) -> Result<Data, Failure> {
         let inner = &self.0;
         let place = inner.places.get(&checked.machine);
-        let place = Arc::clone(place.ok_or_else(|| KIND.failure("NotGranted", "gone"))?);
+        let place = place.ok_or_else(|| KIND.failure("NotGranted", "gone"))?;
         let order = Order {
             kind: KIND,
             name: checked.machine.clone(),
             request,
             recorded,
             limiter: inner.limiter.clone(),
+            returned: Arc::clone(&place.returned),
             stopping: inner.stopping.clone(),
         };
-        let run = Run::new(inner, place, &call, request, checked);
+        let connections = Arc::clone(&place.connections);
+        let run = Run::new(inner, connections, &call, request, checked);
         job::run(order, call, Arc::new(run)).await
+    }
+
+    /// How many connections are open to a machine; `None`: there is none of this name.
+    #[must_use]
+    pub fn connections(&self, machine: &str) -> Option<usize> {
+        let place = self.0.places.get(machine)?;
+        Some(place.connections.count())
+    }
+
+    /// [`MachineBridge::sweep`] will be called: until it has looked once, no program begins.
+    pub fn will_sweep(&self) {
+        for place in self.0.places.values() {
+            place.returned.expect();
+        }
     }
 
     /// Removes, until the server stops, runs of this server that nobody wants: what a dead
@@ -182,11 +211,17 @@ impl MachineBridge {
     pub async fn sweep(&self, gate: Arc<dyn Gate>) {
         let inner = &self.0;
         loop {
-            for (name, place) in &inner.places {
-                if let Err(fault) = sweep_one(inner, place, &*gate).await {
+            let gate = &*gate;
+            // At once: one that is away keeps nobody waiting for another.
+            join_all(inner.places.iter().map(|(name, place)| async move {
+                let swept = sweep_one(inner, name, place, gate).await;
+                // Whatever came of it.
+                place.returned.over();
+                if let Err(fault) = swept {
                     tracing::warn!(machine = %name, reason = ?fault, "runs that nobody wants may be left there");
                 }
-            }
+            }))
+            .await;
             tokio::select! {
                 () = inner.stopping.cancelled() => return,
                 () = tokio::time::sleep(SWEEP) => {}
@@ -195,13 +230,24 @@ impl MachineBridge {
     }
 }
 
-async fn sweep_one(inner: &Inner, place: &Connections, gate: &dyn Gate) -> Result<(), Fault> {
-    for call in list(inner, place).await? {
+async fn sweep_one(inner: &Inner, name: &str, place: &Place, gate: &dyn Gate) -> Result<(), Fault> {
+    let (mut unwanted, mut there) = (Vec::new(), HashSet::new());
+    for call in list(inner, &place.connections).await? {
         let key = job::key(&call);
         if job::unwanted(gate, call, &inner.stopping).await {
-            tracing::info!(run = %key, "a run that nobody wants is removed");
-            clear(inner, place, &key).await?;
+            unwanted.push(key);
+            continue;
         }
+        let resume = || inner.limiter.resume(&KIND.target(name));
+        place.returned.found(&key, resume);
+        there.insert(key);
+    }
+    // Nobody has to wait until the others are gone.
+    place.returned.keep(&there);
+    place.returned.over();
+    for key in unwanted {
+        tracing::info!(run = %key, "a run that nobody wants is removed");
+        clear(inner, &place.connections, &key).await?;
     }
     Ok(())
 }
@@ -211,10 +257,14 @@ async fn list(inner: &Inner, place: &Connections) -> Result<Vec<BridgeCall>, Fau
     let command = script::command("list", &inner.options.instance, "", 0);
     let answer = place.exec(&command, run::nothing(), LIST_BYTES).await?;
     let text = String::from_utf8_lossy(&answer.stdout);
-    // `EXECUTION-ENTRY-ATTEMPT-CALL DIGEST`
+    // `EXECUTION-ENTRY-ATTEMPT-CALL DIGEST`; what has no digest was being brought when somebody died.
+    // To the gate it is another request than any: it says so where the call is wanted.
+    let none = Digest([0; 32]).to_string();
     let calls = text.lines().filter_map(|line| line.split_once(' '));
     Ok(calls
-        .filter_map(|(key, request)| job::call_of(key, request))
+        .filter_map(|(key, request)| {
+            job::call_of(key, request).or_else(|| job::call_of(key, &none))
+        })
         .collect())
 }
 

@@ -13,6 +13,7 @@ pub mod place;
 pub mod plain;
 pub mod podman;
 pub mod receiver;
+pub mod registry;
 pub mod sshd;
 pub mod vm;
 

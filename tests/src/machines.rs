@@ -4,12 +4,12 @@
 //! Refuses to know where the machine is: an sshd on loopback and an emulated machine are the same to a case.
 #![allow(
     clippy::disallowed_methods,
-    reason = "tests read the clock; the rule is for the runtime"
+    reason = "tests read the clock and the environment; the rule is for the runtime"
 )]
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 
 use crate::api::Api;
@@ -31,6 +31,7 @@ macro_rules! machine_cases {
             a_killed_server_finds_its_run_on_a_machine_again
             a_broken_network_does_not_end_a_run_on_a_machine
             a_run_on_a_machine_that_nobody_wants_is_ended
+            what_was_being_brought_to_a_machine_when_the_server_died_is_removed
             a_run_on_a_machine_that_fails_says_how_and_no_shell_reads_its_words
         }
     };
@@ -118,14 +119,22 @@ impl<M: Machine> House<M> {
     /// # Errors
     /// Something is.
     pub fn no_run_left(&self) -> Result<()> {
-        let instance = std::fs::read_to_string(self.server.data().join("instance"))?;
-        let runs = format!("\"$HOME/.stepwell/{}\"", instance.trim());
+        let runs = self.runs()?;
         let line = format!("ls {runs} 2>/dev/null | wc -l");
         until("the removal of every run", || {
             Ok((self.machine.shell(&line)?.trim() == "0").then_some(()))
         })?;
         let line = format!("rmdir {runs} 2>/dev/null || true");
         self.machine.shell(&line).map(|_| ())
+    }
+
+    /// Where the server keeps its runs there, as a word of shell.
+    ///
+    /// # Errors
+    /// It has no name.
+    fn runs(&self) -> Result<String> {
+        let instance = std::fs::read_to_string(self.server.data().join("instance"))?;
+        Ok(format!("\"$HOME/.stepwell/{}\"", instance.trim()))
     }
 
     /// The example's input, for a program that rests until it is let go.
@@ -294,6 +303,45 @@ pub fn a_run_on_a_machine_that_nobody_wants_is_ended<M: Machine>() -> Result<()>
 
 /// # Errors
 /// The case does not hold.
+pub fn what_was_being_brought_to_a_machine_when_the_server_died_is_removed<M: Machine>()
+-> Result<()> {
+    let much = tempfile::tempdir()?;
+    // More than gets there before anybody looks; it takes no room here.
+    std::fs::File::create(much.path().join("much"))?.set_len(4 << 30)?;
+    let buckets = format!("[buckets]\nmuch = {{ path = {:?} }}\n", much.path());
+    let mut house = House::<M>::new(&buckets)?;
+    let seconds = 20 * M::SLOWER;
+    let bound = format!("TimeoutSeconds: {seconds}, End: true");
+    let late = MACHINE.replace("End: true", &bound);
+    house.api.publish("late", &late)?;
+    let input = json!({
+        "machine": "worker", "command": ["true"],
+        "files": [{"path": "much", "bucket": "much", "key": "much"}],
+    });
+    let began = Instant::now();
+    let id = start(&house.api, "late", &input)?;
+    let runs = house.runs()?;
+    until("the first of the file", || {
+        let line = format!("ls {runs}/*/work/much 2>/dev/null || true");
+        Ok((!house.machine.shell(&line)?.is_empty()).then_some(()))
+    })?;
+    house.server.kill()?;
+    let line = format!("ls {runs}/*/whole 2>/dev/null || true");
+    ensure!(
+        house.machine.shell(&line)?.is_empty(),
+        "all of it was there"
+    );
+    // Nobody carries it on: its time is over when the next process begins.
+    let over = Duration::from_secs(seconds + 1);
+    std::thread::sleep(over.saturating_sub(began.elapsed()));
+    house.server.spawn()?;
+    house.server.ready()?;
+    failed(&ended(&house.api, &id)?, "States.Timeout");
+    house.no_run_left()
+}
+
+/// # Errors
+/// The case does not hold.
 pub fn a_run_on_a_machine_that_fails_says_how_and_no_shell_reads_its_words<M: Machine>()
 -> Result<()> {
     let mut house = House::<M>::new("")?;
@@ -309,6 +357,12 @@ pub fn a_run_on_a_machine_that_fails_says_how_and_no_shell_reads_its_words<M: Ma
         "{}known_hosts = {known:?}\n",
         keys.replace("worker", "stranger")
     );
+    // Its own key, known and taken back.
+    let revoked = house.dir.path().join("revoked");
+    let (port, key) = (address.port(), address.public("host")?);
+    let listed = format!("[127.0.0.1]:{port} {key}\n@revoked * {key}\n");
+    std::fs::write(&revoked, listed)?;
+    let revoked = format!("{own}known_hosts = {revoked:?}\n").replace("worker", "revoked");
     let other = address.config("other", "other")?;
     let wrong = own
         .replace("worker", "wrong")
@@ -317,7 +371,7 @@ pub fn a_run_on_a_machine_that_fails_says_how_and_no_shell_reads_its_words<M: Ma
     let away = own
         .replace("worker", "away")
         .replace(&format!("port = {}", address.port()), "port = 1");
-    let config = [own, stranger, other, wrong, away].join("\n");
+    let config = [own, stranger, revoked, other, wrong, away].join("\n");
     house.server.configure(&config)?;
     house.server.again()?;
     let check = |change: Value, error: &str| -> Result<()> {
@@ -332,6 +386,7 @@ pub fn a_run_on_a_machine_that_fails_says_how_and_no_shell_reads_its_words<M: Ma
         Ok(())
     };
     check(json!({"machine": "stranger"}), "MachineHostUnknown")?;
+    check(json!({"machine": "revoked"}), "MachineHostUnknown")?;
     check(json!({"machine": "other"}), "MachineHostKeyMismatch")?;
     check(json!({"machine": "wrong"}), "MachineAuthenticationFailed")?;
     check(

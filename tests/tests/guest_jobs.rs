@@ -6,10 +6,9 @@
 
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use stepwell_tests::api::Api;
-use stepwell_tests::bridges::ask;
 use stepwell_tests::bridges::podman::{IMAGE, Podman};
 use stepwell_tests::bridges::sshd::Sshd;
 use stepwell_tests::guests;
@@ -27,10 +26,19 @@ struct House {
 }
 
 fn house(dir: &Path, grants: &Value) -> Result<House> {
+    house_that_logs(dir, grants, "info")
+}
+
+/// The same with this `STEPWELL_LOG`.
+fn house_that_logs(dir: &Path, grants: &Value, log: &str) -> Result<House> {
     let podman = Podman::start(&dir.join("podman"))?;
     let sshd = Sshd::start(&dir.join("sshd"))?;
     let machine = sshd.config("worker", "host")?;
-    let (server, api) = ask::started(dir, &format!("{}{machine}", podman.config()))?;
+    let config = format!("{}{machine}", podman.config());
+    let mut server = Server::new(dir, &config)?;
+    server.environment([("STEPWELL_LOG".into(), log.into())]);
+    server.start()?;
+    let api = Api::new(&server.url())?;
     api.upload_granted("jobs", &guests::program("jobs")?, grants)?;
     api.publish("jobs", FLOW)?;
     Ok(House {
@@ -144,5 +152,41 @@ fn a_cancel_ends_a_guests_job() -> Result<()> {
         .api
         .send("POST", &format!("/v1/executions/{id}/cancel"), "")?;
     assert_eq!(house.api.ended(&id)?["status"], "ABORTED");
+    no_container_left(&house.podman)
+}
+
+#[test]
+fn what_programs_say_of_a_secret_is_hidden_in_every_log() -> Result<()> {
+    const SECRET: &str = "wR4tY8uI2oP6aS9dF3gH-held";
+    let dir = tempfile::tempdir()?;
+    let grants = json!({"images": [IMAGE], "machines": ["worker"], "secrets": ["held"]});
+    // The client of the engine's API would tell all that goes to it.
+    let house = house_that_logs(dir.path(), &grants, "info,bollard=trace,russh=debug")?;
+    let set = house.api.send("PUT", "/v1/secrets/held", SECRET)?;
+    ensure!(set.status == 200, "{set:?}");
+    // Within a line, and where a line is cut.
+    let script = format!(
+        "echo it is $HELD here >&2; echo {}$HELD >&2",
+        "x".repeat(1_010)
+    );
+    let command = json!(["sh", "-c", script]);
+    let jobs = json!([
+        {"image": IMAGE, "command": command, "secret": ["HELD", "held"]},
+        {"machine": "worker", "command": command, "secret": ["HELD", "held"]},
+    ]);
+    let shown = house.api.run("jobs", &jobs.to_string())?;
+    // The guest reads what it gave; the flow's own output may not hold it.
+    assert_eq!(shown["error"], "Stepwell.SecretInOutput", "{shown}");
+    let id = shown["id"].as_str().context("no id")?;
+    let logs = house.api.get(&format!("/v1/executions/{id}/logs"))?.body;
+    let lines = logs["lines"].as_array().context("no lines")?;
+    let told = |line: &Value| line["message"] == "it is [secret held] here";
+    assert_eq!(lines.iter().filter(|line| told(line)).count(), 2, "{logs}");
+    assert_eq!(lines.len(), 4, "{logs}");
+    for begin in [&SECRET[..8], SECRET] {
+        assert!(!logs.to_string().contains(begin), "{logs}");
+        let log = std::fs::read_to_string(dir.path().join("server.log"))?;
+        assert!(!log.contains(begin), "the server's log has it");
+    }
     no_container_left(&house.podman)
 }

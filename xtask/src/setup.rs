@@ -189,9 +189,34 @@ pub fn apt_install(packages: &[&str]) -> Result<()> {
         );
     }
     apt(&["update", "-qq"])?;
+    let mut planned = Command::new("apt-get");
+    planned.args(["install", "--simulate", "--no-install-recommends"]);
+    let planned = shell::output(planned.args(packages))?;
+    for change in changes(&planned) {
+        println!("setup: that also {change}");
+    }
     let mut args = vec!["install", "-qq", "-y", "--no-install-recommends"];
     args.extend(packages);
     apt(&args)
+}
+
+/// What an installation does to packages that are there, as apt-get's simulation tells it:
+/// `Inst NAME [OLD] (NEW …)` and `Remv NAME [OLD]`.
+fn changes(planned: &str) -> Vec<String> {
+    let change = |line: &str| {
+        let mut words = line.split_whitespace();
+        let (what, name, old) = (words.next()?, words.next()?, words.next()?);
+        let old = old.strip_prefix('[')?.trim_end_matches(']');
+        match what {
+            "Remv" => Some(format!("removes {name} {old}")),
+            "Inst" => {
+                let new = words.next().unwrap_or_default().trim_start_matches('(');
+                Some(format!("replaces {name} {old} by {new}"))
+            }
+            _ => None,
+        }
+    };
+    planned.lines().filter_map(change).collect()
 }
 
 /// Runs apt-get, as root or through sudo.
@@ -250,4 +275,24 @@ fn libclang_is_here() -> bool {
             .iter()
             .any(|name| folder.join(name).exists())
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_there_and_changes_is_told() {
+        let planned = "NOTE: This is only a simulation!
+Inst qemu-system-common (1:7.2+dfsg-7+deb12u18 Debian-Security:12/stable-security [amd64])
+Inst qemu-utils [1:7.2+dfsg-7+deb12u7] (1:7.2+dfsg-7+deb12u18 Debian-Security:12/stable-security [amd64])
+Remv qemu-kvm [1:5.2]
+Conf qemu-utils (1:7.2+dfsg-7+deb12u18 Debian-Security:12/stable-security [amd64])
+";
+        let expected = [
+            "replaces qemu-utils 1:7.2+dfsg-7+deb12u7 by 1:7.2+dfsg-7+deb12u18",
+            "removes qemu-kvm 1:5.2",
+        ];
+        assert_eq!(changes(planned), expected);
+    }
 }

@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::pin::Pin;
+use std::sync::Arc;
 
 use bollard::container::LogOutput;
 use bollard::errors::Error as Trouble;
@@ -21,13 +22,17 @@ use bollard::query_parameters::{
 use bollard::{API_DEFAULT_VERSION, Docker};
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _, TryStreamExt as _};
+use parking_lot::Mutex;
 use tokio::io::AsyncWrite;
+use tokio::time::Instant;
 
 use super::request::Checked;
 use crate::job::Fault;
 
 /// Seconds that the engine may take to answer anything but a wait.
 const ANSWER_SECONDS: u64 = 120;
+/// Seconds that it may take to tell what it has.
+const LOOK_SECONDS: u64 = 20;
 
 /// Bound of a container's output on the engine's disk: more than all that may be written
 /// before it is killed, however short its lines are.
@@ -68,6 +73,18 @@ impl From<Trouble> for Fault {
     }
 }
 
+/// An engine that refuses something answers.
+fn note<T>(heard: &Mutex<Option<Instant>>, answer: &Result<T, Trouble>) {
+    let answered = matches!(
+        answer,
+        // A word of its own that is not known here is one, too.
+        Ok(_) | Err(Trouble::DockerResponseServerError { .. } | Trouble::JsonDataError { .. })
+    );
+    if answered {
+        *heard.lock() = Some(Instant::now());
+    }
+}
+
 fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
@@ -79,10 +96,12 @@ fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
-/// A way to the engine.
-#[derive(Debug, Clone)]
+/// A way to the engine, for one job or one look.
+#[derive(Debug)]
 pub(crate) struct Engine {
     socket: PathBuf,
+    /// When it last answered.
+    heard: Arc<Mutex<Option<Instant>>>,
 }
 
 /// A container's standard input.
@@ -92,26 +111,44 @@ pub(crate) type Output = Pin<Box<dyn Stream<Item = Result<LogOutput, Trouble>> +
 
 impl Engine {
     pub(crate) fn new(socket: PathBuf) -> Engine {
-        Engine { socket }
+        Engine {
+            socket,
+            heard: Arc::default(),
+        }
     }
 
     /// Costs a look at the socket file; each call connects anew.
     fn docker(&self) -> Result<Docker, Fault> {
+        self.docker_within(ANSWER_SECONDS)
+    }
+
+    fn docker_within(&self, seconds: u64) -> Result<Docker, Fault> {
         let socket = self.socket.to_string_lossy();
         Ok(Docker::connect_with_unix(
             &socket,
-            ANSWER_SECONDS,
+            seconds,
             API_DEFAULT_VERSION,
         )?)
     }
 
+    /// When it last answered, if it ever did.
+    pub(crate) fn heard(&self) -> Option<Instant> {
+        *self.heard.lock()
+    }
+
+    /// Notes that it answers, if it does: with a refusal, too.
+    fn hear<T>(&self, answer: Result<T, Trouble>) -> Result<T, Trouble> {
+        note(&self.heard, &answer);
+        answer
+    }
+
     /// The container of this name, if there is one.
     pub(crate) async fn stage(&self, name: &str) -> Result<Option<Stage>, Fault> {
-        let about = self
-            .docker()?
+        let docker = self.docker_within(LOOK_SECONDS)?;
+        let about = docker
             .inspect_container(name, None::<InspectContainerOptions>)
             .await;
-        let about = match about {
+        let about = match self.hear(about) {
             Ok(about) => about,
             Err(Trouble::DockerResponseServerError {
                 status_code: 404, ..
@@ -140,7 +177,8 @@ impl Engine {
             .all(true)
             .filters(&filters)
             .build();
-        let all = self.docker()?.list_containers(Some(options)).await?;
+        let docker = self.docker_within(LOOK_SECONDS)?;
+        let all = self.hear(docker.list_containers(Some(options)).await)?;
         let listed = all.into_iter().filter_map(|one| {
             Some(Listed {
                 id: one.id?,
@@ -152,7 +190,8 @@ impl Engine {
 
     /// Whether the image is on the engine's machine.
     pub(crate) async fn has_image(&self, image: &str) -> Result<bool, Fault> {
-        match self.docker()?.inspect_image(image).await {
+        let docker = self.docker_within(LOOK_SECONDS)?;
+        match self.hear(docker.inspect_image(image).await) {
             Ok(_) => Ok(true),
             Err(Trouble::DockerResponseServerError {
                 status_code: 404, ..
@@ -177,6 +216,7 @@ impl Engine {
         let docker = self.docker()?;
         let mut progress = docker.create_image(Some(options), None, None);
         while let Some(part) = progress.next().await {
+            let part = self.hear(part);
             let refused = |message: String| Fault::Refused {
                 status: 200,
                 message,
@@ -241,7 +281,8 @@ impl Engine {
             ..ContainerCreateBody::default()
         };
         let options = CreateContainerOptionsBuilder::default().name(name).build();
-        self.docker()?.create_container(Some(options), body).await?;
+        let made = self.docker()?.create_container(Some(options), body).await;
+        self.hear(made)?;
         Ok(())
     }
 
@@ -251,8 +292,8 @@ impl Engine {
             .stdin(true)
             .stream(true)
             .build();
-        let attached = self.docker()?.attach_container(name, Some(options)).await?;
-        Ok(attached.input)
+        let attached = self.docker()?.attach_container(name, Some(options)).await;
+        Ok(self.hear(attached)?.input)
     }
 
     /// Starts it; one that runs stays as it is.
@@ -261,7 +302,7 @@ impl Engine {
             .docker()?
             .start_container(name, None::<StartContainerOptions>)
             .await;
-        match started {
+        match self.hear(started) {
             Err(Trouble::DockerResponseServerError {
                 status_code: 304, ..
             }) => Ok(()),
@@ -271,7 +312,8 @@ impl Engine {
 
     pub(crate) async fn rename(&self, from: &str, to: &str) -> Result<(), Fault> {
         let options = RenameContainerOptionsBuilder::default().name(to).build();
-        Ok(self.docker()?.rename_container(from, options).await?)
+        let renamed = self.docker()?.rename_container(from, options).await;
+        Ok(self.hear(renamed)?)
     }
 
     /// Its exit code, once it does not run.
@@ -297,7 +339,9 @@ impl Engine {
             .stderr(true)
             .follow(follow)
             .build();
-        Ok(Box::pin(self.docker()?.logs(name, Some(options))))
+        let heard = Arc::clone(&self.heard);
+        let pieces = self.docker()?.logs(name, Some(options));
+        Ok(Box::pin(pieces.inspect(move |piece| note(&heard, piece))))
     }
 
     /// Unpacks an archive at its root.
@@ -309,9 +353,8 @@ impl Engine {
         let options = UploadToContainerOptionsBuilder::default().path("/").build();
         let body = bollard::body_try_stream(tar);
         let docker = self.docker()?;
-        Ok(docker
-            .upload_to_container(name, Some(options), body)
-            .await?)
+        let sent = docker.upload_to_container(name, Some(options), body).await;
+        Ok(self.hear(sent)?)
     }
 
     /// A directory of it, as an archive.
@@ -333,7 +376,8 @@ impl Engine {
             .force(true)
             .v(true)
             .build();
-        match self.docker()?.remove_container(name, Some(options)).await {
+        let removed = self.docker()?.remove_container(name, Some(options)).await;
+        match self.hear(removed) {
             Err(Trouble::DockerResponseServerError {
                 status_code: 404, ..
             }) => Ok(()),

@@ -2,10 +2,10 @@
 //!
 //! Refuses images and networks that the configuration does not name.
 
-use stepwell_types::{ContainerCall, Failure, Pull};
+use stepwell_types::{ContainerCall, Failure, Pull, image_fits};
 
 use super::ContainerOptions;
-use crate::job::program::{self, Ceilings, Kind, Program, fits};
+use crate::job::program::{self, Ceilings, Kind, Program};
 
 /// Memory of a run if it doesn't say, in MiB.
 const MEMORY_MIB: u64 = 256;
@@ -114,7 +114,7 @@ fn image(name: &str) -> Result<(), Failure> {
 
 /// Whether one of the grants fits.
 fn granted(what: &str, name: &str, grants: &[String]) -> Result<(), Failure> {
-    if grants.iter().any(|grant| fits(grant, name)) {
+    if grants.iter().any(|grant| image_fits(grant, name)) {
         return Ok(());
     }
     let shown: String = name.chars().take(200).collect();

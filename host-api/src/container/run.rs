@@ -9,12 +9,12 @@ use std::time::Duration;
 use stepwell_types::{BridgeCall, Data, Digest, Failure, Pull, Timestamp};
 use tokio::io::AsyncWriteExt as _;
 use tokio::sync::{Notify, oneshot};
-use tokio::time::Instant;
 
 use super::Inner;
 use super::engine::{Engine, Stage};
 use super::request::Checked;
-use crate::gate::{Boxed, Gate};
+use crate::Journal;
+use crate::gate::Boxed;
 use crate::job::output::{self, Lines};
 use crate::job::program::{Ended, Kind};
 use crate::job::{self, Fault, Job, archive};
@@ -30,17 +30,18 @@ pub(super) const REQUEST: &str = "stepwell.request";
 const BEGAN: &str = "stepwell.began-ms";
 const FLOW: &str = "stepwell.flow";
 const STATE: &str = "stepwell.state";
+pub(super) const IMAGE: &str = "stepwell.image";
 
 /// Between two looks at a container that is about to end.
 const PAUSE: Duration = Duration::from_millis(100);
-/// How long an image may take to be fetched.
-const PULL: Duration = Duration::from_secs(900);
+/// How long an engine that says nothing of a program is believed to see to it.
+const WAIT: Duration = Duration::from_secs(15);
 
 /// One run.
 pub(super) struct Run {
     bridge: Arc<Inner>,
     engine: Engine,
-    gate: Arc<dyn Gate>,
+    journal: Arc<Journal>,
     call: BridgeCall,
     begun: Notify,
     checked: Checked,
@@ -59,7 +60,8 @@ impl Run {
         request: Digest,
         checked: Checked,
     ) -> Run {
-        let asker = call.asker();
+        let journal = Arc::clone(call.journal());
+        let asker = journal.asker();
         let call = call.at_gate(request);
         let name = format!("stepwell-{}", job::key(&call));
         let labels = [
@@ -71,11 +73,12 @@ impl Run {
             (REQUEST, call.request.to_string()),
             (FLOW, asker.flow.to_string()),
             (STATE, asker.state.to_string()),
+            (IMAGE, checked.image.clone()),
         ];
         Run {
             bridge: Arc::clone(bridge),
             engine,
-            gate: Arc::clone(&asker.gate),
+            journal,
             call,
             begun: Notify::new(),
             checked,
@@ -156,8 +159,11 @@ impl Run {
             let cause = format!("the image {image} could not be fetched: {why}");
             Fault::Failed(Kind::Container.failure("PullFailed", cause))
         };
-        match tokio::time::timeout(PULL, self.engine.pull(image)).await {
-            Err(_) => Err(failed(format!("it took longer than {} s", PULL.as_secs()))),
+        let ms = self.bridge.options.pull_timeout_ms;
+        match tokio::time::timeout(Duration::from_millis(ms), self.engine.pull(image)).await {
+            Err(_) => Err(failed(format!(
+                "it took longer than {ms} ms ([containers] pull_timeout_ms)"
+            ))),
             Ok(Err(Fault::Refused { message, .. })) => Err(failed(message)),
             Ok(other) => other,
         }
@@ -250,8 +256,8 @@ impl Run {
     /// Waits for its end and collects what it wrote.
     async fn until_end<'n>(&self, name: &'n str) -> Result<(&'n str, Ended), Fault> {
         self.begun.notify_one();
-        let logged = self.gate.logged(&self.call).await;
-        let mut lines = Lines::new(&*self.gate, &self.call, logged);
+        let logged = self.journal.asker().gate.logged(&self.call).await;
+        let mut lines = Lines::new(&self.journal, &self.call, logged);
         let max = self.checked.program.stdout_bytes_max;
         let stage = {
             let follow = async {
@@ -316,8 +322,11 @@ impl Run {
                     return Err(Kind::Container.failure("Lost", cause).into());
                 }
             }
-            told = Some(self.engine.wait(name).await?);
-            tokio::time::sleep(PAUSE).await;
+            // An engine that hangs says nothing either: it is asked again and again.
+            if let Ok(ended) = tokio::time::timeout(WAIT, self.engine.wait(name)).await {
+                told = Some(ended?);
+                tokio::time::sleep(PAUSE).await;
+            }
         }
     }
 
@@ -339,9 +348,7 @@ impl Job for Run {
     fn carry_out(&self) -> Boxed<'_, Result<Data, Failure>> {
         Box::pin(async {
             let named = |fault: Fault| fault.into_failure(Kind::Container, "EngineRefused");
-            // Its connection is local: as long as it stands, the engine is there.
-            let heard = || Some(Instant::now());
-            job::patiently(|| self.once(), heard, named).await
+            job::patiently(|| self.once(), || self.engine.heard(), named).await
         })
     }
 

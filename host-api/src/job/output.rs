@@ -9,12 +9,15 @@ use std::time::Duration;
 use stepwell_types::{BridgeCall, LogLevel, LogLine};
 
 use super::program::STDERR_BYTES;
+use crate::Journal;
 use crate::gate::Gate;
 
 /// Most lines of one run in the execution's log.
 const LINES_MAX: usize = 1_000;
 /// Longest line there, in bytes; longer ones are cut.
 const LINE_BYTES_MAX: usize = 1_024;
+/// Of a line, how many bytes are searched for secrets before it is cut.
+const SEARCHED_BYTES_MAX: usize = 64 << 10;
 /// Lines that go into the log together.
 const BATCH: usize = 64;
 /// How long a line waits for others.
@@ -35,6 +38,8 @@ pub(crate) enum Broken {
 pub(crate) struct Lines<'a> {
     gate: &'a dyn Gate,
     call: &'a BridgeCall,
+    /// Knows what must not be in them.
+    journal: &'a Journal,
     /// Lines in the log so far.
     sent: usize,
     /// Lines seen in this reading.
@@ -45,10 +50,11 @@ pub(crate) struct Lines<'a> {
 
 impl<'a> Lines<'a> {
     /// `sent` lines of this attempt are in the log already.
-    pub(crate) fn new(gate: &'a dyn Gate, call: &'a BridgeCall, sent: usize) -> Lines<'a> {
+    pub(crate) fn new(journal: &'a Journal, call: &'a BridgeCall, sent: usize) -> Lines<'a> {
         Lines {
-            gate,
+            gate: &*journal.asker().gate,
             call,
+            journal,
             sent,
             seen: 0,
             partial: Vec::new(),
@@ -65,7 +71,7 @@ impl<'a> Lines<'a> {
 
     pub(crate) fn push(&mut self, bytes: &[u8]) {
         for piece in bytes.split_inclusive(|b| *b == b'\n') {
-            let room = LINE_BYTES_MAX.saturating_sub(self.partial.len());
+            let room = SEARCHED_BYTES_MAX.saturating_sub(self.partial.len());
             let (text, whole) = match piece.split_last() {
                 Some((b'\n', text)) => (text, true),
                 _ => (piece, false),
@@ -93,7 +99,12 @@ impl<'a> Lines<'a> {
         }
         let message = match self.seen == LINES_MAX {
             true => "no further lines are kept".to_owned(),
-            false => String::from_utf8_lossy(&bytes).into_owned(),
+            false => {
+                let text = String::from_utf8_lossy(&bytes).into_owned();
+                let mut text = self.journal.hide(text);
+                text.truncate(text.floor_char_boundary(LINE_BYTES_MAX));
+                text
+            }
         };
         self.waiting.push(LogLine {
             level: LogLevel::Warn,

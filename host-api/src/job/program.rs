@@ -8,6 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
 use stepwell_types::{
     Data, Failure, FileIn, FilesOut, Grants, OutputForm, ProgramCall, TargetKind, TargetName,
+    image_fits,
 };
 
 use super::output::STDERR_BYTES_MAX;
@@ -74,7 +75,7 @@ impl Kind {
             Kind::Machine => ("machine", &grants.machines),
         };
         let granted = |grant: &str| match self {
-            Kind::Container => fits(grant, name),
+            Kind::Container => image_fits(grant, name),
             Kind::Machine => grant == name,
         };
         if list.iter().any(|grant| granted(grant)) {
@@ -87,6 +88,28 @@ impl Kind {
                 "the manifest does not grant the {what} `{name}`; add it under `{what}s` and publish again"
             ),
         ))
+    }
+
+    /// Whether a manifest grants the network that a container asks for.
+    /// # Errors
+    /// `Stepwell.NotGranted`.
+    pub(crate) fn network_granted(
+        self,
+        grants: &Grants,
+        network: Option<&str>,
+    ) -> Result<(), Failure> {
+        match network {
+            Some(name) if !grants.networks.iter().any(|grant| **grant == *name) => {
+                let name = shown(name);
+                Err(Failure::new(
+                    "Stepwell.NotGranted",
+                    format!(
+                        "the manifest does not grant the network `{name}`; add it under `networks` and publish again"
+                    ),
+                ))
+            }
+            _ => Ok(()),
+        }
     }
 
     pub(crate) fn invalid(self, cause: impl Into<std::sync::Arc<str>>) -> Failure {
@@ -122,14 +145,6 @@ pub(crate) struct Brought {
 pub(crate) enum Source {
     Object { bucket: String, key: String },
     Content(Vec<u8>),
-}
-
-/// Whether a grant is this name, or its beginning and a `*`.
-pub(crate) fn fits(grant: &str, name: &str) -> bool {
-    match grant.strip_suffix('*') {
-        Some(start) => name.starts_with(start),
-        None => name == grant,
-    }
 }
 
 /// What a call cannot raise.

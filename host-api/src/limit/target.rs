@@ -253,6 +253,7 @@ impl Target {
             calls: self.calls,
             failed: self.failed,
             refused: self.refused,
+            connections: None,
         }
     }
 }

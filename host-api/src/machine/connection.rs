@@ -1,35 +1,36 @@
-//! Connections to one machine: host keys checked, shared by many commands, closed when idle.
+//! Connections to one machine: host keys checked, shared by many commands, so many at most, closed when idle.
 //!
 //! Refuses a machine whose key is not known before, and one that shows another.
 
 use std::path::PathBuf;
 use std::pin::pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _};
+use parking_lot::Mutex;
 use russh::client::{self, AuthResult, Handle, Msg};
-use russh::keys::{
-    PrivateKey, PrivateKeyWithHashAlg, PublicKey, PublicKeyOrCertificate, known_hosts,
-};
-use russh::{Channel, ChannelMsg, Preferred};
+use russh::keys::{PrivateKey, PrivateKeyWithHashAlg, PublicKey, PublicKeyOrCertificate};
+use russh::{Channel, ChannelMsg, Disconnect, Preferred};
 use stepwell_types::Failure;
 use tokio::io::AsyncWriteExt as _;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
+use tokio::time::Instant;
 
+use super::known;
 use crate::Secrets;
 use crate::job::Fault;
 use crate::job::program::Kind;
 
 /// How long a connection may take to be made, keys and all.
 const CONNECT: Duration = Duration::from_secs(20);
-/// How long an idle connection is kept.
-const IDLE: Duration = Duration::from_secs(60);
+/// How long a packet may wait to be taken.
+const STUCK: Duration = Duration::from_secs(60);
 /// How often a silent machine is asked whether it is there; three silences end a connection.
 const ALIVE: Duration = Duration::from_secs(15);
 /// Commands that share a connection: OpenSSH takes no more than ten.
-const SHARED: usize = 8;
+const SHARED: u32 = 8;
 
 /// Where a private key comes from. Fails with `Stepwell.MachineAuthenticationFailed` or a
 /// secret's failure.
@@ -48,8 +49,12 @@ pub struct MachineOptions {
     pub key: KeySource,
     /// The machine's keys.
     pub host_keys: Vec<PublicKey>,
-    /// A file of OpenSSH's format with more of them; read at every connection.
+    /// A file of OpenSSH's format with more of them, and with those that are revoked; read at every connection.
     pub known_hosts: Option<PathBuf>,
+    /// Connections at once; each is shared by eight commands, further ones wait.
+    pub connections_max: u32,
+    /// How long a connection is kept that nobody uses.
+    pub idle: Duration,
 }
 
 /// Reads a private key.
@@ -94,7 +99,11 @@ pub fn public_key(text: &str) -> Result<PublicKey, String> {
 pub(super) struct Connections {
     name: String,
     options: MachineOptions,
-    open: Mutex<Vec<Arc<Open>>>,
+    open: Arc<Mutex<Vec<Arc<Open>>>>,
+    /// Commands that all connections together have room for.
+    room: Arc<Semaphore>,
+    /// Of these, those that do nothing but wait for news: they leave room for others.
+    idlers: Semaphore,
     /// One at a time is made: who waits may share it.
     making: tokio::sync::Mutex<()>,
 }
@@ -102,6 +111,40 @@ pub(super) struct Connections {
 struct Open {
     handle: Handle<Keys>,
     slots: Arc<Semaphore>,
+    /// When a command ended here last.
+    used: Mutex<Instant>,
+}
+
+impl Open {
+    /// Waits until nobody has used it for so long, and ends it.
+    async fn end_when_idle(open: Weak<Open>, all: Arc<Mutex<Vec<Arc<Open>>>>, idle: Duration) {
+        loop {
+            let Some(this) = open.upgrade() else { return };
+            let until = *this.used.lock() + idle;
+            if until > Instant::now() {
+                drop(this);
+                tokio::time::sleep_until(until).await;
+            } else if this.leaves(&all) {
+                let ended = this.handle.disconnect(Disconnect::ByApplication, "", "");
+                // One that is dead is as good.
+                let _ = ended.await;
+                return;
+            }
+        }
+    }
+
+    /// Takes it out of the list, unless somebody uses it: then it is idle later.
+    fn leaves(self: &Arc<Open>, all: &Mutex<Vec<Arc<Open>>>) -> bool {
+        // None is given away while the list is locked.
+        let mut all = all.lock();
+        let idle = self.slots.available_permits() == SHARED as usize;
+        if idle {
+            all.retain(|other| !Arc::ptr_eq(other, self));
+        } else {
+            *self.used.lock() = Instant::now();
+        }
+        idle
+    }
 }
 
 /// What a command on the far side answered.
@@ -115,18 +158,46 @@ pub(super) struct Answer {
 /// A command's own way through a connection.
 pub(super) struct Way {
     pub(super) channel: Channel<Msg>,
+    _hold: Hold,
+}
+
+/// A command's place in a connection.
+struct Hold {
+    open: Arc<Open>,
     _slot: OwnedSemaphorePermit,
-    _open: Arc<Open>,
+    _room: OwnedSemaphorePermit,
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        *self.open.used.lock() = Instant::now();
+    }
 }
 
 impl Connections {
     pub(super) fn new(name: &str, options: MachineOptions) -> Connections {
+        let room = options.connections_max.max(1).saturating_mul(SHARED) as usize;
         Connections {
             name: name.to_owned(),
             options,
-            open: Mutex::default(),
+            open: Arc::default(),
+            room: Arc::new(Semaphore::new(room)),
+            idlers: Semaphore::new(room / 4 * 3),
             making: tokio::sync::Mutex::default(),
         }
+    }
+
+    /// How many are open.
+    pub(super) fn count(&self) -> usize {
+        let mut all = self.open.lock();
+        all.retain(|open| !open.handle.is_closed());
+        all.len()
+    }
+
+    /// To be had before a command, and held with it, that waits there for news.
+    pub(super) async fn idler(&self) -> Result<SemaphorePermit<'_>, Fault> {
+        let idler = self.idlers.acquire().await;
+        idler.map_err(|e| Fault::Unreachable(e.to_string()))
     }
 
     /// Runs a command: `stdin` goes there, at most `max` bytes of its output are kept.
@@ -196,6 +267,8 @@ impl Connections {
     }
 
     async fn way(&self) -> Result<Way, Fault> {
+        let room = Arc::clone(&self.room).acquire_owned().await;
+        let room = room.map_err(|e| Fault::Unreachable(e.to_string()))?;
         let (open, slot) = match self.shared() {
             Some(found) => found,
             None => {
@@ -209,11 +282,14 @@ impl Connections {
         match open.handle.channel_open_session().await {
             Ok(channel) => Ok(Way {
                 channel,
-                _slot: slot,
-                _open: open,
+                _hold: Hold {
+                    open,
+                    _slot: slot,
+                    _room: room,
+                },
             }),
             Err(e) => {
-                self.lock().retain(|other| !Arc::ptr_eq(other, &open));
+                self.open.lock().retain(|other| !Arc::ptr_eq(other, &open));
                 Err(Fault::Unreachable(e.to_string()))
             }
         }
@@ -221,7 +297,7 @@ impl Connections {
 
     /// An open connection with room.
     fn shared(&self) -> Option<(Arc<Open>, OwnedSemaphorePermit)> {
-        let mut all = self.lock();
+        let mut all = self.open.lock();
         all.retain(|open| !open.handle.is_closed());
         all.iter().find_map(|open| {
             let slot = Arc::clone(&open.slots).try_acquire_owned().ok()?;
@@ -234,12 +310,23 @@ impl Connections {
         let handle = made.map_err(|_| {
             Fault::Unreachable(format!("no answer within {} s", CONNECT.as_secs()))
         })??;
-        let slots = Arc::new(Semaphore::new(SHARED));
+        let slots = Arc::new(Semaphore::new(SHARED as usize));
         let slot = Arc::clone(&slots)
             .try_acquire_owned()
             .map_err(|e| Fault::Unreachable(e.to_string()))?;
-        let open = Arc::new(Open { handle, slots });
-        self.lock().push(Arc::clone(&open));
+        let used = Mutex::new(Instant::now());
+        let open = Arc::new(Open {
+            handle,
+            slots,
+            used,
+        });
+        let all = Arc::clone(&self.open);
+        all.lock().push(Arc::clone(&open));
+        tokio::spawn(Open::end_when_idle(
+            Arc::downgrade(&open),
+            all,
+            self.options.idle,
+        ));
         Ok((open, slot))
     }
 
@@ -250,7 +337,8 @@ impl Connections {
         let known = self.known_keys()?;
         let key = (self.options.key)()?;
         let mut config = client::Config {
-            inactivity_timeout: Some(IDLE),
+            // That it answers when it is asked whether it is there counts as activity.
+            inactivity_timeout: Some(STUCK),
             keepalive_interval: Some(ALIVE),
             nodelay: true,
             ..client::Config::default()
@@ -287,11 +375,30 @@ impl Connections {
     fn known_keys(&self) -> Result<Vec<PublicKey>, Failure> {
         let options = &self.options;
         let mut known = options.host_keys.clone();
-        let mut unread = String::new();
+        let mut why = String::new();
         if let Some(file) = &options.known_hosts {
-            match known_hosts::known_host_keys_path(&options.host, options.port, file) {
-                Ok(listed) => known.extend(listed.into_iter().map(|(_, key)| key)),
-                Err(e) => unread = format!(" ({} cannot be read: {e})", file.display()),
+            let shown = file.display();
+            match std::fs::read(file) {
+                Ok(bytes) => {
+                    let text = String::from_utf8_lossy(&bytes);
+                    let listed = known::read(&text, &options.host, options.port);
+                    known.extend(listed.known);
+                    let listed = listed.revoked;
+                    let revoked = |key: &PublicKey| {
+                        listed
+                            .iter()
+                            .any(|other| other.key_data() == key.key_data())
+                    };
+                    if known.iter().any(revoked) {
+                        known.retain(|key| !revoked(key));
+                        why = format!(" ({shown} revokes one that was)");
+                    }
+                }
+                // Nobody knows what it revokes.
+                Err(e) => {
+                    known.clear();
+                    why = format!(" ({shown} cannot be read: {e})");
+                }
             }
         }
         if known.is_empty() {
@@ -299,7 +406,7 @@ impl Connections {
             return Err(Kind::Machine.failure(
                 "HostUnknown",
                 format!(
-                    "no key of {host}:{port} is known, so nobody can tell whether it is machine {}; give its key in the configuration (host_keys), or list it in known_hosts{unread}",
+                    "no key of {host}:{port} is known, so nobody can tell whether it is machine {}; give its key in the configuration (host_keys), or list it in known_hosts{why}",
                     self.name
                 ),
             ));
@@ -313,10 +420,6 @@ impl Connections {
             self.name
         );
         Kind::Machine.failure("HostKeyMismatch", cause).into()
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Arc<Open>>> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

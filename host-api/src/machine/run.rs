@@ -16,7 +16,8 @@ use super::Inner;
 use super::connection::{Answer, Connections, Way};
 use super::request::Checked;
 use super::script;
-use crate::gate::{Boxed, Gate};
+use crate::Journal;
+use crate::gate::Boxed;
 use crate::job::output::{self, Lines, STDERR_BYTES_MAX};
 use crate::job::program::{Brought, Ended, Kind, STDERR_BYTES, Source};
 use crate::job::{self, Fault, Job, archive};
@@ -29,7 +30,7 @@ const LOOK_BYTES: usize = 80 << 10;
 pub(super) struct Run {
     bridge: Arc<Inner>,
     place: Arc<Connections>,
-    gate: Arc<dyn Gate>,
+    journal: Arc<Journal>,
     call: BridgeCall,
     begun: Notify,
     /// When it last told how the program does.
@@ -69,12 +70,12 @@ impl Run {
         request: Digest,
         checked: Checked,
     ) -> Run {
-        let gate = Arc::clone(&call.asker().gate);
+        let journal = Arc::clone(call.journal());
         let call = call.at_gate(request);
         Run {
             bridge: Arc::clone(bridge),
             place,
-            gate,
+            journal,
             key: job::key(&call),
             call,
             begun: Notify::new(),
@@ -144,12 +145,13 @@ impl Run {
         let directory = program.working_directory.as_deref();
         let run = script::run(program, &self.checked.command, directory);
         let supervise = script::supervise(program.stdout_bytes_max, STDERR_BYTES_MAX);
-        let mut files: Vec<Brought> = relative.collect();
+        // First what names it: whoever finds a part of it knows whose it is.
+        let mut files = vec![own("request", self.call.request.to_string().into_bytes())];
+        files.extend(relative);
         files.extend([
             own("run", run.into_bytes()),
             own("supervise", supervise.into_bytes()),
             own("input", program.input.clone().unwrap_or_default()),
-            own("request", self.call.request.to_string().into_bytes()),
             own("began", self.now().0.to_string().into_bytes()),
         ]);
         for (n, output) in program.outputs.iter().enumerate() {
@@ -194,8 +196,8 @@ impl Run {
     /// Waits for its end and collects what it wrote.
     async fn until_end(&self) -> Result<Ended, Fault> {
         self.begun.notify_one();
-        let logged = self.gate.logged(&self.call).await;
-        let mut lines = Lines::new(&*self.gate, &self.call, logged);
+        let logged = self.journal.asker().gate.logged(&self.call).await;
+        let mut lines = Lines::new(&self.journal, &self.call, logged);
         let (mut seen, mut stderr) = (0, Vec::new());
         let max = self.checked.program.stdout_bytes_max;
         let exit_code = loop {
@@ -235,9 +237,9 @@ impl Run {
     /// News; waits some seconds for some while it runs. `seen`: bytes of standard error that
     /// are known; `u64::MAX`: don't wait.
     async fn look(&self, seen: u64) -> Result<Look, Fault> {
-        let (verb, from) = match seen {
-            u64::MAX => ("stage", 0),
-            seen => ("look", seen),
+        let (verb, from, _idler) = match seen {
+            u64::MAX => ("stage", 0, None),
+            seen => ("look", seen, Some(self.place.idler().await?)),
         };
         let answer = self.exec(verb, from, nothing(), LOOK_BYTES).await?;
         let told = read_look(&answer.stdout);

@@ -14,7 +14,8 @@ use crate::job::program::Program;
 /// `take`: unpacks a job's files; `root`: unpacks files with absolute paths; `start`: begins
 /// it, once; `stage` and, waiting a moment for news, `look`: tells stage, exit code, sizes, when it was
 /// taken, and more of standard error; `out`: the beginning of standard output; `fetch`: an
-/// output directory as an archive; `clear`: ends it and removes all of it; `list`: the jobs.
+/// output directory as an archive; `clear`: ends it and removes all of it; `list`: the jobs, those too
+/// of which not everything has come.
 const SCRIPT: &str = concat!(
     "h=$HOME/.stepwell/$2; d=$h/$3; nap() { sleep 0.1 2>/dev/null || sleep 1; }; ",
     "size() { stat -c %s \"$1\" 2>/dev/null || echo 0; }; ",
@@ -45,7 +46,7 @@ const SCRIPT: &str = concat!(
     "if same && [ -e pid ]; then if [ -e code ]; then :; else ",
     "kill -s KILL -- \"-$(cat pid)\" 2>/dev/null; kill -s KILL \"$(cat supervisor)\" 2>/dev/null; nap; fi; fi; fi; ",
     "cd \"$h\" && { chmod -R u+w \"$3\" 2>/dev/null; rm -rf \"$3\" || { nap; rm -rf \"$3\"; }; } ;; ",
-    "list) cd \"$h\" 2>/dev/null || exit 0; for k in *; do [ -e \"$k/request\" ] && echo \"$k $(cat \"$k/request\")\"; done; : ;; ",
+    "list) cd \"$h\" 2>/dev/null || exit 0; for k in *; do [ -d \"$k\" ] && echo \"$k $(cat \"$k/request\" 2>/dev/null)\"; done; : ;; ",
     "*) exit 2 ;; esac",
 );
 
@@ -105,11 +106,22 @@ pub(super) fn run(program: &Program, command: &[String], directory: Option<&str>
         "cd -- {} || exit 126",
         quoted(directory.unwrap_or("work"))
     );
-    for (name, value) in &program.environment {
-        let _ = writeln!(text, "export {name}={}", quoted(value));
+    text.push_str("exec");
+    if !program.environment.is_empty() {
+        // Not by `export`: a shell keeps some names to itself.
+        text.push_str(" env");
+        for (name, value) in &program.environment {
+            let _ = write!(text, " {name}={}", quoted(value));
+        }
+        // It would take such a program for one more variable.
+        if command.first().is_some_and(|word| word.contains('=')) {
+            text.push_str(" sh -c 'exec \"$0\" \"$@\"'");
+        }
     }
-    let words: Vec<String> = command.iter().map(|word| quoted(word)).collect();
-    let _ = writeln!(text, "exec {}", words.join(" "));
+    for word in command {
+        let _ = write!(text, " {}", quoted(word));
+    }
+    text.push('\n');
     text
 }
 
@@ -135,6 +147,39 @@ mod tests {
         for odd in ['\'', '\\', '!', '\n'] {
             assert!(!SCRIPT.contains(odd), "{odd:?}");
         }
+    }
+
+    #[test]
+    fn a_program_is_given_its_variables_and_no_more() {
+        use serde_json::json;
+        use stepwell_types::ProgramCall;
+
+        use crate::job::program::{Ceilings, Kind};
+        let check = |variables: serde_json::Value, command: &[&str], expected: &str| {
+            let given = ProgramCall {
+                environment: variables.as_object().expect("an object").clone(),
+                ..ProgramCall::default()
+            };
+            let ceilings = Ceilings {
+                timeout_ms: 1_000_000,
+                stdout_bytes: 1 << 20,
+            };
+            let program = Program::check(Kind::Machine, given, ceilings, true).expect("fine");
+            let command: Vec<String> = command.iter().map(|word| (*word).to_owned()).collect();
+            let text = run(&program, &command, None);
+            assert_eq!(text, format!("cd -- 'work' || exit 126\n{expected}\n"));
+        };
+        check(json!({}), &["a=b", "c"], "exec 'a=b' 'c'");
+        check(
+            json!({"UID": 7, "A": "it's"}),
+            &["id"],
+            "exec env UID='7' A='it'\\''s' 'id'",
+        );
+        check(
+            json!({"A": 1}),
+            &["a=b"],
+            "exec env A='1' sh -c 'exec \"$0\" \"$@\"' 'a=b'",
+        );
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::Deserialize;
 use stepwell_host_api::container::{ContainerBridge, ContainerOptions};
@@ -45,6 +46,8 @@ pub struct Containers {
     pub pids_max: Option<u64>,
     /// Longest run in milliseconds. Default 86,400,000.
     pub timeout_ms_max: Option<u64>,
+    /// How long an image may take to be fetched, in milliseconds. Default 900,000.
+    pub pull_timeout_ms: Option<u64>,
     /// Largest standard output that a call may ask for, in bytes. Default 8 MiB.
     pub stdout_bytes_max: Option<u64>,
 }
@@ -69,10 +72,24 @@ pub struct Machine {
     pub host_keys: Vec<String>,
     /// A file of OpenSSH's format that lists them.
     pub known_hosts: Option<PathBuf>,
+    /// Connections at once, each for eight commands. Default 16.
+    #[serde(default = "connections")]
+    pub connections: u32,
+    /// Seconds that a connection is kept which nobody uses. Default 60.
+    #[serde(default = "idle_seconds")]
+    pub idle_seconds: u64,
 }
 
 fn ssh() -> u16 {
     22
+}
+
+fn connections() -> u32 {
+    16
+}
+
+fn idle_seconds() -> u64 {
+    60
 }
 
 /// The bridges to programs elsewhere. Cheap to clone.
@@ -120,6 +137,12 @@ impl Elsewhere {
             machines,
             stopping,
         })
+    }
+
+    /// [`Elsewhere::sweep`] will be called: until then nothing new begins.
+    pub fn will_sweep(&self) {
+        self.containers.will_sweep();
+        self.machines.will_sweep();
     }
 
     /// Removes what nobody wants, until the server stops.
@@ -185,6 +208,7 @@ fn container_options(config: &Containers, instance: &str) -> Result<ContainerOpt
         cpus_max,
         pids_max: config.pids_max.unwrap_or(base.pids_max),
         timeout_ms_max: config.timeout_ms_max.unwrap_or(base.timeout_ms_max),
+        pull_timeout_ms: config.pull_timeout_ms.unwrap_or(base.pull_timeout_ms),
         stdout_bytes_max: config.stdout_bytes_max.unwrap_or(base.stdout_bytes_max),
         instance: instance.to_owned(),
     })
@@ -212,6 +236,16 @@ fn machines(
                 return Err(wrong("key_file and key_secret", why));
             }
         };
+        let bounds = [
+            ("connections", u64::from(machine.connections), 1_000),
+            ("idle_seconds", machine.idle_seconds, 86_400),
+        ];
+        if let Some((what, given, most)) = bounds
+            .into_iter()
+            .find(|(_, given, most)| !(1..=*most).contains(given))
+        {
+            return Err(wrong(what, format!("{given}; it must be 1 to {most}")));
+        }
         let host_keys = machine
             .host_keys
             .iter()
@@ -223,6 +257,8 @@ fn machines(
             key,
             host_keys: host_keys.collect::<Result<_, _>>()?,
             known_hosts: machine.known_hosts.clone(),
+            connections_max: machine.connections,
+            idle: Duration::from_secs(machine.idle_seconds),
         };
         all.insert(name.clone(), options);
     }

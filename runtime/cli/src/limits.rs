@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use stepwell_host_api::limit::{self, LimitOptions, Limiter, Rules};
+use stepwell_host_api::machine::MachineBridge;
 use stepwell_orchestrator::ports::Outward;
 use stepwell_types::{ExecutionId, TargetKind, TargetName, TargetStatus, Waiting};
 
@@ -145,28 +146,38 @@ fn rules(
     })
 }
 
-/// The limiter as the orchestrator sees it.
-pub struct Ways(pub Limiter);
+/// The limiter as the orchestrator sees it, and the machines, of which connections are counted.
+pub struct Ways {
+    pub limiter: Limiter,
+    pub machines: MachineBridge,
+}
 
 impl Outward for Ways {
     fn targets(&self) -> Vec<TargetStatus> {
-        self.0.targets()
+        let mut targets = self.limiter.targets();
+        for one in &mut targets {
+            if let (TargetKind::Machine, Some(name)) = (one.target.kind, &one.target.name) {
+                let open = self.machines.connections(name);
+                one.connections = open.map(|open| u32::try_from(open).unwrap_or(u32::MAX));
+            }
+        }
+        targets
     }
 
     fn waiting(&self, execution: ExecutionId) -> Vec<Waiting> {
-        self.0.waiting(execution)
+        self.limiter.waiting(execution)
     }
 
     fn reserve(&self, activity: &Arc<str>) -> Result<(), Duration> {
-        self.0.reserve(&named(activity))
+        self.limiter.reserve(&named(activity))
     }
 
     fn give_back(&self, activity: &Arc<str>) {
-        self.0.give_back(&named(activity));
+        self.limiter.give_back(&named(activity));
     }
 
     fn concurrency(&self, activity: &str) -> Option<u32> {
-        self.0.concurrency(TargetKind::Activity, activity)
+        self.limiter.concurrency(TargetKind::Activity, activity)
     }
 }
 

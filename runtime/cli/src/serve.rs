@@ -20,6 +20,10 @@ use stepwell_store::Reader;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use tracing::{Level, Metadata};
+use tracing_subscriber::filter::filter_fn;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::args;
 use crate::config::{self, Config, Settings};
@@ -226,6 +230,7 @@ fn ports(
     let kept: Arc<dyn Secrets> = Arc::new(vault.clone());
     let limiter = settings.config.limits.limiter()?;
     let elsewhere = Elsewhere::open(&settings.config, &limiter, &in_buckets, &instance, &kept)?;
+    elsewhere.will_sweep();
     let namespaces = Namespaces::of(Arc::clone(&reader), settings.config.state.quotas());
     let bridges = wiring::bridges(
         &settings.config,
@@ -247,7 +252,10 @@ fn ports(
             buckets,
             room,
         }),
-        outward: Arc::new(Ways(limiter)),
+        outward: Arc::new(Ways {
+            limiter,
+            machines: elsewhere.machines.clone(),
+        }),
         modules: Arc::new(shelf),
         vault: Arc::new(secrets::Sealer(vault)),
         keeper: Arc::new(state::Kept(namespaces)),
@@ -471,11 +479,19 @@ fn log_to_stderr() -> Result<(), Trouble> {
         .with_writer(std::io::stderr);
     // A second subscriber in one process can only be a test's.
     let _ = if std::io::stderr().is_terminal() {
-        log.with_target(false).try_init()
+        let log = log.with_target(false).finish();
+        log.with(filter_fn(tells_no_secrets)).try_init()
     } else {
-        log.json().flatten_event(true).try_init()
+        let log = log.json().flatten_event(true).finish();
+        log.with(filter_fn(tells_no_secrets)).try_init()
     };
     Ok(())
+}
+
+/// The client of container engines tells whole requests, variables and all, to whoever asks for
+/// more than `info`.
+fn tells_no_secrets(about: &Metadata<'_>) -> bool {
+    !about.target().starts_with("bollard") || *about.level() <= Level::INFO
 }
 
 #[cfg(test)]

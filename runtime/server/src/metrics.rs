@@ -235,6 +235,15 @@ impl Snapshot {
                 ConstGauge::new(value).encode(family.encode_family(&label(target))?)?;
             }
         }
+        let help = "Connections that are open to a machine";
+        let mut family =
+            out.encode_descriptor("target_connections", help, None, MetricType::Gauge)?;
+        for target in self.named() {
+            if let Some(open) = target.connections {
+                let label = label(target);
+                ConstGauge::new(i64::from(open)).encode(family.encode_family(&label)?)?;
+            }
+        }
         Ok(())
     }
 
@@ -324,6 +333,7 @@ mod tests {
             calls: 3,
             failed: 4,
             refused: 5,
+            connections: Some(6),
         };
         let all = TargetStatus {
             target: TargetName {
@@ -347,6 +357,7 @@ mod tests {
             "stepwell_http_request_duration_seconds_count 0",
             "stepwell_target_calls_total{kind=\"host\",name=\"a.example\"} 3",
             "stepwell_target_circuit{kind=\"host\",name=\"a.example\"} 2",
+            "stepwell_target_connections{kind=\"host\",name=\"a.example\"} 6",
             "# EOF",
         ] {
             assert!(text.contains(line), "{line} is not in\n{text}");

@@ -20,6 +20,8 @@ pub struct Grants {
     pub http: Vec<HttpGrant>,
     /// Container images: `registry/name:tag`, or a pattern that ends in `*`.
     pub images: Vec<Arc<str>>,
+    /// Networks that containers may join, by name.
+    pub networks: Vec<Arc<str>>,
     /// Machines of the server's configuration, by name.
     pub machines: Vec<Arc<str>>,
     /// Secrets, by name.
@@ -105,6 +107,7 @@ impl Grants {
     pub fn check(&self) -> Result<(), String> {
         let lists = [
             &self.images,
+            &self.networks,
             &self.machines,
             &self.secrets,
             &self.directories,
@@ -220,6 +223,7 @@ impl Grants {
         }
         let named = [
             ("image", &self.images, &before.images),
+            ("network", &self.networks, &before.networks),
             ("machine", &self.machines, &before.machines),
             ("secret", &self.secrets, &before.secrets),
             ("directory", &self.directories, &before.directories),
@@ -227,7 +231,10 @@ impl Grants {
             ("connection", &self.connections, &before.connections),
         ];
         for (what, now, then) in named {
-            let new = now.iter().filter(|name| !then.contains(name));
+            let new = now.iter().filter(|name| match what {
+                "image" => !then.iter().any(|grant| image_fits(grant, name)),
+                _ => !then.contains(name),
+            });
             lines.extend(new.map(|name| format!("{what} {name}")));
         }
         for grant in &self.key_value {
@@ -271,6 +278,15 @@ fn refused(may: bool, what: &str, name: &str, how: &str, list: &str) -> Result<(
     };
     may.then_some(())
         .ok_or_else(|| Failure::new("Stepwell.NotGranted", cause()))
+}
+
+/// Whether a grant is this image, or a pattern that it fits; of a pattern, whether it gives all of it.
+#[must_use]
+pub fn image_fits(grant: &str, name: &str) -> bool {
+    match grant.strip_suffix('*') {
+        Some(start) => name.starts_with(start),
+        None => name == grant,
+    }
 }
 
 impl HttpGrant {

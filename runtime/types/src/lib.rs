@@ -21,7 +21,7 @@ pub use call::{ContainerCall, FileIn, FilesOut, MachineCall, OutputForm, Program
 pub use child::{ChildMode, ChildStart, ParentLink, Wants};
 pub use data::Data;
 pub use effects::{Effects, Growth, Held, Hold, KeyValueWrite, ObjectWrite};
-pub use grants::{BucketGrant, Granted, Grants, HttpGrant, KeyValueGrant};
+pub use grants::{BucketGrant, Granted, Grants, HttpGrant, KeyValueGrant, image_fits};
 pub use id::{Digest, EntryId, ExecutionId, FlowRef, ShardId, TaskToken};
 pub use journal::{AttemptId, BridgeAnswer, BridgeCall, Recorded, RecordedCall};
 pub use message::{

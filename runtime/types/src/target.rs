@@ -92,6 +92,8 @@ pub struct TargetStatus {
     pub failed: u64,
     /// Calls that were refused by an open circuit or a full queue.
     pub refused: u64,
+    /// Connections that are open; only of machines is it known.
+    pub connections: Option<u32>,
 }
 
 impl TargetKind {

@@ -51,6 +51,27 @@ fn what_is_wider_is_told_line_by_line() {
         r#"{"key_value":[{"namespace":"n","write":true}],"secrets":["s","t"],"machines":["m"]}"#,
         &["machine m", "secret t", "key-value write n"],
     );
+    let pattern = r#"{"images":["r.example/*"]}"#;
+    check(
+        pattern,
+        r#"{"images":["r.example/a:1","r.example/b/*"]}"#,
+        &[],
+    );
+    check(
+        pattern,
+        r#"{"images":["r.example.org/a","r.example*","r.example/*"]}"#,
+        &["image r.example.org/a", "image r.example*"],
+    );
+    check(
+        r#"{"images":["r.example/a"]}"#,
+        pattern,
+        &["image r.example/*"],
+    );
+    check(
+        r#"{"networks":["lab"]}"#,
+        r#"{"networks":["host","lab"]}"#,
+        &["network host"],
+    );
     check(
         r#"{"buckets":[{"bucket":"a"},{"bucket":"b","write":true}]}"#,
         r#"{"buckets":[{"bucket":"a","write":true},{"bucket":"b"},{"bucket":"c"}]}"#,

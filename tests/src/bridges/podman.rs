@@ -28,6 +28,14 @@ impl Podman {
     /// # Errors
     /// Something is missing here, or the service does not answer.
     pub fn start(dir: &Path) -> Result<Podman> {
+        Podman::beside(dir, "localhost")
+    }
+
+    /// One that takes images from this registry over plain HTTP.
+    ///
+    /// # Errors
+    /// As [`Podman::start`].
+    pub fn beside(dir: &Path, registry: &str) -> Result<Podman> {
         std::fs::create_dir_all(dir)?;
         let shown = dir.display();
         // runc and cgroupfs work where there is no systemd; the rest keeps it apart.
@@ -40,6 +48,9 @@ impl Podman {
         );
         std::fs::write(dir.join("containers.conf"), containers)?;
         std::fs::write(dir.join("storage.conf"), storage)?;
+        let registries = format!("[[registry]]\nlocation = \"{registry}\"\ninsecure = true\n");
+        std::fs::write(dir.join("registries.conf"), registries)?;
+        std::fs::write(dir.join("auth.json"), "{}")?;
         let mut podman = Podman {
             dir: dir.to_owned(),
             service: None,
@@ -112,8 +123,50 @@ impl Podman {
             // What it runs leaves files where it was begun.
             .current_dir(&self.dir)
             .env("CONTAINERS_CONF", self.dir.join("containers.conf"))
-            .env("CONTAINERS_STORAGE_CONF", self.dir.join("storage.conf"));
+            .env("CONTAINERS_STORAGE_CONF", self.dir.join("storage.conf"))
+            .env(
+                "CONTAINERS_REGISTRIES_CONF",
+                self.dir.join("registries.conf"),
+            )
+            // Nobody's passwords but its own.
+            .env("REGISTRY_AUTH_FILE", self.dir.join("auth.json"));
         command
+    }
+
+    /// The names of the server's containers that run now.
+    ///
+    /// # Errors
+    /// Podman cannot be run.
+    pub fn running(&self) -> Result<Vec<String>> {
+        let text = output(self.command().args(["ps", "--format", "{{.Names}}"]))?;
+        let own = text.lines().filter(|name| name.starts_with("stepwell-"));
+        Ok(own.map(str::to_owned).collect())
+    }
+
+    /// When the server's containers began and ended, in order: a line each, `+ NAME` or `- NAME`.
+    ///
+    /// # Errors
+    /// Podman cannot be run.
+    pub fn turns(&self) -> Result<String> {
+        let text = self.events("{{.Status}} {{.Name}}", &[])?;
+        let turns = text.lines().filter_map(|line| {
+            let (what, name) = line.split_once(' ')?;
+            let sign = match what {
+                "start" => '+',
+                "died" => '-',
+                _ => return None,
+            };
+            let own = name.starts_with("stepwell-");
+            own.then(|| format!("{sign} {name}\n"))
+        });
+        Ok(turns.collect())
+    }
+
+    fn events(&self, format: &str, more: &[&str]) -> Result<String> {
+        let format = format!("--format={format}");
+        let mut events = self.command();
+        events.args(["events", "--stream=false", "--since=24h", &format]);
+        output(events.args(more))
     }
 
     /// The names of all containers, ended ones included.
@@ -151,13 +204,7 @@ impl Podman {
     /// # Errors
     /// Podman cannot be run.
     pub fn starts(&self) -> Result<usize> {
-        let text = output(self.command().args([
-            "events",
-            "--stream=false",
-            "--since=24h",
-            "--filter=event=start",
-            "--format={{.Name}}",
-        ]))?;
+        let text = self.events("{{.Name}}", &["--filter=event=start"])?;
         Ok(text
             .lines()
             .filter(|name| name.starts_with("stepwell-"))

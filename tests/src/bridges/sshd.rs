@@ -81,23 +81,32 @@ impl Sshd {
         let Some(mut process) = self.process.take() else {
             return Ok(());
         };
-        // A connection's own process is a child of it.
-        let own = process.id();
-        for entry in std::fs::read_dir("/proc")?.flatten() {
-            let stat = std::fs::read_to_string(entry.path().join("stat")).unwrap_or_default();
-            let parent = stat
-                .rsplit_once(')')
-                .and_then(|(_, rest)| rest.split_whitespace().nth(1));
-            if parent == Some(own.to_string().as_str()) {
-                let pid = entry.file_name().to_string_lossy().parse().ok();
-                if let Some(pid) = pid.and_then(rustix::process::Pid::from_raw) {
-                    let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
-                }
+        for pid in children(process.id())? {
+            if let Some(pid) = rustix::process::Pid::from_raw(pid) {
+                let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
             }
         }
         process.kill()?;
         process.wait()?;
         Ok(())
+    }
+
+    /// Connections that are open now.
+    ///
+    /// # Errors
+    /// It does not run.
+    pub fn sessions(&self) -> Result<usize> {
+        let process = self.process.as_ref().context("sshd does not run")?;
+        Ok(children(process.id())?.len())
+    }
+
+    /// Connections whose key it ever took.
+    ///
+    /// # Errors
+    /// Its log cannot be read.
+    pub fn accepted(&self) -> Result<usize> {
+        let log = std::fs::read_to_string(self.dir.join("sshd.log"))?;
+        Ok(log.matches("Accepted publickey").count())
     }
 
     /// As [`Address::config`].
@@ -113,6 +122,22 @@ impl Sshd {
     pub fn key(&self) -> PathBuf {
         self.address.key("user")
     }
+}
+
+/// The processes whose parent this one is: one for each connection of an sshd.
+fn children(parent: u32) -> Result<Vec<i32>> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir("/proc")?.flatten() {
+        let stat = std::fs::read_to_string(entry.path().join("stat")).unwrap_or_default();
+        let fields = stat.rsplit_once(')').map(|(_, rest)| rest);
+        let mut fields = fields.unwrap_or_default().split_whitespace();
+        // One that is dead, and that nobody has waited for yet, is none.
+        let alive = fields.next().is_some_and(|state| state != "Z");
+        if alive && fields.next() == Some(parent.to_string().as_str()) {
+            found.extend(entry.file_name().to_string_lossy().parse::<i32>());
+        }
+    }
+    Ok(found)
 }
 
 /// This machine, by way of the server.

@@ -16,6 +16,7 @@ use crate::{place, shell};
 const OWN: &[&str] = &[
     "bridges",
     "conformance",
+    "containers",
     "crash",
     "denials",
     "elsewhere",
@@ -23,6 +24,7 @@ const OWN: &[&str] = &[
     "guest_jobs",
     "guest_languages",
     "outward",
+    "turns",
     "vm",
     "worked",
 ];
@@ -91,12 +93,14 @@ impl Choice {
             Choice::Named("bridges") => matches!(
                 name,
                 "bridges"
+                    | "containers"
                     | "denials"
                     | "elsewhere"
                     | "guest_http"
                     | "guest_jobs"
                     | "guest_languages"
                     | "outward"
+                    | "turns"
                     | "worked"
             ),
             Choice::Named(wanted) => name == wanted,

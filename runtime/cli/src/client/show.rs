@@ -432,6 +432,7 @@ pub fn targets(answer: &Value) {
         "calls",
         "failed",
         "refused",
+        "connections",
     ];
     let titles = columns.iter().map(|c| c.to_uppercase().replace('_', " "));
     let mut rows: Vec<Vec<String>> = vec![titles.chain(["UNTIL".to_owned()]).collect()];

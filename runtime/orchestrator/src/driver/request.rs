@@ -157,6 +157,7 @@ impl Driver {
                 let runs = hot.find(|(_, hot)| hot.flow.name == flow && hot.ended.is_none());
                 let reply = Reply::Runs(runs.map(|(id, _)| *id));
                 self.after(self.last_batch(), Output::Reply(ticket, reply));
+                Ok(())
             }
             Request::Queued(id) => {
                 let reply = Reply::Queued(self.queued(id));

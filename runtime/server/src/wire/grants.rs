@@ -16,6 +16,9 @@ pub struct Grants {
     /// Container images, or patterns that end in `*`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub images: Vec<String>,
+    /// Networks of the server's configuration that containers may join, by name.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub networks: Vec<String>,
     /// Machines of the server's configuration, by name.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub machines: Vec<String>,
@@ -97,6 +100,7 @@ impl From<&stepwell_types::Grants> for Grants {
         Grants {
             http: g.http.iter().map(http).collect(),
             images: names(&g.images),
+            networks: names(&g.networks),
             machines: names(&g.machines),
             secrets: names(&g.secrets),
             key_value: g.key_value.iter().map(space).collect(),
@@ -132,6 +136,7 @@ impl From<Grants> for stepwell_types::Grants {
         stepwell_types::Grants {
             http: g.http.into_iter().map(http).collect(),
             images: names(g.images),
+            networks: names(g.networks),
             machines: names(g.machines),
             secrets: names(g.secrets),
             key_value: g.key_value.into_iter().map(space).collect(),

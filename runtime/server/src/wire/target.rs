@@ -40,6 +40,9 @@ pub struct Target {
     pub failed: u64,
     /// Calls that an open circuit or a full queue refused.
     pub refused: u64,
+    /// Connections that are open, of a machine; absent: of others it is not known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub connections: Option<u32>,
 }
 
 /// All targets that were called lately.
@@ -70,6 +73,7 @@ impl From<&TargetStatus> for Target {
             calls: t.calls,
             failed: t.failed,
             refused: t.refused,
+            connections: t.connections,
         }
     }
 }

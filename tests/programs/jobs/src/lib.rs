@@ -1,7 +1,7 @@
 //! Runs the programs that its input lists, in containers and on machines, one after another.
 
 use serde::{Deserialize, Serialize};
-use stepwell_guest::{Context, Failure, container, machine};
+use stepwell_guest::{Context, Failure, container, machine, secrets};
 
 #[derive(Deserialize)]
 struct Job {
@@ -14,6 +14,8 @@ struct Job {
     /// Path and content.
     file: Option<(String, String)>,
     variable: Option<(String, String)>,
+    /// A variable, and the secret that is its value.
+    secret: Option<(String, String)>,
     timeout_ms: Option<u64>,
 }
 
@@ -30,7 +32,10 @@ fn jobs(_: &Context, jobs: Vec<Job>) -> Result<Vec<Answer>, Failure> {
 
 fn run(job: Job) -> Result<Answer, Failure> {
     let input = job.input.map(String::into_bytes);
-    let environment = job.variable.into_iter().collect();
+    let mut environment: Vec<(String, String)> = job.variable.into_iter().collect();
+    if let Some((name, secret)) = job.secret {
+        environment.push((name, secrets::text(&secret)?));
+    }
     let (exit_code, stdout, stderr) = match job.image {
         Some(image) => {
             let mut request = container::request(&image);
