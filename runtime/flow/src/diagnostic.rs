@@ -188,6 +188,8 @@ pub(crate) struct Report {
     pub(crate) express_children: bool,
     /// What the state that is compiled has.
     pub(crate) here: crate::given::Here,
+    /// The regular expressions of the definition.
+    pub(crate) patterns: crate::path::Patterns,
     diagnostics: Vec<Diagnostic>,
     failed: bool,
     cut: bool,
