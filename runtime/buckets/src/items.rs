@@ -219,7 +219,7 @@ impl<R: Read + Seek> Under<R> {
             ItemFormat::Csv {
                 header: Some(given),
                 ..
-            } => Some(csv::columns(given.iter().map(|name| name.to_string()))?),
+            } => Some(csv::columns(given.iter().map(|name| name.to_string()))),
             ItemFormat::Json { .. } | ItemFormat::JsonLines | ItemFormat::Inventory => None,
         };
         if let Some(place) = place {

@@ -192,6 +192,8 @@ pub(crate) struct Report {
     pub(crate) advice: crate::resource::Advice,
     /// It is written in one of CloudFlow's languages.
     pub(crate) cloudflow: bool,
+    /// The regular expressions of the definition.
+    pub(crate) patterns: crate::path::Patterns,
     diagnostics: Vec<Diagnostic>,
     failed: bool,
     cut: bool,

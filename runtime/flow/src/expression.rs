@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use jsonata_core::ast::AstNode;
 use serde_json::Value;
-use serde_json_path::JsonPath;
 
-pub use crate::path::cost::{Cost, Measure};
+use crate::query::{Called, Step};
+
 pub use crate::path::pattern::Pattern;
 
 /// The language in which a state's expressions are written.
@@ -51,15 +51,15 @@ pub enum Query {
     Definite(Vec<Segment>),
     /// Anything else: yields a list, perhaps empty.
     Indefinite(Indefinite),
+    /// A path with a function at its end.
+    Called(Box<Called>),
 }
 
 /// A query that yields a list.
 #[derive(Debug)]
 pub struct Indefinite {
-    /// What is evaluated.
-    pub query: JsonPath,
-    /// How much that can cost.
-    pub cost: Cost,
+    /// What is evaluated, one after the other.
+    pub steps: Vec<Step>,
     /// Names at the end of the path: what is found becomes objects of these members.
     pub merge: Option<Merge>,
 }

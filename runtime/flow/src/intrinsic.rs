@@ -7,7 +7,7 @@ use serde_json::{Number, Value};
 
 use crate::diagnostic::code;
 use crate::expression::{Expression, Intrinsic};
-use crate::path::{self, Fault, Mode, Scan, clip, unquote};
+use crate::path::{self, Fault, Mode, Patterns, Scan, clip, unquote};
 use crate::suggest;
 
 /// Deepest nesting of calls.
@@ -39,10 +39,10 @@ const FUNCTIONS: [(&str, Intrinsic, usize, usize); 18] = [
 ];
 
 /// Reads what a template field or an `…Path` of Fail may hold: a path or a call.
-pub(crate) fn parse(text: &str) -> Result<Expression, Fault> {
+pub(crate) fn parse(text: &str, patterns: &Patterns) -> Result<Expression, Fault> {
     let source = text.trim();
     if source.starts_with('$') {
-        return path::parse(text).map(Expression::Path);
+        return path::parse(text, patterns).map(Expression::Path);
     }
     if !source.starts_with("States.") {
         return Err(Fault::new(format!(
@@ -50,7 +50,7 @@ pub(crate) fn parse(text: &str) -> Result<Expression, Fault> {
             clip(source)
         )));
     }
-    let mut scan = Scan::new(source, Mode::Argument);
+    let mut scan = Scan::new(source, Mode::Argument, patterns);
     let call = call(&mut scan, 0).map_err(|fault| fault.at(text, &scan))?;
     if !scan.rest().is_empty() {
         let fault = bad(format!(
@@ -259,8 +259,12 @@ fn check_holes(template: Option<&Value>, given: usize) -> Result<(), Fault> {
 
 #[cfg(test)]
 mod tests {
-    use super::parse;
     use crate::expression::Expression;
+    use crate::path::Patterns;
+
+    fn parse(text: &str) -> Result<Expression, crate::path::Fault> {
+        super::parse(text, &Patterns::default())
+    }
 
     fn show(e: &Expression) -> String {
         match e {

@@ -17,6 +17,7 @@ use crate::diagnostic::{Report, code};
 use crate::document::At;
 use crate::expression::Jsonata;
 use crate::given;
+use crate::path::{Fault, Patterns};
 
 /// Longest expression, in bytes.
 const SOURCE_BYTES_MAX: usize = 65_536;
@@ -68,21 +69,13 @@ pub(crate) fn compile(
         AstNode::Null
     } else {
         match parser::parse(source) {
-            Ok(tree) => {
-                if let Some(pattern) = large_regex(&tree) {
-                    report.error_hint(
-                        at,
-                        code::BAD_JSONATA,
-                        format!(
-                            "the regular expression {:?} takes more than {} bytes when compiled",
-                            crate::path::clip(pattern),
-                            crate::path::pattern::BYTES_MAX
-                        ),
-                        Some("use fewer and smaller counts such as {1000}".to_owned()),
-                    );
+            Ok(tree) => match costly_regex(&tree, &report.patterns) {
+                None => tree,
+                Some(fault) => {
+                    report.error_hint(at, code::BAD_JSONATA, fault.message, fault.hint);
+                    AstNode::Null
                 }
-                tree
-            }
+            },
             Err(error) => {
                 let offset = report.wants_hints().then(|| place::of(at, source, &error));
                 report.error_inside(
@@ -125,13 +118,13 @@ pub(crate) fn compile(
 
 /// The first regular expression in the tree that would be costly to compile: it is,
 /// each time that it is used.
-fn large_regex(tree: &AstNode) -> Option<&str> {
+fn costly_regex(tree: &AstNode, patterns: &Patterns) -> Option<Fault> {
     let mut open = vec![tree];
     while let Some(node) = open.pop() {
-        if let AstNode::Regex { pattern, .. } = node
-            && crate::path::pattern::Pattern::of(pattern).is_none()
+        if let AstNode::Regex { pattern, flags } = node
+            && let Err(fault) = patterns.each(&value::flagged(pattern, flags))
         {
-            return Some(pattern);
+            return Some(fault);
         }
         walk::children(node, &mut |child| open.push(child));
     }

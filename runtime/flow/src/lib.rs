@@ -18,6 +18,7 @@ mod intrinsic;
 mod jsonata;
 mod path;
 pub mod program;
+pub mod query;
 pub mod reach;
 pub mod resource;
 mod scope;

@@ -1,23 +1,22 @@
 //! JSONPath: from what people write to the compiled [`DataPath`].
 //!
-//! Definite paths (names and indices) are read by this parser alone. Others are
-//! written anew in RFC 9535 form, so that what the Jayway library accepts (and
-//! with it Step Functions) means the same here. Refuses to evaluate.
+//! It takes RFC 9535, and what the Jayway library takes (and with it Step Functions).
+//! Refuses to evaluate.
 
-pub mod cost;
 mod filter;
+mod function;
 mod operator;
 pub(crate) mod pattern;
 mod scan;
 
-use serde_json_path::JsonPath;
-
 use crate::diagnostic::code;
 use crate::expression::{DataPath, Indefinite, Merge, Query, Root, Segment, WritePath};
+use crate::query::{Called, Selector, Step};
 
+pub(crate) use pattern::Patterns;
 pub(crate) use scan::{Mode, Scan, unquote};
 
-/// Longest path, in bytes: an indefinite one is compiled by recursion.
+/// Longest path, in bytes.
 const PATH_BYTES_MAX: usize = 8_192;
 
 /// Why a path or intrinsic cannot be used.
@@ -58,27 +57,9 @@ impl Fault {
     }
 }
 
-/// One step of a path as written.
-#[derive(Debug, PartialEq)]
-pub(crate) struct Piece {
-    /// `..` before it.
-    pub(crate) descendant: bool,
-    pub(crate) selector: Selector,
-}
-
-#[derive(Debug, PartialEq)]
-pub(crate) enum Selector {
-    Name(String),
-    Index(i64),
-    /// Several names, and nothing else.
-    Names(Vec<String>),
-    /// In RFC 9535 form, without the brackets.
-    Many(String),
-}
-
 /// Reads a whole string as a path.
-pub(crate) fn parse(source: &str) -> Result<DataPath, Fault> {
-    let mut scan = Scan::new(source.trim(), Mode::Whole);
+pub(crate) fn parse(source: &str, patterns: &Patterns) -> Result<DataPath, Fault> {
+    let mut scan = Scan::new(source.trim(), Mode::Whole, patterns);
     let path = read(&mut scan).map_err(|fault| fault.at(source, &scan))?;
     if !scan.rest().is_empty() {
         let fault = Fault::new(format!(
@@ -93,6 +74,7 @@ pub(crate) fn parse(source: &str) -> Result<DataPath, Fault> {
 /// Reads a path where the scan stands, and stops after it.
 pub(crate) fn read(scan: &mut Scan<'_>) -> Result<DataPath, Fault> {
     let begin = scan.rest();
+    scan.begin();
     if !scan.eat('$') {
         return Err(Fault::new(format!(
             "a path begins with $ or $$, not {:?}",
@@ -106,119 +88,89 @@ pub(crate) fn read(scan: &mut Scan<'_>) -> Result<DataPath, Fault> {
     } else {
         Root::Data
     };
-    let pieces = scan.pieces()?;
+    let steps = scan.steps()?;
+    let query = match scan.function.take() {
+        None => merging(steps),
+        Some(function) => Query::Called(Box::new(Called {
+            query: query(steps),
+            function,
+        })),
+    };
     let length = begin.len() - scan.rest().len();
-    if length > PATH_BYTES_MAX {
-        return Err(Fault::new(format!(
-            "the path has {length} bytes; at most {PATH_BYTES_MAX} are allowed"
-        )));
-    }
     Ok(DataPath {
         source: begin.get(..length).unwrap_or(begin).into(),
         root,
-        query: merging(pieces)?,
+        query,
     })
 }
 
 /// Reads what follows a root that the caller has read, and stops after it. A list of names
 /// at its end yields a list of values, as in RFC 9535.
 pub(crate) fn relative(scan: &mut Scan<'_>) -> Result<Query, Fault> {
-    query(&scan.pieces()?)
+    let steps = scan.steps()?;
+    match scan.function.take() {
+        None => Ok(query(steps)),
+        Some(_) => Err(Fault::new("a path has no functions here")
+            .hint("write the function before its argument: length($Input.list)")),
+    }
 }
 
 /// A query in which a list of names at the end makes an object.
-fn merging(mut pieces: Vec<Piece>) -> Result<Query, Fault> {
-    let last = pieces.pop_if(|p| !p.descendant && matches!(p.selector, Selector::Names(_)));
-    let Some(Selector::Names(names)) = last.map(|piece| piece.selector) else {
-        return query(&pieces);
+fn merging(mut steps: Vec<Step>) -> Query {
+    let Some(names) = steps.last().and_then(names) else {
+        return query(steps);
     };
-    let merge = Merge {
-        names: names.into_iter().map(Into::into).collect(),
-        place: segments(&pieces),
-    };
-    indefinite(&pieces, Some(merge))
+    steps.pop();
+    let place = segments(&steps);
+    Query::Indefinite(Indefinite {
+        steps,
+        merge: Some(Merge { names, place }),
+    })
 }
 
-fn query(pieces: &[Piece]) -> Result<Query, Fault> {
-    match segments(pieces) {
-        Some(none) if none.is_empty() => Ok(Query::Whole),
-        Some(segments) => Ok(Query::Definite(segments)),
-        None => indefinite(pieces, None),
+/// The names of a step that are several, and nothing else.
+fn names(step: &Step) -> Option<Vec<Box<str>>> {
+    if step.descendant || step.selectors.len() < 2 {
+        return None;
+    }
+    let name = |selector: &Selector| match selector {
+        Selector::Name(name) => Some(name.clone()),
+        _ => None,
+    };
+    step.selectors.iter().map(name).collect()
+}
+
+fn query(steps: Vec<Step>) -> Query {
+    match segments(&steps) {
+        Some(none) if none.is_empty() => Query::Whole,
+        Some(segments) => Query::Definite(segments),
+        None => Query::Indefinite(Indefinite { steps, merge: None }),
     }
 }
 
 /// Names and indices; `None` if there is anything else.
-fn segments(pieces: &[Piece]) -> Option<Vec<Segment>> {
-    let segment = |piece: &Piece| match &piece.selector {
-        _ if piece.descendant => None,
-        Selector::Name(name) => Some(Segment::Name(name.as_str().into())),
-        Selector::Index(index) => Some(Segment::Index(*index)),
-        Selector::Names(_) | Selector::Many(_) => None,
+fn segments(steps: &[Step]) -> Option<Vec<Segment>> {
+    let segment = |step: &Step| match step.selectors.as_slice() {
+        _ if step.descendant => None,
+        [Selector::Name(name)] => Some(Segment::Name(name.clone())),
+        [Selector::Index(index)] => Some(Segment::Index(*index)),
+        _ => None,
     };
-    pieces.iter().map(segment).collect()
-}
-
-fn indefinite(pieces: &[Piece], merge: Option<Merge>) -> Result<Query, Fault> {
-    let mut text = String::from("$");
-    rfc(pieces, &mut text);
-    let query = JsonPath::parse(&text)
-        .map_err(|e| Fault::new(format!("the path cannot be read: {}", e.message())))?;
-    let cost = cost::Cost::of(&text)?;
-    Ok(Query::Indefinite(Indefinite { query, cost, merge }))
-}
-
-/// Appends pieces in the form of RFC 9535.
-pub(crate) fn rfc(pieces: &[Piece], out: &mut String) {
-    for piece in pieces {
-        if piece.descendant {
-            out.push_str("..");
-        }
-        out.push('[');
-        match &piece.selector {
-            Selector::Name(name) => quote(name, out),
-            Selector::Index(index) => out.push_str(&index.to_string()),
-            Selector::Names(names) => {
-                for (i, name) in names.iter().enumerate() {
-                    if i > 0 {
-                        out.push(',');
-                    }
-                    quote(name, out);
-                }
-            }
-            Selector::Many(text) => out.push_str(text),
-        }
-        out.push(']');
-    }
-}
-
-/// Appends a string literal of RFC 9535.
-pub(crate) fn quote(text: &str, out: &mut String) {
-    out.push('\'');
-    for c in text.chars() {
-        match c {
-            '\'' | '\\' => {
-                out.push('\\');
-                out.push(c);
-            }
-            c if (c as u32) < 0x20 => out.push_str(&format!("\\u{:04x}", c as u32)),
-            c => out.push(c),
-        }
-    }
-    out.push('\'');
+    steps.iter().map(segment).collect()
 }
 
 /// Reads a path that must name one place.
-pub(crate) fn parse_single(source: &str) -> Result<DataPath, Fault> {
-    let path = parse(source)?;
-    if matches!(path.query, Query::Indefinite(_)) {
+pub(crate) fn parse_single(source: &str, patterns: &Patterns) -> Result<DataPath, Fault> {
+    let path = parse(source, patterns)?;
+    if matches!(path.query, Query::Indefinite(_) | Query::Called(_)) {
         return Err(not_reference(source));
     }
     Ok(path)
 }
 
 /// Reads a path that is written to.
-pub(crate) fn parse_write(source: &str) -> Result<WritePath, Fault> {
-    let path = parse(source)?;
+pub(crate) fn parse_write(source: &str, patterns: &Patterns) -> Result<WritePath, Fault> {
+    let path = parse(source, patterns)?;
     match path.root {
         Root::Data => {}
         Root::Context => {
@@ -243,7 +195,7 @@ pub(crate) fn parse_write(source: &str) -> Result<WritePath, Fault> {
             }
             Ok(WritePath::At(segments))
         }
-        Query::Indefinite(_) => Err(not_reference(source)),
+        Query::Indefinite(_) | Query::Called(_) => Err(not_reference(source)),
     }
 }
 
@@ -253,7 +205,7 @@ fn not_reference(source: &str) -> Fault {
         clip(source)
     ))
     .code(code::NOT_REFERENCE_PATH)
-    .hint("use names and indices only: no *, .., slices, filters or lists")
+    .hint("use names and indices only: no *, .., slices, filters, lists or functions")
 }
 
 /// Enough of a text for a message.

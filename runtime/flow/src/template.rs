@@ -152,7 +152,7 @@ fn intrinsic(at: &At<'_, '_>, report: &mut Report) -> Option<Expression> {
     let Tree::Text(source) = &at.node.tree else {
         return None;
     };
-    match intrinsic::parse(source) {
+    match intrinsic::parse(source, &report.patterns) {
         Ok(expression) => {
             note_reads(at, &expression, report);
             Some(expression)

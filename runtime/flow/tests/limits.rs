@@ -129,6 +129,14 @@ fn hostile_texts_take_no_time() {
             "{{\"Type\":\"Pass\",\"InputPath\":{path:?},\"End\":true}}"
         ))
     };
+    let patterns = |test: fn(usize) -> String| {
+        let fields = (0..2_000).map(|i| (format!("f{i}.$"), format!("$[?({})]", test(i)).into()));
+        let fields: serde_json::Map<_, serde_json::Value> = fields.collect();
+        let fields = serde_json::Value::Object(fields);
+        flow(&format!(
+            "{{\"Type\":\"Pass\",\"Parameters\":{fields},\"End\":true}}"
+        ))
+    };
     let texts = [
         // Unknown names beside many known ones.
         format!(
@@ -154,6 +162,16 @@ fn hostile_texts_take_no_time() {
             "value(".repeat(5),
             ")".repeat(5)
         )),
+        pass(&format!(
+            "$[?(@.{} in [{}1])]",
+            "n".repeat(200_000),
+            "1,".repeat(100_000)
+        )),
+        // Regular expressions, each different, in paths of their own.
+        patterns(|i| format!("@.a =~ /x{i}\\w{{20}}/")),
+        patterns(|i| format!("@.a =~ /x{i}\\w{{8}}/")),
+        patterns(|i| format!("@.a =~ /x{i}{}/i", "[\\w]".repeat(40))),
+        patterns(|i| format!("match(@.a, 'x{i}\\\\w{{20}}')")),
         format!("Comment: \"{}\"", "\\x41".repeat(200_000)),
         format!("Comment: {}", "? ".repeat(100_000)),
         format!("Comment: {}", "{a: ".repeat(100_000)),

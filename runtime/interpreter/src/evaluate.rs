@@ -3,14 +3,13 @@
 //! One evaluator for every place of a definition. Refuses side effects; the only
 //! things it counts are random draws and the bytes that it copies.
 
-use std::cell::{Cell, OnceCell, RefCell};
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::rc::Rc;
 
 use jsonata_core::value::JValue;
 use serde_json::{Number, Value};
-use stepwell_flow::expression::Measure;
 use stepwell_types::limits::{JSON_DEPTH_MAX, JSON_VALUES_MAX, PAYLOAD_BYTES_MAX};
 use stepwell_types::{Data, EntryId, Failure, Timestamp};
 
@@ -155,8 +154,6 @@ pub(crate) struct Env<'a> {
     used: Cell<u64>,
     extended: Cell<bool>,
     library: Library,
-    /// Nodes, depths and depth of `$`, once asked.
-    measure: OnceCell<Measure>,
 }
 
 impl<'a> Env<'a> {
@@ -184,7 +181,6 @@ impl<'a> Env<'a> {
             used: Cell::new(0),
             extended: Cell::new(false),
             library: Library::default(),
-            measure: OnceCell::new(),
         }
     }
 
@@ -219,11 +215,6 @@ impl<'a> Env<'a> {
     pub fn used(&self) -> u64 {
         let copied = PAYLOAD_BYTES_MAX.saturating_sub(self.budget.get()) as u64;
         self.used.get().saturating_add(copied / 16)
-    }
-
-    /// The measure of `$`.
-    pub fn measure(&self) -> Measure {
-        *self.measure.get_or_init(|| Measure::of(self.data.value()))
     }
 
     /// Copies a value, if the budget allows.

@@ -15,7 +15,7 @@ use stepwell_types::{
 };
 
 /// Cases in scope that must hold; raise it when more do, never lower it.
-const PASSES_MIN: usize = 563;
+const PASSES_MIN: usize = 564;
 
 #[test]
 fn conformance() {

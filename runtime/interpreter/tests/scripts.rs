@@ -87,6 +87,11 @@ fn jitter() {
 fn timeout_and_heartbeat() {
     check("timeout-and-heartbeat");
 }
+
+#[test]
+fn timeout_of_the_step() {
+    check("timeout-of-the-step");
+}
 #[test]
 fn token() {
     check("token");

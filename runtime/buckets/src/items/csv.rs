@@ -2,28 +2,27 @@
 //! meaning from the byte after it, inside quotes and outside.
 //!
 //! Without that backslash outside quotes a library would do; `tests/items.rs` holds the two
-//! against each other on text without it. Refuses two columns of one name: an item could hold
-//! only one of them. Too short a row is filled up with empty strings, too long a one is cut.
+//! against each other on text without it. Of two columns of one name the later one counts. Too
+//! short a row is filled up with empty strings, too long a one is cut. Refuses no row for its
+//! length.
 
 use std::io::Read;
 
 use super::scan::Scan;
 use super::{Page, Place, quoted};
 
-/// The columns' names, as JSON strings.
-pub(super) type Columns = Vec<String>;
+/// The columns' names, as JSON strings; `None`: a later one has the name too.
+pub(super) type Columns = Vec<Option<String>>;
 
 /// Columns of these names.
-pub(super) fn columns(names: impl Iterator<Item = String>) -> Result<Columns, String> {
+pub(super) fn columns(names: impl DoubleEndedIterator<Item = String>) -> Columns {
     let mut seen = std::collections::BTreeSet::new();
-    let mut columns = Vec::new();
-    for name in names {
-        columns.push(quoted(&name));
-        if !seen.insert(name.clone()) {
-            return Err(format!("two columns of the header are named {name:?}"));
-        }
-    }
-    Ok(columns)
+    let mut columns: Columns = names
+        .rev()
+        .map(|name| seen.insert(name.clone()).then(|| quoted(&name)))
+        .collect();
+    columns.reverse();
+    columns
 }
 
 /// The first row's.
@@ -33,7 +32,7 @@ pub(super) fn header<R: Read>(scan: &mut Scan<R>, delimiter: u8) -> Result<Colum
         return Err("it is empty: its first row should hold the names of the columns".to_owned());
     }
     let names: Result<Vec<&str>, String> = row.fields().map(|f| text(scan, f)).collect();
-    columns(names?.into_iter().map(str::to_owned))
+    Ok(columns(names?.into_iter().map(str::to_owned)))
 }
 
 pub(super) fn page<R: Read>(
@@ -58,13 +57,17 @@ pub(super) fn page<R: Read>(
         item.clear();
         item.push('{');
         let mut fields = row.fields();
-        for (number, column) in columns.iter().enumerate() {
-            if number > 0 {
+        for column in columns {
+            let field = text(scan, fields.next().unwrap_or_default())?;
+            let Some(column) = column else {
+                continue;
+            };
+            if item.len() > 1 {
                 item.push(',');
             }
             item.push_str(column);
             item.push(':');
-            item.push_str(&quoted(text(scan, fields.next().unwrap_or_default())?));
+            item.push_str(&quoted(field));
         }
         item.push('}');
         page.push(&item);

@@ -243,6 +243,16 @@ impl<'t> Compiler<'t, '_> {
             );
         }
         let place = at.member(condition);
+        if matches!(&*condition.name, "And" | "Or" | "Not")
+            && let Some(variable) = at.members().iter().find(|m| *m.name == *"Variable")
+        {
+            self.report.error_hint(
+                &at.member_name(variable),
+                code::BAD_RULE,
+                format!("a rule with {} has no Variable of its own", condition.name),
+                Some("the rules inside of it have one each".to_owned()),
+            );
+        }
         match &*condition.name {
             "And" => Test::And(self.tests(&place)),
             "Or" => Test::Or(self.tests(&place)),

@@ -10,7 +10,7 @@ use crate::diagnostic::Report;
 use crate::document::{At, Tree};
 use crate::expression::{DataPath, Expression, Query, QueryLanguage, Root, WritePath};
 use crate::jsonata;
-use crate::path::{self, Fault};
+use crate::path::{self, Fault, Patterns};
 use crate::template::{self, report_fault};
 
 /// Most seconds of any field, as in Step Functions (about three years).
@@ -57,9 +57,10 @@ impl<'t> Compiler<'t, '_> {
     fn compiled<T>(
         &mut self,
         at: &At<'_, 't>,
-        compile: impl FnOnce(&str) -> Result<T, Fault>,
+        compile: impl FnOnce(&str, &Patterns) -> Result<T, Fault>,
     ) -> Option<T> {
-        match compile(self.text(at)?) {
+        let text = self.text(at)?;
+        match compile(text, &self.report.patterns) {
             Ok(compiled) => Some(compiled),
             Err(fault) => {
                 report_fault(at, fault, self.report);

@@ -9,7 +9,7 @@ use serde_json::{Number, Value};
 use super::function::FUNCTIONS;
 use super::{Fdl, Function, Operator, Place, Root};
 use crate::diagnostic::code;
-use crate::path::{self, Fault, Mode, Scan, clip};
+use crate::path::{self, Fault, Mode, Patterns, Scan, clip};
 use crate::suggest;
 
 /// Deepest nesting of calls, as in CloudFlow.
@@ -51,7 +51,7 @@ pub(crate) struct Roots {
 }
 
 /// Reads a whole string as an expression.
-pub(crate) fn parse(source: &str, roots: Roots) -> Result<Fdl, Fault> {
+pub(crate) fn parse(source: &str, roots: Roots, patterns: &Patterns) -> Result<Fdl, Fault> {
     if source.len() > BYTES_MAX {
         return Err(bad(format!(
             "the expression has {} bytes; at most {BYTES_MAX} are allowed",
@@ -59,7 +59,7 @@ pub(crate) fn parse(source: &str, roots: Roots) -> Result<Fdl, Fault> {
         )));
     }
     let mut parser = Parser {
-        scan: Scan::new(source, Mode::Filter),
+        scan: Scan::new(source, Mode::Filter, patterns),
         roots,
         nodes: 0,
         nesting: 0,

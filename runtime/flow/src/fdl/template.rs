@@ -32,7 +32,7 @@ pub(crate) fn expression(
     notes: &mut Notes,
 ) -> Option<Expression> {
     let source = check::text(report, at)?;
-    match parse(source, roots) {
+    match parse(source, roots, &report.patterns) {
         Ok(compiled) => {
             each(&compiled, &mut |part| {
                 match part {
@@ -97,7 +97,7 @@ pub(crate) fn rearranged(fields: impl IntoIterator<Item = (Box<str>, String)>) -
 
 /// A place of `$`, the engine's own result.
 pub(crate) fn part(source: &str) -> Template {
-    match path::parse(source) {
+    match path::parse(source, &path::Patterns::default()) {
         Ok(path) => Template::Expression(Expression::Path(path)),
         Err(_) => Template::Literal(Value::Null),
     }

@@ -172,19 +172,23 @@ pub(super) fn regex(pattern: &str, flags: &str) -> AstNode {
     }
 }
 
-/// What a regular expression costs: to compile, for 16 bytes of text, and for one that is
-/// read anew from each of its characters.
-pub(super) fn regex_costs(pattern: &str, flags: &str) -> [AstNode; 3] {
+/// A regular expression with its flags in itself.
+pub(super) fn flagged(pattern: &str, flags: &str) -> String {
     let inline: String = flags
         .chars()
         .filter(|c| matches!(c, 'i' | 'm' | 's'))
         .collect();
-    let whole = match &*inline {
+    match &*inline {
         "" => pattern.to_owned(),
         flags => format!("(?{flags}){pattern}"),
-    };
+    }
+}
+
+/// What a regular expression costs: to compile, for 16 bytes of text, and for one that is
+/// read anew from each of its characters.
+pub(super) fn regex_costs(pattern: &str, flags: &str) -> [AstNode; 3] {
     // One that is too large is refused elsewhere.
-    let cost = Pattern::of(&whole).unwrap_or(Pattern {
+    let cost = Pattern::of(&flagged(pattern, flags)).unwrap_or(Pattern {
         compile: 10_000,
         each: 10_000,
         rescans: true,

@@ -1,7 +1,11 @@
 //! What a regular expression costs: to compile, and for each part of a text it is tried on.
 //!
-//! Refuses those that take too much memory: both libraries compile them for each use.
+//! Refuses those that take too much memory, and more than a definition may have together.
 
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+
+use super::Fault;
 use regex_syntax::hir::{Hir, HirKind};
 
 /// Most bytes that a compiled regular expression may take.
@@ -10,10 +14,93 @@ pub(crate) const BYTES_MAX: usize = 1 << 19;
 /// Fewest places of a pattern that make it slow for more than one in sixteen characters.
 const PLACES_MIN: u64 = 16;
 
+/// Most operations of compiling the regular expressions of one definition, each different one
+/// counted once: finding out what one costs is compiling it. About a second of a processor.
+const COMPILE_MAX: u64 = 200_000;
+
+/// The regular expressions of one definition.
+#[derive(Debug, Default)]
+pub(crate) struct Patterns {
+    /// What is known of them by their texts; `None`: too large.
+    known: RefCell<HashMap<String, Option<Pattern>>>,
+    /// Operations of compiling them.
+    spent: Cell<u64>,
+}
+
+impl Patterns {
+    /// What a regular expression costs.
+    pub(crate) fn of(&self, pattern: &str) -> Result<Pattern, Fault> {
+        let known = self.known.borrow().get(pattern).copied();
+        let found = match known {
+            Some(found) => found,
+            None => {
+                // Even to read one can take long: it is taken off before.
+                self.spend(reading(pattern))?;
+                let found = Pattern::of(pattern);
+                self.known.borrow_mut().insert(pattern.to_owned(), found);
+                self.spend(found.map_or(TOO_LARGE, |found| found.compile))?;
+                found
+            }
+        };
+        found.ok_or_else(|| {
+            Fault::new(format!(
+                "the regular expression {:?} takes more than {BYTES_MAX} bytes when compiled",
+                super::clip(pattern)
+            ))
+            .hint("use fewer and smaller counts such as {1000}")
+        })
+    }
+
+    /// As [`Self::of`], of one that is looked at once more wherever it stands.
+    pub(crate) fn each(&self, pattern: &str) -> Result<Pattern, Fault> {
+        let found = self.of(pattern)?;
+        self.spend(reading(pattern) + found.compile)?;
+        Ok(found)
+    }
+
+    fn spend(&self, operations: u64) -> Result<(), Fault> {
+        self.spent.set(self.spent.get() + operations);
+        if self.spent.get() > COMPILE_MAX {
+            return Err(Fault::new(
+                "the regular expressions of the definition take too much to compile, all together",
+            )
+            .hint("use fewer different ones, fewer classes such as \\w, or smaller counts such as {1000}"));
+        }
+        Ok(())
+    }
+}
+
+/// Operations to find out that a pattern is too large.
+const TOO_LARGE: u64 = 2_000;
+
+/// Operations to read a pattern: each class may hold a thousand ranges of characters, and
+/// without regard to case each character of those is looked up.
+fn reading(pattern: &str) -> u64 {
+    let caseless = pattern.split("(?").skip(1).any(|group| {
+        let mut flags = group.chars().take_while(|c| c.is_alphabetic());
+        flags.any(|c| c == 'i')
+    });
+    let mut classes = 0;
+    let mut bytes = pattern.bytes();
+    while let Some(byte) = bytes.next() {
+        let named = byte == b'\\' && bytes.next().is_some_and(|b| b"wWdDsSpP".contains(&b));
+        classes += u64::from(named || byte == b'[');
+    }
+    classes * if caseless { 200 } else { 5 }
+}
+
+/// Bytes of a compiled regular expression, and the operations to compile it.
+const CLASSES: [(usize, u64); 4] = [
+    (1 << 11, 20),
+    (1 << 14, 50),
+    (1 << 17, 500),
+    (BYTES_MAX, TOO_LARGE),
+];
+
 /// What one regular expression costs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pattern {
-    /// Operations to compile it: both libraries do so for each use.
+    /// Operations to compile it. JSONata's library does so for each use.
     pub compile: u64,
     /// Operations for each 16 bytes of text. At worst each place of the pattern is tried
     /// at each character.
@@ -30,13 +117,7 @@ impl Pattern {
             let built = regex::RegexBuilder::new(pattern).size_limit(bytes).build();
             !matches!(built, Err(regex::Error::CompiledTooBig(_)))
         };
-        let classes = [
-            (1 << 11, 20),
-            (1 << 14, 50),
-            (1 << 17, 500),
-            (BYTES_MAX, 2_000),
-        ];
-        let (_, compile) = classes.into_iter().find(|(bytes, _)| fits(*bytes))?;
+        let (_, compile) = CLASSES.into_iter().find(|(bytes, _)| fits(*bytes))?;
         let places = regex_syntax::parse(pattern).map_or(0, |hir| places(&hir));
         let each = if places < PLACES_MIN {
             1
@@ -137,6 +218,25 @@ mod tests {
             assert_eq!(found, Some((compile, each)), "{pattern}");
         }
         assert_eq!(Pattern::of(r"\w{100}"), None);
+    }
+
+    #[test]
+    fn all_of_a_definition_are_bounded_together() {
+        let all = |text: fn(usize) -> String| {
+            let patterns = Patterns::default();
+            (0..100_000).find(|i| patterns.of(&text(*i)).is_err())
+        };
+        assert_eq!(all(|_| r"\w+@\w+".into()), None);
+        let some = |n: Option<usize>| n.is_some_and(|n| (300..5_000).contains(&n));
+        assert!(some(all(|i| format!(r"{i}\w+@\w+"))));
+        assert!(some(all(|i| format!("(?i){}{i}", "[a-z]".repeat(2)))));
+        let patterns = Patterns::default();
+        let refused = (0..1_000).filter(|i| patterns.of(&format!(r"\w{{100}}{i}")).is_err());
+        assert_eq!(refused.count(), 1_000);
+        // Those behind the bound were not looked at.
+        assert!(patterns.known.borrow().len() < 150);
+        let patterns = Patterns::default();
+        assert!((0..1_000).any(|_| patterns.each(r"\w+@\w+").is_err()));
     }
 
     #[test]

@@ -1,11 +1,12 @@
-//! The path scanner: characters to [`Piece`]s, in Jayway's lenient spelling.
+//! The path scanner: characters to [`Step`]s, in Jayway's lenient spelling.
 //!
-//! Refuses functions (`.length()`), which Step Functions does not have either.
+//! Refuses a path that is too long as soon as it is, before more is made of it.
 
-use super::{Fault, Piece, Selector, clip, filter, quote};
+use super::pattern::Patterns;
+use super::{Fault, PATH_BYTES_MAX, clip, filter, function};
+use crate::query::{Function, Selector, Step};
 
-/// Deepest nesting of brackets and parentheses in a path: the query compiler
-/// recurses, and tries alternatives at each level.
+/// Deepest nesting of brackets and parentheses in a path: reading and evaluating recurse.
 pub(super) const NESTING_MAX: usize = 8;
 
 /// Largest index, as RFC 9535 sets it (2^53 - 1).
@@ -27,22 +28,58 @@ pub(crate) enum Mode {
 pub(crate) struct Scan<'a> {
     text: &'a str,
     next: usize,
-    mode: Mode,
+    pub(super) mode: Mode,
     /// Brackets and parentheses around here.
-    pub(super) nesting: usize,
-    /// Bytes that operators of filters were written out to.
-    pub(super) written: usize,
+    nesting: usize,
+    /// Where the path that is read begins.
+    pub(super) begin: usize,
+    /// What ended the last [`Self::steps`], if it was a function.
+    pub(super) function: Option<Function>,
+    /// The regular expressions of the definition.
+    pub(super) patterns: &'a Patterns,
 }
 
 impl<'a> Scan<'a> {
-    pub(crate) fn new(text: &'a str, mode: Mode) -> Scan<'a> {
+    pub(crate) fn new(text: &'a str, mode: Mode, patterns: &'a Patterns) -> Scan<'a> {
         Scan {
             text,
             next: 0,
             mode,
             nesting: 0,
-            written: 0,
+            begin: 0,
+            function: None,
+            patterns,
         }
+    }
+
+    /// Notes that a path begins here.
+    pub(super) fn begin(&mut self) {
+        self.begin = self.next;
+    }
+
+    /// Whether the path is no longer than it may be, up to here.
+    pub(super) fn within(&self) -> Result<(), Fault> {
+        if self.next - self.begin > PATH_BYTES_MAX {
+            return Err(Fault::new(format!(
+                "the path is longer than {PATH_BYTES_MAX} bytes, which are allowed at most"
+            )));
+        }
+        Ok(())
+    }
+
+    /// Goes into a bracket or parenthesis; [`Self::leave`] is its end.
+    pub(super) fn enter(&mut self) -> Result<(), Fault> {
+        self.nesting += 1;
+        if self.nesting > NESTING_MAX {
+            return Err(Fault::new(format!(
+                "the path nests brackets and parentheses deeper than {NESTING_MAX} levels"
+            )));
+        }
+        Ok(())
+    }
+
+    pub(super) fn leave(&mut self) {
+        self.nesting -= 1;
     }
 
     pub(crate) fn rest(&self) -> &'a str {
@@ -95,44 +132,44 @@ impl<'a> Scan<'a> {
         rest.get(..end).unwrap_or_default()
     }
 
-    /// Everything after the root, up to where the path ends.
-    pub(crate) fn pieces(&mut self) -> Result<Vec<Piece>, Fault> {
-        let mut pieces = Vec::new();
+    /// Everything after the root, up to where the path ends. A function ends it.
+    pub(crate) fn steps(&mut self) -> Result<Vec<Step>, Fault> {
+        let mut steps = Vec::new();
         loop {
+            self.within()?;
             let before = self.next;
             self.skip_space();
             if !matches!(self.peek(), Some('.' | '[')) {
                 self.next = before;
-                return Ok(pieces);
+                return Ok(steps);
             }
             let descendant = self.eat_text("..");
             if !descendant {
                 self.eat('.');
             }
-            match self.peek() {
+            let selectors = match self.peek() {
                 Some('[') => {
                     self.bump();
-                    let selector = self.bracket()?;
-                    pieces.push(Piece {
-                        descendant,
-                        selector,
-                    });
+                    self.bracket()?
                 }
                 Some('*') => {
                     self.bump();
-                    pieces.push(Piece {
-                        descendant,
-                        selector: Selector::Many("*".to_owned()),
-                    });
+                    vec![Selector::All]
                 }
                 _ => {
-                    let selector = Selector::Name(self.name()?);
-                    pieces.push(Piece {
-                        descendant,
-                        selector,
-                    });
+                    let name = self.name()?;
+                    self.within()?;
+                    if self.peek() == Some('(') {
+                        self.function = Some(function::read(self, &name)?);
+                        return Ok(steps);
+                    }
+                    vec![Selector::Name(name.into())]
                 }
-            }
+            };
+            steps.push(Step {
+                descendant,
+                selectors,
+            });
         }
     }
 
@@ -164,33 +201,23 @@ impl<'a> Scan<'a> {
                 _ => break,
             }
         }
-        match self.peek() {
-            _ if name.is_empty() => Err(Fault::new(
-                "a path cannot end with a dot, nor hold an empty name",
-            )
-            .hint("quote unusual names: $['name']")),
-            Some('(') => Err(Fault::new(format!(
-                "functions such as {}() are not part of this path language",
-                clip(&name)
-            ))
-            .hint("use an intrinsic function such as States.ArrayLength in a template")),
-            _ => Ok(name),
+        if name.is_empty() {
+            return Err(
+                Fault::new("a path cannot end with a dot, nor hold an empty name")
+                    .hint("quote unusual names: $['name']"),
+            );
         }
+        Ok(name)
     }
 
     /// After `[`, to after `]`.
-    fn bracket(&mut self) -> Result<Selector, Fault> {
-        self.nesting += 1;
-        if self.nesting > NESTING_MAX {
-            return Err(Fault::new(format!(
-                "the path nests brackets deeper than {NESTING_MAX} levels"
-            )));
-        }
-        self.skip_space();
-        let mut parts = Vec::new();
+    fn bracket(&mut self) -> Result<Vec<Selector>, Fault> {
+        self.enter()?;
+        let mut all = Vec::new();
         loop {
+            self.within()?;
             self.skip_space();
-            parts.push(self.selector()?);
+            all.push(self.selector()?);
             self.skip_space();
             if self.eat(']') {
                 break;
@@ -202,35 +229,24 @@ impl<'a> Scan<'a> {
                 });
             }
         }
-        self.nesting -= 1;
-        if parts.len() == 1
-            && let Some(only) = parts.pop()
-        {
-            return Ok(only);
-        }
-        let names = parts.iter().map(|part| match part {
-            Selector::Name(name) => Some(name.clone()),
-            _ => None,
-        });
-        Ok(match names.collect() {
-            Some(names) => Selector::Names(names),
-            None => Selector::Many(union(parts.into_iter())),
-        })
+        self.leave();
+        Ok(all)
     }
 
     fn selector(&mut self) -> Result<Selector, Fault> {
         match self.peek() {
             Some(mark @ ('\'' | '"')) => {
                 self.bump();
-                self.quoted(mark).map(Selector::Name)
+                let name = self.quoted(mark)?;
+                Ok(Selector::Name(name.into()))
             }
             Some('*') => {
                 self.bump();
-                Ok(Selector::Many("*".to_owned()))
+                Ok(Selector::All)
             }
             Some('?') => {
                 self.bump();
-                filter::normalise(self).map(Selector::Many)
+                filter::read(self).map(Selector::Filter)
             }
             Some('(') => self.end_script(),
             Some(c) if c == '-' || c == ':' || c.is_ascii_digit() => self.index_or_slice(),
@@ -281,13 +297,11 @@ impl<'a> Scan<'a> {
         match (first, bounds.len()) {
             (Some(index), 1) => Ok(Selector::Index(index)),
             (None, 1) => Err(Fault::new("an index is missing")),
-            _ => Ok(Selector::Many(
-                bounds
-                    .iter()
-                    .map(|b| b.map_or_else(String::new, |n| n.to_string()))
-                    .collect::<Vec<_>>()
-                    .join(":"),
-            )),
+            _ => Ok(Selector::Slice {
+                start: first,
+                end: bounds.get(1).copied().flatten(),
+                step: bounds.get(2).copied().flatten().unwrap_or(1),
+            }),
         }
     }
 
@@ -344,28 +358,6 @@ impl<'a> Scan<'a> {
             _ => Err(bad()),
         }
     }
-}
-
-/// Several selectors as one, in RFC 9535 form.
-fn union(parts: impl Iterator<Item = Selector>) -> String {
-    let texts: Vec<String> = parts
-        .map(|part| match part {
-            Selector::Many(text) => text,
-            Selector::Index(index) => index.to_string(),
-            Selector::Name(name) => quoted(&name),
-            Selector::Names(names) => {
-                let names: Vec<_> = names.iter().map(|name| quoted(name)).collect();
-                names.join(",")
-            }
-        })
-        .collect();
-    texts.join(",")
-}
-
-fn quoted(text: &str) -> String {
-    let mut out = String::new();
-    quote(text, &mut out);
-    out
 }
 
 /// A single-quoted string of an intrinsic function, after its opening quote.

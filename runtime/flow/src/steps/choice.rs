@@ -137,7 +137,7 @@ impl<'t> Compiler<'_> {
 
 /// The result of the only branch.
 fn only() -> Template {
-    match crate::path::parse("$[0]") {
+    match crate::path::parse("$[0]", &crate::path::Patterns::default()) {
         Ok(path) => Template::Expression(crate::expression::Expression::Path(path)),
         Err(_) => nothing(),
     }

@@ -162,7 +162,7 @@ pub(crate) fn items<'a>(items: &Items, source: &'a Data, listed: bool) -> Option
     match &path.query {
         Query::Whole => source.as_array(),
         Query::Definite(segments) => walk(source, segments).ok()?.as_array(),
-        Query::Indefinite(_) => None,
+        Query::Indefinite(_) | Query::Called(_) => None,
     }
 }
 

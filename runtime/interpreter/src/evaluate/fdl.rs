@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use std::cmp::Ordering;
 
 use serde_json::{Map, Number, Value};
-use stepwell_flow::expression::{Measure, Query, Segment};
+use stepwell_flow::expression::{Query, Segment};
 use stepwell_flow::fdl::{Fdl, Operator, Place, Root};
 
 use super::path::{self, absent, walk};
@@ -194,9 +194,8 @@ fn below<'e>(env: &Env<'_>, root: Cow<'e, Value>, query: &Query) -> Result<Cow<'
     match query {
         Query::Whole => Ok(root),
         Query::Definite(segments) => follow(root, segments),
-        Query::Indefinite(query) => {
-            let measure = Measure::of(&root);
-            let found = path::select(env, &root, query, measure).map_err(|m| match m {
+        Query::Indefinite(_) | Query::Called(_) => {
+            let found = path::below(env, &root, query).map_err(|m| match m {
                 path::Miss::Absent(why) => Miss::Absent(why),
                 path::Miss::Fault(fault) => Miss::Fault(fault),
             })?;

@@ -37,6 +37,8 @@ pub(crate) fn call(
         Intrinsic::Format => format(&a),
         // As Step Functions' library reads it: no text is no value.
         Intrinsic::StringToJson if a.text(0)?.trim().is_empty() => Ok(Value::Null),
+        // As that reads it too: whole, and so without a sign.
+        Intrinsic::StringToJson if a.text(0)?.trim() == "-0" => Ok(0.into()),
         Intrinsic::StringToJson => serde_json::from_str(a.text(0)?)
             .map_err(|e| a.fault(format!("the text is not valid JSON: {e}"))),
         Intrinsic::JsonToString => Ok(a.value(0)?.to_string().into()),

@@ -3,11 +3,17 @@
 //! Refuses to guess: a definite path that leads nowhere is a [`Miss`], an
 //! indefinite one yields a list.
 
+mod filter;
+mod function;
+mod steps;
+
 use std::borrow::Cow;
 
 use serde_json::{Map, Value};
-use stepwell_flow::expression::{DataPath, Indefinite, Measure, Query, Root, Segment};
+use stepwell_flow::expression::{DataPath, Indefinite, Query, Root, Segment};
 use stepwell_types::Data;
+
+use steps::Walk;
 
 use super::{Env, Fault, bounded, size};
 
@@ -34,23 +40,8 @@ impl Miss {
 pub(crate) fn read<'e>(env: &'e Env<'_>, path: &DataPath) -> Result<Cow<'e, Value>, Miss> {
     env.count(1).map_err(Miss::Fault)?;
     match (&path.root, &path.query) {
-        (Root::Variable(name), query) => {
-            let value = variable(env, name)?.value();
-            match query {
-                Query::Whole => Ok(Cow::Borrowed(value)),
-                Query::Definite(segments) => walk(value, segments)
-                    .map(Cow::Borrowed)
-                    .map_err(|missing| Miss::Absent(absent(segments, missing))),
-                Query::Indefinite(query) => select(env, value, query, Measure::of(value)),
-            }
-        }
-        (Root::Data, Query::Whole) => Ok(Cow::Borrowed(env.data.value())),
-        (Root::Data, Query::Definite(segments)) => walk(env.data.value(), segments)
-            .map(Cow::Borrowed)
-            .map_err(|missing| Miss::Absent(absent(segments, missing))),
-        (Root::Data, Query::Indefinite(query)) => {
-            select(env, env.data.value(), query, env.measure())
-        }
+        (Root::Variable(name), query) => below(env, variable(env, name)?.value(), query),
+        (Root::Data, query) => below(env, env.data.value(), query),
         (Root::Context, Query::Whole) => whole_context(env).map(Cow::Owned).map_err(Miss::Fault),
         (Root::Context, Query::Definite(segments)) => {
             let found = env
@@ -63,12 +54,30 @@ pub(crate) fn read<'e>(env: &'e Env<'_>, path: &DataPath) -> Result<Cow<'e, Valu
             }
             Ok(found)
         }
-        (Root::Context, Query::Indefinite(query)) => {
+        (Root::Context, query) => {
             let whole = whole_context(env).map_err(Miss::Fault)?;
-            let measure = Measure::of(&whole);
-            select(env, &whole, query, measure).map(|c| Cow::Owned(c.into_owned()))
+            below(env, &whole, query).map(|c| Cow::Owned(c.into_owned()))
         }
     }
+}
+
+/// Follows a query from a value that was read already.
+pub(super) fn below<'e>(
+    env: &Env<'_>,
+    value: &'e Value,
+    query: &Query,
+) -> Result<Cow<'e, Value>, Miss> {
+    match query {
+        Query::Whole => Ok(Cow::Borrowed(value)),
+        Query::Definite(segments) => single(value, segments).map(Cow::Borrowed),
+        Query::Indefinite(query) => select(env, value, query).map(Cow::Owned),
+        Query::Called(called) => function::call(env, value, called).map(Cow::Owned),
+    }
+}
+
+/// Follows names and indices.
+fn single<'v>(value: &'v Value, segments: &[Segment]) -> Result<&'v Value, Miss> {
+    walk(value, segments).map_err(|missing| Miss::Absent(absent(segments, missing)))
 }
 
 /// As [`read`], as shared data: `$` itself is passed on unparsed.
@@ -190,34 +199,24 @@ fn whole_context(env: &Env<'_>) -> Result<Value, Fault> {
     Ok(env.context.build(true, true))
 }
 
-pub(super) fn select<'e>(
-    env: &Env<'_>,
-    value: &Value,
-    query: &Indefinite,
-    measure: Measure,
-) -> Result<Cow<'e, Value>, Miss> {
+fn select(env: &Env<'_>, value: &Value, query: &Indefinite) -> Result<Value, Miss> {
     if let Some(merge) = &query.merge
         && let Some(place) = &merge.place
     {
-        let found = walk(value, place).map_err(|missing| Miss::Absent(absent(place, missing)))?;
-        let object = merged(env, found, &merge.names).map_err(Miss::Fault)?;
-        let none = || Miss::Absent(format!("No results for path: {}", print(place)));
-        return object.map(Cow::Owned).ok_or_else(none);
+        let object = merged(env, single(value, place)?, &merge.names).map_err(Miss::Fault)?;
+        return object
+            .ok_or_else(|| Miss::Absent(format!("No results for path: {}", print(place))));
     }
-    // The library does not count: a bound of what it will do is taken off before.
-    env.count(measure.weight).map_err(Miss::Fault)?;
-    let bound = query.cost.bound(value, measure, env.operations());
-    let counted = bound.ok_or_else(Fault::limit).and_then(|n| env.count(n));
-    counted.map_err(Miss::Fault)?;
-    let mut found = Vec::new();
-    for node in query.query.query(value) {
+    let found = Walk::new(env, value).steps(value, &query.steps);
+    let mut list = Vec::new();
+    for node in found.map_err(Miss::Fault)? {
         let one = match &query.merge {
             None => env.copy(node).map(Some),
             Some(merge) => merged(env, node, &merge.names),
         };
-        found.extend(one.map_err(Miss::Fault)?);
+        list.extend(one.map_err(Miss::Fault)?);
     }
-    Ok(Cow::Owned(Value::Array(found)))
+    Ok(Value::Array(list))
 }
 
 /// An object of those members that are there; `None`: the value is no object.

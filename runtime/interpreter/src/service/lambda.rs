@@ -52,24 +52,24 @@ pub(super) fn request(
 
 fn chosen(functions: &[(Arc<str>, StepTarget)], input: &Value) -> Result<StepTarget, Failure> {
     let missing = |what: String| Failure::new("Lambda.ResourceNotFoundException", what);
-    let Some(name) = input.get("FunctionName").and_then(Value::as_str) else {
+    let Some(written) = input.get("FunctionName").and_then(Value::as_str) else {
         return Err(Failure::new(
             "Lambda.InvalidParameterValueException",
             "FunctionName must be a string",
         ));
     };
-    let (name, version) = resource::function(name).map_err(|bad| missing(bad.message))?;
+    let (name, version) = resource::function(written).map_err(|bad| missing(bad.message))?;
     let given = input.get("Qualifier").and_then(Value::as_str);
     if version.or(given.filter(|q| *q != "$LATEST")).is_some() {
         return Err(missing(format!(
-            "Function not found: {name}: a version can be chosen only by a FunctionName in the definition"
+            "Function not found: {written}: a version can be chosen only by a FunctionName in the definition"
         )));
     }
     let found = functions.binary_search_by(|(known, _)| (**known).cmp(name));
     match found.ok().and_then(|at| functions.get(at)) {
         Some((_, target)) => Ok(target.clone()),
         None => Err(missing(format!(
-            "Function not found: {name}: no module of this name was there when the flow was published"
+            "Function not found: {written}: no module of this name was there when the flow was published"
         ))),
     }
 }

@@ -16,7 +16,7 @@ use stepwell_types::{
 use crate::error::Error;
 use crate::state::State;
 use crate::turn::Turn;
-use crate::{Command, Outcome, random, service};
+use crate::{Command, Outcome, random, service, time};
 
 /// Error name of a start with fields that make no sense.
 const INVALID: &str = "StepFunctions.ValidationException";
@@ -193,16 +193,36 @@ pub fn ended(child: Ended<'_>) -> Result<Data, Failure> {
         out.insert("Output".into(), carried(output));
         out.insert("OutputDetails".into(), whole());
     }
-    out.insert(
-        "StartDate".into(),
-        state.started_at().map_or(0, |at| at.0).into(),
-    );
+    let item = matches!(child.wants, Wants::Record | Wants::Compact);
+    out.insert("RedriveCount".into(), state.core.redrives.into());
+    let (redrive, reason) = match (status, item) {
+        ("SUCCEEDED" | "RUNNING", _) => (
+            "NOT_REDRIVABLE",
+            Some(format!("Execution is {status} and cannot be redriven")),
+        ),
+        (_, true) => ("REDRIVABLE_BY_MAP_RUN", None),
+        (_, false) => ("REDRIVABLE", None),
+    };
+    out.insert("RedriveStatus".into(), redrive.into());
+    if let Some(reason) = reason {
+        out.insert("RedriveStatusReason".into(), reason.into());
+    }
+    // A Map's result files carry texts, as the service's own do.
+    let date = |at: Timestamp| {
+        if item {
+            Value::from(time::print(at))
+        } else {
+            at.0.into()
+        }
+    };
+    let started = state.started_at().unwrap_or(Timestamp(0));
+    out.insert("StartDate".into(), date(started));
     if let Some(flow) = state.flow() {
         let machine = format!("{}:{}", flow.name, flow.version);
         out.insert("StateMachineArn".into(), machine.into());
     }
     out.insert("Status".into(), status.into());
-    out.insert("StopDate".into(), child.at.0.into());
+    out.insert("StopDate".into(), date(child.at));
     let told = Value::Object(out);
     match failure {
         None => Ok(Data::from_value(told)),

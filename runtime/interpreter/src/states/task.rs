@@ -348,10 +348,17 @@ fn failed(
     task: &Task,
     failure: Failure,
 ) -> Result<(), Error> {
+    let late = &*failure.error == "States.Timeout";
     let failure = cloudflow::named(node, failure);
-    turn.note_in(id, || HistoryKind::TaskFailed {
-        resource: Arc::clone(&task.resource),
-        failure: failure.clone(),
+    let resource = || Arc::clone(&task.resource);
+    turn.note_in(id, || {
+        let (resource, failure) = (resource(), failure.clone());
+        // Whoever measured the time: the history tells of it by one event.
+        if late {
+            HistoryKind::TaskTimedOut { resource, failure }
+        } else {
+            HistoryKind::TaskFailed { resource, failure }
+        }
     });
     turn.fail(id, failure)
 }

@@ -2,6 +2,7 @@
 
 use super::{Roots, parse};
 use crate::fdl::{Fdl, Root};
+use crate::path::Patterns;
 
 const ROOTS: Roots = Roots {
     here: &[
@@ -35,7 +36,8 @@ fn show(e: &Fdl) -> String {
 #[test]
 fn expressions_are_read() {
     let check = |source: &str, expected: &str| {
-        let got = parse(source, ROOTS).map_or_else(|f| f.message, |e| show(&e));
+        let got =
+            parse(source, ROOTS, &Patterns::default()).map_or_else(|f| f.message, |e| show(&e));
         assert_eq!(got, expected, "{source}");
     };
     check("$Input", "$Input");
@@ -85,11 +87,15 @@ fn expressions_are_read() {
 #[test]
 fn expressions_are_shown() {
     let check = |source: &str, expected: &str| {
-        let shown = parse(source, ROOTS).map(|e| e.to_string());
+        let shown = parse(source, ROOTS, &Patterns::default()).map(|e| e.to_string());
         assert_eq!(shown.as_deref(), Ok(expected), "{source}");
         // What is shown means the same.
-        let again = parse(expected, ROOTS).map(|e| show(&e));
-        assert_eq!(again, parse(source, ROOTS).map(|e| show(&e)), "{source}");
+        let again = parse(expected, ROOTS, &Patterns::default()).map(|e| show(&e));
+        assert_eq!(
+            again,
+            parse(source, ROOTS, &Patterns::default()).map(|e| show(&e)),
+            "{source}"
+        );
     };
     check(
         "$Input.status==`ready`&&$Input['a b']>=-1.5",
@@ -110,7 +116,7 @@ fn faults_say_where() {
     let check = |marked: &str| {
         let source = marked.replace('^', "");
         let offset = marked.chars().take_while(|c| *c != '^').count();
-        let found = parse(&source, ROOTS)
+        let found = parse(&source, ROOTS, &Patterns::default())
             .map(|e| show(&e))
             .map_err(|f| f.offset);
         assert_eq!(found, Err(Some(offset)), "{marked}");
@@ -135,7 +141,7 @@ fn faults_say_where() {
 #[test]
 fn faults_say_why() {
     let check = |source: &str, expected: &str| {
-        let Err(fault) = parse(source, ROOTS) else {
+        let Err(fault) = parse(source, ROOTS, &Patterns::default()) else {
             panic!("{source} was accepted")
         };
         let got = format!("{} {} {:?}", fault.code, fault.message, fault.hint);
