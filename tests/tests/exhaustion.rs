@@ -18,6 +18,7 @@ use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
 use stepwell_tests::api::{Answer, Api};
 use stepwell_tests::bridges::ask::started;
+use stepwell_tests::server::Server;
 use stepwell_tests::wait;
 
 const ASK: &str = "StartAt: A\nStates:\n  A: {Type: Task, Resource: callback, End: true}\n";

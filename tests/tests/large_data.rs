@@ -9,6 +9,7 @@ use anyhow::{Context, Result};
 use serde_json::{Value, json};
 use stepwell_tests::api::Api;
 use stepwell_tests::bridges::ask::started;
+use stepwell_tests::server::Server;
 
 const ROWS: u64 = 5_000;
 const BATCH: u64 = 50;

@@ -127,7 +127,7 @@ struct Refusal {
 }
 
 /// By status; where a status has several, every operation lists its own.
-const REFUSALS: [Refusal; 10] = [
+const REFUSALS: [Refusal; 11] = [
     Refusal {
         status: "400",
         code: "API0004",
