@@ -6,7 +6,9 @@
 mod free;
 mod meter;
 mod needs;
+mod notes;
 mod place;
+mod regex;
 mod value;
 mod walk;
 
@@ -61,18 +63,9 @@ pub(crate) fn compile(
         AstNode::Null
     } else {
         match parser::parse(source) {
-            Ok(tree) => {
-                if let Some(pattern) = large_regex(&tree) {
-                    report.error_hint(
-                        at,
-                        code::BAD_JSONATA,
-                        format!(
-                            "the regular expression {:?} takes more than {} bytes when compiled",
-                            crate::path::clip(pattern),
-                            crate::path::pattern::BYTES_MAX
-                        ),
-                        Some("use fewer and smaller counts such as {1000}".to_owned()),
-                    );
+            Ok(mut tree) => {
+                for fault in regex::translate(&mut tree) {
+                    report.error_hint(at, code::BAD_JSONATA, fault.said, fault.hint);
                 }
                 tree
             }
@@ -103,6 +96,9 @@ pub(crate) fn compile(
     for name in free::calls(&tree) {
         given::check_function(at, &name, report);
     }
+    for name in free::without_context(&tree) {
+        given::check_unqualified(at, &name, report);
+    }
     for path in free::below_states(&tree) {
         let names: Vec<_> = path.iter().map(String::as_str).collect();
         given::check_states(at, &names, location, report);
@@ -116,19 +112,17 @@ pub(crate) fn compile(
     }
 }
 
-/// The first regular expression in the tree that would be costly to compile: it is,
-/// each time that it is used.
-fn large_regex(tree: &AstNode) -> Option<&str> {
-    let mut open = vec![tree];
-    while let Some(node) = open.pop() {
-        if let AstNode::Regex { pattern, .. } = node
-            && crate::path::pattern::Pattern::of(pattern).is_none()
-        {
-            return Some(pattern);
-        }
-        walk::children(node, &mut |child| open.push(child));
+impl Jsonata {
+    /// The tree once more, in a form that notes what it does by the functions of
+    /// [`crate::expression::notes`]: for the words of an error.
+    #[must_use]
+    pub fn noting(&self) -> Option<AstNode> {
+        let mut tree = parser::parse(&self.source).ok()?;
+        // What could be said of them was said when it was compiled.
+        let _ = regex::translate(&mut tree);
+        notes::add(&mut tree);
+        Some(meter::instrument(tree))
     }
-    None
 }
 
 /// The names of a plain path `$a.b.c`; of anything else, `None`.
