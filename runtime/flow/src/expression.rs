@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::query::{Called, Step};
 
-pub use crate::path::pattern::Pattern;
+pub use crate::path::pattern::{Pattern, backtracking};
 
 /// The language in which a state's expressions are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -169,8 +169,12 @@ pub mod meter {
     pub const PATTERN: &str = "meter pattern";
     /// As [`PATTERN`], for a function that finds all matches.
     pub const PATTERN_ALL: &str = "meter pattern all";
-    /// A regular expression as a function: its source and flags, a text, and where to begin.
+    /// A regular expression as a function: its source and flags, its cost, a text, and where
+    /// to begin.
     pub const REGEX: &str = "meter regex";
+    /// A flag of regular expressions that the linear library cannot match: those that look
+    /// around or refer back, which the backtracking one is for.
+    pub const BACKTRACKS: &str = "k";
     /// The next match of a regular expression, by the library's own function for it.
     pub const REGEX_NEXT: &str = "meter regex next";
     /// As [`WEIGH_DEEP`], for what is transformed: remembers how many values are in it.
@@ -196,9 +200,23 @@ pub mod meter {
     pub const PAD: &str = "bounded pad";
     /// `$replace` that knows a bound of its answer beforehand.
     pub const REPLACE: &str = "bounded replace";
+    /// `$formatBase` that rounds as JSONata does, and takes large numbers.
+    pub const FORMAT_BASE: &str = "bounded formatBase";
+    /// Gives the argument of `$number` back, if it is the text of a number.
+    pub const CHECK_NUMBER: &str = "check number";
+    /// Functions that decode, and what gives their argument back if it can be decoded.
+    pub const CHECK_URL: [(&str, &str); 2] = [
+        ("decodeUrl", "check decodeUrl"),
+        ("decodeUrlComponent", "check decodeUrlComponent"),
+    ];
+    /// Gives its argument back; for `null` an array of it.
+    pub const LISTED: &str = "check listed";
+    /// Gives its argument back; for an empty array nothing.
+    pub const FILLED: &str = "check filled";
     /// Functions of the library, and the names under which there are bounded forms.
-    pub const BOUNDED: [(&str, &str); 4] = [
+    pub const BOUNDED: [(&str, &str); 5] = [
         ("distinct", DISTINCT),
+        ("formatBase", FORMAT_BASE),
         ("join", JOIN),
         ("pad", PAD),
         ("replace", REPLACE),
@@ -212,6 +230,30 @@ pub mod meter {
         ("parseInteger", "bounded parseInteger"),
         ("toMillis", "bounded toMillis"),
     ];
+}
+
+/// Functions that a tree of [`Jsonata::noting`] calls: each gives its last argument back.
+pub mod notes {
+    /// A function is about to be called by the name of the first argument.
+    pub const CALL: &str = "note call";
+    /// The left side of a comparison by order.
+    pub const LEFT: &str = "note left";
+    /// Its right side, behind its sign.
+    pub const RIGHT: &str = "note right";
+    /// The right side of an `and` or `or`, which is the first argument, begins.
+    pub const ENTER: &str = "note enter";
+    /// It has ended.
+    pub const LEAVE: &str = "note leave";
+    /// What is negated.
+    pub const NEGATED: &str = "note negated";
+    /// What is to be sorted, behind the directions of the terms, `<` or `>` each.
+    pub const SORTED: &str = "note sorted";
+    /// The value of one term of one item that is sorted.
+    pub const TERM: &str = "note term";
+    /// What a transformation sets.
+    pub const UPDATE: &str = "note update";
+    /// What a transformation deletes.
+    pub const DELETE: &str = "note delete";
 }
 
 /// Without the tree: its nodes are numbered anew in each process.

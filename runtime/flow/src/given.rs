@@ -114,7 +114,7 @@ fn context(place: &[&str]) -> Option<&'static [&'static str]> {
         ["StateMachine"] => Some(&["Id", "Name"]),
         ["Task"] => Some(&["Token"]),
         ["Map"] => Some(&["Item"]),
-        ["Map", "Item"] => Some(&["Index", "Value"]),
+        ["Map", "Item"] => Some(&["Index", "Value", "Source"]),
         _ => None,
     }
 }
@@ -136,6 +136,18 @@ pub(crate) fn check_function(at: &At<'_, '_>, name: &str, report: &mut Report) {
         hint,
         report,
     );
+}
+
+/// Warns of a name that JSONata looks for in data at hand where there is none.
+pub(crate) fn check_unqualified(at: &At<'_, '_>, name: &str, report: &mut Report) {
+    let shown = clip(name);
+    let hint = match name {
+        "$" | "$$" => "the state's input is $states.input".to_owned(),
+        name if STATES.contains(&name) => format!("did you mean \"$states.{shown}\"?"),
+        _ => format!("a field of the state's input is $states.input.{shown}"),
+    };
+    let what = format!("{shown} has no value here: an expression has no data at hand");
+    unknown(at, name, what, Some(hint), report);
 }
 
 /// Warns of a path below `$states` that meets nothing; `location`: the field of the state.

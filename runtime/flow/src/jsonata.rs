@@ -6,7 +6,9 @@
 mod free;
 mod meter;
 mod needs;
+mod notes;
 mod place;
+mod regex;
 mod value;
 mod walk;
 
@@ -17,7 +19,7 @@ use crate::diagnostic::{Report, code};
 use crate::document::At;
 use crate::expression::Jsonata;
 use crate::given;
-use crate::path::{Fault, Patterns};
+use crate::path::Patterns;
 
 /// Longest expression, in bytes.
 const SOURCE_BYTES_MAX: usize = 65_536;
@@ -69,13 +71,12 @@ pub(crate) fn compile(
         AstNode::Null
     } else {
         match parser::parse(source) {
-            Ok(tree) => match costly_regex(&tree, &report.patterns) {
-                None => tree,
-                Some(fault) => {
-                    report.error_hint(at, code::BAD_JSONATA, fault.message, fault.hint);
-                    AstNode::Null
+            Ok(mut tree) => {
+                for fault in regex::translate(&mut tree, &report.patterns) {
+                    report.error_hint(at, code::BAD_JSONATA, fault.said, fault.hint);
                 }
-            },
+                tree
+            }
             Err(error) => {
                 let offset = report.wants_hints().then(|| place::of(at, source, &error));
                 report.error_inside(
@@ -103,6 +104,9 @@ pub(crate) fn compile(
     for name in free::calls(&tree) {
         given::check_function(at, &name, report);
     }
+    for name in free::without_context(&tree) {
+        given::check_unqualified(at, &name, report);
+    }
     for path in free::below_states(&tree) {
         let names: Vec<_> = path.iter().map(String::as_str).collect();
         given::check_states(at, &names, location, report);
@@ -116,19 +120,17 @@ pub(crate) fn compile(
     }
 }
 
-/// The first regular expression in the tree that would be costly to compile: it is,
-/// each time that it is used.
-fn costly_regex(tree: &AstNode, patterns: &Patterns) -> Option<Fault> {
-    let mut open = vec![tree];
-    while let Some(node) = open.pop() {
-        if let AstNode::Regex { pattern, flags } = node
-            && let Err(fault) = patterns.each(&value::flagged(pattern, flags))
-        {
-            return Some(fault);
-        }
-        walk::children(node, &mut |child| open.push(child));
+impl Jsonata {
+    /// The tree once more, in a form that notes what it does by the functions of
+    /// [`crate::expression::notes`]: for the words of an error.
+    #[must_use]
+    pub fn noting(&self) -> Option<AstNode> {
+        let mut tree = parser::parse(&self.source).ok()?;
+        // What could be said of them was said when it was compiled.
+        let _ = regex::translate(&mut tree, &Patterns::default());
+        notes::add(&mut tree);
+        Some(meter::instrument(tree))
     }
-    None
 }
 
 /// The names of a plain path `$a.b.c`; of anything else, `None`.

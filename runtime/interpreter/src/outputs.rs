@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 use stepwell_flow::expression::Template;
-use stepwell_flow::program::{Catcher, DataFlow, State as Node};
+use stepwell_flow::program::{Catcher, ChoiceRule, DataFlow, State as Node};
 use stepwell_types::{Data, EntryId, Failure};
 
 use crate::cloudflow;
@@ -75,14 +75,15 @@ pub(crate) fn of_result(
 
 /// Of a state that has none: Wait, Succeed, Choice; Pass in JSONata mode.
 ///
-/// `own_output` and `assign` are the state's, or those of the rule that was taken.
+/// `rule`: the rule of a Choice that was taken. What it does not say is not taken from the
+/// state: Output and Assign beside the rules are of the default way.
 pub(crate) fn of_input(
     turn: &mut Turn<'_>,
     id: EntryId,
     node: &Node,
-    own_output: Option<&Template>,
-    assign: Option<&Template>,
+    rule: Option<&ChoiceRule>,
 ) -> Result<Outputs, Fault> {
+    let assign = rule.map_or(node.assign.as_ref(), |rule| rule.assign.as_ref());
     match &node.data {
         DataFlow::JsonPath(fields) => {
             let input = through_input_path(turn, id, node)?;
@@ -98,7 +99,7 @@ pub(crate) fn of_input(
         }
         DataFlow::Jsonata(fields) => {
             let raw = raw_input(turn, id);
-            let template = own_output.or(fields.output.as_ref());
+            let template = rule.map_or(fields.output.as_ref(), |rule| rule.output.as_ref());
             let output = output(turn, id, (&raw).into(), template, &raw)?;
             let assigned = assigned(turn, id, &raw, assign)?;
             Ok(Outputs::new(output, assigned))

@@ -187,6 +187,21 @@ fn jsonata_that_does_not_end() {
 }
 
 #[test]
+fn jsonata_patterns_that_track_back() {
+    let input = json!({"s": "a".repeat(60), "long": "ab".repeat(50_000)});
+    for expression in [
+        "$contains($states.input.s, /^(a+)+(?=x)$/)",
+        "$match($states.input.s, /^(a|aa)+(?!a)b/)",
+        "$replace($states.input.s, /(a*)*\\1(?=b)/, 'x')",
+        "$split($states.input.long, /(?=.*c)/)",
+        "$match($states.input.long, /(?<=a)b/)",
+        "($m := /(?<!c.*)b/; $map([1..1000], function($n){$m($states.input.long)}))",
+    ] {
+        jsonata(expression, &input, LIMIT);
+    }
+}
+
+#[test]
 fn jsonata_that_loops_without_a_function() {
     let list: Vec<Value> = (0..2_000).map(|i| json!({"a": i})).collect();
     let input = json!({"list": list});

@@ -364,10 +364,76 @@ fn fields_of_jsonata_say_what_they_take() {
         json!({"Output": "{% 1 + 'a' %}"}),
         "threw an error during evaluation. T2002: The right side of the \"+\" operator must evaluate to a number",
     );
+    wrong(
+        json!({"Output": "{% $states.input.none = 1 and $length(1) = 1 or 1 < 'a' %}"}),
+        "T2009: The values 1 and \"a\" either side of operator \"or\" must be of the same data type",
+    );
+    wrong(
+        json!({"Assign": {"a": "{% $sum($states.input.s) %}"}}),
+        "field 'Assign/a' threw an error during evaluation. T0412: Argument 1 of function \"sum\" must be an array of \"numbers\"",
+    );
     wrong(json!({"Output": "{% $sum %}"}), "returned a function");
     wrong(
         json!({"Output": "{% $eval('1') %}"}),
         "$eval does not exist",
+    );
+}
+
+#[test]
+fn fields_of_a_map_in_jsonata_say_what_they_take_and_where_they_are() {
+    let wrong = |distributed: bool, field: &str, value: Value, cause: &str| {
+        let mode = if distributed { "DISTRIBUTED" } else { "INLINE" };
+        let mut state = json!({"Type": "Map", "Items": "{% [1] %}", field: value,
+            "ItemProcessor": {"ProcessorConfig": {"Mode": mode}, "StartAt": "B",
+                "States": {"B": {"Type": "Pass", "End": true}}}});
+        if field == "ItemReader" {
+            state.as_object_mut().expect("an object").remove("Items");
+        }
+        let error = "States.QueryEvaluationError";
+        check_failure(&one("JSONata", &state), json!({}), error, cause);
+    };
+    for (distributed, field) in [
+        (false, "MaxConcurrency"),
+        (true, "MaxConcurrency"),
+        (true, "ToleratedFailureCount"),
+        (true, "ToleratedFailurePercentage"),
+    ] {
+        wrong(
+            distributed,
+            field,
+            json!("{% '2' %}"),
+            &format!(
+                "'{field}' returned an unexpected result type. Expected 'number', but was 'string'"
+            ),
+        );
+    }
+    wrong(
+        true,
+        "ItemBatcher",
+        json!({"MaxItemsPerBatch": "{% 0 %}"}),
+        "'ItemBatcher/MaxItemsPerBatch' returned a number that the field does not take: 0",
+    );
+    wrong(
+        true,
+        "ItemBatcher",
+        json!({"MaxItemsPerBatch": 1, "BatchInput": {"a": "{% nothing %}"}}),
+        "'ItemBatcher/BatchInput/a' returned nothing",
+    );
+    let reader = |bucket: &str, most: Value| {
+        json!({"Resource": "arn:aws:states:::s3:getObject", "Arguments": {"Bucket": bucket, "Key": "k"},
+            "ReaderConfig": {"InputType": "JSON", "MaxItems": most}})
+    };
+    wrong(
+        true,
+        "ItemReader",
+        reader("{% nothing %}", json!(1)),
+        "'ItemReader/Arguments/Bucket' returned nothing",
+    );
+    wrong(
+        true,
+        "ItemReader",
+        reader("bucket", json!("{% 'x' %}")),
+        "'ItemReader/ReaderConfig/MaxItems' returned an unexpected",
     );
 }
 
@@ -431,7 +497,8 @@ fn a_failing_output_can_be_retried_and_caught() {
 fn choices_assign_and_shape() {
     let definition = |default: bool| {
         let mut choice = json!({"Type": "Choice", "Default": "B", "Assign": {"by": "default"}, "Output": "{% 'd' %}",
-            "Choices": [{"Condition": "{% $states.input.n > 1 %}", "Next": "B", "Assign": {"by": "{% 'rule' & $states.input.n %}"}, "Output": {"n": "{% $states.input.n %}"}}]});
+            "Choices": [{"Condition": "{% $states.input.n > 1 %}", "Next": "B", "Assign": {"by": "{% 'rule' & $states.input.n %}"}, "Output": {"n": "{% $states.input.n %}"}},
+                {"Condition": "{% $states.input.n < 0 %}", "Next": "B"}]});
         if !default {
             choice.as_object_mut().expect("an object").remove("Default");
         }
@@ -444,6 +511,8 @@ fn choices_assign_and_shape() {
         &json!(["rule2", {"n": 2}]),
     );
     check(&definition(true), json!({"n": 1}), &json!(["default", "d"]));
+    // What stands beside the rules is of the default way alone.
+    check(&definition(true), json!({"n": -1}), &json!([{"n": -1}]));
     check_failure(
         &definition(false),
         json!({"n": 1}),

@@ -250,7 +250,9 @@ impl<'t> Compiler<'t, '_> {
                 }
             }
         }
-        self.template(at, name)
+        // As `Choices[0]/Condition`: the field of the state, and what is in it.
+        let place = owner.rsplit(' ').next().unwrap_or(owner);
+        self.template_at(at, name, &format!("{place}/{name}"))
     }
 
     fn arguments_name(&self) -> &'static str {
@@ -272,7 +274,8 @@ impl<'t> Compiler<'t, '_> {
             .filter(|config| self.is_object(config));
         let max_items = config.as_ref().and_then(|config| {
             self.known_fields(config, "a ReaderConfig", &[READER_CONFIG]);
-            self.integer_or_path(config, "MaxItems", 0, COUNT_MAX)
+            let place = "ItemReader/ReaderConfig/MaxItems";
+            self.integer_or_path_at(config, "MaxItems", place, (0, COUNT_MAX))
         });
         let loads = config.as_ref().is_some_and(|c| self.loads(c));
         let expected: &[&str] = &[
@@ -466,8 +469,12 @@ impl<'t> Compiler<'t, '_> {
             return None;
         }
         self.known_fields(at, "an ItemBatcher", &[BATCHER]);
-        let items_max = self.integer_or_path(at, "MaxItemsPerBatch", 1, COUNT_MAX);
-        let bytes_max = self.integer_or_path(at, "MaxInputBytesPerBatch", 1, COUNT_MAX);
+        let mut most = |name: &str| {
+            let place = format!("ItemBatcher/{name}");
+            self.integer_or_path_at(at, name, &place, (1, COUNT_MAX))
+        };
+        let items_max = most("MaxItemsPerBatch");
+        let bytes_max = most("MaxInputBytesPerBatch");
         if items_max.is_none() && bytes_max.is_none() {
             self.report.error(
                 at,
@@ -478,7 +485,7 @@ impl<'t> Compiler<'t, '_> {
         Some(ItemBatcher {
             items_max,
             bytes_max,
-            input: self.template(at, "BatchInput"),
+            input: self.template_at(at, "BatchInput", "ItemBatcher/BatchInput"),
         })
     }
 

@@ -126,7 +126,18 @@ impl<'t> Compiler<'t, '_> {
         least: u64,
         most: u64,
     ) -> Option<Expression> {
-        self.or_path(at, name, |report, field| {
+        self.integer_or_path_at(at, name, name, (least, most))
+    }
+
+    /// As [`Self::integer_or_path`], at a place of this name within the state.
+    pub(super) fn integer_or_path_at(
+        &mut self,
+        at: &At<'_, 't>,
+        name: &str,
+        location: &str,
+        (least, most): (u64, u64),
+    ) -> Option<Expression> {
+        self.or_path(at, name, location, |report, field| {
             let number = check::integer(report, field, least, most);
             number.unwrap_or(least).into()
         })
@@ -134,7 +145,7 @@ impl<'t> Compiler<'t, '_> {
 
     /// A field with a literal number from 0 to 100, or [`Self::or_path`].
     pub(super) fn percentage_or_path(&mut self, at: &At<'_, 't>, name: &str) -> Option<Expression> {
-        self.or_path(at, name, |report, field| {
+        self.or_path(at, name, name, |report, field| {
             check::percentage(report, field).map_or(0.into(), Value::Number)
         })
     }
@@ -145,12 +156,13 @@ impl<'t> Compiler<'t, '_> {
         &mut self,
         at: &At<'_, 't>,
         name: &str,
+        location: &str,
         literal: impl FnOnce(&mut Report, &At<'_, 't>) -> Value,
     ) -> Option<Expression> {
         let path_name = format!("{name}Path");
         self.exclusive(at, name, &path_name);
         if let Some(field) = at.get(name) {
-            if let Some(query) = self.query(&field, name) {
+            if let Some(query) = self.query(&field, location) {
                 return Some(query);
             }
             return Some(Expression::Literal(literal(self.report, &field)));

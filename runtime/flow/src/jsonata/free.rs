@@ -82,6 +82,57 @@ pub(super) fn below_states(tree: &AstNode) -> BTreeSet<Vec<String>> {
     paths
 }
 
+/// What an expression reads from a context that it does not have, each once: names without
+/// `$states` or a variable before them, `$`, and `$$`.
+pub(super) fn without_context(tree: &AstNode) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    read_context(tree, true, &mut found);
+    found
+}
+
+/// `top`: nothing around the node gives it a context.
+fn read_context(node: &AstNode, top: bool, found: &mut BTreeSet<String>) {
+    match node {
+        // The whole data, wherever it is read.
+        AstNode::ParentVariable(_) => {
+            found.insert("$$".to_owned());
+        }
+        AstNode::Variable(name) if top && name.is_empty() => {
+            found.insert("$".to_owned());
+        }
+        AstNode::Name(name) if top => {
+            found.insert(name.clone());
+        }
+        AstNode::Path { steps } => {
+            for (i, step) in steps.iter().enumerate() {
+                read_context(&step.node, top && i == 0, found);
+                for stage in &step.stages {
+                    if let Stage::Filter(filter) = stage {
+                        read_context(filter, false, found);
+                    }
+                }
+            }
+        }
+        AstNode::Sort { input, terms } => {
+            read_context(input, top, found);
+            terms
+                .iter()
+                .for_each(|(term, _)| read_context(term, false, found));
+        }
+        AstNode::ObjectTransform { input, pattern } => {
+            read_context(input, top, found);
+            for (key, value) in pattern {
+                read_context(key, false, found);
+                read_context(value, false, found);
+            }
+        }
+        AstNode::Transform { .. } => {
+            walk::children(node, &mut |child| read_context(child, false, found));
+        }
+        node => walk::children(node, &mut |child| read_context(child, top, found)),
+    }
+}
+
 /// The names that an expression gives values to, anywhere in it.
 pub(super) fn bound(tree: &AstNode) -> BTreeSet<String> {
     let mut bound = BTreeSet::new();
@@ -117,7 +168,7 @@ pub(super) fn bound(tree: &AstNode) -> BTreeSet<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::of;
+    use super::{of, without_context};
     use jsonata_core::parser::parse;
 
     #[track_caller]
@@ -126,6 +177,27 @@ mod tests {
             .into_iter()
             .collect();
         assert_eq!(found.join(" "), expected, "{source}");
+    }
+
+    #[test]
+    fn what_needs_a_context() {
+        let check = |source: &str, expected: &str| {
+            let found = without_context(&parse(source).expect("an expression"));
+            let found: Vec<_> = found.into_iter().collect();
+            assert_eq!(found.join(" "), expected, "{source}");
+        };
+        check("foo", "foo");
+        check("input.x + 1", "input");
+        check("$", "$");
+        check("$.a & $$.b", "$ $$");
+        check("$states.input.a[b > 1 and $.c]", "");
+        check("$x.{'a': b, 'c': $}", "");
+        check("$x^(a, >b).c{d: e}", "");
+        check("$x.a[$$.limit > b]", "$$");
+        check("$map($x, function($v) { $v.a & b })", "b");
+        check("$x ~> |a|{'b': c}|", "");
+        check("{'a': b}", "b");
+        check("$x.(a; $count(b))", "");
     }
 
     #[test]

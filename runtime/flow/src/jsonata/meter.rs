@@ -13,9 +13,9 @@ use std::collections::BTreeSet;
 
 use super::{free, value, walk};
 use crate::expression::meter::{
-    BOUNDED, PATTERN, PATTERN_ALL, PICTURES, RANGE_FROM, RANGE_TO, SUBJECT, TICK, WEIGH,
-    WEIGH_DEEP, WEIGH_EACH, WEIGH_KEYS, WEIGH_LINES, WEIGH_SHARED, WEIGH_SORT, WEIGH_TREE,
-    WEIGH_TRUTH,
+    BACKTRACKS, BOUNDED, CHECK_NUMBER, CHECK_URL, FILLED, LISTED, PATTERN, PATTERN_ALL, PICTURES,
+    RANGE_FROM, RANGE_TO, SUBJECT, TICK, WEIGH, WEIGH_DEEP, WEIGH_EACH, WEIGH_KEYS, WEIGH_LINES,
+    WEIGH_SHARED, WEIGH_SORT, WEIGH_TREE, WEIGH_TRUTH,
 };
 use steps::{path, tuples, weigh_path};
 
@@ -440,6 +440,7 @@ fn function(name: &mut String, args: &mut Vec<AstNode>, piped: Option<&mut AstNo
     let takes = match name.as_str() {
         // What is weighed must be seen.
         "keys" | "boolean" | "not" | "spread" => 1,
+        "number" | "decodeUrl" | "decodeUrlComponent" | "formatBase" => 1,
         "pad" => 2,
         "replace" => 3,
         _ => 0,
@@ -495,16 +496,38 @@ fn function(name: &mut String, args: &mut Vec<AstNode>, piped: Option<&mut AstNo
             _ => {}
         }
     }
+    let first = all.into_iter().next();
+    if let (Some(first), Some(checking)) = (first, checked(name, count)) {
+        wrap(first, checking);
+    }
     let bounded = BOUNDED.iter().find(|(plain, _)| plain == name);
     if let Some((_, bounded)) = bounded {
         (*bounded).clone_into(name);
     }
 }
 
+/// What looks at the first argument of a function where the library is laxer than JSONata.
+fn checked(name: &str, count: usize) -> Option<&'static str> {
+    match (name, count) {
+        ("number", _) => Some(CHECK_NUMBER),
+        ("filter", _) => Some(LISTED),
+        // Without a value to begin with.
+        ("reduce", 2) => Some(FILLED),
+        _ => {
+            let url = CHECK_URL.iter().find(|(plain, _)| *plain == name);
+            url.map(|(_, checking)| *checking)
+        }
+    }
+}
+
 /// Makes a pattern count what trying it on the text before it costs.
 fn tried(node: &mut AstNode, weighing: &str) {
     let costs = match node {
-        AstNode::Regex { pattern, flags } => Some(value::regex_costs(pattern, flags)),
+        AstNode::Regex { pattern, flags } if flags == BACKTRACKS => {
+            *node = value::regex(pattern, flags);
+            None
+        }
+        AstNode::Regex { pattern, .. } => Some(value::regex_costs(pattern)),
         _ => None,
     };
     let inner = std::mem::replace(node, AstNode::Null);

@@ -7,7 +7,7 @@
 use jsonata_core::ast::{AstNode, BinaryOp};
 
 use super::walk;
-use crate::expression::meter::{BUILT_IN, GIVEN, LOCATED, REGEX, TRANSFORMED};
+use crate::expression::meter::{BACKTRACKS, BUILT_IN, GIVEN, LOCATED, REGEX, TRANSFORMED};
 use crate::path::pattern::Pattern;
 
 /// A function that goes through what it is given.
@@ -158,7 +158,10 @@ pub(super) fn regex(pattern: &str, flags: &str) -> AstNode {
     let params = ["regex text", "regex from"];
     let text = |text: &str| AstNode::String(text.to_owned());
     let mut args = vec![text(pattern), text(flags)];
-    args.extend(regex_costs(pattern, flags));
+    args.extend(match flags == BACKTRACKS {
+        true => backtracking_costs(pattern),
+        false => regex_costs(pattern),
+    });
     args.extend(params.iter().map(|p| variable(p)));
     AstNode::Lambda {
         params: params.iter().map(|p| (*p).to_owned()).collect(),
@@ -172,34 +175,28 @@ pub(super) fn regex(pattern: &str, flags: &str) -> AstNode {
     }
 }
 
-/// A regular expression with its flags in itself.
-pub(super) fn flagged(pattern: &str, flags: &str) -> String {
-    let inline: String = flags
-        .chars()
-        .filter(|c| matches!(c, 'i' | 'm' | 's'))
-        .collect();
-    match &*inline {
-        "" => pattern.to_owned(),
-        flags => format!("(?{flags}){pattern}"),
-    }
-}
-
 /// What a regular expression costs: to compile, for 16 bytes of text, and for one that is
 /// read anew from each of its characters.
-pub(super) fn regex_costs(pattern: &str, flags: &str) -> [AstNode; 3] {
+pub(super) fn regex_costs(pattern: &str) -> [AstNode; 3] {
     // One that is too large is refused elsewhere.
-    let cost = Pattern::of(&flagged(pattern, flags)).unwrap_or(Pattern {
+    let cost = Pattern::of(pattern).unwrap_or(Pattern {
         compile: 10_000,
         each: 10_000,
         rescans: true,
     });
-    #[allow(clippy::cast_precision_loss, reason = "small")]
-    let number = |n: u64| AstNode::Number(n as f64);
-    [
-        number(cost.compile),
-        number(cost.each),
-        number(u64::from(cost.rescans)),
-    ]
+    [cost.compile, cost.each, u64::from(cost.rescans)].map(number)
+}
+
+/// What one costs that tracks back: to compile, and whether loops are in it that may go
+/// through the text at each way that is tried.
+fn backtracking_costs(pattern: &str) -> [AstNode; 3] {
+    let loops = pattern.contains(['*', '+', '{']);
+    [200 + 2 * pattern.len() as u64, u64::from(loops), 0].map(number)
+}
+
+#[allow(clippy::cast_precision_loss, reason = "small")]
+fn number(n: u64) -> AstNode {
+    AstNode::Number(n as f64)
 }
 
 /// A transformation as a function that weighs what it copies and looks for.

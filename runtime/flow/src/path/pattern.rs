@@ -58,6 +58,11 @@ impl Patterns {
         Ok(found)
     }
 
+    /// Counts one that tracks back, which is compiled in another way.
+    pub(crate) fn backtracks(&self, pattern: &str) -> Result<(), Fault> {
+        self.spend(reading(pattern) + 200 + 2 * pattern.len() as u64)
+    }
+
     fn spend(&self, operations: u64) -> Result<(), Fault> {
         self.spent.set(self.spent.get() + operations);
         if self.spent.get() > COMPILE_MAX {
@@ -198,6 +203,20 @@ fn rescans(pattern: &str) -> bool {
         }
     }
     matches!(open.first(), Some((true, true))) || class
+}
+
+/// A regular expression that looks ahead or behind, or refers back; it gives up after
+/// `limit` ways that led to nothing.
+///
+/// # Errors
+/// It cannot be read, or takes too much memory: why.
+pub fn backtracking(pattern: &str, limit: usize) -> Result<fancy_regex::Regex, String> {
+    fancy_regex::RegexBuilder::new(pattern)
+        .backtrack_limit(limit)
+        .delegate_size_limit(BYTES_MAX)
+        .delegate_dfa_size_limit(BYTES_MAX)
+        .build()
+        .map_err(|e| e.to_string())
 }
 
 #[cfg(test)]

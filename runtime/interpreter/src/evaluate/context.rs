@@ -23,6 +23,8 @@ pub(crate) struct Context<'a> {
     pub entry: EntryId,
     /// The item that is about to begin, for `ItemSelector`.
     pub item: Option<(u32, &'a Value)>,
+    /// Where a distributed Map has that item from.
+    pub item_source: Option<String>,
 }
 
 impl<'a> Context<'a> {
@@ -121,6 +123,9 @@ impl<'a> Context<'a> {
             item.insert("Index".into(), index.into());
             if wanted {
                 item.insert("Value".into(), value.clone());
+            }
+            if let Some(source) = &self.item_source {
+                item.insert("Source".into(), source.as_str().into());
             }
             out.insert("Map".into(), json!({ "Item": item }));
         }

@@ -8,6 +8,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 
+use jsonata_core::ast::AstNode;
 use jsonata_core::evaluator::{Context, Evaluator, EvaluatorError, EvaluatorOptions};
 use jsonata_core::value::JValue;
 use serde_json::{Map, Number, Value};
@@ -22,11 +23,15 @@ use super::{Env, Fault, excerpt, kind_name, size, text_size};
 mod functions;
 mod matcher;
 mod meter;
+mod notes;
 mod pictures;
+mod strict;
 mod words;
 
 use functions::Draws;
+use matcher::Patterns;
 use meter::Meter;
+use notes::Notes;
 
 /// Deepest nesting of an evaluation, in levels of the library (about three a call).
 const DEPTH_MAX: usize = 3_000;
@@ -44,20 +49,28 @@ pub(crate) fn evaluate(env: &Env<'_>, query: &Jsonata) -> Result<Value, Fault> {
     let mut context = Context::new();
     bind(env, &query.needs, &mut context)?;
     let started = env.context.core.started.as_ref();
-    let draws = Draws::new(started.map_or([0; 16], |s| s.seed), env.draws.get());
+    let seed = started.map_or([0; 16], |s| s.seed);
+    let made = env.draws.get();
+    let draws = Draws::new(seed, made);
     let meter = Meter::new(env.operations());
     let kit = Kit::new(env.now, &draws, &meter);
-    let result = run(query, context, &JValue::Undefined, &kit);
+    let result = run(&query.tree, context, &JValue::Undefined, &kit);
     env.draws.set(draws.made());
+    let result = result.map_err(|error| {
+        let again = || {
+            let mut context = Context::new();
+            bind(env, &query.needs, &mut context).ok().map(|()| context)
+        };
+        let draws = Draws::new(seed, made);
+        worded(query, &error, &JValue::Undefined, &kit, &draws, again)
+    });
     env.count(env.operations() - meter.left())?;
     if meter.exceeded() {
         return Err(Fault::limit());
     }
     match result {
         // The library's own limits: a sequence, the depth of calls.
-        Err(error) if matches!(error.code(), Some("D2015" | "D1011" | "U1001")) => {
-            Err(Fault::limit())
-        }
+        Err((code, _)) if matches!(&*code, "D2015" | "D1011" | "U1001") => Err(Fault::limit()),
         Ok(JValue::Undefined) => Err(fault(query, "returned nothing (undefined).")),
         Ok(value) => {
             let mut bytes = 0;
@@ -68,14 +81,42 @@ pub(crate) fn evaluate(env: &Env<'_>, query: &Jsonata) -> Result<Value, Fault> {
             env.spend(bytes)?;
             json.map_err(|why| fault(query, why))
         }
-        Err(error) => Err(fault(
+        Err((_, said)) => Err(fault(
             query,
-            &format!(
-                "threw an error during evaluation. {}",
-                words::words(error.message())
-            ),
+            &format!("threw an error during evaluation. {said}"),
         )),
     }
+}
+
+/// An error's code, and its text in JSONata's own words. For what the library leaves out, the
+/// expression is evaluated once more, with what is left of its operations, and notes what it
+/// does.
+fn worded(
+    query: &Jsonata,
+    error: &EvaluatorError,
+    root: &JValue,
+    kit: &Rc<Kit>,
+    draws: &Draws,
+    context: impl FnOnce() -> Option<Context>,
+) -> (String, String) {
+    let code = error.code().unwrap_or_default();
+    let again = || {
+        if !words::lacking(code) || kit.meter.exceeded() {
+            return None;
+        }
+        let (tree, context) = (query.noting()?, context()?);
+        let meter = Meter::new(kit.meter.left());
+        let noting = Kit::noting(kit.now, draws, &meter);
+        let same = run(&tree, context, root, &noting)
+            .is_err_and(|again| again.message() == error.message());
+        // What it took is counted; it ends nothing that has not ended.
+        let taken = kit.meter.left() - meter.left();
+        kit.meter.count(taken).ok()?;
+        noting.notes.clone().filter(|_| same)
+    };
+    let notes = again();
+    let said = words::words(error.message(), notes.as_deref());
+    (code.to_owned(), said.into_owned())
 }
 
 /// What an evaluation gives its expressions to call.
@@ -83,6 +124,10 @@ struct Kit {
     now: Timestamp,
     draws: Draws,
     meter: Rc<Meter>,
+    /// Regular expressions that track back, compiled.
+    patterns: Patterns,
+    /// What it was doing, for an expression that has failed.
+    notes: Option<Rc<Notes>>,
 }
 
 impl Kit {
@@ -91,6 +136,18 @@ impl Kit {
             now,
             draws: draws.clone(),
             meter: Rc::clone(meter),
+            patterns: Patterns::default(),
+            notes: None,
+        })
+    }
+
+    fn noting(now: Timestamp, draws: &Draws, meter: &Rc<Meter>) -> Rc<Kit> {
+        Rc::new(Kit {
+            now,
+            draws: draws.clone(),
+            meter: Rc::clone(meter),
+            patterns: Patterns::default(),
+            notes: Some(Rc::default()),
         })
     }
 
@@ -98,13 +155,17 @@ impl Kit {
         functions::register(evaluator, self.now, &self.draws, &self.meter);
         pictures::register(evaluator, &self.meter, self.now);
         meter::register(evaluator, self);
-        matcher::register(evaluator, &self.meter);
+        matcher::register(evaluator, self);
+        strict::register(evaluator, self);
+        if let Some(kept) = &self.notes {
+            notes::register(evaluator, kept);
+        }
     }
 }
 
 /// Evaluates with the functions of Step Functions, within the meter's count.
 fn run(
-    query: &Jsonata,
+    tree: &AstNode,
     context: Context,
     root: &JValue,
     kit: &Rc<Kit>,
@@ -117,7 +178,7 @@ fn run(
     let mut evaluator = Evaluator::with_options(context, options);
     kit.equip(&mut evaluator);
     // A bug of the library on some data must cost that state, not the execution.
-    catch_unwind(AssertUnwindSafe(|| evaluator.evaluate(&query.tree, root)))
+    catch_unwind(AssertUnwindSafe(|| evaluator.evaluate(tree, root)))
         .unwrap_or_else(|_| Err(functions::error("the JSONata library failed on this data")))
 }
 
@@ -125,7 +186,7 @@ fn run(
 /// variables, as JSONata's own suite does; `None`: undefined. For tests and benches.
 ///
 /// # Errors
-/// The library's code and words; `Stepwell.ExpressionLimit` beyond `operations`.
+/// The code and the words of JSONata's own implementation; `Stepwell.ExpressionLimit` beyond `operations`.
 pub fn alone(
     query: &Jsonata,
     root: Option<&Data>,
@@ -134,15 +195,19 @@ pub fn alone(
 ) -> Result<Option<Value>, (String, String)> {
     let read = |data: &Data| JValue::from_json_str(data.text()).unwrap_or(JValue::Null);
     let root = root.map_or(JValue::Undefined, read);
-    let mut context = Context::new();
-    if let JValue::Object(map) = read(bindings) {
-        for (name, value) in map.iter() {
-            bind_variable(&mut context, name, value.clone());
+    let bound = || {
+        let mut context = Context::new();
+        if let JValue::Object(map) = read(bindings) {
+            for (name, value) in map.iter() {
+                bind_variable(&mut context, name, value.clone());
+            }
         }
-    }
+        context
+    };
     let (draws, meter) = (Draws::new([7; 16], 0), Meter::new(operations));
     let now = Timestamp(1_700_000_000_000);
-    let result = run(query, context, &root, &Kit::new(now, &draws, &meter));
+    let kit = Kit::new(now, &draws, &meter);
+    let result = run(&query.tree, bound(), &root, &kit);
     if meter.exceeded() {
         return Err((super::LIMIT_ERROR.to_owned(), String::new()));
     }
@@ -151,10 +216,10 @@ pub fn alone(
         Ok(value) => to_json(&value, JSON_DEPTH_MAX, &mut 0)
             .map(Some)
             .map_err(|why| (String::new(), why.to_owned())),
-        Err(error) => Err((
-            error.code().unwrap_or_default().to_owned(),
-            error.message().to_owned(),
-        )),
+        Err(error) => {
+            let draws = Draws::new([7; 16], 0);
+            Err(worded(query, &error, &root, &kit, &draws, || Some(bound())))
+        }
     }
 }
 

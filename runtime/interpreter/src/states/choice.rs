@@ -19,13 +19,7 @@ pub(crate) fn begin(
 ) -> Result<(), Error> {
     let chosen = through_input_path(turn, id, node)
         .and_then(|input| turn.evaluate(id, &input, |env| choose(env, rules, default)))
-        .and_then(|(target, rule)| {
-            let (output, assign) = match rule {
-                Some(rule) => (rule.output.as_ref(), rule.assign.as_ref()),
-                None => (None, node.assign.as_ref()),
-            };
-            Ok((target, outputs::of_input(turn, id, node, output, assign)?))
-        });
+        .and_then(|(target, rule)| Ok((target, outputs::of_input(turn, id, node, rule)?)));
     match chosen {
         Ok((target, outputs)) => turn.leave(id, outputs, Next::State(target)),
         Err(fault) => turn.fault(id, fault),

@@ -253,15 +253,18 @@ fn item_input(turn: &mut Turn<'_>, id: EntryId, kind: &MapState, slot: u32) -> R
     let (source, input) = (map.source.clone(), map.input.clone());
     let items = context::items(&kind.items, &source, map.listed);
     let item = items.and_then(|items| items.get(slot as usize));
-    select(turn, id, kind, (slot, item.unwrap_or(&Value::Null)), &input)
+    let item = (slot, item.unwrap_or(&Value::Null));
+    select(turn, id, kind, item, None, &input)
 }
 
-/// What `ItemSelector` makes of one item, given with its number.
+/// What `ItemSelector` makes of one item, given with its number, and with its source in a
+/// distributed Map.
 pub(super) fn select(
     turn: &mut Turn<'_>,
     id: EntryId,
     kind: &MapState,
     (number, item): (u32, &Value),
+    source: Option<String>,
     input: &Data,
 ) -> Result<Data, Fault> {
     let Some(selector) = &kind.item_selector else {
@@ -270,6 +273,7 @@ pub(super) fn select(
     let env = Env::new(&turn.state.core, turn.program, id, input.into(), turn.now);
     let mut env = env.sharing(&turn.library);
     env.context.item = Some((number, item));
+    env.context.item_source = source;
     let result = flow::shape(&env, Some(selector));
     let (draws, used) = (env.draws.get(), env.used());
     turn.state.core.draws = draws;
@@ -292,9 +296,13 @@ pub(super) fn window(
             path.source
         ))
     })?;
-    // As recorded: a number in a string counts.
     let number = value.as_u64().or_else(|| seconds(&value));
-    let number = number.or_else(|| value.as_str()?.parse().ok());
+    let number = match expression {
+        // JSONata tells numbers from texts.
+        Expression::Jsonata(_) => number,
+        // As recorded: a number in a string counts.
+        _ => number.or_else(|| value.as_str()?.parse().ok()),
+    };
     match number {
         Some(0) => Ok(default),
         Some(n) => Ok(u32::try_from(n).unwrap_or(u32::MAX)),

@@ -20,9 +20,7 @@ pub(crate) fn begin(
         DataFlow::JsonPath(_) => effective_input(turn, id, node)
             .map(|effective| result.map_or(effective, |fixed| Data::from_value(fixed.clone())))
             .and_then(|result| outputs::of_result(turn, id, node, &result)),
-        DataFlow::Jsonata(_) | DataFlow::CloudFlow(_) => {
-            outputs::of_input(turn, id, node, None, node.assign.as_ref())
-        }
+        DataFlow::Jsonata(_) | DataFlow::CloudFlow(_) => outputs::of_input(turn, id, node, None),
     };
     match outputs {
         Ok(outputs) => turn.leave(id, outputs, node.next),

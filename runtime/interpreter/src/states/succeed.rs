@@ -10,7 +10,7 @@ use crate::outputs;
 use crate::turn::Turn;
 
 pub(crate) fn begin(turn: &mut Turn<'_>, id: EntryId, node: &Node) -> Result<(), Error> {
-    match outputs::of_input(turn, id, node, None, None) {
+    match outputs::of_input(turn, id, node, None) {
         Ok(outputs) => turn.leave(id, outputs, Next::End),
         Err(fault) => turn.fault(id, fault),
     }

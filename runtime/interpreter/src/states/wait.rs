@@ -43,7 +43,7 @@ pub(crate) fn over(turn: &mut Turn<'_>, id: EntryId) -> Result<(), Error> {
     let Some(node) = turn.node_of(id)? else {
         return Ok(());
     };
-    match outputs::of_input(turn, id, node, None, node.assign.as_ref()) {
+    match outputs::of_input(turn, id, node, None) {
         Ok(outputs) => turn.leave(id, outputs, node.next),
         Err(fault) => turn.fault(id, fault),
     }

@@ -69,7 +69,17 @@ pub(super) fn register(evaluator: &mut Evaluator, at: Timestamp, draws: &Draws, 
         Some(_) => Err(error("the seed of $random must be a number")),
     });
     let own = draws.clone();
-    set(evaluator, "shuffle", move |args| Ok(shuffle(&own, args)));
+    set(evaluator, "shuffle", move |args| match args {
+        [_] => Ok(shuffle(&own, args)),
+        args => Err(error(format!(
+            "T0410: Argument count mismatch: expected 1, got {}",
+            args.len()
+        ))),
+    });
+    // Values do not change: a copy is the value.
+    set(evaluator, "clone", |args| {
+        Ok(args.first().cloned().unwrap_or(JValue::Undefined))
+    });
     set(evaluator, "uuid", move |_| {
         Ok(JValue::from(random::uuid(draws.bytes())))
     });

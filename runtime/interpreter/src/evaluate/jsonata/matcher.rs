@@ -1,15 +1,20 @@
 //! Functions as values within JSONata: which are the library's own, and what compiling and
 //! trying regular expressions costs, as the pattern of a function and as functions themselves.
 //!
-//! Refuses to match: that is the library's.
+//! The library matches those that take time linear in their text. One that looks around or
+//! refers back is matched here, as a function that the library calls for each match.
+//! Refuses to track back without end.
 
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::rc::Rc;
 
 use jsonata_core::ast::AstNode;
 use jsonata_core::evaluator::{Context, Evaluator, EvaluatorError, StoredLambda};
 use jsonata_core::value::JValue;
-use stepwell_flow::expression::meter;
+use stepwell_flow::expression::{backtracking, meter};
 
+use super::Kit;
 use super::functions::{error, set};
 use super::meter::Meter;
 
@@ -18,7 +23,44 @@ const NATIVE: &str = "regex native";
 /// What our `next` hands on besides: the cost of its pattern.
 const COSTS: [&str; 3] = ["regex compile", "regex each", "regex rescans"];
 
-pub(super) fn register(evaluator: &mut Evaluator, meter: &Rc<Meter>) {
+/// How many ways that lead to nothing a pattern may take for one match: as many as the first
+/// of these; if they do not do, it is tried again with the next. Each is paid for beforehand.
+const WAYS_MAX: [usize; 6] = [1 << 4, 1 << 7, 1 << 10, 1 << 13, 1 << 16, 1 << 19];
+/// Ways for one operation.
+const WAYS_PER_OPERATION: u64 = 4;
+/// Bytes of text that a loop goes through for one way, for one operation.
+const LOOP_BYTES_PER_WAY: u64 = 64;
+/// Bytes of text that are gone through to find a place, for one operation.
+const PLACE_BYTES_PER_OPERATION: u64 = 256;
+/// A variable of the matches that track back: the text.
+const TEXT: &str = "regex text";
+
+/// Patterns that track back, compiled, by their source and how many ways they may take.
+#[derive(Clone, Default)]
+pub(super) struct Patterns(Rc<RefCell<HashMap<(String, usize), fancy_regex::Regex>>>);
+
+impl Patterns {
+    /// `compile`: what that costs.
+    fn get(
+        &self,
+        meter: &Meter,
+        pattern: &str,
+        ways: usize,
+        compile: u64,
+    ) -> Result<fancy_regex::Regex, EvaluatorError> {
+        let key = (pattern.to_owned(), ways);
+        if let Some(known) = self.0.borrow().get(&key) {
+            return Ok(known.clone());
+        }
+        meter.count(compile)?;
+        let compiled = backtracking(pattern, ways).map_err(error)?;
+        self.0.borrow_mut().insert(key, compiled.clone());
+        Ok(compiled)
+    }
+}
+
+pub(super) fn register(evaluator: &mut Evaluator, kit: &Kit) {
+    let meter = &kit.meter;
     let own = Rc::clone(meter);
     set(evaluator, meter::SUBJECT, move |args| {
         let value = args.first().cloned().unwrap_or(JValue::Undefined);
@@ -30,7 +72,15 @@ pub(super) fn register(evaluator: &mut Evaluator, meter: &Rc<Meter>) {
         set(evaluator, name, move |args| pattern(&own, args, all));
     }
     let own = Rc::clone(meter);
-    set(evaluator, meter::REGEX, move |args| first(&own, args));
+    let patterns = kit.patterns.clone();
+    set(evaluator, meter::REGEX, move |args| match args {
+        [JValue::String(pattern), JValue::String(flags), rest @ ..]
+            if &**flags == meter::BACKTRACKS =>
+        {
+            backtracked(&own, &patterns, pattern, rest)
+        }
+        args => first(&own, args),
+    });
     let own = Rc::clone(meter);
     set(evaluator, meter::REGEX_NEXT, move |args| next(&own, args));
     set(evaluator, meter::GIVEN, |args| {
@@ -77,7 +127,8 @@ fn unwrap(value: &JValue) -> Option<(JValue, Vec<JValue>)> {
         _ => None,
     });
     let regex = JValue::regex(pattern.as_str(), flags.as_str());
-    (name == meter::REGEX).then(|| (regex, costs.collect()))
+    // One that tracks back is called, and counts then.
+    (name == meter::REGEX && flags != meter::BACKTRACKS).then(|| (regex, costs.collect()))
 }
 
 /// The first match: pattern, flags, its three costs, a text, where to begin.
@@ -96,6 +147,139 @@ fn first(meter: &Meter, args: &[JValue]) -> Result<JValue, EvaluatorError> {
     let regex = JValue::regex(&**pattern, &**flags);
     let found = call(regex, &given)?;
     Ok(counting(found, cost))
+}
+
+/// The first match of a pattern that tracks back: its three costs, a text, where to begin,
+/// and whether it follows another match.
+fn backtracked(
+    meter: &Meter,
+    patterns: &Patterns,
+    pattern: &str,
+    args: &[JValue],
+) -> Result<JValue, EvaluatorError> {
+    let (cost, given) = args.split_at(args.len().min(COSTS.len()));
+    let Some(subject @ JValue::String(text)) = given.first() else {
+        return Ok(JValue::Undefined);
+    };
+    // Places in it are counted as JavaScript does, from its beginning.
+    meter.count(1 + text.len() as u64 / PLACE_BYTES_PER_OPERATION)?;
+    let from = given.get(1).and_then(JValue::as_f64).unwrap_or(0.0);
+    let follows = given.len() > 2;
+    let Some(start) = byte_at(text, from.max(0.0) as usize) else {
+        return Ok(JValue::Undefined);
+    };
+    if follows && start == text.len() {
+        return Ok(JValue::Undefined);
+    }
+    let Some(groups) = search(meter, patterns, pattern, cost, text, start)? else {
+        return Ok(JValue::Undefined);
+    };
+    let Some((Some(whole), groups)) = groups.split_first() else {
+        return Ok(JValue::Undefined);
+    };
+    if follows && whole.is_empty() {
+        return Err(error(
+            "D1004: Regular expression matches zero length string",
+        ));
+    }
+    let part = |range: &std::ops::Range<usize>| text.get(range.clone()).unwrap_or_default();
+    let begin = units(text.get(..whole.start));
+    let end = begin + units(Some(part(whole)));
+    let mut found = indexmap::IndexMap::new();
+    found.insert("match".to_owned(), JValue::from(part(whole).to_owned()));
+    found.insert("start".to_owned(), JValue::Number(begin));
+    found.insert("end".to_owned(), JValue::Number(end));
+    let groups = groups.iter().map(|group| match group {
+        Some(range) => JValue::from(part(range).to_owned()),
+        None => JValue::Undefined,
+    });
+    found.insert("groups".to_owned(), JValue::array(groups.collect()));
+    found.insert("next".to_owned(), following(pattern, cost, subject, end)?);
+    Ok(JValue::object(found))
+}
+
+/// Where the groups of the first match are, the whole of it first.
+#[allow(clippy::type_complexity, reason = "a list of places")]
+fn search(
+    meter: &Meter,
+    patterns: &Patterns,
+    pattern: &str,
+    cost: &[JValue],
+    text: &str,
+    start: usize,
+) -> Result<Option<Vec<Option<std::ops::Range<usize>>>>, EvaluatorError> {
+    let number = |i: usize| cost.get(i).and_then(JValue::as_f64).unwrap_or(1.0) as u64;
+    let (compile, loops) = (number(0), number(1) > 0);
+    let length = text.len() as u64;
+    let each = match loops {
+        true => 1 + length / LOOP_BYTES_PER_WAY,
+        false => 1,
+    };
+    // Each place of the text at which nothing is found is a way that leads to nothing.
+    for ways in WAYS_MAX {
+        meter.count((ways as u64 / WAYS_PER_OPERATION).saturating_mul(each))?;
+        let regex = patterns.get(meter, pattern, ways, compile)?;
+        // It fails for nothing but its bounds.
+        if let Ok(found) = regex.captures_from_pos(text, start) {
+            return Ok(found.map(|found| {
+                let groups = (0..found.len()).map(|i| found.get(i).map(|group| group.range()));
+                groups.collect()
+            }));
+        }
+    }
+    Err(meter.exceed())
+}
+
+/// The function that finds the match after one that ends at `end`.
+fn following(
+    pattern: &str,
+    cost: &[JValue],
+    subject: &JValue,
+    end: f64,
+) -> Result<JValue, EvaluatorError> {
+    // A function of the library's, to be given another body.
+    let found = call(JValue::regex("a", ""), &[JValue::from("a")])?;
+    let native = match &found {
+        JValue::Object(fields) => fields.get("next"),
+        _ => None,
+    };
+    let Some(JValue::Lambda(native)) = native else {
+        return Err(error("a match of the JSONata library has no next()"));
+    };
+    let mut next = StoredLambda::clone(native);
+    next.captured_env = std::iter::once((TEXT.to_owned(), subject.clone())).collect();
+    let number = |value: &JValue| AstNode::Number(value.as_f64().unwrap_or(1.0));
+    let text = |text: &str| AstNode::String(text.to_owned());
+    let mut args = vec![text(pattern), text(meter::BACKTRACKS)];
+    args.extend(cost.iter().map(number));
+    args.extend([
+        AstNode::Variable(TEXT.to_owned()),
+        AstNode::Number(end),
+        AstNode::Boolean(true),
+    ]);
+    next.body = AstNode::Function {
+        name: meter::REGEX.to_owned(),
+        args,
+        is_builtin: true,
+    };
+    Ok(JValue::Lambda(Rc::new(next)))
+}
+
+/// The length of a text as JavaScript counts it.
+fn units(text: Option<&str>) -> f64 {
+    text.unwrap_or_default().encode_utf16().count() as f64
+}
+
+/// The byte at so many units of UTF-16; `None`: the text is shorter.
+fn byte_at(text: &str, units: usize) -> Option<usize> {
+    let mut passed = 0;
+    for (at, c) in text.char_indices() {
+        if passed >= units {
+            return Some(at);
+        }
+        passed += c.len_utf16();
+    }
+    (passed >= units).then_some(text.len())
 }
 
 /// The match after one: the library's own function for it, and the cost of the pattern.

@@ -32,6 +32,10 @@ const TREE_PER_OPERATION: u64 = 4;
 /// Comparisons of a value with a place that is to be transformed, for one operation.
 const PLACES_PER_OPERATION: u64 = 64;
 
+/// Most elements of a range, as JSONata's own implementation has it: its words name another
+/// number.
+const RANGE_MAX: f64 = 1e7;
+
 /// What is left of an evaluation's operations.
 pub(super) struct Meter {
     left: Cell<u64>,
@@ -78,7 +82,7 @@ impl Meter {
         }
     }
 
-    fn exceed(&self) -> EvaluatorError {
+    pub fn exceed(&self) -> EvaluatorError {
         self.exceeded.set(true);
         error("too many operations")
     }
@@ -379,6 +383,12 @@ pub(super) fn register(evaluator: &mut Evaluator, kit: &Rc<Kit>) {
         let value = args.first().cloned().unwrap_or(JValue::Undefined);
         let from = own.ranges.borrow_mut().pop().unwrap_or(0.0);
         if let Some(to) = value.as_f64() {
+            let size = to - from + 1.0;
+            if size > RANGE_MAX && to.fract() == 0.0 && from.fract() == 0.0 {
+                return Err(error(format!(
+                    "D2014: The size of the sequence allocated by the range operator (..) must not exceed 1e6.  Attempted to allocate {size}."
+                )));
+            }
             own.count(1 + (to - from).max(0.0) as u64)?;
         }
         Ok(value)
@@ -396,7 +406,10 @@ pub(super) fn register(evaluator: &mut Evaluator, kit: &Rc<Kit>) {
             Ok(found)
         }
         [value] => Ok(value.clone()),
-        _ => Err(error("T0410: $distinct takes one argument")),
+        args => Err(error(format!(
+            "T0410: Argument count mismatch: expected 1, got {}",
+            args.len()
+        ))),
     });
     bounded(evaluator, kit, meter::JOIN, "$join($a0, $a1)", |args| {
         let items = args.first().and_then(JValue::as_array);
@@ -463,23 +476,32 @@ fn bounded(
             return Err(meter.exceed());
         }
         meter.count(1 + bytes as u64 / PER_OPERATION)?;
-        // As many arguments as were given: the library tells undefined ones from none.
-        let end = match args.len() {
-            0 => source.find("$a0"),
-            n => source.find(&format!(", $a{n}")),
-        };
-        let call = match end.and_then(|end| source.get(..end)) {
-            Some(short) => format!("{short})"),
-            None => source.to_owned(),
-        };
-        let tree = parser::parse(&call).map_err(|e| error(e.display_message()))?;
-        let mut context = Context::new();
-        for (i, arg) in args.iter().enumerate() {
-            context.bind(format!("a{i}"), arg.clone());
-        }
-        let mut evaluator = Evaluator::with_context(context);
-        // A replacement may be a function.
-        kit.equip(&mut evaluator);
-        evaluator.evaluate(&tree, &JValue::Undefined)
+        native(&kit, source, args)
     });
+}
+
+/// The library's own function, called as `source` says.
+pub(super) fn native(
+    kit: &Rc<Kit>,
+    source: &str,
+    args: &[JValue],
+) -> Result<JValue, EvaluatorError> {
+    // As many arguments as were given: the library tells undefined ones from none.
+    let end = match args.len() {
+        0 => source.find("$a0"),
+        n => source.find(&format!(", $a{n}")),
+    };
+    let call = match end.and_then(|end| source.get(..end)) {
+        Some(short) => format!("{short})"),
+        None => source.to_owned(),
+    };
+    let tree = parser::parse(&call).map_err(|e| error(e.display_message()))?;
+    let mut context = Context::new();
+    for (i, arg) in args.iter().enumerate() {
+        context.bind(format!("a{i}"), arg.clone());
+    }
+    let mut evaluator = Evaluator::with_context(context);
+    // A replacement may be a function.
+    kit.equip(&mut evaluator);
+    evaluator.evaluate(&tree, &JValue::Undefined)
 }

@@ -48,6 +48,10 @@ pub(super) fn call(
     args: &[JValue],
 ) -> Result<JValue, EvaluatorError> {
     let mut args = args.to_vec();
+    if let (Some(JValue::Number(n)), "fromMillis") = (args.first_mut(), name) {
+        // A time has whole milliseconds.
+        *n = n.trunc();
+    }
     let subject = args.first().cloned();
     let picture = picture_of(name, &mut args);
     let mut cost = 5;
@@ -127,9 +131,7 @@ fn time_picture(name: &str, picture: &str) -> Result<(), EvaluatorError> {
             continue;
         };
         if !component.is_ascii_alphabetic() {
-            return Err(error(format!(
-                "D3132: the picture of ${name} has an unknown part [{part}]"
-            )));
+            return Err(error(format!("D3132: {component}")));
         }
         let max = match component {
             'Y' => YEAR_DIGITS_MAX,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 use stepwell_flow::program::MapState;
-use stepwell_types::items::{CURSOR_BYTES_MAX, ItemCursor, ItemRead, PAGE_ITEMS_MAX};
+use stepwell_types::items::{CURSOR_BYTES_MAX, ItemCursor, ItemPlace, ItemRead, PAGE_ITEMS_MAX};
 use stepwell_types::{Data, EntryId, Failure, StepTarget};
 
 use crate::evaluate::{Fault, context};
@@ -66,12 +66,25 @@ fn one(turn: &mut Turn<'_>, id: EntryId, map: &MapState) -> Result<Option<Data>,
     };
     let (number, first) = (fleet.next_item, fleet.first);
     let (source, listed, input) = (fleet.source.clone(), fleet.listed, fleet.input.clone());
+    let from = map.item_selector.as_ref().map(|_| source_of(fleet));
     let items = context::items(&map.items, &source, listed);
     let item = items.and_then(|items| items.get((number - first) as usize));
     let item = item.unwrap_or(&Value::Null);
-    let given = super::super::map::select(turn, id, map, (number, item), &input)?;
+    let given = super::super::map::select(turn, id, map, (number, item), from, &input)?;
     turn.state.change_fleet(id, |fleet| fleet.next_item += 1);
     Ok(Some(given))
+}
+
+/// What `Map.Item.Source` says. Source: the Step Functions guide, "Context object".
+fn source_of(fleet: &Fleet<Data>) -> String {
+    let Some(reading) = &fleet.reading else {
+        return "STATE_DATA".to_owned();
+    };
+    let bucket = &reading.source.bucket;
+    match &reading.source.place {
+        ItemPlace::Object { key, .. } => format!("S3://{bucket}/{key}"),
+        ItemPlace::Listing { .. } => format!("S3://{bucket}"),
+    }
 }
 
 /// Fills the batch under way, and hands it out when it is full or nothing else comes.

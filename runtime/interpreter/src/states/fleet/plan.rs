@@ -77,7 +77,7 @@ fn items_max(env: &Env<'_>, how: &Distributed) -> Result<(u32, Option<Failure>),
         return Ok((u32::MAX, None));
     };
     let value = number(env, wanted, FIELD)?;
-    if of_number(&value).is_some_and(|n| n < 0.0) {
+    if of_number(wanted, &value).is_some_and(|n| n < 0.0) {
         let cause = format!("field {FIELD} must be positive");
         let failure = Failure::new("States.ItemReaderFailed", cause);
         return Ok((u32::MAX, Some(failure)));
@@ -97,6 +97,9 @@ fn batch(env: &Env<'_>, how: &Distributed) -> Result<Option<Batch<Data>>, Fault>
         expression.as_ref(),
         field,
     )? {
+        Some(0) if let Some(Expression::Jsonata(query)) = expression => {
+            Err(jsonata::unexpected(query, "number", &0.into()))
+        }
         Some(0) => Err(Fault::runtime(format!(
             "The {field} field must be a positive whole number, and was: 0"
         ))),
@@ -136,7 +139,7 @@ fn tolerated(env: &Env<'_>, how: &Distributed) -> Result<Tolerated, Fault> {
 fn tolerated_count(env: &Env<'_>, expression: &Expression) -> Result<u64, Fault> {
     const FIELD: &str = "ToleratedFailureCount";
     let value = number(env, expression, FIELD)?;
-    let whole = of_number(&value).filter(|n| n.fract() == 0.0);
+    let whole = of_number(expression, &value).filter(|n| n.fract() == 0.0);
     match (whole, expression) {
         (Some(n), Expression::Path(_)) if n < 0.0 => {
             Err(Fault::runtime(format!("{FIELD} cannot be negative.")))
@@ -149,7 +152,7 @@ fn tolerated_count(env: &Env<'_>, expression: &Expression) -> Result<u64, Fault>
 fn tolerated_percentage(env: &Env<'_>, expression: &Expression) -> Result<f64, Fault> {
     const FIELD: &str = "ToleratedFailurePercentage";
     let value = number(env, expression, FIELD)?;
-    let number = of_number(&value);
+    let number = of_number(expression, &value);
     match (number, expression) {
         (Some(n), _) if (0.0..=100.0).contains(&n) => Ok(n),
         (Some(_), Expression::Path(_)) => Err(Fault::runtime(format!(
@@ -182,7 +185,8 @@ fn whole(
 }
 
 fn of_whole(expression: &Expression, field: &str, value: &Value) -> Result<u64, Fault> {
-    let number = of_number(value).filter(|n| n.fract() == 0.0 && *n >= 0.0 && *n < 9.0e15);
+    let number =
+        of_number(expression, value).filter(|n| n.fract() == 0.0 && *n >= 0.0 && *n < 9.0e15);
     match number {
         #[allow(
             clippy::cast_possible_truncation,
@@ -204,11 +208,14 @@ fn number(env: &Env<'_>, expression: &Expression, field: &str) -> Result<Value, 
     Ok(value.into_owned())
 }
 
-fn of_number(value: &Value) -> Option<f64> {
-    // As recorded of other counts: a number in a string counts.
-    value
-        .as_f64()
-        .or_else(|| value.as_str()?.trim().parse().ok())
+fn of_number(expression: &Expression, value: &Value) -> Option<f64> {
+    match (value, expression) {
+        // JSONata tells numbers from texts.
+        (Value::String(_), Expression::Jsonata(_)) => None,
+        // As recorded of other counts: a number in a string counts.
+        (Value::String(text), _) => text.trim().parse().ok(),
+        (value, _) => value.as_f64(),
+    }
 }
 
 fn wrong(expression: &Expression, field: &str, what: &str, value: &Value) -> Fault {

@@ -1,0 +1,177 @@
+//! Where the library takes more, or gives other values, than JSONata's own implementation.
+//!
+//! Refuses what that refuses; all else is the library's.
+//! Source: the functions of jsonata-js 2.0.6.
+
+use std::rc::Rc;
+
+use jsonata_core::evaluator::{Evaluator, EvaluatorError};
+use jsonata_core::value::JValue;
+use stepwell_flow::expression::meter::{CHECK_NUMBER, CHECK_URL, FILLED, FORMAT_BASE, LISTED};
+
+use super::Kit;
+use super::functions::{error, set};
+use super::meter::native;
+
+/// From here on a number does not fit the library's whole numbers: 2^63.
+const WHOLE_MAX: f64 = 9_223_372_036_854_775_808.0;
+/// From here on doubles no longer tell neighbours apart: 2^53.
+const EXACT_MAX: f64 = 9_007_199_254_740_992.0;
+/// From here on JavaScript writes a number with an exponent, in base ten.
+const PLAIN_MAX: f64 = 1e21;
+
+pub(super) fn register(evaluator: &mut Evaluator, kit: &Rc<Kit>) {
+    set(evaluator, CHECK_NUMBER, |args| match args {
+        [JValue::String(text)] if !is_number(text) => {
+            Err(error(format!("D3030: Cannot convert '{text}' to number")))
+        }
+        args => Ok(first(args)),
+    });
+    for (name, checking) in CHECK_URL {
+        set(evaluator, checking, move |args| match args {
+            [JValue::String(text)] if !decodes(text) => Err(error(format!(
+                "D3140: Malformed URL passed to ${name}(): {}",
+                serde_json::Value::from(&**text)
+            ))),
+            args => Ok(first(args)),
+        });
+    }
+    set(evaluator, LISTED, |args| {
+        Ok(match first(args) {
+            JValue::Null => JValue::array(vec![JValue::Null]),
+            value => value,
+        })
+    });
+    set(evaluator, FILLED, |args| {
+        Ok(match first(args) {
+            JValue::Array(items) if items.is_empty() => JValue::Undefined,
+            value => value,
+        })
+    });
+    let kit = Rc::downgrade(kit);
+    set(evaluator, FORMAT_BASE, move |args| {
+        let Some(kit) = kit.upgrade() else {
+            return Err(error("the evaluation is over"));
+        };
+        kit.meter.count(10)?;
+        format_base(&kit, args)
+    });
+}
+
+fn first(args: &[JValue]) -> JValue {
+    args.first().cloned().unwrap_or(JValue::Undefined)
+}
+
+/// `-?[0-9]+(\.[0-9]+)?([Ee][-+]?[0-9]+)?`, or a number in another base.
+fn is_number(text: &str) -> bool {
+    if let Some((base, digits)) = text.split_at_checked(2) {
+        let base = match base {
+            "0x" | "0X" => 16,
+            "0o" | "0O" => 8,
+            "0b" | "0B" => 2,
+            _ => 10,
+        };
+        if base != 10 {
+            return !digits.is_empty() && digits.chars().all(|c| c.is_digit(base));
+        }
+    }
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    let (number, exponent) = match text.split_once(['e', 'E']) {
+        Some((number, exponent)) => (number, Some(exponent)),
+        None => (text, None),
+    };
+    let number = number.strip_prefix('-').unwrap_or(number);
+    let (whole, fraction) = match number.split_once('.') {
+        Some((whole, fraction)) => (whole, Some(fraction)),
+        None => (number, None),
+    };
+    let exponent = exponent.map(|e| e.strip_prefix(['-', '+']).unwrap_or(e));
+    digits(whole) && fraction.is_none_or(digits) && exponent.is_none_or(digits)
+}
+
+/// Whether two hexadecimal digits follow each `%`.
+fn decodes(text: &str) -> bool {
+    text.split('%').skip(1).all(|rest| {
+        let mut digits = rest.bytes();
+        let mut hex = || digits.next().is_some_and(|b| b.is_ascii_hexdigit());
+        hex() && hex()
+    })
+}
+
+/// `$formatBase(number, radix)`: the number is rounded as by `$round`.
+fn format_base(kit: &Rc<Kit>, args: &[JValue]) -> Result<JValue, EvaluatorError> {
+    let mut args = args.to_vec();
+    let radix = args.get(1).cloned();
+    if let Some(JValue::Number(n)) = args.first_mut() {
+        *n = n.round_ties_even();
+        let radix = match radix {
+            None | Some(JValue::Undefined) => Some(10),
+            Some(JValue::Number(n)) if (2.0..=36.0).contains(&n.round_ties_even()) => {
+                Some(n.round_ties_even() as u32)
+            }
+            _ => None,
+        };
+        let large = n.abs() >= WHOLE_MAX && (radix != Some(10) || n.abs() < PLAIN_MAX);
+        if let Some(radix) = radix.filter(|_| large && n.is_finite()) {
+            return Ok(JValue::from(digits(*n, radix)));
+        }
+    }
+    native(kit, "$formatBase($a0, $a1)", &args)
+}
+
+/// A large whole number in a base, as JavaScript writes it: digits that a double does not
+/// hold are zeros.
+fn digits(n: f64, radix: u32) -> String {
+    if radix == 10 {
+        return n.to_string();
+    }
+    let (mut left, base) = (n.abs(), f64::from(radix));
+    let mut digits = Vec::new();
+    while left >= EXACT_MAX {
+        left /= base;
+        digits.push('0');
+    }
+    while left > 0.0 {
+        let rest = left % base;
+        digits.push(char::from_digit(rest as u32, radix).unwrap_or('0'));
+        left = (left - rest) / base;
+    }
+    if n < 0.0 {
+        digits.push('-');
+    }
+    digits.iter().rev().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{decodes, digits, is_number};
+
+    #[test]
+    fn texts_of_numbers() {
+        for text in ["5", "-0.5", "01", "1e5", "1.5E-3", "0x1F", "0b1"] {
+            assert!(is_number(text), "{text}");
+        }
+        for text in [
+            "", " 5", "5 ", "+5", ".5", "1.", "1e", "-", "0x", "0xg", "inf", "é",
+        ] {
+            assert!(!is_number(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn escapes_of_urls() {
+        assert!(decodes("a%20b%C3%A9"));
+        for text in ["%", "%%", "%2", "%2g", "a%"] {
+            assert!(!decodes(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn large_numbers_in_a_base() {
+        assert_eq!(digits(1e20, 10), "100000000000000000000");
+        assert_eq!(
+            digits(-9_223_372_036_854_775_808.0, 16),
+            "-8000000000000000"
+        );
+    }
+}
