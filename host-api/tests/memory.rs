@@ -51,7 +51,9 @@ fn bridge(options: HttpOptions) -> HttpBridge {
 }
 
 fn request(address: SocketAddr) -> StepRequest {
-    let input = format!(r#"{{"url":"http://{address}/","response_bytes_max":16777216}}"#);
+    let input = format!(
+        r#"{{"url":"http://{address}/","response_bytes_max":16777216,"timeout_ms":600000}}"#
+    );
     StepRequest {
         execution: ExecutionId::new(Timestamp(1), ShardId(1), 1),
         execution_name: "e".into(),
@@ -117,7 +119,7 @@ fn a_json_response_takes_a_few_times_its_bytes() {
     assert!(peak < 6 * bytes, "{peak} bytes for {bytes}");
 }
 
-const ANSWERS: usize = 12;
+const ANSWERS: usize = 32;
 const ANSWER_BYTES: usize = 4 << 20;
 
 /// Sends all of a long answer but its last byte, which comes when the gate is open.
@@ -188,7 +190,7 @@ fn answers_of_many_calls_together_take_no_more_than_their_room() {
     for announced in [true, false] {
         let peak = peak_of_many(announced);
         println!("announced: {announced}, {peak} bytes at most");
-        // Room for two of twelve, one beyond, and what becomes of one is made.
-        assert!(peak < 10 * ANSWER_BYTES, "announced: {announced}, {peak}");
+        // Room for two, one beyond, what becomes of one, and what each connection has read ahead.
+        assert!(peak < 20 * ANSWER_BYTES, "announced: {announced}, {peak}");
     }
 }

@@ -138,7 +138,7 @@ fn types() {
     let list = "StartAt: A\nStates:\n- A:\n    Type: Pass\n    End: true\n";
     check(
         list,
-        "3:1",
+        "3:3",
         "FLOW0006",
         "in Amazon States Language States is an object",
     );
@@ -327,7 +327,7 @@ fn names_in_jsonata_have_their_place() {
     check(&block, "7:7", "FLOW0032", "`|-`");
     check(
         &flow("    Output: '{% 1 == 1 %}'"),
-        "6:21",
+        "6:20",
         "FLOW0032",
         "equality is =",
     );

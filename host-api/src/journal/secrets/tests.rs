@@ -177,15 +177,16 @@ fn a_call_is_the_same_request_whatever_was_read_when_it_left() {
     }
     use Order::{LeavesFirst, ReadsFirst};
     let shelf = self::shelf([("a", 1, "first value")]);
-    // One life: call 0 and a secret, in this order, then call 1. What each call asked the gate.
+    // One life: call 0 and a secret, in this order, then call 1. Whether call 0 was answered before,
+    // and what was asked of the gate.
     let live = |recorded: Option<Recorded>, order: Order, digest: u8| {
         let (journal, gate) = self::journal(recorded, &shelf);
         let first = journal.call();
-        let leave = match order {
+        let answered = match order {
             LeavesFirst => {
-                let leave = leaves(&first, digest)?;
+                let answered = leaves(&first, digest)?;
                 read(&journal, "a").expect("read");
-                leave
+                answered
             }
             ReadsFirst => {
                 read(&journal, "a").expect("read");
@@ -193,7 +194,7 @@ fn a_call_is_the_same_request_whatever_was_read_when_it_left() {
             }
         };
         call(&journal, 2)?;
-        Ok::<_, Failure>((leave, gate))
+        Ok::<_, Failure>((answered, gate))
     };
     for before in [LeavesFirst, ReadsFirst] {
         let (_, gate) = live(None, before, 1).expect("the first life");
@@ -203,12 +204,12 @@ fn a_call_is_the_same_request_whatever_was_read_when_it_left() {
             let why = format!("{before:?}, {after:?}");
             // Answered: from the journal.
             let recorded = crash(&gate);
-            let (leave, again) = live(Some(recorded.clone()), after, 1).expect(&why);
-            assert!(!leave && again.0.lock().is_empty(), "{why}");
+            let (answered, again) = live(Some(recorded.clone()), after, 1).expect(&why);
+            assert!(answered && again.0.lock().is_empty(), "{why}");
             // Cut within its answer, it asks once more as it did.
             let (journal, again) = self::journal(Some(recorded.clone()), &shelf);
             let call = journal.call();
-            assert_eq!(leaves(&call, 1), Ok(false), "{why}");
+            assert_eq!(leaves(&call, 1), Ok(true), "{why}");
             read(&journal, "a").expect("read");
             let mut leave = std::pin::pin!(call.leave(Digest([1; 32])));
             let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
@@ -221,8 +222,8 @@ fn a_call_is_the_same_request_whatever_was_read_when_it_left() {
             // Not answered: it leaves under the name that the log has.
             let mut cut = recorded.clone();
             cut.calls.values_mut().for_each(|call| call.parts.clear());
-            let (leave, again) = live(Some(cut), after, 1).expect(&why);
-            assert!(leave, "{why}");
+            let (answered, again) = live(Some(cut), after, 1).expect(&why);
+            assert!(!answered, "{why}");
             let asked = again.0.lock();
             let asked: Vec<_> = asked.iter().map(|call| call.request).collect();
             let known: Vec<_> = recorded.calls.values().map(|call| call.request).collect();

@@ -441,24 +441,35 @@ impl GateKeeper for LoopGate {
 
     fn logged(&self, call: &BridgeCall) -> Pin<Box<dyn Future<Output = usize> + Send>> {
         let reader = self.shared.reader.clone();
-        let (id, own) = (call.by.execution, (call.by.entry, call.by.attempt));
+        let (id, own, number) = (
+            call.by.execution,
+            (call.by.entry, call.by.attempt),
+            call.call,
+        );
         Box::pin(async move {
             let count = tokio::task::spawn_blocking(move || {
-                let mut lines = 0;
+                // What stands before its intent is of calls that the attempt made before.
+                let (mut begun, mut count) = (false, 0);
                 let counted = each_row(&*reader, id, 0, &mut |_, records| {
                     for logged in records {
-                        lines += match logged {
+                        match logged {
+                            Logged::CallIntent {
+                                entry,
+                                attempt,
+                                call,
+                                ..
+                            } if (entry, attempt) == own => begun |= call == number,
                             Logged::Logs {
                                 entry,
                                 attempt,
                                 lines,
                                 ..
-                            } if (entry, attempt) == own => lines.len(),
-                            _ => 0,
-                        };
+                            } if begun && (entry, attempt) == own => count += lines.len(),
+                            _ => {}
+                        }
                     }
                 });
-                counted.map_or(0, |()| lines)
+                counted.map_or(0, |()| count)
             });
             count.await.unwrap_or_default()
         })

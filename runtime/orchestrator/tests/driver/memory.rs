@@ -23,14 +23,17 @@ fn branches(count: usize, own: bool) -> Program {
         true => r#","Output": "{% $states.input & 'N' %}""#,
         false => "",
     };
-    let branch = format!(
-        r#"{{"StartAt": "P", "States": {{"P": {{"Type": "Pass"{output}, "Next": "W"}},
-        "W": {{"Type": "Wait", "Seconds": 60, "End": true}}}}}}"#
-    );
+    let branch = |n: usize| {
+        format!(
+            r#"{{"StartAt": "P{n}", "States": {{"P{n}": {{"Type": "Pass"{output}, "Next": "W{n}"}},
+            "W{n}": {{"Type": "Wait", "Seconds": 60, "End": true}}}}}}"#
+        )
+    };
+    let branches: Vec<String> = (0..count).map(branch).collect();
     compiled(&format!(
         r#"{{"QueryLanguage": "JSONata", "StartAt": "A", "States": {{"A": {{"Type": "Parallel",
         "Branches": [{}], "End": true}}}}}}"#,
-        vec![branch; count].join(",")
+        branches.join(",")
     ))
 }
 
