@@ -2,7 +2,7 @@
 //!
 //! One tree for every expression language, so that the evaluator is one too.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use jsonata_core::ast::AstNode;
 use serde_json::Value;
@@ -132,6 +132,8 @@ pub struct Jsonata {
     pub plain: Option<Vec<Box<str>>>,
     /// What is evaluated. It calls the functions of [`meter`] wherever it loops.
     pub tree: AstNode,
+    /// What [`Self::noting`] has made.
+    pub(crate) noted: OnceLock<Option<AstNode>>,
 }
 
 /// Functions that a compiled JSONata tree calls so that its evaluation can be bounded.
