@@ -322,11 +322,11 @@ pub fn what_was_being_brought_to_a_machine_when_the_server_died_is_removed<M: Ma
     let id = start(&house.api, "late", &input)?;
     let runs = house.runs()?;
     until("the first of the file", || {
-        let line = format!("ls {runs}/*/work/much 2>/dev/null || true");
+        let line = format!("find {runs} -name much 2>/dev/null || true");
         Ok((!house.machine.shell(&line)?.is_empty()).then_some(()))
     })?;
     house.server.kill()?;
-    let line = format!("ls {runs}/*/whole 2>/dev/null || true");
+    let line = format!("find {runs} -name whole 2>/dev/null || true");
     ensure!(
         house.machine.shell(&line)?.is_empty(),
         "all of it was there"
