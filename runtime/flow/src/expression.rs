@@ -215,6 +215,8 @@ pub mod meter {
     pub const LISTED: &str = "check listed";
     /// Gives its argument back; for an empty array nothing.
     pub const FILLED: &str = "check filled";
+    /// `$split` by what may be a regular expression that tracks back.
+    pub const SPLIT: &str = "bounded split";
     /// Functions of the library, and the names under which there are bounded forms.
     pub const BOUNDED: [(&str, &str); 5] = [
         ("distinct", DISTINCT),

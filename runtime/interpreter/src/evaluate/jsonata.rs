@@ -99,6 +99,9 @@ fn worded(
     draws: &Draws,
     context: impl FnOnce() -> Option<Context>,
 ) -> (String, String) {
+    if let Some(said) = words::without_code(error.message()) {
+        return said;
+    }
     let code = error.code().unwrap_or_default();
     let again = || {
         if !words::lacking(code) || kit.meter.exceeded() {
