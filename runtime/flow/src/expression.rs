@@ -2,7 +2,7 @@
 //!
 //! One tree for every expression language, so that the evaluator is one too.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use jsonata_core::ast::AstNode;
 use serde_json::Value;
@@ -132,6 +132,8 @@ pub struct Jsonata {
     pub plain: Option<Vec<Box<str>>>,
     /// What is evaluated. It calls the functions of [`meter`] wherever it loops.
     pub tree: AstNode,
+    /// What [`Self::noting`] has made.
+    pub(crate) noted: OnceLock<Option<AstNode>>,
 }
 
 /// Functions that a compiled JSONata tree calls so that its evaluation can be bounded.
@@ -213,6 +215,8 @@ pub mod meter {
     pub const LISTED: &str = "check listed";
     /// Gives its argument back; for an empty array nothing.
     pub const FILLED: &str = "check filled";
+    /// `$split` by what may be a regular expression that tracks back.
+    pub const SPLIT: &str = "bounded split";
     /// Functions of the library, and the names under which there are bounded forms.
     pub const BOUNDED: [(&str, &str); 5] = [
         ("distinct", DISTINCT),

@@ -12,6 +12,8 @@ mod regex;
 mod value;
 mod walk;
 
+use std::sync::OnceLock;
+
 use jsonata_core::ast::AstNode;
 use jsonata_core::parser;
 
@@ -117,19 +119,24 @@ pub(crate) fn compile(
         needs: needs::of(&tree),
         plain: plain(&tree),
         tree: meter::instrument(tree),
+        noted: OnceLock::new(),
     }
 }
 
 impl Jsonata {
     /// The tree once more, in a form that notes what it does by the functions of
-    /// [`crate::expression::notes`]: for the words of an error.
+    /// [`crate::expression::notes`]: for the words of an error. Made when it is first asked
+    /// for, and once: it takes as long as to compile the expression.
     #[must_use]
-    pub fn noting(&self) -> Option<AstNode> {
-        let mut tree = parser::parse(&self.source).ok()?;
-        // What could be said of them was said when it was compiled.
-        let _ = regex::translate(&mut tree, &Patterns::default());
-        notes::add(&mut tree);
-        Some(meter::instrument(tree))
+    pub fn noting(&self) -> Option<&AstNode> {
+        let made = self.noted.get_or_init(|| {
+            let mut tree = parser::parse(&self.source).ok()?;
+            // What could be said of them was said when it was compiled.
+            let _ = regex::translate(&mut tree, &Patterns::default());
+            notes::add(&mut tree);
+            Some(meter::instrument(tree))
+        });
+        made.as_ref()
     }
 }
 

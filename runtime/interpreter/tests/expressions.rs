@@ -188,14 +188,15 @@ fn jsonata_that_does_not_end() {
 
 #[test]
 fn jsonata_patterns_that_track_back() {
-    let input = json!({"s": "a".repeat(60), "long": "ab".repeat(50_000)});
+    // What the patterns look for is there, in another place.
+    let input = json!({"s": format!("{}!xb", "a".repeat(60)), "long": "ab".repeat(50_000)});
     for expression in [
-        "$contains($states.input.s, /^(a+)+(?=x)$/)",
+        "$contains($states.input.s, /^(a+)+(?=x)/)",
         "$match($states.input.s, /^(a|aa)+(?!a)b/)",
-        "$replace($states.input.s, /(a*)*\\1(?=b)/, 'x')",
-        "$split($states.input.long, /(?=.*c)/)",
+        "$split($states.input.s, /^(a+)+(?=x)/)",
+        "($m := /^(a+)+(?=x)/; $replace($states.input.s, $m, 'x'))",
         "$match($states.input.long, /(?<=a)b/)",
-        "($m := /(?<!c.*)b/; $map([1..1000], function($n){$m($states.input.long)}))",
+        "($m := /(?<!c)b/; $map([1..3000], function($n){$m($states.input.long)}))",
     ] {
         jsonata(expression, &input, LIMIT);
     }

@@ -14,8 +14,8 @@ use std::collections::BTreeSet;
 use super::{free, value, walk};
 use crate::expression::meter::{
     BACKTRACKS, BOUNDED, CHECK_NUMBER, CHECK_URL, FILLED, LISTED, PATTERN, PATTERN_ALL, PICTURES,
-    RANGE_FROM, RANGE_TO, SUBJECT, TICK, WEIGH, WEIGH_DEEP, WEIGH_EACH, WEIGH_KEYS, WEIGH_LINES,
-    WEIGH_SHARED, WEIGH_SORT, WEIGH_TREE, WEIGH_TRUTH,
+    RANGE_FROM, RANGE_TO, SPLIT, SUBJECT, TICK, WEIGH, WEIGH_DEEP, WEIGH_EACH, WEIGH_KEYS,
+    WEIGH_LINES, WEIGH_SHARED, WEIGH_SORT, WEIGH_TREE, WEIGH_TRUTH,
 };
 use steps::{path, tuples, weigh_path};
 
@@ -436,8 +436,10 @@ fn scalar(node: &AstNode) -> bool {
 /// Costs by the function's name; the functions themselves are the library's. `piped` is
 /// the first argument if it stands before a `~>`.
 fn function(name: &mut String, args: &mut Vec<AstNode>, piped: Option<&mut AstNode>) {
+    let splits = name == "split" && may_track_back(args, piped.is_some());
     // A bounded form has no context of its own: it is given what the library would take.
     let takes = match name.as_str() {
+        "split" if splits => 2,
         // What is weighed must be seen.
         "keys" | "boolean" | "not" | "spread" => 1,
         "number" | "decodeUrl" | "decodeUrlComponent" | "formatBase" => 1,
@@ -500,10 +502,23 @@ fn function(name: &mut String, args: &mut Vec<AstNode>, piped: Option<&mut AstNo
     if let (Some(first), Some(checking)) = (first, checked(name, count)) {
         wrap(first, checking);
     }
-    let bounded = BOUNDED.iter().find(|(plain, _)| plain == name);
-    if let Some((_, bounded)) = bounded {
-        (*bounded).clone_into(name);
+    let bounded = match splits {
+        true => Some(SPLIT),
+        false => (BOUNDED.iter().find(|(plain, _)| plain == name)).map(|(_, bounded)| *bounded),
+    };
+    if let Some(bounded) = bounded {
+        bounded.clone_into(name);
     }
+}
+
+/// Whether what `$split` splits by may be a regular expression that tracks back: one is
+/// written there, or what is there is known when it is evaluated.
+fn may_track_back(args: &[AstNode], piped: bool) -> bool {
+    let second = usize::from(!piped && args.len() > 1);
+    args.get(second).is_some_and(|pattern| match pattern {
+        AstNode::Regex { flags, .. } => flags == BACKTRACKS,
+        other => plain_value(other),
+    })
 }
 
 /// What looks at the first argument of a function where the library is laxer than JSONata.

@@ -99,6 +99,9 @@ fn worded(
     draws: &Draws,
     context: impl FnOnce() -> Option<Context>,
 ) -> (String, String) {
+    if let Some(said) = words::without_code(error.message()) {
+        return said;
+    }
     let code = error.code().unwrap_or_default();
     let again = || {
         if !words::lacking(code) || kit.meter.exceeded() {
@@ -107,7 +110,7 @@ fn worded(
         let (tree, context) = (query.noting()?, context()?);
         let meter = Meter::new(kit.meter.left());
         let noting = Kit::noting(kit.now, draws, &meter);
-        let same = run(&tree, context, root, &noting)
+        let same = run(tree, context, root, &noting)
             .is_err_and(|again| again.message() == error.message());
         // What it took is counted; it ends nothing that has not ended.
         let taken = kit.meter.left() - meter.left();

@@ -7,6 +7,7 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::ops::Range;
 use std::rc::Rc;
 
 use jsonata_core::ast::AstNode;
@@ -16,7 +17,7 @@ use stepwell_flow::expression::{backtracking, meter};
 
 use super::Kit;
 use super::functions::{error, set};
-use super::meter::Meter;
+use super::meter::{Meter, native};
 
 /// What the library's own `next` is bound to within ours.
 const NATIVE: &str = "regex native";
@@ -32,6 +33,9 @@ const WAYS_PER_OPERATION: u64 = 4;
 const LOOP_BYTES_PER_WAY: u64 = 64;
 /// Bytes of text that are gone through to find a place, for one operation.
 const PLACE_BYTES_PER_OPERATION: u64 = 256;
+/// A pattern of the library's that is found nowhere.
+const NOWHERE: &str = "[a&&b]";
+const ZERO_LENGTH: &str = "D1004: Regular expression matches zero length string";
 /// A variable of the matches that track back: the text.
 const TEXT: &str = "regex text";
 
@@ -59,7 +63,7 @@ impl Patterns {
     }
 }
 
-pub(super) fn register(evaluator: &mut Evaluator, kit: &Kit) {
+pub(super) fn register(evaluator: &mut Evaluator, kit: &Rc<Kit>) {
     let meter = &kit.meter;
     let own = Rc::clone(meter);
     set(evaluator, meter::SUBJECT, move |args| {
@@ -69,8 +73,16 @@ pub(super) fn register(evaluator: &mut Evaluator, kit: &Kit) {
     });
     for (name, all) in [(meter::PATTERN, false), (meter::PATTERN_ALL, true)] {
         let own = Rc::clone(meter);
-        set(evaluator, name, move |args| pattern(&own, args, all));
+        let patterns = kit.patterns.clone();
+        set(evaluator, name, move |args| {
+            pattern(&own, &patterns, args, all)
+        });
     }
+    let weak = Rc::downgrade(kit);
+    set(evaluator, meter::SPLIT, move |args| match weak.upgrade() {
+        Some(kit) => split(&kit, args),
+        None => Err(error("the evaluation is over")),
+    });
     let own = Rc::clone(meter);
     let patterns = kit.patterns.clone();
     set(evaluator, meter::REGEX, move |args| match args {
@@ -96,23 +108,48 @@ pub(super) fn register(evaluator: &mut Evaluator, kit: &Kit) {
 }
 
 /// Gives a pattern back in the library's form, once its cost on the last subject is counted.
-fn pattern(meter: &Meter, args: &[JValue], all: bool) -> Result<JValue, EvaluatorError> {
-    let length = meter.subject_length();
+fn pattern(
+    meter: &Meter,
+    patterns: &Patterns,
+    args: &[JValue],
+    all: bool,
+) -> Result<JValue, EvaluatorError> {
+    let subject = meter.last_subject();
+    let length = subject.as_str().map_or(0, str::len) as u64;
     let Some((pattern, known)) = args.split_first() else {
         return Ok(JValue::Undefined);
     };
-    if let Some((regex, cost)) = unwrap(pattern) {
-        meter.tried(length, &cost, all)?;
-        return Ok(regex);
+    let own = unwrap(pattern);
+    // The library asks only whether there is a match, and takes no function to find it: it is
+    // given a pattern that is found everywhere, or nowhere.
+    if let (Some((source, cost)), JValue::String(text), false) =
+        (tracking(own.as_ref()), &subject, all)
+    {
+        let found = search(meter, patterns, source, cost, text, 0)?.is_some();
+        return Ok(JValue::regex(if found { "" } else { NOWHERE }, ""));
     }
-    if matches!(pattern, JValue::Regex { .. }) {
-        meter.tried(length, known, all)?;
+    match own {
+        // It is called, and counts then.
+        Some(own) if own.backtracks => {}
+        Some(own) => {
+            meter.tried(length, &own.cost, all)?;
+            return Ok(JValue::regex(own.pattern, own.flags));
+        }
+        None if matches!(pattern, JValue::Regex { .. }) => meter.tried(length, known, all)?,
+        None => {}
     }
     Ok(pattern.clone())
 }
 
-/// The regular expression that a function of ours stands for, and its cost.
-fn unwrap(value: &JValue) -> Option<(JValue, Vec<JValue>)> {
+/// A regular expression that a function of ours stands for.
+struct Own<'v> {
+    pattern: &'v str,
+    flags: &'v str,
+    cost: Vec<JValue>,
+    backtracks: bool,
+}
+
+fn unwrap(value: &JValue) -> Option<Own<'_>> {
     let JValue::Lambda(stored) = value else {
         return None;
     };
@@ -126,9 +163,67 @@ fn unwrap(value: &JValue) -> Option<(JValue, Vec<JValue>)> {
         AstNode::Number(n) => Some(JValue::Number(*n)),
         _ => None,
     });
-    let regex = JValue::regex(pattern.as_str(), flags.as_str());
-    // One that tracks back is called, and counts then.
-    (name == meter::REGEX && flags != meter::BACKTRACKS).then(|| (regex, costs.collect()))
+    (name == meter::REGEX).then(|| Own {
+        pattern,
+        flags,
+        cost: costs.collect(),
+        backtracks: flags == meter::BACKTRACKS,
+    })
+}
+
+/// The source and the cost of one that tracks back.
+fn tracking<'o>(own: Option<&'o Own<'_>>) -> Option<(&'o str, &'o [JValue])> {
+    let own = own.filter(|own| own.backtracks)?;
+    Some((own.pattern, &own.cost))
+}
+
+/// `$split(text, pattern, limit)`: by one that tracks back, which the library takes for no
+/// pattern; by all others it is the library's.
+fn split(kit: &Rc<Kit>, args: &[JValue]) -> Result<JValue, EvaluatorError> {
+    const NATIVE_SPLIT: &str = "$split($a0, $a1, $a2)";
+    let own = args.get(1).and_then(unwrap);
+    let (Some(JValue::String(text)), Some((pattern, cost))) =
+        (args.first(), tracking(own.as_ref()))
+    else {
+        return native(kit, NATIVE_SPLIT, args);
+    };
+    let limit = match args.get(2) {
+        None | Some(JValue::Undefined) => f64::INFINITY,
+        Some(JValue::Number(n)) if *n >= 0.0 => *n,
+        // It says what is wrong with the limit.
+        Some(_) => {
+            let mut args = args.to_vec();
+            if let Some(pattern) = args.get_mut(1) {
+                *pattern = JValue::regex(NOWHERE, "");
+            }
+            return native(kit, NATIVE_SPLIT, &args);
+        }
+    };
+    let find = |from: usize| {
+        let found = search(&kit.meter, &kit.patterns, pattern, cost, text, from)?;
+        Ok::<_, EvaluatorError>(found.and_then(|groups| groups.into_iter().next().flatten()))
+    };
+    let piece = |range: Range<usize>| JValue::from(text.get(range).unwrap_or_default().to_owned());
+    let mut pieces = Vec::new();
+    let (mut begin, mut count) = (0, 0.0);
+    let mut found = if limit > 0.0 { find(0)? } else { None };
+    while let Some(range) = found.filter(|_| count < limit) {
+        pieces.push(piece(begin..range.start));
+        begin = range.end;
+        count += 1.0;
+        found = if begin < text.len() {
+            find(begin)?
+        } else {
+            None
+        };
+        if found.as_ref().is_some_and(Range::is_empty) {
+            return Err(error(ZERO_LENGTH));
+        }
+    }
+    if count < limit {
+        pieces.push(piece(begin..text.len()));
+    }
+    Ok(JValue::array(pieces))
 }
 
 /// The first match: pattern, flags, its three costs, a text, where to begin.
@@ -182,7 +277,7 @@ fn backtracked(
             "D1004: Regular expression matches zero length string",
         ));
     }
-    let part = |range: &std::ops::Range<usize>| text.get(range.clone()).unwrap_or_default();
+    let part = |range: &Range<usize>| text.get(range.clone()).unwrap_or_default();
     let begin = units(text.get(..whole.start));
     let end = begin + units(Some(part(whole)));
     let mut found = indexmap::IndexMap::new();
@@ -207,7 +302,7 @@ fn search(
     cost: &[JValue],
     text: &str,
     start: usize,
-) -> Result<Option<Vec<Option<std::ops::Range<usize>>>>, EvaluatorError> {
+) -> Result<Option<Vec<Option<Range<usize>>>>, EvaluatorError> {
     let number = |i: usize| cost.get(i).and_then(JValue::as_f64).unwrap_or(1.0) as u64;
     let (compile, loops) = (number(0), number(1) > 0);
     let length = text.len() as u64;

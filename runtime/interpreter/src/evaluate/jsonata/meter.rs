@@ -43,8 +43,8 @@ pub(super) struct Meter {
     ranges: RefCell<Vec<f64>>,
     /// Sizes of values that are about to be transformed.
     values: RefCell<Vec<u64>>,
-    /// Lengths of texts that patterns are about to be tried on.
-    subjects: RefCell<Vec<u64>>,
+    /// Texts that patterns are about to be tried on.
+    subjects: RefCell<Vec<JValue>>,
     /// Largest value, as the number of values in it, each place counted.
     tree_max: u64,
     /// Sizes of values as trees by address; the values are kept, so that none is used anew.
@@ -104,14 +104,16 @@ impl Meter {
 
     /// Remembers a text that a pattern will be tried on.
     pub fn subject(&self, value: &JValue) -> Result<(), EvaluatorError> {
-        let length = value.as_str().map_or(0, str::len) as u64;
-        self.subjects.borrow_mut().push(length);
+        self.subjects.borrow_mut().push(value.clone());
         self.shallow(value)
     }
 
-    /// The length of the last text remembered, in bytes.
-    pub fn subject_length(&self) -> u64 {
-        self.subjects.borrow_mut().pop().unwrap_or(0)
+    /// The last text remembered.
+    pub fn last_subject(&self) -> JValue {
+        self.subjects
+            .borrow_mut()
+            .pop()
+            .unwrap_or(JValue::Undefined)
     }
 
     /// The value's own length.

@@ -111,8 +111,8 @@ fn format_base(kit: &Rc<Kit>, args: &[JValue]) -> Result<JValue, EvaluatorError>
             }
             _ => None,
         };
-        let large = n.abs() >= WHOLE_MAX && (radix != Some(10) || n.abs() < PLAIN_MAX);
-        if let Some(radix) = radix.filter(|_| large && n.is_finite()) {
+        let large = n.abs() >= WHOLE_MAX && n.is_finite();
+        if let Some(radix) = radix.filter(|_| large) {
             return Ok(JValue::from(digits(*n, radix)));
         }
     }
@@ -122,6 +122,9 @@ fn format_base(kit: &Rc<Kit>, args: &[JValue]) -> Result<JValue, EvaluatorError>
 /// A large whole number in a base, as JavaScript writes it: digits that a double does not
 /// hold are zeros.
 fn digits(n: f64, radix: u32) -> String {
+    if radix == 10 && n.abs() >= PLAIN_MAX {
+        return format!("{n:e}").replace('e', "e+");
+    }
     if radix == 10 {
         return n.to_string();
     }

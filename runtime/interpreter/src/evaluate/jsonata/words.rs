@@ -144,6 +144,15 @@ const FIXED: [(&str, &str); 36] = [
     ),
 ];
 
+/// The code and words of an error for which the library has none: it joins no text with a
+/// number that JSON cannot hold, and says so without a code.
+pub(super) fn without_code(message: &str) -> Option<(String, String)> {
+    (message == "Cannot concatenate complex types").then(|| {
+        let said = words("D3001: ", None);
+        ("D3001".to_owned(), said.into_owned())
+    })
+}
+
 /// Whether the library's text lacks what the words of a code need.
 pub(super) fn lacking(code: &str) -> bool {
     matches!(
@@ -174,6 +183,9 @@ pub(super) fn words<'m>(message: &'m str, notes: Option<&Notes>) -> Cow<'m, str>
     let worded = match code {
         "T2001" | "T2002" => operator(text, notes),
         "T0410" | "T0411" | "T0412" => argument(code, text, notes),
+        "T1010" => between(text, " function $", " does not").map(|(start, name, end)| {
+            format!("{start} function \"{name}\" does not{end}")
+        }),
         "T2009" | "T2010" => notes.and_then(|n| compared(code, n)),
         "T2007" => notes.and_then(Notes::mismatched).map(|(left, right)| {
             format!("Type mismatch when comparing values {left} and {right} in order-by clause")
