@@ -63,7 +63,7 @@ pub trait Gate: Send + Sync {
         let _ = (call, lines);
     }
 
-    /// How many lines of this attempt are in the log already, from before a crash.
+    /// How many lines of this call are in the log already, from before a crash.
     fn logged<'a>(&'a self, call: &'a BridgeCall) -> Boxed<'a, usize> {
         let _ = call;
         Box::pin(std::future::ready(0))

@@ -69,10 +69,11 @@ fn one(state: Value) -> Value {
     json!({"StartAt": "S", "States": {"S": state}})
 }
 
-/// A Map whose items start the flows that they name, and say how they were refused.
-fn starts_each(kind: &str) -> Value {
-    let task = json!({"Type": "Task", "Resource": "flow:start", "Parameters": {"StateMachineArn.$": "$"},
-        "Catch": [{"ErrorEquals": ["States.ALL"], "Next": "Refused"}], "Next": "Done"});
+/// A Map whose items each do this, and say how they were refused.
+fn each(kind: &str, task: Value) -> Value {
+    let mut task = task;
+    task["Catch"] = json!([{"ErrorEquals": ["States.ALL"], "Next": "Refused"}]);
+    task["Next"] = json!("Done");
     one(json!({"Type": "Map", "ItemsPath": "$", "ItemProcessor": {
     "ProcessorConfig": {"Mode": "DISTRIBUTED", "ExecutionType": kind}, "StartAt": "T", "States": {
         "T": task,
@@ -146,15 +147,24 @@ fn what_a_definition_names_is_refused_when_it_is_published() -> Result<()> {
 fn items_of_maps_are_bound_by_the_manifest_of_their_flow() -> Result<()> {
     let house = house()?;
     let grants = json!({"flows": ["orders"]});
-    for kind in ["STANDARD", "EXPRESS"] {
-        house.published(kind, &starts_each(kind), &grants);
-        let output = house.ends(kind, json!(["orders", "sealed", "orders:1", kind]), "");
-        let refused = "Stepwell.NotGranted";
-        ensure!(
-            output == json!(["done", refused, "done", refused]),
-            "{kind}: {output}"
-        );
-    }
+    let starts =
+        json!({"Type": "Task", "Resource": "flow:start", "Parameters": {"StateMachineArn.$": "$"}});
+    house.published("starts", &each("STANDARD", starts), &grants);
+    let output = house.ends(
+        "starts",
+        json!(["orders", "sealed", "orders:1", "starts"]),
+        "",
+    );
+    let refused = "Stepwell.NotGranted";
+    ensure!(
+        output == json!(["done", refused, "done", refused]),
+        "{output}"
+    );
+    // Express ones start no flows.
+    let calls = json!({"Type": "Task", "Resource": "http:request", "Parameters": {"url.$": "$"}});
+    house.published("calls", &each("EXPRESS", calls), &grants);
+    let output = house.ends("calls", json!(["https://example.com/"]), "");
+    ensure!(output == json!([refused]), "{output}");
     let sealed = house.api.get("/v1/executions?flow=sealed")?;
     ensure!(sealed.body["executions"] == json!([]), "{sealed:?}");
     Ok(())

@@ -166,31 +166,27 @@ mod tests {
     fn starts_and_signals() {
         let task = |resource: &str, parameters: &str| {
             format!(
-                "{{StartAt: T, States: {{T: {{Type: Task, Resource: \"{resource}\", Parameters: {parameters}, End: true}}}}}}"
+                r#"{{"StartAt": "T", "States": {{"T": {{"Type": "Task", "Resource": "{resource}", "Parameters": {parameters}, "End": true}}}}}}"#
             )
         };
-        let start = task(
-            "flow:start.sync",
-            "{StateMachineArn: \"orders:3\", Input: {}}",
-        );
-        check(
-            &start,
-            "{}",
-            &["state T: the manifest does not grant the flow \"orders\""],
-        );
+        let named = r#"{"StateMachineArn": "orders:3", "Input": {}}"#;
+        let start = task("flow:start.sync", named);
+        let line = "state T: the manifest does not grant the flow \"orders\"";
+        check(&start, "{}", &[line]);
         check(&start, r#"{"flows":["orders"]}"#, &[]);
-        let arn = "{StateMachineArn: \"arn:aws:states:r:1:stateMachine:orders\", \"Input.$\": $}";
+        let arn =
+            r#"{"StateMachineArn": "arn:aws:states:r:1:stateMachine:orders", "Input.$": "$"}"#;
         check(
             &task("flow:start", arn),
             r#"{"flows":["other"]}"#,
             &["orders"],
         );
-        let from_data = "{\"StateMachineArn.$\": $.flow}";
+        let from_data = r#"{"StateMachineArn.$": "$.flow"}"#;
         check(&task("flow:start", from_data), "{}", &[]);
-        let signal = "{Name: paid, Flow: orders, \"ExecutionName.$\": $.name}";
+        let signal = r#"{"Name": "paid", "Flow": "orders", "ExecutionName.$": "$.name"}"#;
         check(&task("signal:send", signal), "{}", &["orders"]);
         check(&task("signal:send", signal), r#"{"flows":["orders"]}"#, &[]);
-        let by_id = "{Name: paid, \"Execution.$\": $.id}";
+        let by_id = r#"{"Name": "paid", "Execution.$": "$.id"}"#;
         check(&task("signal:send", by_id), "{}", &[]);
         let jsonata = r#"{"QueryLanguage": "JSONata", "StartAt": "T", "States": {"T": {"Type": "Task",
             "Resource": "flow:start", "Arguments": {"StateMachineArn": "orders", "Input": "{% $states.input %}"}, "End": true}}}"#;

@@ -41,7 +41,7 @@ pub trait GateKeeper: Send + Sync {
     /// Adds lines to the execution's log while the attempt runs. Not waited for; lines of an
     /// attempt that is over are dropped.
     fn log(&self, call: &BridgeCall, lines: Vec<LogLine>);
-    /// How many lines of the call's attempt are durable.
+    /// How many lines of the call are durable: those of its attempt that came after its intent.
     fn logged(&self, call: &BridgeCall) -> std::pin::Pin<Box<dyn Future<Output = usize> + Send>>;
 }
 
