@@ -230,7 +230,7 @@ mod tests {
         let event = |id: Value, kind: &str, name: &str| json!({"id": id, "previousEventId": 0, "type": kind, "details": {"name": name}});
         let (in_, out) = ("PassStateEntered", "PassStateExited");
         let recorded = [
-            event(json!(1), "ParallelStateStarted", ""),
+            event(json!(1), "ExecutionStarted", ""),
             event(json!([0]), in_, "A"),
             event(json!([0]), in_, "B"),
             event(json!([0]), out, "A"),
@@ -245,7 +245,7 @@ mod tests {
         };
         let check = |last: &str, ok: bool| {
             let history: Vec<_> = [
-                ("ParallelStateStarted", ""),
+                ("ExecutionStarted", ""),
                 (in_, "B"),
                 (out, "B"),
                 (in_, "A"),

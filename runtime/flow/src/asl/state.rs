@@ -160,6 +160,11 @@ impl<'t> Compiler<'t, '_> {
                 self.next_or_end(at, "has both Next and End; it needs one of them");
                 Next::End
             }
+            // What is wrong with its End was said.
+            (None, None) if at.get("End").is_some() => {
+                scope.broken = true;
+                Next::End
+            }
             (None, _) => {
                 scope.broken = true;
                 self.next_or_end(
