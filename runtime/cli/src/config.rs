@@ -323,12 +323,20 @@ fn check_directories(directories: &[Directory]) -> Result<(), Trouble> {
 
 /// What clients may write is not the server's own.
 fn check_buckets(buckets: &BTreeMap<String, Bucket>, data_dir: &Path) -> Result<(), Trouble> {
-    let whole = |path: &Path| path.canonicalize().or_else(|_| std::path::absolute(path));
-    let Ok(own) = whole(data_dir) else {
+    // What is not there yet lies where the nearest folder above it is.
+    let whole = |path: &Path| {
+        let path = std::path::absolute(path).ok()?;
+        path.ancestors().find_map(|above| {
+            let rest = path.strip_prefix(above).ok()?;
+            Some(above.canonicalize().ok()?.join(rest))
+        })
+    };
+    let Some(own) = whole(data_dir) else {
         return Ok(());
     };
     for (name, bucket) in buckets {
-        if whole(&bucket.path).is_ok_and(|path| path.starts_with(&own) || own.starts_with(&path)) {
+        if whole(&bucket.path).is_some_and(|path| path.starts_with(&own) || own.starts_with(&path))
+        {
             let text = format!(
                 "the configuration's buckets.{name} is {}, which is in the data directory or around it; give it a folder elsewhere",
                 bucket.path.display()

@@ -420,21 +420,6 @@ pub fn buckets(
         path: bucket.path.clone(),
         write: bucket.write,
     };
-    // Who may change a bucket would change the store.
-    let data = kept
-        .as_ref()
-        .and_then(|kept| kept.parent()?.canonicalize().ok());
-    for (name, bucket) in &config.buckets {
-        if let (Some(data), Ok(path)) = (&data, bucket.path.canonicalize())
-            && (path.starts_with(data) || data.starts_with(&path))
-        {
-            return Err(Trouble::usage(format!(
-                "the configuration's buckets.{name} ({}) and the data directory {} lie one in the other; grant a directory apart from it",
-                path.display(),
-                data.display()
-            )));
-        }
-    }
     let max = config.object_bytes_max;
     Buckets::open(&stepwell_buckets::Options {
         kept,

@@ -1,12 +1,12 @@
 //! What expressions of JSONPath mode and of CloudFlow cost: each of these is refused on data
 //! that is large for its operations, and goes through on small data.
 
-use std::collections::VecDeque;
-
 use serde_json::{Value, json};
 use stepwell_flow::{AnyModule, compile};
-use stepwell_interpreter::{Command, Event, NoHistory, Outcome, State, step};
-use stepwell_types::{Data, ExecutionId, FlowRef, ShardId, Timestamp};
+
+mod alone;
+
+use alone::walked;
 
 /// Runs a flow without steps on data of `n` items; the error that it ends with.
 fn run(definition: &str, n: usize) -> Result<Value, String> {
@@ -14,33 +14,11 @@ fn run(definition: &str, n: usize) -> Result<Value, String> {
     let said = format!("{definition}\n{:?}", checked.diagnostics);
     let program = checked.program.expect(&said);
     let list: Vec<Value> = (0..n).map(|i| json!({ "x": i, "t": "a" })).collect();
-    let flow = FlowRef {
-        name: "flow".into(),
-        version: 1,
-    };
-    let mut state = State::new(ExecutionId::new(Timestamp(0), ShardId(1), 1));
-    let mut queue = VecDeque::from([Event::Started {
-        flow,
-        name: "run".into(),
-        input: Data::from_value(json!({
+    let input = json!({
             "l": list, "m": list, "o": {"l": list}, "p": {"l": list},
             "s": "01".repeat(8 * n), "t": "01".repeat(8 * n), "n": 1,
-        })),
-        seed: [1; 16],
-        parent: None,
-    }]);
-    while let Some(event) = queue.pop_front() {
-        let mut out = Vec::new();
-        let now = Timestamp(0);
-        step(&program, &mut state, &event, now, &mut NoHistory, &mut out).expect("taken");
-        let more = out.iter().any(|c| matches!(c, Command::Continue));
-        queue.extend(more.then_some(Event::Continued));
-    }
-    match state.outcome() {
-        Some(Outcome::Succeeded(data)) => Ok(data.value().clone()),
-        Some(Outcome::Failed(failure)) => Err(failure.error.to_string()),
-        other => panic!("{definition}: {other:?}"),
-    }
+    });
+    walked(&program, input).map_err(|failure| failure.error.to_string())
 }
 
 #[track_caller]

@@ -1,6 +1,5 @@
 //! What paths select: RFC 9535 by its own suite, and what the Jayway library means besides.
 
-use std::collections::VecDeque;
 use std::fmt::Write as _;
 
 use expect_test::expect_file;
@@ -8,8 +7,10 @@ use serde_json::{Value, json};
 use stepwell_flow::expression::Query;
 use stepwell_flow::program::DataFlow;
 use stepwell_flow::{AnyModule, Checked, compile};
-use stepwell_interpreter::{Command, Event, NoHistory, Outcome, State, step};
-use stepwell_types::{Data, ExecutionId, FlowRef, ShardId, Timestamp};
+
+mod alone;
+
+use alone::walked;
 
 fn compiled(path: &Value) -> Checked {
     let flow = json!({"StartAt": "A", "States": {
@@ -30,30 +31,7 @@ fn evaluate(checked: &Checked, document: &Value) -> Result<Value, String> {
         .program
         .as_ref()
         .ok_or_else(|| format!("{:?}", checked.diagnostics))?;
-    let flow = FlowRef {
-        name: "flow".into(),
-        version: 1,
-    };
-    let mut state = State::new(ExecutionId::new(Timestamp(0), ShardId(1), 1));
-    let mut queue = VecDeque::from([Event::Started {
-        flow,
-        name: "run".into(),
-        input: Data::from_value(document.clone()),
-        seed: [1; 16],
-        parent: None,
-    }]);
-    while let Some(event) = queue.pop_front() {
-        let mut out = Vec::new();
-        let now = Timestamp(0);
-        step(program, &mut state, &event, now, &mut NoHistory, &mut out).expect("taken");
-        let more = out.iter().any(|c| matches!(c, Command::Continue));
-        queue.extend(more.then_some(Event::Continued));
-    }
-    match state.outcome() {
-        Some(Outcome::Succeeded(data)) => Ok(data.value().clone()),
-        Some(Outcome::Failed(failure)) => Err(failure.cause.to_string()),
-        other => panic!("{other:?}"),
-    }
+    walked(program, document.clone()).map_err(|failure| failure.cause.to_string())
 }
 
 #[track_caller]

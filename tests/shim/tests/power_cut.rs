@@ -9,7 +9,7 @@
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use stepwell_shim::{Discarded, Recorder, Tail};
 use stepwell_store::{Batch, Key, Range, Reader, Writer};
@@ -92,16 +92,10 @@ fn cut(test: &str, place: &Place, synced: u64, unsynced: u64, tail: Tail) -> (u6
         .stdout(Stdio::piped())
         .spawn()
         .expect("start the victim");
-    let lines = BufReader::new(child.stdout.take().expect("its output")).lines();
-    let mut told = false;
-    for line in lines {
-        if line.expect("a line").ends_with("done") {
-            told = true;
-            child.kill().expect("kill -9");
-        }
-    }
-    child.wait().expect("the victim's end");
-    assert!(told, "the victim ended before it was done");
+    assert!(
+        killed_when_done(&mut child),
+        "the victim ended before it was done"
+    );
     let discarded = place.recorder.discard_unsynced(tail).expect("discard");
     let (reader, writer) = open(&place.data, options(true)).expect("open after the power cut");
     let rows = count(&reader);
@@ -272,16 +266,7 @@ fn names_last_when_their_directory_is_synced() {
             .stdout(Stdio::piped())
             .spawn()
             .expect("start the victim");
-        let lines = BufReader::new(child.stdout.take().expect("its output")).lines();
-        let mut told = false;
-        for line in lines {
-            if line.expect("a line").ends_with("done") {
-                told = true;
-                child.kill().expect("kill -9");
-            }
-        }
-        child.wait().expect("the victim's end");
-        assert!(told, "{steps}");
+        assert!(killed_when_done(&mut child), "{steps}");
         place
             .recorder
             .discard_unsynced(Tail::Gone)
@@ -323,4 +308,18 @@ fn names_last_when_their_directory_is_synced() {
         &["kept", "old/inner", "old/kept=kept"],
     );
     check("rename,kept,old/kept sync,.", &["old/inner"]);
+}
+
+/// Kills a victim as soon as it says that it is done. `false`: it ended before.
+fn killed_when_done(child: &mut Child) -> bool {
+    let lines = BufReader::new(child.stdout.take().expect("its output")).lines();
+    let mut told = false;
+    for line in lines {
+        if line.expect("a line").ends_with("done") {
+            told = true;
+            child.kill().expect("kill -9");
+        }
+    }
+    child.wait().expect("the victim's end");
+    told
 }
