@@ -4,6 +4,7 @@
 use serde_json::{Value, json};
 use stepwell_flow::{AnyModule, compile};
 
+#[path = "alone/walked.rs"]
 mod alone;
 
 use alone::walked;

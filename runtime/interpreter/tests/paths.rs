@@ -8,6 +8,7 @@ use stepwell_flow::expression::Query;
 use stepwell_flow::program::DataFlow;
 use stepwell_flow::{AnyModule, Checked, compile};
 
+#[path = "alone/walked.rs"]
 mod alone;
 
 use alone::walked;

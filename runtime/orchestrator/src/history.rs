@@ -17,8 +17,8 @@ use stepwell_types::{Data, ExecutionId, Timestamp};
 use tokio::sync::Semaphore;
 
 use crate::api::{Execution, HistoryLine, KeptSignal, OpenTask, Page, Status};
+use crate::bookmarks::Bookmarks;
 use crate::driver::{Recovered, TURN_KILLS, moved, read_some, read_state};
-use crate::places::Places;
 use crate::ports::Programs;
 use crate::rows::{self, SummaryRow};
 use crate::trace::{self, Trace, Wanted as WantedAttempt};
@@ -38,7 +38,7 @@ pub(crate) const READERS_MAX: usize = 8;
 
 /// Where pages of histories ended, by the execution and its last event that was given: the cursor, and
 /// lines that it had walked beyond.
-pub(crate) type Histories = Places<(ExecutionId, u64), (Cursor, VecDeque<HistoryLine>)>;
+pub(crate) type Histories = Bookmarks<(ExecutionId, u64), (Cursor, VecDeque<HistoryLine>)>;
 
 /// Reads an execution's history from some point on, as far as it is durable.
 pub(crate) struct Cursor {

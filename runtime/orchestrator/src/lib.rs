@@ -5,6 +5,7 @@
 
 mod activity;
 pub mod api;
+mod bookmarks;
 mod catalog;
 mod committer;
 pub mod driver;
@@ -16,7 +17,6 @@ mod history;
 mod lists;
 pub mod logs;
 pub mod oneshot;
-mod places;
 pub mod ports;
 mod ready;
 mod rows;

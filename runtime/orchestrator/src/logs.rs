@@ -10,9 +10,9 @@ use stepwell_interpreter::{Command, NoHistory, troubled};
 use stepwell_types::{EntryId, ExecutionId, LogLevel, Timestamp};
 
 use crate::api::Page;
+use crate::bookmarks::Bookmarks;
 use crate::driver::read_some;
 use crate::history::{Cursor, program_for};
-use crate::places::Places;
 use crate::walk::walk;
 use crate::{Error, Orchestrator};
 
@@ -56,13 +56,13 @@ impl Orchestrator {
         let cursor = self.cursor(id)?;
         let shared = self.shared.clone();
         self.reading(move || {
-            let known = shared.line_places.take(&(id, state.clone(), after));
+            let known = shared.line_bookmarks.take(&(id, state.clone(), after));
             let mut lines = known.unwrap_or_else(|| Lines::of(cursor));
             let page = lines.page(state.as_deref(), after, limit)?;
             // Whoever follows asks for what comes after it.
             let last = page.items.last().map_or(after, |line| line.number);
             let bytes = lines.bytes();
-            shared.line_places.put((id, state, last), lines, bytes);
+            shared.line_bookmarks.put((id, state, last), lines, bytes);
             Ok(page)
         })
         .await
@@ -70,7 +70,7 @@ impl Orchestrator {
 }
 
 /// Where pages of lines ended: the execution, whose lines, and the last one that was given.
-pub(crate) type LinePlaces = Places<(ExecutionId, Option<Arc<str>>, u64), Lines>;
+pub(crate) type LineBookmarks = Bookmarks<(ExecutionId, Option<Arc<str>>, u64), Lines>;
 
 /// A place in an execution's lines.
 pub(crate) struct Lines {

@@ -83,7 +83,7 @@ pub(crate) struct Shared {
     pub short_readers: Arc<tokio::sync::Semaphore>,
     /// Where pages of histories and of logs ended.
     pub histories: crate::history::Histories,
-    pub line_places: crate::logs::LinePlaces,
+    pub line_bookmarks: crate::logs::LineBookmarks,
     pub stopping: AtomicBool,
     pub turn_max: Duration,
     pub disk_full: parking_lot::Mutex<Option<(u64, u64)>>,
@@ -163,7 +163,7 @@ impl Shell {
             readers: Arc::new(tokio::sync::Semaphore::new(crate::history::READERS_MAX)),
             short_readers: Arc::new(tokio::sync::Semaphore::new(crate::history::READERS_MAX)),
             histories: crate::history::Histories::default(),
-            line_places: crate::logs::LinePlaces::default(),
+            line_bookmarks: crate::logs::LineBookmarks::default(),
             stopping: AtomicBool::new(false),
             turn_max: options.turn_max,
             disk_full: parking_lot::Mutex::new(None),
