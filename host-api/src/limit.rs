@@ -72,7 +72,7 @@ struct Wake {
 
 struct Waiter {
     wake: Arc<Wake>,
-    execution: ExecutionId,
+    by: AttemptId,
     state: Arc<str>,
     since: Timestamp,
 }
@@ -228,7 +228,7 @@ impl Limiter {
                 let wake = Arc::new(Wake::default());
                 let waiter = Waiter {
                     wake: Arc::clone(&wake),
-                    execution: asker.by.execution,
+                    by: asker.by,
                     state: Arc::clone(&asker.state),
                     since: (self.0.clock)(),
                 };
@@ -300,8 +300,12 @@ impl Limiter {
         let table = self.0.table.lock();
         let mut all = Vec::new();
         for (name, slot) in &table.targets {
-            let mine = slot.waiting.values().filter(|w| w.execution == execution);
+            let mine = slot
+                .waiting
+                .values()
+                .filter(|w| w.by.execution == execution);
             all.extend(mine.map(|waiter| Waiting {
+                entry: waiter.by.entry,
                 state: Arc::clone(&waiter.state),
                 target: Some(name.clone()),
                 reason: slot.target.reason(now),

@@ -104,6 +104,7 @@ pub enum Command {
     Start(Start),
     /// Show one execution
     #[command(after_help = "\
+Of one that runs, `at` says in which states it is and what each of them waits for.
 Exit status 0 however it stands. With --wait: 1 when it ended without success, 6 when it still runs.
 
 Examples:

@@ -3,6 +3,7 @@
 //! Refuses async, clocks, randomness and I/O: the same events give the same
 //! state, the same commands and the same history, always.
 
+mod active;
 mod activities;
 pub mod cloudflow;
 pub mod codec;
@@ -26,6 +27,7 @@ mod turn;
 mod wanted;
 mod weight;
 
+pub use active::{Active, Awaits, active};
 pub use activities::{OpenActivity, activities};
 pub use command::{Command, Outcome, RunStep};
 pub use error::Error;

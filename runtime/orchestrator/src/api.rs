@@ -8,6 +8,7 @@ use std::sync::Arc;
 use stepwell_flow::Diagnostic;
 pub use stepwell_flow::program::{Keep, Mode};
 use stepwell_interpreter::redrive::Refusal;
+pub use stepwell_interpreter::{Active, Awaits};
 use stepwell_store::Quota;
 use stepwell_types::limits::{REDRIVES_MAX, TRANSITIONS_MAX};
 use stepwell_types::{Data, Digest, ExecutionId, Failure, Grants, TaskToken, Timestamp, Waiting};
@@ -95,6 +96,9 @@ pub struct Execution {
     pub parent: Option<ExecutionId>,
     /// An express execution: kept in memory, with a history only if its flow asks for one.
     pub express: bool,
+    /// The states that it is in: how many, and those that were entered first. Left out of lists, and of
+    /// express executions, which tell nobody where they are.
+    pub active: (usize, Vec<ActiveState>),
     /// Calls to the outside that wait for their turn, and steps that wait to begin; left out of lists.
     pub waiting: Vec<Waiting>,
     /// Signals that came before a Task waited for them: how many, and the first of them.
@@ -115,6 +119,15 @@ impl Execution {
             _ => Ok(()),
         }
     }
+}
+
+/// A state that an execution is in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ActiveState {
+    /// As its log tells.
+    pub is: Active,
+    /// What a call of it waits for before it may leave, or its step before it may begin.
+    pub queue: Option<Waiting>,
 }
 
 /// The answer to a redrive.

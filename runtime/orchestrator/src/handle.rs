@@ -17,8 +17,9 @@ use stepwell_types::{
 };
 
 use crate::api::{
-    Execution, Filling, FlowInfo, HttpTrigger, ListFilter, Metrics, ModuleInfo, Page, Permission,
-    Picture, Published, Redriven, SecretInfo, SecretVersion, Started, Status, UsageRow,
+    Active, ActiveState, Execution, Filling, FlowInfo, HttpTrigger, ListFilter, Metrics,
+    ModuleInfo, Page, Permission, Picture, Published, Redriven, SecretInfo, SecretVersion, Started,
+    Status, UsageRow,
 };
 use crate::catalog::{Upload, check_name};
 use crate::driver::{Redrive, Reply, Request, Ticket, TokenAnswer, read_execution};
@@ -248,15 +249,17 @@ impl Orchestrator {
             if let Ok(Reply::Queued(queued)) = self.shared.ask(id, Request::Queued(id)).await {
                 found.waiting.extend(queued);
             }
-            let full = now.untaken.iter().filter(|(_, a, _)| self.in_hands(a).1);
+            let full = now.untaken.iter().filter(|(_, _, a, _)| self.in_hands(a).1);
             found
                 .waiting
-                .extend(full.map(|(state, activity, since)| Waiting {
+                .extend(full.map(|(entry, state, activity, since)| Waiting {
+                    entry: *entry,
                     state: state.clone(),
                     target: Some(TargetName::new(TargetKind::Activity, activity.clone())),
                     reason: WaitReason::Concurrency,
                     since: *since,
                 }));
+            found.active = with_queues(now.active, &found.waiting);
             found.signals = now.signals;
             found.transitions = now.transitions;
             found.fuel = now.fuel;
@@ -615,6 +618,16 @@ impl Orchestrator {
             }),
         }
     }
+}
+
+/// States, each with what of it waits for its turn.
+fn with_queues(active: (usize, Vec<Active>), waiting: &[Waiting]) -> (usize, Vec<ActiveState>) {
+    let (count, first) = active;
+    let with = |is: Active| ActiveState {
+        queue: waiting.iter().find(|w| w.entry == is.entry).cloned(),
+        is,
+    };
+    (count, first.into_iter().map(with).collect())
 }
 
 static TICKETS: AtomicU64 = AtomicU64::new(1);

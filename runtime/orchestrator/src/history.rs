@@ -13,10 +13,10 @@ use stepwell_interpreter::codec::{Logged, Record};
 use stepwell_interpreter::history::HistoryEvent;
 use stepwell_interpreter::{Command, Event, Observer, State, troubled};
 use stepwell_store::{Key, Reader};
-use stepwell_types::{Data, ExecutionId, Timestamp};
+use stepwell_types::{Data, EntryId, ExecutionId, Timestamp};
 use tokio::sync::Semaphore;
 
-use crate::api::{Execution, HistoryLine, KeptSignal, OpenTask, Page, Status};
+use crate::api::{Active, Execution, HistoryLine, KeptSignal, OpenTask, Page, Status};
 use crate::bookmarks::Bookmarks;
 use crate::driver::{Recovered, TURN_KILLS, moved, read_some, read_state};
 use crate::ports::Programs;
@@ -31,6 +31,8 @@ const CHUNK_LINES: usize = 256;
 const CHUNK_BYTES: usize = 4 << 20;
 /// Log rows read at a time.
 const ROWS: usize = 64;
+/// States that `describe` tells of.
+const STATES_SHOWN: usize = 100;
 /// Kept signals that `describe` tells of.
 const SIGNALS_SHOWN: usize = 100;
 /// Histories and lists that are read at the same time; and descriptions, which do not wait for those.
@@ -221,10 +223,13 @@ pub(crate) struct Progress {
     pub input: Option<Data>,
     pub transitions: u64,
     pub fuel: u64,
-    /// Tasks of activities that no worker has: the state, the activity, and since when.
-    pub untaken: Vec<(Arc<str>, Arc<str>, Timestamp)>,
+    /// Tasks of activities that no worker has: the entry, the state, the activity, and since
+    /// when.
+    pub untaken: Vec<(EntryId, Arc<str>, Arc<str>, Timestamp)>,
     /// How many signals it keeps, and the first of them.
     pub signals: (usize, Vec<KeptSignal>),
+    /// In how many states it is, and the first of them.
+    pub active: (usize, Vec<Active>),
 }
 
 /// The input of an execution, and how far it is if it runs.
@@ -240,6 +245,7 @@ pub(crate) async fn progress(
         fuel: found.fuel,
         untaken: Vec::new(),
         signals: (0, Vec::new()),
+        active: (0, Vec::new()),
     };
     let unread = found
         .parked
@@ -254,8 +260,14 @@ pub(crate) async fn progress(
         progress.fuel = state.fuel;
         let open = stepwell_interpreter::activities(&state.program, &state.state);
         let untaken = open.filter(|task| !task.taken);
-        let untaken = untaken.map(|t| (t.state.clone(), t.activity.clone(), t.since));
+        let untaken = untaken.map(|t| (t.entry, t.state.clone(), t.activity.clone(), t.since));
         progress.untaken = untaken.collect();
+        // The log of an express execution says nothing before its end.
+        if !found.express {
+            let mut active = stepwell_interpreter::active(&state.program, &state.state);
+            let first: Vec<Active> = active.by_ref().take(STATES_SHOWN).collect();
+            progress.active = (first.len() + active.count(), first);
+        }
         let kept = state.state.signals_kept();
         progress.signals.0 = kept.len();
         let first = kept.take(SIGNALS_SHOWN);

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use crate::Timestamp;
+use crate::{EntryId, Timestamp};
 
 /// The kinds of target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -57,6 +57,8 @@ pub enum WaitReason {
 /// A call that waits for its turn, or a step for a place to run in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Waiting {
+    /// Which state entry.
+    pub entry: EntryId,
     /// The state that calls.
     pub state: Arc<str>,
     /// Whom it calls; `None`: it has not begun.

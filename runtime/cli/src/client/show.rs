@@ -34,6 +34,7 @@ pub fn execution(e: &Value) {
         ("output", payload("output")),
         ("error", failure),
         ("parked", parked),
+        ("at", active(e)),
         ("waiting for", waiting(e)),
         ("signals kept", signals(e)),
         ("redrives", field(e, "redrive_count").filter(|n| n != "0")),
@@ -45,6 +46,47 @@ pub fn execution(e: &Value) {
         ("transitions", field(e, "transitions")),
         ("fuel", field(e, "fuel")),
     ]);
+}
+
+/// Lines about the states that an execution is in; `--json` has more.
+const STATES_SHOWN: usize = 20;
+
+/// The states that it is in: those that say the same share a line.
+fn active(e: &Value) -> Option<String> {
+    let mut left = e.get("active_count").and_then(Value::as_u64)?;
+    let mut lines: Vec<(String, String, usize)> = Vec::new();
+    for one in items(e, "active") {
+        let cell = |name: &str| field(one, name).unwrap_or_default();
+        let awaits = field(one, "queue").unwrap_or_else(|| cell("for"));
+        let what = format!("{} waits for {awaits}", cell("state"));
+        match lines.iter_mut().find(|(other, ..)| *other == what) {
+            Some((.., more)) => *more += 1,
+            None if lines.len() < STATES_SHOWN => lines.push((what, when(one), 0)),
+            None => continue,
+        }
+        left = left.saturating_sub(1);
+    }
+    let shown = lines.into_iter().map(|(what, when, more)| match more {
+        0 => format!("{what} ({when})"),
+        more => format!("{what} ({when}) and {more} more"),
+    });
+    let mut shown: Vec<String> = shown.collect();
+    if left > 0 {
+        shown.push(format!("and {left} more states"));
+    }
+    Some(shown.join("\n")).filter(|text| !text.is_empty())
+}
+
+/// Which of them it is, and how long that takes.
+fn when(active: &Value) -> String {
+    let attempt = field(active, "attempt").filter(|n| n != "0");
+    let parts = [
+        field(active, "index").map(|n| format!("index {n}")),
+        attempt.map(|n| format!("attempt {n}")),
+        field(active, "since").map(|at| format!("since {at}")),
+        field(active, "until").map(|at| format!("until {at}")),
+    ];
+    parts.into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
 
 /// What its calls to the outside wait for, most of them with the same words.
@@ -478,6 +520,29 @@ fn names(value: &Value, name: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn states_that_wait_for_the_same_share_a_line() {
+        let state = |state: &str, awaits: &str, index: u32| {
+            serde_json::json!({"state": state, "entry": index, "attempt": 0, "index": index,
+                "since": "10:00", "for": awaits})
+        };
+        let mut retried = state("C", "the end of http:request", 7);
+        retried["attempt"] = 2.into();
+        retried["until"] = "11:00".into();
+        retried["queue"] = "rate limit of host a.example".into();
+        let token = |index| state("T", "its token", index);
+        let execution = serde_json::json!({"active_count": 9, "active": [token(0), retried, token(1), token(2)]});
+        assert_eq!(
+            active(&execution).as_deref(),
+            Some(
+                "T waits for its token (index 0, since 10:00) and 2 more\n\
+                 C waits for rate limit of host a.example (index 7, attempt 2, since 10:00, until 11:00)\n\
+                 and 5 more states"
+            )
+        );
+        assert_eq!(active(&serde_json::json!({})), None);
+    }
 
     #[test]
     fn calls_that_wait_for_the_same_share_a_line() {

@@ -354,6 +354,7 @@ pub(crate) fn execution_of(
         parent: row.parent,
         express: row.express,
         waiting: Vec::new(),
+        active: (0, Vec::new()),
         signals: (0, Vec::new()),
     })
 }

@@ -179,10 +179,12 @@ impl Driver {
 
     /// What of an execution waits to begin, the longest first.
     fn queued(&self, id: ExecutionId) -> Vec<Waiting> {
-        let steps = self.hot.get(&id).map(|hot| hot.steps.values());
-        let queued = steps.into_iter().flatten().filter(|step| step.queued);
+        let steps = self.hot.get(&id).map(|hot| hot.steps.iter());
+        let queued = steps.into_iter().flatten();
+        let queued = queued.filter(|(_, step)| step.queued);
         let mut all: Vec<Waiting> = queued
-            .map(|step| Waiting {
+            .map(|((entry, _), step)| Waiting {
+                entry: *entry,
                 state: step.state.clone(),
                 target: None,
                 reason: match step.place.kind {

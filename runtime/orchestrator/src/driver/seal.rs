@@ -418,6 +418,7 @@ impl Driver {
             parent: hot.state.parent().map(|p| p.execution),
             express: hot.express.is_some(),
             waiting: Vec::new(),
+            active: (0, Vec::new()),
             signals: (0, Vec::new()),
         })
     }

@@ -90,6 +90,12 @@ pub struct Execution {
     /// Set when the engine waits for an operator before it goes on: why.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub parked: Option<Parked>,
+    /// In how many states it is, Parallels and Maps included; left out of lists, and of express executions.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub active_count: u64,
+    /// The first 100 of them, in the order in which they were entered.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub active: Vec<Active>,
     /// Calls to the outside that wait for their turn, and steps that wait to begin; left out of lists.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub waiting: Vec<Waiting>,
@@ -112,6 +118,36 @@ pub struct Execution {
     /// Why not.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub redrive_status_reason: Option<String>,
+}
+
+/// A state that the execution has entered and not left.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Active {
+    /// Its name.
+    pub state: String,
+    /// Number of this entry into it.
+    pub entry: u64,
+    /// Which attempt, from 0.
+    pub attempt: u32,
+    /// Which branch of the Parallel, or item of the Map, right around it, from 0.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub index: Option<u32>,
+    /// When it was entered, RFC 3339.
+    pub since: String,
+    /// What it waits for.
+    #[schema(example = "its token")]
+    pub r#for: String,
+    /// When that is over in any case, RFC 3339: a timer's end, a time-out, a missed heartbeat.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub until: Option<String>,
+    /// Id of the execution whose end it waits for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub child: Option<String>,
+    /// What a call of it waits for before it may leave, or its step before it may begin.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "rate limit of host api.example.com")]
+    pub queue: Option<String>,
 }
 
 /// A call to the outside that waits for its turn, or a step for a place to run in. Nothing of it has left.
@@ -274,6 +310,13 @@ pub(crate) fn execution(e: &api::Execution) -> Vec<u8> {
         parked.str("cause", &failure.cause);
         out.raw("parked", &String::from_utf8_lossy(&parked.finish()));
     }
+    let (count, first) = &e.active;
+    if *count > 0 {
+        out.num("active_count", *count as u64);
+        out.list("active", first, |out, one| {
+            out.extend_from_slice(&active(one));
+        });
+    }
     if !e.waiting.is_empty() {
         out.list("waiting", &e.waiting, |out, waiting| {
             let mut one = Object::new();
@@ -310,6 +353,29 @@ pub(crate) fn execution(e: &api::Execution) -> Vec<u8> {
             out.str("redrive_status", "NOT_REDRIVABLE");
             out.str("redrive_status_reason", &why.to_string());
         }
+    }
+    out.finish()
+}
+
+/// Writes [`Active`].
+fn active(one: &api::ActiveState) -> Vec<u8> {
+    let mut out = Object::new();
+    out.str("state", &one.is.state);
+    out.num("entry", one.is.entry.0);
+    out.num("attempt", u64::from(one.is.attempt));
+    if let Some(index) = one.is.index {
+        out.num("index", u64::from(index));
+    }
+    out.time("since", one.is.since);
+    out.str("for", &one.is.awaits.to_string());
+    if let Some(until) = one.is.until {
+        out.time("until", until);
+    }
+    if let api::Awaits::Child(child) = one.is.awaits {
+        out.plain("child", child);
+    }
+    if let Some(queue) = &one.queue {
+        out.str("queue", &queue.to_string());
     }
     out.finish()
 }
@@ -381,7 +447,33 @@ mod tests {
     use super::*;
     use stepwell_types::{Data, ExecutionId, Failure, ShardId, TargetKind, Timestamp};
 
+    fn child() -> ExecutionId {
+        ExecutionId::new(Timestamp(1), ShardId(1), 2)
+    }
+
     fn sample() -> api::Execution {
+        let waiting = stepwell_types::Waiting {
+            entry: stepwell_types::EntryId(1),
+            state: "S".into(),
+            target: Some(stepwell_types::TargetName::new(
+                TargetKind::Host,
+                "a.example",
+            )),
+            reason: stepwell_types::WaitReason::Rate,
+            since: Timestamp(7),
+        };
+        let active = api::ActiveState {
+            is: api::Active {
+                entry: stepwell_types::EntryId(1),
+                attempt: 2,
+                state: "S".into(),
+                index: Some(3),
+                since: Timestamp(5),
+                awaits: api::Awaits::Child(child()),
+                until: Some(Timestamp(9)),
+            },
+            queue: Some(waiting.clone()),
+        };
         api::Execution {
             id: ExecutionId::new(Timestamp(1_795_000_000_000), ShardId(3), 7),
             name: "order-7".into(),
@@ -400,15 +492,8 @@ mod tests {
             redriven: Some(Timestamp(0)),
             parent: Some(ExecutionId::new(Timestamp(1), ShardId(1), 1)),
             express: true,
-            waiting: vec![stepwell_types::Waiting {
-                state: "S".into(),
-                target: Some(stepwell_types::TargetName::new(
-                    TargetKind::Host,
-                    "a.example",
-                )),
-                reason: stepwell_types::WaitReason::Rate,
-                since: Timestamp(7),
-            }],
+            active: (120, vec![active]),
+            waiting: vec![waiting],
             signals: (
                 120,
                 vec![api::KeptSignal {
@@ -431,6 +516,10 @@ mod tests {
         assert!(matches!(accepted, Accepted::Running(_)), "{accepted:?}");
         assert_eq!(shape.cause.as_deref(), Some("said \"no\"\n"));
         assert_eq!(shape.ended.as_deref(), Some("2026-11-18T11:06:40.001Z"));
+        let active = &shape.active[0];
+        assert_eq!((shape.active_count, active.index), (120, Some(3)));
+        assert_eq!(active.r#for, format!("execution {}", child()));
+        assert_eq!(active.child, Some(child().to_string()));
         let keys = |text: &[u8]| {
             let value: Value = serde_json::from_slice(text).unwrap();
             let object = value.as_object().cloned().unwrap_or_default();

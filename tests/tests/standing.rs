@@ -1,0 +1,167 @@
+//! What a real server tells who looks after an execution: where it stands and what it waits for.
+
+use anyhow::{Context, Result, ensure};
+use serde_json::{Value, json};
+use stepwell_tests::house::House;
+use stepwell_tests::wait::until;
+
+/// Waits for one of each kind at the same time.
+const ALL: &str = r#"
+StartAt: All
+States:
+  All:
+    Type: Parallel
+    End: true
+    Branches:
+      - StartAt: Approve
+        States:
+          Approve: {Type: Task, Resource: callback, TimeoutSeconds: 3600, End: true}
+      - StartAt: Paid
+        States:
+          Paid: {Type: Task, Resource: "signal:wait", Parameters: {Name: [paid, lost]}, End: true}
+      - StartAt: Child
+        States:
+          Child: {Type: Task, Resource: "flow:start.sync", Parameters: {StateMachineArn: rest}, End: true}
+      - StartAt: Later
+        States:
+          Later: {Type: Wait, Seconds: 3600, End: true}
+"#;
+const REST: &str = "StartAt: Rest\nStates:\n  Rest: {Type: Wait, Seconds: 3600, End: true}\n";
+
+fn described(house: &House, id: &str) -> Result<Value> {
+    Ok(house.api.get(&format!("/v1/executions/{id}"))?.body)
+}
+
+/// A description of an execution that is in so many states.
+fn standing(house: &House, id: &str, states: u64) -> Result<Value> {
+    until("so many states", || {
+        let shown = described(house, id)?;
+        Ok((shown["active_count"] == states).then_some(shown))
+    })
+}
+
+/// What the state of this name tells of itself.
+fn of<'a>(shown: &'a Value, state: &str) -> Result<&'a Value> {
+    let mut all = shown["active"].as_array().into_iter().flatten();
+    let found = all.find(|one| one["state"] == state);
+    found.with_context(|| format!("no {state} in {shown}"))
+}
+
+/// Seconds between two times of a description, of less than a day.
+fn apart_seconds(from: &Value, to: &Value) -> Result<i64> {
+    let seconds = |at: &Value| -> Result<i64> {
+        let text = at.as_str().context("no time")?;
+        let part = |range| -> Result<i64> { Ok(text.get(range).context("short")?.parse()?) };
+        Ok(part(11..13)? * 3_600 + part(14..16)? * 60 + part(17..19)?)
+    };
+    Ok((seconds(to)? - seconds(from)?).rem_euclid(86_400))
+}
+
+#[test]
+fn an_execution_tells_in_which_states_it_is_and_what_each_waits_for() -> Result<()> {
+    let mut house = House::new("")?;
+    house.api.publish("all", ALL)?;
+    house.api.publish("rest", REST)?;
+    let id = house.api.start("all", "{}")?;
+    let before = standing(&house, &id, 5)?;
+    house.server.again()?;
+    let shown = standing(&house, &id, 5)?;
+    assert_eq!(shown["active"], before["active"], "after a crash");
+    for (state, index, awaits) in [
+        ("All", Value::Null, "4 of 4 branches"),
+        ("Approve", json!(0), "its token"),
+        ("Paid", json!(1), "signal paid or lost"),
+        ("Later", json!(3), "its timer"),
+    ] {
+        let one = of(&shown, state)?;
+        assert_eq!((&one["index"], &one["for"]), (&index, &json!(awaits)));
+        assert_eq!((&one["attempt"], &one["queue"]), (&json!(0), &Value::Null));
+    }
+    for state in ["Approve", "Later"] {
+        let one = of(&shown, state)?;
+        let seconds = apart_seconds(&one["since"], &one["until"])?;
+        assert_eq!(seconds, 3_600, "{one}");
+    }
+    assert_eq!(of(&shown, "Paid")?["until"], Value::Null);
+    let children = house.api.get(&format!("/v1/executions?parent={id}"))?.body;
+    let child = &children["executions"][0]["id"];
+    ensure!(child.is_string(), "{children}");
+    assert_eq!(&of(&shown, "Child")?["child"], child);
+    let (_, text) = house.api.cli(&["describe", &id])?;
+    for line in [
+        "All waits for 4 of 4 branches (since ",
+        "Approve waits for its token (index 0, since ",
+        "Paid waits for signal paid or lost (index 1, since ",
+        "Later waits for its timer (index 3, since ",
+    ] {
+        ensure!(text.contains(line), "{line}: {text}");
+    }
+
+    let path = format!("/v1/executions/{id}/cancel");
+    ensure!(house.api.send("POST", &path, "{}")?.status == 200);
+    let shown = house.api.ended(&id)?;
+    assert_eq!(
+        (&shown["active_count"], &shown["active"]),
+        (&Value::Null, &Value::Null)
+    );
+    Ok(())
+}
+
+#[test]
+fn many_states_are_counted_and_some_are_shown() -> Result<()> {
+    let house = House::new("")?;
+    let wait = json!({"Type": "Task", "Resource": "signal:wait", "Parameters": {"Name": "go"}, "End": true});
+    let map = json!({"Type": "Map", "MaxConcurrency": 150, "End": true,
+        "ItemProcessor": {"StartAt": "W", "States": {"W": wait}}});
+    let flow = json!({"StartAt": "M", "States": {"M": map}}).to_string();
+    house.api.publish("many", &flow)?;
+    let items = json!(vec![0; 150]).to_string();
+    let id = house.api.start("many", items)?;
+    let shown = standing(&house, &id, 151)?;
+    let active = shown["active"].as_array().context("no states")?;
+    assert_eq!((active.len(), &active[0]["state"]), (100, &json!("M")));
+    assert_eq!(
+        (&active[99]["index"], &active[99]["entry"]),
+        (&json!(98), &json!(100))
+    );
+    let (_, text) = house.api.cli(&["describe", &id])?;
+    ensure!(
+        text.contains("W waits for signal go (index 0, since "),
+        "{text}"
+    );
+    ensure!(text.contains(") and 98 more\n"), "{text}");
+    ensure!(text.contains("and 51 more states\n"), "{text}");
+    let list = house.api.get("/v1/executions")?.body;
+    assert_eq!(list["executions"][0]["active"], Value::Null, "{list}");
+    Ok(())
+}
+
+#[test]
+fn a_state_in_a_queue_says_what_for() -> Result<()> {
+    let house = House::new("[limits.activities.ship]\nconcurrency = 1\n")?;
+    let ship = json!({"Type": "Task", "Resource": "activity:ship", "End": true});
+    let map = json!({"Type": "Map", "End": true,
+        "ItemProcessor": {"StartAt": "Ship", "States": {"Ship": ship}}});
+    let flow = json!({"StartAt": "M", "States": {"M": map}}).to_string();
+    house.api.publish("ships", &flow)?;
+    let id = house.api.start("ships", "[1, 2]")?;
+    let shown = standing(&house, &id, 3)?;
+    assert_eq!(of(&shown, "Ship")?["for"], "a worker of activity ship");
+    assert_eq!(of(&shown, "Ship")?["queue"], Value::Null);
+    let polled = house
+        .api
+        .send("POST", "/v1/activities/ship/poll?wait=20", "")?;
+    ensure!(polled.body["token"].is_string(), "{polled:?}");
+    let shown = described(&house, &id)?;
+    let mut told = Vec::new();
+    for one in shown["active"].as_array().context("no states")? {
+        told.push((one["for"].as_str(), one["queue"].as_str()));
+    }
+    let taken = (Some("the worker of activity ship"), None);
+    let waits = (
+        Some("a worker of activity ship"),
+        Some("concurrency limit of activity ship"),
+    );
+    ensure!(told.contains(&taken) && told.contains(&waits), "{shown}");
+    Ok(())
+}
