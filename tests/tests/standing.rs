@@ -1,4 +1,5 @@
-//! What a real server tells who looks after an execution: where it stands and what it waits for.
+//! What a real server tells who looks after an execution: where it stands and what it waits
+//! for, and whose the events of its history are.
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
@@ -163,5 +164,60 @@ fn a_state_in_a_queue_says_what_for() -> Result<()> {
         Some("concurrency limit of activity ship"),
     );
     ensure!(told.contains(&taken) && told.contains(&waits), "{shown}");
+    Ok(())
+}
+
+#[test]
+fn each_event_of_a_history_says_whose_it_is_and_shows_its_data() -> Result<()> {
+    let house = House::new("")?;
+    let ship = json!({"Type": "Pass", "Parameters": {"of.$": "$"}, "End": true});
+    let map = json!({"Type": "Map", "MaxConcurrency": 1, "End": true,
+        "ItemProcessor": {"StartAt": "Ship", "States": {"Ship": ship}}});
+    let in_branch = json!({"StartAt": "Each", "States": {"Each": map}});
+    let other = json!({"StartAt": "Other", "States": {"Other": {"Type": "Pass", "End": true}}});
+    let all = json!({"Type": "Parallel", "Branches": [in_branch, other], "End": true});
+    let flow = json!({"StartAt": "All", "States": {"All": all}}).to_string();
+    house.api.publish("whose", &flow)?;
+    let shown = house.api.run("whose", r#"["a", "b"]"#)?;
+    let id = shown["id"].as_str().context("no id")?;
+    let page = house.api.get(&format!("/v1/executions/{id}/history"))?.body;
+    let events = page["events"].as_array().context("no events")?;
+    let mut told = Vec::new();
+    for event in events {
+        let kind = event["type"].as_str().unwrap_or_default();
+        told.push((kind, event["state"].as_str(), event["index"].as_u64()));
+    }
+    for expected in [
+        ("ExecutionStarted", None, None),
+        ("ParallelStateStarted", Some("All"), None),
+        ("MapStateStarted", Some("Each"), Some(0)),
+        ("MapIterationStarted", Some("Each"), Some(0)),
+        ("PassStateEntered", Some("Ship"), Some(1)),
+        ("PassStateExited", Some("Ship"), Some(1)),
+        ("MapStateSucceeded", Some("Each"), Some(0)),
+        ("PassStateExited", Some("Other"), Some(1)),
+        ("ParallelStateSucceeded", Some("All"), None),
+        ("ParallelStateExited", Some("All"), None),
+        ("ExecutionSucceeded", None, None),
+    ] {
+        ensure!(told.contains(&expected), "{expected:?} in {told:?}");
+    }
+    let (_, plain) = house.api.cli(&["history", id])?;
+    ensure!(plain.contains("PassStateEntered  Ship[1]\n"), "{plain}");
+    ensure!(
+        plain.contains("MapIterationStarted  Each[0]  item 1\n"),
+        "{plain}"
+    );
+    ensure!(!plain.contains("\"b\""), "{plain}");
+    let data = "PassStateExited  Ship[1]\n       output      {\"of\":\"b\"}\n";
+    for follow in [false, true] {
+        let mut args = vec!["history", id, "--data"];
+        args.extend(follow.then_some("--follow"));
+        let (_, text) = house.api.cli(&args)?;
+        ensure!(text.contains(data), "{follow}: {text}");
+    }
+    let (_, lines) = house.api.cli(&["history", id, "--json", "--after", "1"])?;
+    let first: Value = serde_json::from_str(lines.lines().next().context("no line")?)?;
+    assert_eq!((&first["id"], &first["state"]), (&json!(2), &json!("All")));
     Ok(())
 }

@@ -120,10 +120,13 @@ Examples:
     },
     /// Show what happened in an execution
     #[command(after_help = "\
-With --follow exit status 1 when it ended without success. With --json one object a line.
+Behind the type of an event comes the state that it is about, in a Parallel or Map with the number
+of the branch or item: Ship[3]. Long data is cut, with a mark; --json has the whole, one object a
+line. With --follow exit status 1 when it ended without success.
 
 Examples:
   stepwell history 01m83dc7y50ymqx0kkn0dn5tz4
+  stepwell history 01m83dc7y50ymqx0kkn0dn5tz4 --data
   stepwell history 01m83dc7y50ymqx0kkn0dn5tz4 --follow
   stepwell history 01m83dc7y50ymqx0kkn0dn5tz4 --after 120 --json")]
     History {
@@ -135,6 +138,9 @@ Examples:
         /// Begin after this event
         #[arg(long, default_value_t = 0, value_name = "EVENT")]
         after: u64,
+        /// Show what goes into states and comes out of them, below each event
+        #[arg(long)]
+        data: bool,
     },
     /// Show what an execution's steps, and programs that they ran elsewhere, have logged
     Logs(Logs),

@@ -88,7 +88,12 @@ fn dispatch(cli: Cli) -> Result<Exit, exit::Trouble> {
         Command::State(command) => client::state(&remote?, command),
         Command::Start(args) => client::start(&remote?, args),
         Command::Describe { id, wait } => client::describe(&remote?, &id, wait),
-        Command::History { id, follow, after } => client::history(&remote?, &id, follow, after),
+        Command::History {
+            id,
+            follow,
+            after,
+            data,
+        } => client::history(&remote?, &id, follow, after, data),
         Command::Logs(args) => client::logs(&remote?, &args),
         Command::Cancel { id, error, cause } => client::cancel(&remote?, &id, error, cause),
         Command::Replay(args) => client::replay(&remote?, &args),

@@ -46,8 +46,19 @@ pub struct HistoryEvent {
     pub id: u64,
     /// The event that led to it within its branch; 0: none.
     pub previous: u64,
+    /// In which state; `None`: in the execution as a whole.
+    pub place: Option<Place>,
     /// What happened.
     pub kind: HistoryKind,
+}
+
+/// The state that an event is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// Its name.
+    pub state: Arc<str>,
+    /// Which branch of the Parallel, or item of the Map, right around it, from 0.
+    pub index: Option<u32>,
 }
 
 /// The kinds of state that enter and exit.

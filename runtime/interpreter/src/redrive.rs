@@ -421,11 +421,12 @@ fn again(turn: &mut Turn<'_>, event: u64, parent: Option<Parent>) -> Result<Opti
     if !matches!(around.kind, Kind::Map(_)) {
         return Ok(Some(previous));
     }
-    Ok(Some(turn.note(previous, || HistoryKind::MapIteration {
+    let iteration = || HistoryKind::MapIteration {
         what: Iteration::Started,
         name: Arc::clone(&around.name),
         index: parent.slot,
-    })))
+    };
+    Ok(Some(turn.note_of(parent.entry, previous, iteration)))
 }
 
 /// Puts a Parallel or Map back as it was, its branches apart. `false`: what is around it

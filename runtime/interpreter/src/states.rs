@@ -121,7 +121,7 @@ pub(crate) fn branch_failed(
         return Ok(());
     };
     if matches!(node.kind, Kind::Map(_)) {
-        turn.note(previous, || HistoryKind::MapIteration {
+        turn.note_of(parent.entry, previous, || HistoryKind::MapIteration {
             what: Iteration::Failed,
             name: Arc::clone(&node.name),
             index: parent.slot,
@@ -166,12 +166,13 @@ pub(crate) fn note_aborted(turn: &mut Turn<'_>, parent: EntryId, slot: u32, entr
     };
     let mut previous = entry.previous;
     if !matches!(entry.phase, Phase::Ready) {
-        previous = turn.note(previous, || HistoryKind::Aborted(state_type(&node.kind)));
+        let kind = || HistoryKind::Aborted(state_type(&node.kind));
+        previous = turn.note_at(Some((entry.state, Some(slot))), previous, kind);
     }
     if let Ok(Some(around)) = turn.node_of(parent)
         && matches!(around.kind, Kind::Map(_))
     {
-        turn.note(previous, || HistoryKind::MapIteration {
+        turn.note_of(parent, previous, || HistoryKind::MapIteration {
             what: Iteration::Aborted,
             name: Arc::clone(&around.name),
             index: slot,

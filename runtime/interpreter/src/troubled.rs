@@ -65,8 +65,13 @@ fn note(
     let previous = state.core.events;
     state.core.events += 1;
     if seen.wants() {
-        let (id, kind) = (state.core.events, kind());
-        seen.event(now, HistoryEvent { id, previous, kind });
+        let event = HistoryEvent {
+            id: state.core.events,
+            previous,
+            place: None,
+            kind: kind(),
+        };
+        seen.event(now, event);
     }
 }
 

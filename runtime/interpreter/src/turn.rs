@@ -14,7 +14,7 @@ use stepwell_types::{Data, EntryId, Failure, Timestamp};
 
 use crate::cloudflow;
 use crate::evaluate::{Env, Fault, Given, Library, QUERY_ERROR};
-use crate::history::{HistoryEvent, HistoryKind, Observer, StateType};
+use crate::history::{HistoryEvent, HistoryKind, Observer, Place, StateType};
 use crate::outputs::{self, Outputs};
 use crate::state::{Entry, Parent, Phase, Started, State, Variables, Work, held_beside};
 use crate::states::{self, task};
@@ -299,7 +299,7 @@ impl<'a> Turn<'a> {
         };
         let node = self.node(entry.state)?;
         let (spin, previous, input) = (entry.spin, entry.previous, entry.input.clone());
-        let entered = self.note(previous, || HistoryKind::Entered {
+        let entered = self.note_of(id, previous, || HistoryKind::Entered {
             state: state_type(&node.kind),
             name: Arc::clone(&node.name),
             input,
@@ -343,22 +343,53 @@ impl<'a> Turn<'a> {
         }
     }
 
-    /// Counts a history event, and tells the observer if it wants to know.
+    /// Counts a history event of the whole execution, and tells the observer if it wants to know.
     pub fn note(&mut self, previous: u64, kind: impl FnOnce() -> HistoryKind) -> u64 {
+        self.note_at(None, previous, kind)
+    }
+
+    /// The same of an entry's state.
+    pub fn note_of(
+        &mut self,
+        id: EntryId,
+        previous: u64,
+        kind: impl FnOnce() -> HistoryKind,
+    ) -> u64 {
+        let entry = self.state.core.entries.get(&id);
+        let place = entry.map(|e| (e.state, e.parent.map(|p| p.slot)));
+        self.note_at(place, previous, kind)
+    }
+
+    /// The same of a state, and of the branch or item around it that this is in.
+    pub fn note_at(
+        &mut self,
+        place: Option<(u32, Option<u32>)>,
+        previous: u64,
+        kind: impl FnOnce() -> HistoryKind,
+    ) -> u64 {
         self.state.core.events += 1;
         let id = self.state.core.events;
         if self.seen.wants() {
-            let kind = kind();
-            self.seen
-                .event(self.now, HistoryEvent { id, previous, kind });
+            let place = place.and_then(|(state, index)| {
+                let node = self.program.states.get(state as usize)?;
+                let state = Arc::clone(&node.name);
+                Some(Place { state, index })
+            });
+            let event = HistoryEvent {
+                id,
+                previous,
+                place,
+                kind: kind(),
+            };
+            self.seen.event(self.now, event);
         }
         id
     }
 
-    /// As [`Turn::note`], in an entry's own line of events.
+    /// As [`Turn::note_of`], in the entry's own line of events.
     pub fn note_in(&mut self, id: EntryId, kind: impl FnOnce() -> HistoryKind) {
         let previous = self.state.core.entries.get(&id).map_or(0, |e| e.previous);
-        let event = self.note(previous, kind);
+        let event = self.note_of(id, previous, kind);
         if let Some(entry) = self.state.core.entries.get_mut(&id) {
             entry.previous = event;
         }
@@ -404,7 +435,8 @@ impl<'a> Turn<'a> {
         };
         self.out.extend(entry.forget(id));
         let node = self.node(entry.state)?;
-        let exited = self.note(entry.previous, || HistoryKind::Exited {
+        let place = (entry.state, entry.parent.map(|p| p.slot));
+        let exited = self.note_at(Some(place), entry.previous, || HistoryKind::Exited {
             state: state_type(&node.kind),
             name: Arc::clone(&node.name),
             output: output.clone(),
@@ -471,7 +503,7 @@ impl<'a> Turn<'a> {
             } else {
                 previous
             };
-            let event = self.note(previous, || HistoryKind::EvaluationFailed {
+            let event = self.note_of(id, previous, || HistoryKind::EvaluationFailed {
                 state: Arc::clone(name),
                 location,
                 failure: failure.clone(),

@@ -178,7 +178,8 @@ pub struct ListFilter {
     pub parent: Option<ExecutionId>,
 }
 
-/// One line of history: the JSON object that Step Functions would show.
+/// One line of history: the JSON object that Step Functions would show, with `state` and `index`
+/// of the state that it is about.
 #[derive(Debug, Clone)]
 pub struct HistoryLine {
     /// Counts from 1.

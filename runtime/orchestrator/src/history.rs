@@ -105,7 +105,7 @@ impl Observer for Wanted<'_> {
             self.cut = true;
             return;
         }
-        let json = Data::from_value(event.render(at));
+        let json = Data::from_value(event.render_placed(at));
         // Printed once, here; the tree is not kept.
         let json = Data::from_valid_text(json.text().to_owned());
         self.bytes_left = self.bytes_left.saturating_sub(json.len_bytes());

@@ -417,9 +417,15 @@ pub fn describe(remote: &Remote, id: &str, wait: Option<u64>) -> Result<Exit, Tr
 }
 
 /// `history`
-pub fn history(remote: &Remote, id: &str, live: bool, after: u64) -> Result<Exit, Trouble> {
+pub fn history(
+    remote: &Remote,
+    id: &str,
+    live: bool,
+    after: u64,
+    data: bool,
+) -> Result<Exit, Trouble> {
     if live {
-        return follow::follow(remote, id, after);
+        return follow::follow(remote, id, after, data);
     }
     let mut after = after.to_string();
     loop {
@@ -431,7 +437,7 @@ pub fn history(remote: &Remote, id: &str, live: bool, after: u64) -> Result<Exit
             if remote.json {
                 output::print_json_line(&event.to_string());
             } else {
-                output::print(&show::event(event));
+                output::print(&show::event(event, data));
             }
         }
         match output::field(&page, "next") {

@@ -14,12 +14,12 @@ const TRIES: u32 = 10;
 const EVENT_BYTES_MAX: usize = 128 << 20;
 
 /// Shows events from `after` on until the execution has ended.
-pub fn follow(remote: &Remote, id: &str, after: u64) -> Result<Exit, Trouble> {
+pub fn follow(remote: &Remote, id: &str, after: u64, data: bool) -> Result<Exit, Trouble> {
     remote.runtime.block_on(async {
         let mut last = after;
         let mut broken = 0;
         loop {
-            match stream(remote, id, &mut last, &mut broken).await {
+            match stream(remote, id, data, &mut last, &mut broken).await {
                 Ok(Some(status)) => {
                     let well = status == "SUCCEEDED";
                     if !remote.json {
@@ -46,6 +46,7 @@ pub fn follow(remote: &Remote, id: &str, after: u64) -> Result<Exit, Trouble> {
 async fn stream(
     remote: &Remote,
     id: &str,
+    data: bool,
     last: &mut u64,
     broken: &mut u32,
 ) -> Result<Option<String>, Trouble> {
@@ -71,11 +72,11 @@ async fn stream(
             *broken = 0;
             match event.kind.as_str() {
                 "end" => {
-                    let data: Value = super::parse(&event.data)?;
-                    return Ok(output::field(&data, "status").or(Some(String::new())));
+                    let end: Value = super::parse(&event.data)?;
+                    return Ok(output::field(&end, "status").or(Some(String::new())));
                 }
                 "error" => return Err(super::refusal(500, &super::parse(&event.data)?)),
-                _ => show_event(remote, &event)?,
+                _ => show_event(remote, &event, data)?,
             }
             if let Some(id) = event.id {
                 *last = id;
@@ -85,11 +86,11 @@ async fn stream(
     Ok(None)
 }
 
-fn show_event(remote: &Remote, event: &Event) -> Result<(), Trouble> {
+fn show_event(remote: &Remote, event: &Event, data: bool) -> Result<(), Trouble> {
     if remote.json {
         output::print_json_line(&event.data);
     } else {
-        output::print(&show::event(&super::parse(&event.data)?));
+        output::print(&show::event(&super::parse(&event.data)?, data));
     }
     Ok(())
 }

@@ -1,8 +1,11 @@
 //! Answers for people.
 
+mod event;
+
 use serde_json::Value;
 
 use crate::output::{bytes, card, field, print, table};
+pub use event::event;
 
 /// One execution.
 pub fn execution(e: &Value) {
@@ -151,23 +154,6 @@ pub fn executions(page: &Value) {
         ]);
     }
     table(&rows);
-}
-
-/// One event of a history, on one line.
-pub fn event(event: &Value) -> String {
-    let cell = |name: &str| field(event, name).unwrap_or_default();
-    let mut line = format!("{:>5}  {}  {}", cell("id"), cell("timestamp"), cell("type"));
-    let details = event
-        .as_object()
-        .and_then(|o| o.iter().find(|(key, _)| key.ends_with("EventDetails")))
-        .map(|(_, value)| value);
-    for name in ["name", "error", "cause"] {
-        if let Some(text) = details.and_then(|d| field(d, name)) {
-            line.push_str("  ");
-            line.push_str(&one_line(&text));
-        }
-    }
-    line
 }
 
 /// Longest text in an event's line, in characters; `--json` has the whole.

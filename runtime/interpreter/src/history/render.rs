@@ -41,6 +41,20 @@ impl HistoryEvent {
         }
         Value::Object(out)
     }
+
+    /// As [`HistoryEvent::render`], with what Step Functions does not tell: the `state` that it is
+    /// about, and the `index` of the branch or item that this is in.
+    #[must_use]
+    pub fn render_placed(&self, at: Timestamp) -> Value {
+        let mut out = self.render(at);
+        if let (Some(place), Value::Object(members)) = (&self.place, &mut out) {
+            members.insert("state".into(), (&*place.state).into());
+            if let Some(index) = place.index {
+                members.insert("index".into(), index.into());
+            }
+        }
+        out
+    }
 }
 
 impl HistoryKind {

@@ -45,7 +45,7 @@ pub(crate) fn begin(
     };
     let length = plan.length;
     // As recorded: the length of what is read is not known, and told as 0.
-    let started = turn.note(entered, || HistoryKind::MapStarted {
+    let started = turn.note_of(id, entered, || HistoryKind::MapStarted {
         length: length as usize,
     });
     // What fails now follows the entering: only from here on the start of the Map.

@@ -96,7 +96,7 @@ pub(crate) fn iteration(turn: &mut Turn<'_>, id: EntryId, slot: u32) -> Result<(
         return Ok(());
     };
     let (previous, variables) = (entry.previous, cloudflow::inherited(node, &entry.variables));
-    let started = turn.note(previous, || HistoryKind::MapIteration {
+    let started = turn.note_of(id, previous, || HistoryKind::MapIteration {
         what: Iteration::Started,
         name: Arc::clone(&node.name),
         index: slot,
@@ -131,7 +131,7 @@ pub(crate) fn joined(
     let Some(node) = turn.node_of(id)? else {
         return Ok(());
     };
-    let succeeded = turn.note(previous, || HistoryKind::MapIteration {
+    let succeeded = turn.note_of(id, previous, || HistoryKind::MapIteration {
         what: Iteration::Succeeded,
         name: Arc::clone(&node.name),
         index: parent.slot,
@@ -169,7 +169,7 @@ pub(crate) fn succeed(turn: &mut Turn<'_>, id: EntryId) -> Result<(), Error> {
         return Ok(());
     };
     let (previous, output) = (entry.previous, super::joined_output(join));
-    turn.note(previous, || HistoryKind::MapSucceeded);
+    turn.note_of(id, previous, || HistoryKind::MapSucceeded);
     match output {
         Ok(output) => turn.complete(id, output),
         Err(fault) => turn.fault(id, fault),

@@ -104,7 +104,7 @@ pub(crate) fn succeed(turn: &mut Turn<'_>, id: EntryId) -> Result<(), Error> {
         return Ok(());
     };
     let (previous, output) = (entry.previous, super::joined_output(join));
-    turn.note(previous, || HistoryKind::ParallelSucceeded);
+    turn.note_of(id, previous, || HistoryKind::ParallelSucceeded);
     match output {
         Ok(output) => turn.complete(id, output),
         Err(fault) => turn.fault(id, fault),

@@ -263,7 +263,8 @@ pub enum Accepted {
 #[serde(deny_unknown_fields)]
 pub struct HistoryPage {
     /// Events as Step Functions shows them: `id`, `type`, `timestamp`, `previousEventId`
-    /// and details by type.
+    /// and details by type; beside them `state`, the name of the state that it is about, and
+    /// `index`, the branch of the Parallel or item of the Map right around that, from 0.
     pub events: Vec<Value>,
     /// Pass as `after` for the next page; absent on the last one.
     #[serde(skip_serializing_if = "Option::is_none")]

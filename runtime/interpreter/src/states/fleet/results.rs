@@ -163,7 +163,7 @@ fn succeed(turn: &mut Turn<'_>, id: EntryId, output: Result<Data, Failure>) -> R
     match output {
         Ok(output) => {
             let previous = turn.state.core.entries.get(&id).map_or(0, |e| e.previous);
-            turn.note(previous, || HistoryKind::MapSucceeded);
+            turn.note_of(id, previous, || HistoryKind::MapSucceeded);
             turn.complete(id, output)
         }
         Err(failure) => turn.fail(id, failure),
