@@ -63,7 +63,9 @@ fn an_execution_tells_in_which_states_it_is_and_what_each_waits_for() -> Result<
     let mut house = House::new("")?;
     house.api.publish("all", ALL)?;
     house.api.publish("rest", REST)?;
-    let id = house.api.start("all", "{}")?;
+    let path = "/v1/flows/all/executions?name=order-7";
+    let started = house.api.send("POST", path, "{}")?.body;
+    let id = started["id"].as_str().context("no id")?.to_owned();
     let before = standing(&house, &id, 5)?;
     house.server.again()?;
     let shown = standing(&house, &id, 5)?;
@@ -88,6 +90,10 @@ fn an_execution_tells_in_which_states_it_is_and_what_each_waits_for() -> Result<
     let child = &children["executions"][0]["id"];
     ensure!(child.is_string(), "{children}");
     assert_eq!(&of(&shown, "Child")?["child"], child);
+    let child = child.as_str().unwrap_or_default();
+    assert_eq!(described(&house, child)?["parent_name"], "order-7");
+    let (_, text) = house.api.cli(&["describe", child])?;
+    ensure!(text.contains(&format!("  order-7 ({id})\n")), "{text}");
     let (_, text) = house.api.cli(&["describe", &id])?;
     for line in [
         "All waits for 4 of 4 branches (since ",
@@ -98,12 +104,27 @@ fn an_execution_tells_in_which_states_it_is_and_what_each_waits_for() -> Result<
         ensure!(text.contains(line), "{line}: {text}");
     }
 
-    let path = format!("/v1/executions/{id}/cancel");
-    ensure!(house.api.send("POST", &path, "{}")?.status == 200);
+    let (_, text) = house.api.cli(&["cancel", &id])?;
+    assert_eq!(text, format!("order-7 ({id}) is ABORTED\n"));
     let shown = house.api.ended(&id)?;
     assert_eq!(
         (&shown["active_count"], &shown["active"]),
         (&Value::Null, &Value::Null)
+    );
+    Ok(())
+}
+
+#[test]
+fn trouble_names_the_execution() -> Result<()> {
+    let house = House::new("")?;
+    let fails = "StartAt: F\nStates:\n  F: {Type: Fail, Error: E, Cause: c}\n";
+    house.api.publish("fails", fails)?;
+    let args = ["start", "fails", "--name", "f-1", "--wait"];
+    let (code, text) = house.api.cli(&args)?;
+    ensure!(code == Some(1), "{text}");
+    ensure!(
+        text.contains("stepwell: f-1 (0") && text.contains(") FAILED: E: c\n"),
+        "{text}"
     );
     Ok(())
 }

@@ -94,6 +94,8 @@ pub struct Execution {
     pub redriven: Option<Timestamp>,
     /// The execution that started it, if one did.
     pub parent: Option<ExecutionId>,
+    /// That one's name, if it was given one; left out of lists.
+    pub parent_name: Option<Arc<str>>,
     /// An express execution: kept in memory, with a history only if its flow asks for one.
     pub express: bool,
     /// The states that it is in: how many, and those that were entered first. Left out of lists, and of

@@ -25,7 +25,7 @@ use crate::catalog::{Upload, check_name};
 use crate::driver::{Redrive, Reply, Request, Ticket, TokenAnswer, read_execution};
 use crate::gate::GateHandle;
 use crate::lists::{read_list, read_usage};
-use crate::rows::{self, NameRow};
+use crate::rows::{self, NameRow, SummaryRow};
 use crate::shell::event_loop::LoopGate;
 use crate::shell::{Shared, shard_for};
 use crate::{Error, Executions};
@@ -244,6 +244,11 @@ impl Orchestrator {
         let mut found = self.read(id)?;
         let now = crate::history::progress(self, id, &found).await?;
         found.input = now.input;
+        if let Some(execution) = found.parent {
+            let row = self.shared.reader.get(&Key::Summary { execution })?;
+            let row: Option<SummaryRow> = row.map(|row| rows::decode(&row)).transpose()?;
+            found.parent_name = row.and_then(|row| row.name);
+        }
         if found.status == Status::Running {
             found.waiting = self.shared.outward.waiting(id);
             if let Ok(Reply::Queued(queued)) = self.shared.ask(id, Request::Queued(id)).await {

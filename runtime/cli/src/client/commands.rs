@@ -396,7 +396,8 @@ fn ended(remote: &Remote, id: &str, text: &str, execution: &Value) -> Exit {
             let (status, error, cause) = (cell("status"), cell("error"), cell("cause"));
             let why = [error, cause].into_iter().filter(|text| !text.is_empty());
             let why = why.collect::<Vec<_>>().join(": ");
-            output::complain(&format!("{id} {status}: {why}"));
+            let who = show::named(id, output::field(execution, "name"));
+            output::complain(&format!("{who} {status}: {why}"));
             output::remark(&format!(
                 "  hint: `stepwell history {id}` shows what happened, `stepwell logs {id}` what its steps said"
             ));
@@ -462,8 +463,10 @@ pub fn cancel(
         output::print_json(&text);
         return Ok(Exit::Ok);
     }
-    let status = output::field(&parse(&text)?, "status").unwrap_or_default();
-    done(remote, &format!("{id} is {status}"))
+    let execution = parse(&text)?;
+    let status = output::field(&execution, "status").unwrap_or_default();
+    let who = show::named(id, output::field(&execution, "name"));
+    done(remote, &format!("{who} is {status}"))
 }
 
 /// `signal`

@@ -31,7 +31,10 @@ pub fn execution(e: &Value) {
         ("type", field(e, "type")),
         ("status", field(e, "status")),
         ("started", field(e, "started")),
-        ("parent", field(e, "parent")),
+        (
+            "parent",
+            field(e, "parent").map(|id| named(&id, field(e, "parent_name"))),
+        ),
         ("ended", field(e, "ended")),
         ("input", payload("input")),
         ("output", payload("output")),
@@ -132,6 +135,14 @@ fn signals(e: &Value) -> Option<String> {
         parts.push(format!("and {} more", kept - told));
     }
     Some(format!("{kept}: {}", parts.join(", ")))
+}
+
+/// An execution as people find it again: its name, if it has one of its own, and its id.
+pub fn named(id: &str, name: Option<String>) -> String {
+    match name.filter(|name| name != id) {
+        Some(name) => format!("{name} ({id})"),
+        None => id.to_owned(),
+    }
 }
 
 fn flow_version(e: &Value) -> Option<String> {

@@ -352,6 +352,7 @@ pub(crate) fn execution_of(
         redrives: row.redrives,
         redriven: row.redriven,
         parent: row.parent,
+        parent_name: None,
         express: row.express,
         waiting: Vec::new(),
         active: (0, Vec::new()),

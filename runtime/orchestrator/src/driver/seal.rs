@@ -416,6 +416,7 @@ impl Driver {
             redrives: hot.state.redrives(),
             redriven: hot.state.redriven_at(),
             parent: hot.state.parent().map(|p| p.execution),
+            parent_name: None,
             express: hot.express.is_some(),
             waiting: Vec::new(),
             active: (0, Vec::new()),

@@ -71,6 +71,9 @@ pub struct Execution {
     /// Id of the execution that started it, if one did.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub parent: Option<String>,
+    /// That one's name, if it was given one; left out of lists.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub parent_name: Option<String>,
     /// Input; left out of lists.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub input: Option<Value>,
@@ -297,6 +300,7 @@ pub(crate) fn execution(e: &api::Execution) -> Vec<u8> {
     if let Some(parent) = e.parent {
         out.plain("parent", parent);
     }
+    out.opt_str("parent_name", e.parent_name.as_deref());
     out.opt_data("input", e.input.as_ref());
     out.opt_data("output", e.output.as_ref());
     if let Some(failure) = &e.failure {
@@ -492,6 +496,7 @@ mod tests {
             redrives: 1_000,
             redriven: Some(Timestamp(0)),
             parent: Some(ExecutionId::new(Timestamp(1), ShardId(1), 1)),
+            parent_name: Some("order-6".into()),
             express: true,
             active: (120, vec![active]),
             waiting: vec![waiting],
