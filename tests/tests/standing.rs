@@ -242,3 +242,44 @@ fn each_event_of_a_history_says_whose_it_is_and_shows_its_data() -> Result<()> {
     assert_eq!((&first["id"], &first["state"]), (&json!(2), &json!("All")));
     Ok(())
 }
+
+#[test]
+fn tasks_of_all_executions_are_listed_with_whose_they_are() -> Result<()> {
+    let house = House::new("")?;
+    let asks = "StartAt: Ask\nStates:\n  Ask: {Type: Task, Resource: callback, End: true}\n";
+    for flow in ["asks", "others"] {
+        house.api.publish(flow, asks)?;
+        for name in ["a", "b"] {
+            let path = format!("/v1/flows/{flow}/executions?name={name}");
+            ensure!(house.api.send("POST", &path, r#"{"n":1}"#)?.status < 300);
+        }
+    }
+    let list = |more: &[&str]| -> Result<Vec<Value>> {
+        let (code, text) = house.api.cli(&[&["tasks", "--json"][..], more].concat())?;
+        ensure!(code == Some(0), "{text}");
+        let answer: Value = serde_json::from_str(&text)?;
+        answer["tasks"].as_array().cloned().context(text)
+    };
+    assert_eq!(list(&[])?.len(), 4);
+    assert_eq!(list(&["--state", "Else"])?.len(), 0);
+    let asked = list(&["--flow", "asks", "--state", "Ask"])?;
+    let mut names: Vec<_> = asked.iter().map(|t| t["name"].as_str()).collect();
+    names.sort_unstable();
+    assert_eq!(names, [Some("a"), Some("b")]);
+    let (_, text) = house.api.cli(&["tasks", "--flow", "asks"])?;
+    let id = asked[0]["execution"].as_str().context("no id")?;
+    let name = asked[0]["name"].as_str().unwrap_or_default();
+    ensure!(
+        text.contains(&format!("execution  {name} ({id})\n")),
+        "{text}"
+    );
+    ensure!(text.contains("flow       asks@1\n"), "{text}");
+    let token = asked[0]["token"].as_str().context("no token")?;
+    let (code, text) = house.api.cli(&["token", "succeed", token])?;
+    ensure!(code == Some(0), "{text}");
+    assert_eq!(house.api.ended(id)?["status"], "SUCCEEDED");
+    assert_eq!(list(&["--flow", "asks"])?.len(), 1);
+    let (_, text) = house.api.cli(&["tasks", id])?;
+    assert_eq!(text, "no task waits for a token\n");
+    Ok(())
+}

@@ -16,7 +16,7 @@ use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use crate::exit::{Exit, Trouble};
 use crate::output;
 pub use catalog::{Flow, Grants, Module};
-pub use execution::{List, Logs, Redrive, Signal, Start, Token};
+pub use execution::{List, Logs, Redrive, Signal, Start, Tasks, Token};
 pub use object::Object;
 pub use secret::Secret;
 pub use state::State;
@@ -169,15 +169,8 @@ Examples:
     Replay(Replay),
     /// List executions, newest first
     List(List),
-    /// List the tasks of an execution that wait for their token
-    #[command(after_help = "\
-Examples:
-  stepwell tasks 01m83dc7y50ymqx0kkn0dn5tz4
-  stepwell tasks 01m83dc7y50ymqx0kkn0dn5tz4 --json | jq -r '.tasks[0].token'")]
-    Tasks {
-        /// The execution's id
-        id: String,
-    },
+    /// List the tasks that wait for their token, of an execution or of all that run
+    Tasks(Tasks),
     /// Answer a waiting task
     #[command(subcommand)]
     Token(Token),

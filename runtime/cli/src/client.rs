@@ -10,6 +10,7 @@ mod replay;
 mod secret;
 mod show;
 mod state;
+mod tasks;
 
 use std::time::Duration;
 
@@ -26,10 +27,11 @@ pub use object::object;
 pub use replay::replay;
 pub use secret::secret;
 pub use state::state;
+pub use tasks::tasks;
 
 pub use commands::{
     cancel, describe, flow, graph, history, list, module, poll, redrive, signal, start, targets,
-    tasks, token, usage, validate,
+    token, usage, validate,
 };
 
 /// A server, and how to show its answers.

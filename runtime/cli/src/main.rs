@@ -106,7 +106,7 @@ fn dispatch(cli: Cli) -> Result<Exit, exit::Trouble> {
             worker,
             wait,
         } => client::poll(&remote?, &activity, worker.as_deref(), wait),
-        Command::Tasks { id } => client::tasks(&remote?, &id),
+        Command::Tasks(args) => client::tasks(&remote?, &args),
         Command::Targets => client::targets(&remote?),
         Command::Usage { flow } => client::usage(&remote?, flow.as_deref()),
     }

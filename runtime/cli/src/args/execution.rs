@@ -132,6 +132,26 @@ pub struct Signal {
     pub key: Option<String>,
 }
 
+/// `tasks`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Without an id each execution that runs is asked, the oldest first, and each task says whose it is.
+
+Examples:
+  stepwell tasks 01m83dc7y50ymqx0kkn0dn5tz4
+  stepwell tasks 01m83dc7y50ymqx0kkn0dn5tz4 --json | jq -r '.tasks[0].token'
+  stepwell tasks --flow approval --state AskManager")]
+pub struct Tasks {
+    /// The execution's id; without it, of all that run
+    pub id: Option<String>,
+    /// Only of this flow's executions
+    #[arg(long, value_name = "NAME", conflicts_with = "id")]
+    pub flow: Option<String>,
+    /// Only this state's
+    #[arg(long, value_name = "NAME")]
+    pub state: Option<String>,
+}
+
 /// `token`
 #[derive(Debug, Subcommand)]
 pub enum Token {

@@ -534,12 +534,6 @@ pub fn list(remote: &Remote, args: &List) -> Result<Exit, Trouble> {
     })
 }
 
-/// `tasks`
-pub fn tasks(remote: &Remote, id: &str) -> Result<Exit, Trouble> {
-    let text = remote.text(remote.get(&["executions", id, "tasks"]), &["tasks"])?;
-    one(remote, &text, show::tasks)
-}
-
 /// `token …`
 pub fn token(remote: &Remote, command: Token) -> Result<Exit, Trouble> {
     let (request, said) = match command {

@@ -434,18 +434,26 @@ pub fn diagnostic(d: &Value) -> String {
     )
 }
 
-/// Open tasks.
-pub fn tasks(answer: &Value) {
-    for task in items(answer, "tasks") {
-        card(&[
+/// Open tasks, of several executions with whose they are.
+pub fn tasks(list: &[Value]) {
+    for task in list {
+        let mut pairs = Vec::new();
+        if let Some(id) = field(task, "execution") {
+            let execution = named(&id, field(task, "name"));
+            pairs.push(("execution", Some(execution)));
+            pairs.push(("flow", flow_version(task)));
+        }
+        let input = task.get("input").map(|input| one_line(&input.to_string()));
+        pairs.extend([
             ("state", field(task, "state")),
             ("token", field(task, "token")),
-            ("input", task.get("input").map(ToString::to_string)),
+            ("input", input),
             ("deadline", field(task, "deadline")),
         ]);
+        card(&pairs);
         print("");
     }
-    if items(answer, "tasks").next().is_none() {
+    if list.is_empty() {
         crate::output::remark("no task waits for a token");
     }
 }

@@ -1,0 +1,73 @@
+//! `tasks`: what waits for its token, in one execution or in all that run.
+
+use reqwest::RequestBuilder;
+use serde_json::{Value, json};
+
+use super::commands::pages;
+use super::{Remote, show};
+use crate::args::Tasks;
+use crate::exit::{Exit, Trouble};
+use crate::output;
+
+/// `tasks`
+pub fn tasks(remote: &Remote, args: &Tasks) -> Result<Exit, Trouble> {
+    let mut found = match &args.id {
+        Some(id) if remote.json && args.state.is_none() => {
+            let text = remote.text(asked(remote, id), &["tasks"])?;
+            output::print_json(&text);
+            return Ok(Exit::Ok);
+        }
+        Some(id) => of(remote, id)?,
+        None => of_all(remote, args.flow.as_deref())?,
+    };
+    if let Some(state) = &args.state {
+        found.retain(|task| output::field(task, "state").as_ref() == Some(state));
+    }
+    if remote.json {
+        output::print_json(&json!({ "tasks": found }).to_string());
+    } else {
+        show::tasks(&found);
+    }
+    Ok(Exit::Ok)
+}
+
+fn asked(remote: &Remote, id: &str) -> RequestBuilder {
+    remote.get(&["executions", id, "tasks"])
+}
+
+fn of(remote: &Remote, id: &str) -> Result<Vec<Value>, Trouble> {
+    let answer = remote.value(asked(remote, id), &["tasks"])?;
+    Ok(show::items(&answer, "tasks").cloned().collect())
+}
+
+/// Those of all executions that run, or of this flow's, with whose they are: of the oldest first.
+fn of_all(remote: &Remote, flow: Option<&str>) -> Result<Vec<Value>, Trouble> {
+    let mut query = vec![("status", "RUNNING")];
+    query.extend(flow.map(|flow| ("flow", flow)));
+    let running = pages(remote, "executions", || {
+        remote.get(&["executions"]).query(&query)
+    })?;
+    let mut all = Vec::new();
+    // An express execution waits for nobody.
+    let durable = |e: &&Value| output::field(e, "type").is_none();
+    for execution in running.iter().rev().filter(durable) {
+        let id = output::field(execution, "id").unwrap_or_default();
+        let tasks = match of(remote, &id) {
+            Ok(tasks) => tasks,
+            // One that cannot be read, say: it hides no other's.
+            Err(trouble) if trouble.exit == Exit::Refused => {
+                output::remark(&format!("{id}: {}", trouble.message));
+                continue;
+            }
+            Err(trouble) => return Err(trouble),
+        };
+        for mut task in tasks {
+            task["execution"] = id.as_str().into();
+            for name in ["name", "flow", "version"] {
+                task[name] = execution.get(name).cloned().unwrap_or_default();
+            }
+            all.push(task);
+        }
+    }
+    Ok(all)
+}
