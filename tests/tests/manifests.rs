@@ -185,3 +185,43 @@ fn a_flow_in_the_place_of_a_function_is_bounded_too() -> Result<()> {
     house.ends("calls", json!({"a": 1}), "");
     Ok(())
 }
+
+#[test]
+fn what_a_flow_names_and_cannot_have_is_told_when_it_is_published() -> Result<()> {
+    let house = house()?;
+    let call =
+        json!({"url": "https://a.example", "authentication": {"type": "bearer", "secret": "pin"}});
+    let call = json!({"Type": "Task", "Resource": "http:request", "Parameters": call, "End": true});
+    let call = one(call).to_string();
+    let told = |grants: Value| -> Result<Vec<String>> {
+        let body = json!({"definition": call, "grants": grants});
+        let answer = house.publish("pays", body, "?confirm_grants=true")?;
+        ensure!(answer.status < 300, "{answer:?}");
+        let diagnostics = answer.body["diagnostics"].as_array().cloned();
+        let diagnostics = diagnostics.unwrap_or_default();
+        let of = |d: &Value| format!("{} {} {}", d["code"], d["severity"], d["message"]);
+        Ok(diagnostics.iter().map(of).collect())
+    };
+    let check = |grants: Value, part: &str| -> Result<()> {
+        let told = told(grants)?;
+        ensure!(told.len() == 1, "{part}: {told:?}");
+        ensure!(told[0].starts_with("\"FLOW0070\" \"warning\""), "{told:?}");
+        ensure!(told[0].contains(part), "{part}: {told:?}");
+        Ok(())
+    };
+    check(Value::Null, "no manifest")?;
+    check(json!({"secrets": ["other"]}), "does not grant the secret")?;
+    check(json!({"secrets": ["pin"]}), "the server has no secret")?;
+    let set = house
+        .api
+        .send("PUT", "/v1/secrets/pin", "correct-horse-battery")?;
+    ensure!(set.status < 300, "{set:?}");
+    assert_eq!(told(json!({"secrets": ["pin"]}))?, [""; 0]);
+    let kind = [("content-type", "application/vnd.stepwell.publish+json")];
+    let body = json!({"definition": call, "grants": {"secrets": []}}).to_string();
+    let path = "/v1/flows:validate";
+    let verdict = house.api.send_with("POST", path, &kind, body)?.body;
+    assert_eq!(verdict["valid"], true, "{verdict}");
+    assert_eq!(verdict["diagnostics"][0]["code"], "FLOW0070", "{verdict}");
+    Ok(())
+}

@@ -158,6 +158,8 @@ pub mod code {
     pub const UNKNOWN_NAME: &str = "FLOW0045";
     /// A constant that reads like an expression (warning).
     pub const NO_EXPRESSION: &str = "FLOW0046";
+    /// A secret, or another thing outside, that the flow names and cannot have (warning).
+    pub const OUT_OF_REACH: &str = "FLOW0070";
     /// A CloudFlow expression that cannot be read.
     pub const BAD_EXPRESSION: &str = "FLOW0101";
     /// Something that behaves differently here than in CloudFlow (warning).

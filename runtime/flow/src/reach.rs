@@ -1,6 +1,9 @@
-//! What a definition itself names of what manifests grant: buckets and flows that do not come from the data.
+//! What a definition itself names of what manifests grant, and does not leave to the data: buckets and
+//! flows, secrets and what else Tasks reach.
 //!
 //! Refuses to judge: that is the manifest's, when the flow is published, and again when it runs.
+
+mod named;
 
 use std::sync::Arc;
 
@@ -10,6 +13,7 @@ use stepwell_types::{Failure, Grants, StepTarget};
 use crate::expression::{Expression, Template};
 use crate::program::{DataFlow, Distributed, Kind, Program, StandIn, State, Task};
 use crate::resource::flow_name;
+pub use named::out_of_reach;
 
 /// What states of a flow with this manifest would be refused whatever comes, a line each.
 #[must_use]
@@ -138,7 +142,12 @@ impl<'a> Given<'a> {
 
     /// The first of these members that is there, if it is a text that does not come from the data.
     fn text(self, names: &[&str]) -> Option<&'a str> {
-        match self.member(names)?.plain() {
+        self.member(names)?.own_text()
+    }
+
+    /// The text that it is itself, if that does not come from the data.
+    fn own_text(self) -> Option<&'a str> {
+        match self.plain() {
             Given::Value(value) => value.as_str(),
             Given::Template(_) => None,
         }

@@ -45,11 +45,19 @@ impl Catalog {
         mode: Mode,
     ) -> Result<Vec<Diagnostic>, Error> {
         let maps = self.maps(filling.resources)?;
+        let catalog = self.clone();
         self.check(move |index, store| {
             let mut names = Names::new(index, store, None, maps.each_ref());
             names.express = mode != Mode::Standard;
             let checked = compile_filled(&definition, &filling.substitutions, &names);
-            Ok(checked.map_err(bad_filling)?.diagnostics)
+            let checked = checked.map_err(bad_filling)?;
+            let mut diagnostics = checked.diagnostics;
+            // Without a manifest nobody knows yet what it will be published with.
+            if let (Some(program), Some(grants)) = (&checked.program, &filling.permission.grants) {
+                let beyond = catalog.out_of_reach(&definition, program, Some(grants))?;
+                diagnostics.extend(beyond);
+            }
+            Ok(diagnostics)
         })
         .await
     }
@@ -106,11 +114,16 @@ impl Catalog {
         let before = newest.as_ref();
         let before = before.and_then(|(v, m)| Some((*v, &**m.grants.flow.as_ref()?)));
         let own_grants = permitted("flow", &name, before, &filling.permission)?;
+        let catalog = self.clone();
         let compiled = self
             .check(move |index, store| {
                 let mut names = Names::new(index, store, Some(&own), maps.each_ref());
                 names.express = mode != Mode::Standard;
-                compile(&text, &values, &names, mode, own_grants)
+                let mut compiled = compile(&text, &values, &names, mode, own_grants)?;
+                let grants = compiled.grants.flow.as_deref();
+                let beyond = catalog.out_of_reach(&text, &compiled.program, grants)?;
+                compiled.warnings.extend(beyond);
+                Ok(compiled)
             })
             .await?;
         let substitutions: Pairs = filling
@@ -247,6 +260,17 @@ impl Catalog {
         let row: FlowRow = rows::decode(&row)?;
         found.definition = Some(row.definition);
         Ok(found)
+    }
+
+    /// Warnings about what the flow names, and neither its manifest nor the server gives it.
+    fn out_of_reach(
+        &self,
+        definition: &str,
+        program: &Program,
+        grants: Option<&Grants>,
+    ) -> Result<Vec<Diagnostic>, Error> {
+        let has = |name: &str| self.has_secret(name);
+        reach::out_of_reach(definition, program, grants, has)
     }
 
     fn newest_meta(&self, name: &str) -> Option<(u32, FlowMeta)> {

@@ -70,6 +70,16 @@ impl Catalog {
         }
     }
 
+    /// Whether there is a secret of this name; of one that cannot be read, that there is.
+    pub(super) fn has_secret(&self, name: &str) -> Result<bool, Error> {
+        if check_name("secret", name).is_err() {
+            return Ok(false);
+        }
+        let row = self.0.reader.get(&Key::Secret { name: name.into() })?;
+        let versions = row.map(|row| self.0.vault.versions(name, &row));
+        Ok(versions.is_some_and(|found| found.map_or(true, |versions| !versions.is_empty())))
+    }
+
     /// Deletes a secret.
     pub async fn delete_secret(&self, name: &str) -> Result<(), Error> {
         let _one_at_a_time = self.0.changing.lock().await;
