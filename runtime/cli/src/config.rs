@@ -204,7 +204,8 @@ pub fn load(args: &args::Serve) -> Result<Settings, Trouble> {
         Some(file) => {
             let text = input::text(file, 1 << 20)?;
             let shown = file.display();
-            toml::from_str(&text).map_err(|e| Trouble::usage(format!("{shown}: {e}")))?
+            let read = input::from_toml(&text);
+            read.map_err(|e| Trouble::configuration(format!("{shown}: {e}")))?
         }
     };
     bounded("stop_seconds", config.stop_seconds, 1, 3_600)?;
@@ -316,7 +317,7 @@ fn check_directories(directories: &[Directory]) -> Result<(), Trouble> {
         } else {
             continue;
         };
-        return Err(Trouble::usage(text));
+        return Err(Trouble::configuration(text));
     }
     Ok(())
 }
@@ -341,7 +342,7 @@ fn check_buckets(buckets: &BTreeMap<String, Bucket>, data_dir: &Path) -> Result<
                 "the configuration's buckets.{name} is {}, which is in the data directory or around it; give it a folder elsewhere",
                 bucket.path.display()
             );
-            return Err(Trouble::usage(text));
+            return Err(Trouble::configuration(text));
         }
     }
     Ok(())
@@ -351,7 +352,7 @@ fn bounded(key: &str, value: Option<u64>, min: u64, max: u64) -> Result<(), Trou
     match value {
         Some(n) if !(min..=max).contains(&n) => {
             let text = format!("the configuration's {key} is {n}; it must be {min} to {max}");
-            Err(Trouble::usage(text))
+            Err(Trouble::configuration(text))
         }
         _ => Ok(()),
     }
@@ -391,6 +392,20 @@ mod tests {
             Ok(()),
         );
         check("listn = \"127.0.0.1:0\"", Err("listn"));
+        check(
+            "listn = \"127.0.0.1:0\"",
+            Err("hint: did you mean `listen`?"),
+        );
+        check(
+            "[http]\nallow = \"127.0.0.1\"",
+            Err("hint: a list stands in brackets"),
+        );
+        check("listn = 1", Err("CONF0001: "));
+        check("stop_seconds = 0", Err("CONF0001: "));
+        check(
+            "data = \"/srv\"\n[buckets]\nin = { path = \"/srv\" }",
+            Err("CONF0001: "),
+        );
         check("listen = \"nowhere\"", Err("listen"));
         check("[buckets]\nin = { path = \"/srv/in\" }", Ok(()));
         check(

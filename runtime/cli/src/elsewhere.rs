@@ -192,12 +192,12 @@ fn container_options(config: &Containers, instance: &str) -> Result<ContainerOpt
         let text = format!(
             "the configuration's containers.cpus_max is {cpus_max}; it must be 0.01 to 1024"
         );
-        return Err(Trouble::usage(text));
+        return Err(Trouble::configuration(text));
     }
     // Such a network would be another container's, whoever's it is.
     if let Some(name) = config.networks.iter().find(|n| n.contains([':', '/'])) {
         let text = format!("the configuration's containers.networks has {name:?}; name a network");
-        return Err(Trouble::usage(text));
+        return Err(Trouble::configuration(text));
     }
     Ok(ContainerOptions {
         socket: config.socket.clone(),

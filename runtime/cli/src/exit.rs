@@ -1,8 +1,12 @@
 //! Exit statuses, which scripts depend on.
 
+use std::fmt::Display;
 use std::process::ExitCode;
 
 use serde_json::{Value, json};
+
+/// The configuration cannot be one.
+const CONFIGURATION: &str = "CONF0001";
 
 /// How a command ended.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -74,6 +78,11 @@ impl Trouble {
     /// Exit status 2.
     pub fn usage(message: impl ToString) -> Trouble {
         Trouble::new(Exit::Usage, message)
+    }
+
+    /// Exit status 2: the server's configuration.
+    pub fn configuration(message: impl Display) -> Trouble {
+        Trouble::usage(format!("{CONFIGURATION}: {message}"))
     }
 
     /// Exit status 5.

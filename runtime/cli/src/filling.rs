@@ -45,11 +45,13 @@ pub fn bindings(file: Option<&Path>) -> Result<BTreeMap<String, Value>, Trouble>
         return Ok(BTreeMap::new());
     };
     let text = input::text(file, FILE_BYTES_MAX)?;
-    let wrong = |e: &dyn std::fmt::Display| Trouble::usage(format!("{}: {e}", file.display()));
+    // The code that the server has for a binding that it refuses.
+    let wrong =
+        |e: &dyn std::fmt::Display| Trouble::usage(format!("RUN0021: {}: {e}", file.display()));
     if text.trim_start().starts_with('{') {
         serde_json::from_str(&text).map_err(|e| wrong(&e))
     } else {
-        toml::from_str(&text).map_err(|e| wrong(&e))
+        input::from_toml(&text).map_err(|e| wrong(&e))
     }
 }
 
@@ -65,5 +67,8 @@ pub fn resource_map(bindings: BTreeMap<String, Value>) -> Result<ResourceMap, St
 /// The resource map of such a file.
 pub fn resources(file: Option<&Path>) -> Result<ResourceMap, Trouble> {
     let map = resource_map(bindings(file)?);
-    map.map_err(|e| Trouble::usage(format!("{}: {e}", file.unwrap_or(Path::new("")).display())))
+    map.map_err(|e| {
+        let file = file.unwrap_or(Path::new("")).display();
+        Trouble::usage(format!("RUN0021: {file}: {e}"))
+    })
 }

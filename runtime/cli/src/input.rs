@@ -3,8 +3,9 @@
 use std::io::Read as _;
 use std::path::Path;
 
+use serde::de::DeserializeOwned;
 use stepwell_flow::diagnostic::code;
-use stepwell_flow::{Diagnostic, Severity};
+use stepwell_flow::{Diagnostic, Severity, suggest};
 use stepwell_types::Data;
 use stepwell_types::limits::{DEFINITION_BYTES_MAX, PAYLOAD_BYTES_MAX};
 
@@ -33,6 +34,27 @@ pub fn json(option: &str, given: &str) -> Result<Data, Trouble> {
             "{option}: {place} cannot be taken as JSON: {e}{hint}"
         ))
     })
+}
+
+/// What a TOML text says, or what is wrong with it and what was probably meant.
+pub fn from_toml<T: DeserializeOwned>(text: &str) -> Result<T, String> {
+    toml::from_str(text).map_err(|e| {
+        let told = e.to_string();
+        match meant(e.message()) {
+            Some(hint) => format!("{}\n  hint: {hint}", told.trim_end()),
+            None => told,
+        }
+    })
+}
+
+fn meant(message: &str) -> Option<String> {
+    if message.ends_with("expected a sequence") {
+        return Some("a list stands in brackets: [\"…\"]".to_owned());
+    }
+    let known = message.strip_prefix("unknown field ")?;
+    let mut names = known.split('`').skip(1).step_by(2);
+    let near = suggest::nearest(names.next()?, names)?;
+    Some(format!("did you mean `{near}`?"))
 }
 
 /// A file's text, or standard input's for `-`; at most `max` bytes.

@@ -79,7 +79,7 @@ impl Limits {
     pub fn limiter(&self) -> Result<Limiter, Trouble> {
         let base = LimitOptions::default();
         let wrong = |what: &str, why: &str| {
-            Err(Trouble::usage(format!(
+            Err(Trouble::configuration(format!(
                 "the configuration's limits.{what} {why}"
             )))
         };
@@ -128,7 +128,7 @@ fn rules(
         let fine = |n: f64| (0.0..=PER_SECOND_MAX).contains(&n);
         let starred = name.trim_matches('*').contains('*');
         if starred || given.per_second.is_some_and(|n| !fine(n)) {
-            return Err(Trouble::usage(format!(
+            return Err(Trouble::configuration(format!(
                 "the configuration's limits.{kind}.{name:?}: `*` stands at the beginning or the end, and per_second is 0 to {PER_SECOND_MAX}"
             )));
         }

@@ -7,7 +7,9 @@ use anyhow::Result;
 use super::code::line_of;
 use super::tree::{Breach, Source, Tree};
 
-const ROOMS: &[&str] = &["FLOW", "RUN", "BOX", "HOST", "STORE", "API", "BUCKET"];
+const ROOMS: &[&str] = &[
+    "FLOW", "RUN", "BOX", "HOST", "STORE", "API", "BUCKET", "CONF",
+];
 const FOLDER: &str = "docs/errors/";
 
 /// Compares the codes in the house's sources with the pages.
