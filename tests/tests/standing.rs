@@ -52,7 +52,9 @@ fn of<'a>(shown: &'a Value, state: &str) -> Result<&'a Value> {
 fn apart_seconds(from: &Value, to: &Value) -> Result<i64> {
     let seconds = |at: &Value| -> Result<i64> {
         let text = at.as_str().context("no time")?;
-        let part = |range| -> Result<i64> { Ok(text.get(range).context("short")?.parse()?) };
+        let part = |range: std::ops::Range<usize>| -> Result<i64> {
+            Ok(text.get(range).context("short")?.parse()?)
+        };
         Ok(part(11..13)? * 3_600 + part(14..16)? * 60 + part(17..19)?)
     };
     Ok((seconds(to)? - seconds(from)?).rem_euclid(86_400))
