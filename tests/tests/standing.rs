@@ -106,7 +106,17 @@ fn an_execution_tells_in_which_states_it_is_and_what_each_waits_for() -> Result<
         ensure!(text.contains(line), "{line}: {text}");
     }
 
-    let (_, text) = house.api.cli(&["cancel", &id])?;
+    let by_name = |command: &str, more: &[&str]| -> Result<String> {
+        let args = [&[command, "order-7", "--flow", "all"][..], more].concat();
+        let (code, text) = house.api.cli(&args)?;
+        ensure!(code == Some(0), "{args:?}: {text}");
+        Ok(text)
+    };
+    ensure!(by_name("describe", &[])?.contains(&id));
+    ensure!(by_name("tasks", &[])?.contains("state     Approve\n"));
+    ensure!(by_name("history", &["--after", "1"])?.contains("ParallelStateStarted  All\n"));
+    ensure!(by_name("logs", &[])?.is_empty());
+    let text = by_name("cancel", &[])?;
     assert_eq!(text, format!("order-7 ({id}) is ABORTED\n"));
     let shown = house.api.ended(&id)?;
     assert_eq!(

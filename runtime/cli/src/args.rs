@@ -16,7 +16,7 @@ use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use crate::exit::{Exit, Trouble};
 use crate::output;
 pub use catalog::{Flow, Grants, Module};
-pub use execution::{List, Logs, Redrive, Signal, Start, Tasks, Token};
+pub use execution::{List, Logs, Redrive, Signal, Start, Tasks, Token, Which};
 pub use object::Object;
 pub use secret::Secret;
 pub use state::State;
@@ -110,10 +110,12 @@ Exit status 0 however it stands. With --wait: 1 when it ended without success, 6
 Examples:
   stepwell describe 01m83dc7y50ymqx0kkn0dn5tz4
   stepwell describe 01m83dc7y50ymqx0kkn0dn5tz4 --wait 60
+  stepwell describe order-17 --flow orders
   stepwell describe 01m83dc7y50ymqx0kkn0dn5tz4 --json | jq .output")]
     Describe {
-        /// The execution's id
-        id: String,
+        /// Which.
+        #[command(flatten)]
+        which: Which,
         /// Wait for its end first, at most this many seconds; without a number until it ends
         #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "0")]
         wait: Option<u64>,
@@ -130,8 +132,9 @@ Examples:
   stepwell history 01m83dc7y50ymqx0kkn0dn5tz4 --follow
   stepwell history 01m83dc7y50ymqx0kkn0dn5tz4 --after 120 --json")]
     History {
-        /// The execution's id
-        id: String,
+        /// Which.
+        #[command(flatten)]
+        which: Which,
         /// Stay, and show what happens until its end
         #[arg(long, short)]
         follow: bool,
@@ -152,8 +155,9 @@ Examples:
   stepwell cancel 01m83dc7y50ymqx0kkn0dn5tz4
   stepwell cancel 01m83dc7y50ymqx0kkn0dn5tz4 --error Withdrawn --cause 'the customer changed their mind'")]
     Cancel {
-        /// The execution's id
-        id: String,
+        /// Which.
+        #[command(flatten)]
+        which: Which,
         /// Error name to record
         #[arg(long)]
         error: Option<String>,

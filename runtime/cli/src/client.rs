@@ -103,6 +103,15 @@ impl Remote {
         self.request(Method::POST, segments)
     }
 
+    /// The id of an execution that is given by it, or by its name.
+    fn id_of(&self, id: &str, flow: Option<&String>) -> Result<String, Trouble> {
+        let Some(flow) = flow else {
+            return Ok(id.to_owned());
+        };
+        let found = self.value(self.get(&["flows", flow, "executions", id]), &["id"])?;
+        Ok(output::field(&found, "id").unwrap_or_default())
+    }
+
     /// The answer's text: a JSON object with these members. A refusal is trouble, and so is
     /// an answer that a Stepwell server would not give.
     fn text(&self, request: RequestBuilder, members: &[&str]) -> Result<String, Trouble> {

@@ -2,6 +2,16 @@
 
 use clap::{Args, Subcommand};
 
+/// One execution.
+#[derive(Debug, Args)]
+pub struct Which {
+    /// The execution's id; with --flow, its name
+    pub id: String,
+    /// The flow of an execution that is given by its name
+    #[arg(long, value_name = "NAME")]
+    pub flow: Option<String>,
+}
+
 /// `start`
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -68,8 +78,9 @@ Examples:
   stepwell redrive 01m83dc7y50ymqx0kkn0dn5tz4 --input '{\"amount\": 12}' --wait
   stepwell redrive 01m83dc7y50ymqx0kkn0dn5tz4 --version 4")]
 pub struct Redrive {
-    /// The execution's id
-    pub id: String,
+    /// Which.
+    #[command(flatten)]
+    pub which: Which,
     /// Another input for the failed state: JSON, @FILE, or - for standard input
     #[arg(long, short, value_name = "JSON|@FILE|-")]
     pub input: Option<String>,
@@ -94,8 +105,9 @@ Examples:
   stepwell logs 01m83dc7y50ymqx0kkn0dn5tz4
   stepwell logs 01m83dc7y50ymqx0kkn0dn5tz4 --state Report --follow")]
 pub struct Logs {
-    /// The execution's id
-    pub id: String,
+    /// Which.
+    #[command(flatten)]
+    pub which: Which,
     /// Only this state's
     #[arg(long, value_name = "NAME")]
     pub state: Option<String>,
@@ -142,10 +154,10 @@ Examples:
   stepwell tasks 01m83dc7y50ymqx0kkn0dn5tz4 --json | jq -r '.tasks[0].token'
   stepwell tasks --flow approval --state AskManager")]
 pub struct Tasks {
-    /// The execution's id; without it, of all that run
+    /// The execution's id; with --flow, its name; without it, of all that run
     pub id: Option<String>,
     /// Only of this flow's executions
-    #[arg(long, value_name = "NAME", conflicts_with = "id")]
+    #[arg(long, value_name = "NAME")]
     pub flow: Option<String>,
     /// Only this state's
     #[arg(long, value_name = "NAME")]

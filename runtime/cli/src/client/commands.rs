@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use stepwell_types::limits::DEFINITION_BYTES_MAX;
 
 use super::{Remote, follow, parse, show};
-use crate::args::{Flow, List, Module, Redrive, Signal, Start, Token};
+use crate::args::{Flow, List, Module, Redrive, Signal, Start, Token, Which};
 use crate::exit::{Exit, Trouble};
 use crate::system::SystemClock;
 use crate::{args, input, output};
@@ -407,7 +407,8 @@ fn ended(remote: &Remote, id: &str, text: &str, execution: &Value) -> Exit {
 }
 
 /// `describe`
-pub fn describe(remote: &Remote, id: &str, wait: Option<u64>) -> Result<Exit, Trouble> {
+pub fn describe(remote: &Remote, which: &Which, wait: Option<u64>) -> Result<Exit, Trouble> {
+    let id = &remote.id_of(&which.id, which.flow.as_ref())?;
     let Some(wait) = wait else {
         let text = remote.text(remote.get(&["executions", id]), &["id", "status"])?;
         return one(remote, &text, show::execution);
@@ -420,11 +421,12 @@ pub fn describe(remote: &Remote, id: &str, wait: Option<u64>) -> Result<Exit, Tr
 /// `history`
 pub fn history(
     remote: &Remote,
-    id: &str,
+    which: &Which,
     live: bool,
     after: u64,
     data: bool,
 ) -> Result<Exit, Trouble> {
+    let id = &remote.id_of(&which.id, which.flow.as_ref())?;
     if live {
         return follow::follow(remote, id, after, data);
     }
@@ -451,10 +453,11 @@ pub fn history(
 /// `cancel`
 pub fn cancel(
     remote: &Remote,
-    id: &str,
+    which: &Which,
     error: Option<String>,
     cause: Option<String>,
 ) -> Result<Exit, Trouble> {
+    let id = &remote.id_of(&which.id, which.flow.as_ref())?;
     let request = remote
         .post(&["executions", id, "cancel"])
         .json(&ending(error, cause));
@@ -491,6 +494,7 @@ pub fn signal(remote: &Remote, args: &Signal) -> Result<Exit, Trouble> {
 
 /// `redrive`
 pub fn redrive(remote: &Remote, args: Redrive) -> Result<Exit, Trouble> {
+    let id = remote.id_of(&args.which.id, args.which.flow.as_ref())?;
     let mut query = Vec::new();
     if let Some(state) = args.state {
         query.push(("state", state));
@@ -498,9 +502,7 @@ pub fn redrive(remote: &Remote, args: Redrive) -> Result<Exit, Trouble> {
     if let Some(version) = args.version {
         query.push(("version", version.to_string()));
     }
-    let mut request = remote
-        .post(&["executions", &args.id, "redrive"])
-        .query(&query);
+    let mut request = remote.post(&["executions", &id, "redrive"]).query(&query);
     if let Some(input) = &args.input {
         let body = input::json("--input", input)?;
         request = request

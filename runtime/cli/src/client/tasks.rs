@@ -11,7 +11,9 @@ use crate::output;
 
 /// `tasks`
 pub fn tasks(remote: &Remote, args: &Tasks) -> Result<Exit, Trouble> {
-    let mut found = match &args.id {
+    let named = args.id.as_ref();
+    let id = named.map(|id| remote.id_of(id, args.flow.as_ref()));
+    let mut found = match &id.transpose()? {
         Some(id) if remote.json && args.state.is_none() => {
             let text = remote.text(asked(remote, id), &["tasks"])?;
             output::print_json(&text);
