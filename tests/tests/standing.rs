@@ -88,13 +88,13 @@ fn an_execution_tells_in_which_states_it_is_and_what_each_waits_for() -> Result<
         assert_eq!(seconds, 3_600, "{one}");
     }
     assert_eq!(of(&shown, "Paid")?["until"], Value::Null);
-    let children = house.api.get(&format!("/v1/executions?parent={id}"))?.body;
-    let child = &children["executions"][0]["id"];
-    ensure!(child.is_string(), "{children}");
-    assert_eq!(&of(&shown, "Child")?["child"], child);
-    let child = child.as_str().unwrap_or_default();
-    assert_eq!(described(&house, child)?["parent_name"], "order-7");
-    let (_, text) = house.api.cli(&["describe", child])?;
+    let child = until("the child", || {
+        let children = house.api.get(&format!("/v1/executions?parent={id}"))?.body;
+        Ok(children["executions"][0]["id"].as_str().map(str::to_owned))
+    })?;
+    assert_eq!(of(&shown, "Child")?["child"], json!(child));
+    assert_eq!(described(&house, &child)?["parent_name"], "order-7");
+    let (_, text) = house.api.cli(&["describe", &child])?;
     ensure!(text.contains(&format!("  order-7 ({id})\n")), "{text}");
     let (_, text) = house.api.cli(&["describe", &id])?;
     for line in [
