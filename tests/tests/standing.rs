@@ -127,10 +127,12 @@ fn an_execution_tells_in_which_states_it_is_and_what_each_waits_for() -> Result<
 }
 
 #[test]
-fn trouble_names_the_execution() -> Result<()> {
+fn trouble_names_the_execution_and_the_state() -> Result<()> {
     let house = House::new("")?;
-    let fails = "StartAt: F\nStates:\n  F: {Type: Fail, Error: E, Cause: c}\n";
-    house.api.publish("fails", fails)?;
+    let fail =
+        json!({"StartAt": "F", "States": {"F": {"Type": "Fail", "Error": "E", "Cause": "c"}}});
+    let fails = json!({"StartAt": "All", "States": {"All": {"Type": "Parallel", "Branches": [fail], "End": true}}});
+    house.api.publish("fails", &fails.to_string())?;
     let args = ["start", "fails", "--name", "f-1", "--wait"];
     let (code, text) = house.api.cli(&args)?;
     ensure!(code == Some(1), "{text}");
@@ -138,6 +140,12 @@ fn trouble_names_the_execution() -> Result<()> {
         text.contains("stepwell: f-1 (0") && text.contains(") FAILED: E: c\n"),
         "{text}"
     );
+    let shown = house.api.get("/v1/flows/fails/executions/f-1")?.body;
+    assert_eq!(shown["failed_in"], "F", "{shown}");
+    let (_, text) = house.api.cli(&["describe", "f-1", "--flow", "fails"])?;
+    ensure!(text.contains("failed in     F\n"), "{text}");
+    let waited = house.api.run("fails", "{}")?;
+    assert_eq!(waited["failed_in"], "F", "{waited}");
     Ok(())
 }
 

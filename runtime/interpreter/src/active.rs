@@ -119,6 +119,16 @@ pub fn active<'a>(program: &'a Program, state: &'a State) -> impl Iterator<Item 
     })
 }
 
+/// The state whose failure ended an execution of this program; `None`: nothing did, or it was ended
+/// from outside of its states.
+#[must_use]
+pub fn failed_in<'a>(program: &'a Program, state: &State) -> Option<&'a Arc<str>> {
+    let failed = state.core.failed?;
+    let entry = state.core.halted.get(&failed)?;
+    let node = program.states.get(entry.state as usize)?;
+    Some(&node.name)
+}
+
 fn of_task(task: &Task, run: &Running<Data>) -> Awaits {
     if let StepTarget::Activity { name } = &task.target {
         let name = Arc::clone(name);

@@ -27,7 +27,7 @@ mod turn;
 mod wanted;
 mod weight;
 
-pub use active::{Active, Awaits, active};
+pub use active::{Active, Awaits, active, failed_in};
 pub use activities::{OpenActivity, activities};
 pub use command::{Command, Outcome, RunStep};
 pub use error::Error;

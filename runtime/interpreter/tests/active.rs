@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use serde_json::{Value, json};
 use stepwell_flow::{AnyModule, Program, compile};
-use stepwell_interpreter::{Active, Command, Event, NoHistory, State, active, step};
+use stepwell_interpreter::{Active, Command, Event, NoHistory, State, active, failed_in, step};
 use stepwell_types::{Data, ExecutionId, Failure, FlowRef, ShardId, Spent, Timestamp};
 
 const BEGUN: Timestamp = Timestamp(1_700_000_000_000);
@@ -129,4 +129,18 @@ fn each_state_says_what_it_waits_for() {
     };
     feed(&program, &mut state, cancel, BEGUN);
     assert_eq!(active(&program, &state).count(), 0);
+}
+
+#[test]
+fn a_failure_that_nothing_caught_names_its_state() {
+    let program = flow(&[
+        json!({"Type": "Wait", "Seconds": 30, "End": true}),
+        json!({"Type": "Fail", "Error": "E"}),
+    ]);
+    let state = started(&program);
+    assert!(state.outcome().is_some());
+    assert_eq!(failed_in(&program, &state).map(|name| &**name), Some("S1"));
+    assert_eq!(active(&program, &state).count(), 0);
+    let program = flow(&[json!({"Type": "Succeed"})]);
+    assert_eq!(failed_in(&program, &started(&program)), None);
 }

@@ -244,6 +244,7 @@ impl Orchestrator {
         let mut found = self.read(id)?;
         let now = crate::history::progress(self, id, &found).await?;
         found.input = now.input;
+        found.failed_in = now.failed_in;
         if let Some(execution) = found.parent {
             let row = self.shared.reader.get(&Key::Summary { execution })?;
             let row: Option<SummaryRow> = row.map(|row| rows::decode(&row)).transpose()?;

@@ -38,6 +38,7 @@ pub fn execution(e: &Value) {
         ("ended", field(e, "ended")),
         ("input", payload("input")),
         ("output", payload("output")),
+        ("failed in", field(e, "failed_in")),
         ("error", failure),
         ("parked", parked),
         ("at", active(e)),

@@ -346,6 +346,7 @@ pub(crate) fn execution_of(
         input: None,
         output,
         failure: row.failure,
+        failed_in: None,
         transitions: row.transitions,
         fuel: row.fuel,
         parked: row.parked,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use stepwell_interpreter::{Outcome, codec};
+use stepwell_interpreter::{Outcome, codec, failed_in};
 use stepwell_store::{Batch, Key};
 use stepwell_types::limits::INLINE_BYTES_MAX;
 use stepwell_types::{Data, Digest, EntryId, ExecutionId, Timestamp};
@@ -410,6 +410,7 @@ impl Driver {
             input: None,
             output,
             failure,
+            failed_in: failed_in(&hot.program, &hot.state).cloned(),
             transitions: hot.state.transitions(),
             fuel: hot.fuel,
             parked: hot.parked.clone(),

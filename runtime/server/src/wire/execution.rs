@@ -86,6 +86,9 @@ pub struct Execution {
     /// Cause of any other end.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cause: Option<String>,
+    /// The state whose failure ended it; left out of lists, and of express executions that nobody waited for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failed_in: Option<String>,
     /// State transitions so far.
     pub transitions: u64,
     /// wasmtime fuel so far.
@@ -307,6 +310,7 @@ pub(crate) fn execution(e: &api::Execution) -> Vec<u8> {
         out.str("error", &failure.error);
         out.str("cause", &failure.cause);
     }
+    out.opt_str("failed_in", e.failed_in.as_deref());
     out.num("transitions", e.transitions);
     out.num("fuel", e.fuel);
     if let Some(failure) = &e.parked {
@@ -490,6 +494,7 @@ mod tests {
             input: Some(Data::from_valid_text("{\"n\": 12345678901234567890123}")),
             output: Some(Data::from_valid_text("[1.50]")),
             failure: Some(Failure::new("States.Timeout", "said \"no\"\n")),
+            failed_in: Some("S".into()),
             transitions: 4,
             fuel: u64::MAX,
             parked: Some(Failure::new("Stepwell.Parked", "why")),
