@@ -66,10 +66,13 @@ fn active(e: &Value) -> Option<String> {
         let cell = |name: &str| field(one, name).unwrap_or_default();
         let awaits = field(one, "queue").unwrap_or_else(|| cell("for"));
         let what = format!("{} waits for {awaits}", cell("state"));
-        match lines.iter_mut().find(|(other, ..)| *other == what) {
-            Some((.., more)) => *more += 1,
-            None if lines.len() < STATES_SHOWN => lines.push((what, when(one), 0)),
-            None => continue,
+        let same = lines.iter_mut().find(|(other, ..)| *other == what);
+        if let Some((.., more)) = same {
+            *more += 1;
+        } else if lines.len() < STATES_SHOWN {
+            lines.push((what, when(one), 0));
+        } else {
+            continue;
         }
         left = left.saturating_sub(1);
     }
