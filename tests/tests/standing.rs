@@ -146,6 +146,17 @@ fn trouble_names_the_execution_and_the_state() -> Result<()> {
     ensure!(text.contains("failed in     F\n"), "{text}");
     let waited = house.api.run("fails", "{}")?;
     assert_eq!(waited["failed_in"], "F", "{waited}");
+
+    assert_eq!(shown["redrive_status"], "REDRIVABLE", "{shown}");
+    let deleted = house.api.send("DELETE", "/v1/flows/fails", "")?;
+    ensure!(deleted.status == 204, "{deleted:?}");
+    let id = shown["id"].as_str().context("no id")?;
+    let list = house.api.get("/v1/executions?flow=fails")?.body;
+    for shown in [&described(&house, id)?, &list["executions"][1]] {
+        assert_eq!(shown["redrive_status"], "NOT_REDRIVABLE", "{shown}");
+        let why = shown["redrive_status_reason"].as_str().context("why")?;
+        ensure!(why.contains("its flow was deleted"), "{why}");
+    }
     Ok(())
 }
 

@@ -34,6 +34,9 @@ pub enum Refusal {
     /// There is nothing to redo.
     #[error("execution is SUCCEEDED and cannot be redriven")]
     Succeeded,
+    /// Nobody can start its flow any more, nor what is left of it.
+    #[error("its flow was deleted; publish it anew, and redrive with that version")]
+    FlowGone,
     /// Its start, or its end, could not be walked.
     #[error("it kept no state to go on from; start it again")]
     Nothing,

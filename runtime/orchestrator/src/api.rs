@@ -94,6 +94,8 @@ pub struct Execution {
     pub redrives: u32,
     /// When the last of them was.
     pub redriven: Option<Timestamp>,
+    /// Its flow was deleted, and none of its name was published since.
+    pub flow_gone: bool,
     /// The execution that started it, if one did.
     pub parent: Option<ExecutionId>,
     /// That one's name, if it was given one; left out of lists.
@@ -118,6 +120,7 @@ impl Execution {
             _ if self.express => Err(Refusal::Express),
             Status::Running => Err(Refusal::Running),
             Status::Succeeded => Err(Refusal::Succeeded),
+            _ if self.flow_gone => Err(Refusal::FlowGone),
             _ if self.transitions >= TRANSITIONS_MAX => Err(Refusal::Transitions),
             _ if self.redrives >= REDRIVES_MAX => Err(Refusal::TooOften),
             _ => Ok(()),

@@ -245,6 +245,7 @@ impl Orchestrator {
         let now = crate::history::progress(self, id, &found).await?;
         found.input = now.input;
         found.failed_in = now.failed_in;
+        found.flow_gone = self.shared.catalog.newest(&found.flow).is_err();
         if let Some(execution) = found.parent {
             let row = self.shared.reader.get(&Key::Summary { execution })?;
             let row: Option<SummaryRow> = row.map(|row| rows::decode(&row)).transpose()?;
@@ -301,8 +302,12 @@ impl Orchestrator {
         limit: usize,
     ) -> Result<Page<Execution, ExecutionId>, Error> {
         let reader = self.shared.reader.clone();
-        self.reading(move || read_list(&*reader, &filter, before, limit))
-            .await
+        let list = move || read_list(&*reader, &filter, before, limit);
+        let mut page = self.reading(list).await?;
+        for found in &mut page.items {
+            found.flow_gone = self.shared.catalog.newest(&found.flow).is_err();
+        }
+        Ok(page)
     }
 
     /// Ends an execution; returns when that is durable.

@@ -352,6 +352,7 @@ pub(crate) fn execution_of(
         parked: row.parked,
         redrives: row.redrives,
         redriven: row.redriven,
+        flow_gone: false,
         parent: row.parent,
         parent_name: None,
         express: row.express,

@@ -416,6 +416,8 @@ impl Driver {
             parked: hot.parked.clone(),
             redrives: hot.state.redrives(),
             redriven: hot.state.redriven_at(),
+            // Of what runs, or has just ended, it is there.
+            flow_gone: false,
             parent: hot.state.parent().map(|p| p.execution),
             parent_name: None,
             express: hot.express.is_some(),

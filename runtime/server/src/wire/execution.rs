@@ -500,6 +500,7 @@ mod tests {
             parked: Some(Failure::new("Stepwell.Parked", "why")),
             redrives: 1_000,
             redriven: Some(Timestamp(0)),
+            flow_gone: false,
             parent: Some(ExecutionId::new(Timestamp(1), ShardId(1), 1)),
             parent_name: Some("order-6".into()),
             express: true,
