@@ -6,4 +6,5 @@ mod journal;
 mod memory;
 mod places;
 mod signals;
+mod tombstones;
 mod world;
