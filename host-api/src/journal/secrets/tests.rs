@@ -241,6 +241,27 @@ fn a_call_is_the_same_request_whatever_was_read_when_it_left() {
     assert_eq!(failed, Err("Stepwell.SecretGone".into()));
 }
 
+#[test]
+fn secrets_may_be_read_in_another_order_after_a_crash() {
+    let shelf = self::shelf([("a", 1, "first value"), ("b", 2, "other value")]);
+    let live = |recorded: Option<Recorded>, order: [&str; 2]| {
+        let (journal, gate) = self::journal(recorded, &shelf);
+        for name in order {
+            read(&journal, name).expect("read");
+        }
+        let answered = [call(&journal, 1), call(&journal, 2)];
+        (answered, gate)
+    };
+    let (_, gate) = live(None, ["a", "b"]);
+    let mut recorded = crash(&gate);
+    // The second call did not leave.
+    recorded.calls.remove(&1);
+    let (answered, again) = live(Some(recorded), ["b", "a"]);
+    assert_eq!(answered, [Ok(true), Ok(false)]);
+    // It leaves as it would have left.
+    assert_eq!(again.0.lock()[0].request, gate.0.lock()[1].request);
+}
+
 /// A gate that is slow to take an answer, and keeps the notes that it gets.
 #[derive(Default)]
 struct Slow {
