@@ -5,13 +5,12 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use stepwell_types::{
-    BridgeAnswer, BridgeCall, EntryId, ExecutionId, LogLevel, Recorded, RecordedCall, ShardId,
-    StepRequest, StepTarget, Timestamp,
+    BridgeAnswer, BridgeCall, LogLevel, Recorded, RecordedCall, StepRequest, Timestamp,
 };
 
 use super::*;
 use crate::gate::{Asked, Boxed, Gate, Verdict};
-use crate::journal::{Call, Wait};
+use crate::journal::{Call, Wait, attempt_for_tests};
 use crate::secrets::Secrets;
 
 /// Values by name and version; the last one is the newest.
@@ -52,19 +51,8 @@ impl Gate for Kept {
 
 fn request(recorded: Option<Recorded>) -> StepRequest {
     StepRequest {
-        execution: ExecutionId::new(Timestamp(1), ShardId(0), 7),
-        execution_name: "e".into(),
-        flow: "f".into(),
-        state: "S".into(),
-        entry: EntryId(1),
-        attempt: 0,
-        target: StepTarget::Http,
-        input: Data::from_valid_text("{}"),
-        deadline: None,
-        token: None,
-        seed: 1,
-        grants: None,
         recorded: recorded.map(Arc::new),
+        ..attempt_for_tests()
     }
 }
 
