@@ -282,8 +282,8 @@ impl<'a> Campaign<'a> {
         self.lives.push(self.born.elapsed());
         // Now and then the power stays on: the next process sees what this one never synced, builds on it,
         // and loses both at the next cut if it was not synced by then.
-        let cut = !self.run.sync || !self.random.chance(25);
-        if let Some(recorder) = self.recorder.as_ref().filter(|_| cut) {
+        let stays_on = self.run.sync && self.random.chance(25);
+        if let Some(recorder) = self.recorder.as_ref().filter(|_| !stays_on) {
             let tail = match self.random.below(3) {
                 // A torn tail may happen to keep all of what a fault would lose.
                 0 if self.run.sync => Tail::Torn(self.random.draw()),
