@@ -95,7 +95,7 @@ pub struct Execution {
     pub parent: Option<ExecutionId>,
     /// An express execution: kept in memory, with a history only if its flow asks for one.
     pub express: bool,
-    /// Calls to the outside that wait for their turn, and steps that wait to begin; left out of lists.
+    /// Calls to the outside that wait for their turn, and up to 100 steps that wait to begin; left out of lists.
     pub waiting: Vec<Waiting>,
     /// Signals that came before a Task waited for them: how many, and the first of them.
     pub signals: (usize, Vec<KeptSignal>),

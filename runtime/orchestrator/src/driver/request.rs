@@ -14,12 +14,16 @@ use stepwell_types::{
 
 use super::away::Input;
 use super::express::Express;
+use super::hot::Running;
 use super::places::Kind;
 use super::{Claim, Driver, Hot, Output, Redrive};
 use crate::Error;
 use crate::api::{ActivityTask, Execution, Redriven, Started};
 use crate::gate::Verdict;
 use crate::rows::{self, NameRow};
+
+/// Steps of one execution that wait for a place, as far as they are told of.
+const QUEUED_SHOWN: usize = 100;
 
 /// Names one open request; the shell keeps who asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -177,23 +181,23 @@ impl Driver {
         }
     }
 
-    /// What of an execution waits to begin, the longest first.
+    /// What of an execution waits to begin, the longest first, as far as it is shown.
     fn queued(&self, id: ExecutionId) -> Vec<Waiting> {
         let steps = self.hot.get(&id).map(|hot| hot.steps.values());
         let queued = steps.into_iter().flatten().filter(|step| step.queued);
-        let mut all: Vec<Waiting> = queued
-            .map(|step| Waiting {
-                state: step.state.clone(),
-                target: None,
-                reason: match step.place.kind {
-                    Kind::Step => WaitReason::Steps,
-                    Kind::Call => WaitReason::Calls,
-                },
-                since: step.since,
-            })
-            .collect();
-        all.sort_by_key(|waiting| waiting.since);
-        all
+        let mut queued: Vec<&Running> = queued.collect();
+        queued.sort_by_key(|step| step.since);
+        queued.truncate(QUEUED_SHOWN);
+        let shown = queued.into_iter().map(|step| Waiting {
+            state: step.state.clone(),
+            target: None,
+            reason: match step.place.kind {
+                Kind::Step => WaitReason::Steps,
+                Kind::Call => WaitReason::Calls,
+            },
+            since: step.since,
+        });
+        shown.collect()
     }
 
     /// Nobody waits for this ticket any more.

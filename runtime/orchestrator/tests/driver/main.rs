@@ -1,5 +1,6 @@
 //! The real driver over the memory store: what it wants when, and what outlives a crash.
 
+mod deleting;
 mod descendants;
 mod express;
 mod journal;

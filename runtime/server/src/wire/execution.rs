@@ -90,7 +90,7 @@ pub struct Execution {
     /// Set when the engine waits for an operator before it goes on: why.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub parked: Option<Parked>,
-    /// Calls to the outside that wait for their turn, and steps that wait to begin; left out of lists.
+    /// Calls to the outside that wait for their turn, and up to 100 steps that wait to begin; left out of lists.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub waiting: Vec<Waiting>,
     /// Signals that came before a Task waited for them, and are kept; left out of lists.
