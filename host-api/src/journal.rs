@@ -542,8 +542,15 @@ pub(crate) fn for_tests() -> Arc<Journal> {
 /// The same, with secrets that it may read.
 #[cfg(test)]
 pub(crate) fn that_reads(secrets: crate::secrets::GivenSecrets) -> Arc<Journal> {
+    let gate = Arc::new(crate::OpenGate);
+    Journal::new(gate, Arc::new(secrets), &attempt_for_tests(), Timestamp(5))
+}
+
+/// An attempt that began with nothing.
+#[cfg(test)]
+fn attempt_for_tests() -> StepRequest {
     use stepwell_types::{EntryId, ExecutionId, ShardId, StepTarget};
-    let request = StepRequest {
+    StepRequest {
         execution: ExecutionId::new(Timestamp(1), ShardId(0), 7),
         execution_name: "e".into(),
         flow: "f".into(),
@@ -557,9 +564,7 @@ pub(crate) fn that_reads(secrets: crate::secrets::GivenSecrets) -> Arc<Journal> 
         seed: 1,
         grants: None,
         recorded: None,
-    };
-    let gate = Arc::new(crate::OpenGate);
-    Journal::new(gate, Arc::new(secrets), &request, Timestamp(5))
+    }
 }
 
 pub(crate) fn diverged(cause: &'static str) -> Failure {

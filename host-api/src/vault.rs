@@ -79,6 +79,9 @@ impl Vault {
     /// `HOST0006`: the file is there, and is no key file or open to others.
     pub fn open(reader: Arc<dyn Reader>, file: PathBuf, draw: Draw) -> Result<Vault, Error> {
         let keys = Keys::read(&file)?;
+        // A process that was killed may have given it its name and no more, and what is sealed from here on
+        // needs it. One may not look into every folder in which one's key is.
+        let _ = keys::sync_name(&file);
         Ok(Vault(Arc::new(Inner {
             reader,
             file,

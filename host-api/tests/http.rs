@@ -1,19 +1,19 @@
 //! The HTTP bridge against real loopback servers: what leaves, what doesn't, what comes back.
 
+#[path = "http/asked.rs"]
+mod asked;
+
 use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 
+use asked::{journal, limited, request};
 use stepwell_host_api::gate::Boxed;
-use stepwell_host_api::http::{ConnectionOptions, WallClock};
-use stepwell_host_api::secrets::GivenSecrets;
-use stepwell_host_api::{
-    Gate, HttpBridge, HttpOptions, Journal, LimitOptions, Limiter, OpenGate, Verdict,
-};
+use stepwell_host_api::http::ConnectionOptions;
+use stepwell_host_api::{Gate, HttpBridge, HttpOptions, LimitOptions, OpenGate, Verdict};
 use stepwell_types::{
-    BridgeAnswer, BridgeCall, Data, EntryId, ExecutionId, Failure, ShardId, StepOutcome,
-    StepRequest, StepTarget, Timestamp,
+    BridgeAnswer, BridgeCall, Data, Failure, StepOutcome, StepRequest, Timestamp,
 };
 
 type Seen = Arc<Mutex<Vec<String>>>;
@@ -189,35 +189,6 @@ fn bridge(allow: &[&str]) -> HttpBridge {
 
 fn with(options: HttpOptions) -> HttpBridge {
     limited(options, LimitOptions::default())
-}
-
-fn limited(options: HttpOptions, limits: LimitOptions) -> HttpBridge {
-    let clock: WallClock = Arc::new(|| Timestamp(1_000_000));
-    let limiter = Limiter::new(limits, clock.clone());
-    HttpBridge::new(options, limiter, clock).expect("bridge")
-}
-
-fn request(input: &str) -> StepRequest {
-    StepRequest {
-        execution: ExecutionId::new(Timestamp(1), ShardId(1), 1),
-        execution_name: "e".into(),
-        flow: "f".into(),
-        state: "s".into(),
-        entry: EntryId(2),
-        attempt: 1,
-        target: StepTarget::Http,
-        input: Data::parse(input).expect("JSON"),
-        deadline: None,
-        token: None,
-        seed: 0,
-        grants: None,
-        recorded: None,
-    }
-}
-
-fn journal(gate: Arc<dyn Gate>, request: &StepRequest) -> Arc<Journal> {
-    let secrets = Arc::new(GivenSecrets::default());
-    Journal::new(gate, secrets, request, Timestamp(1_000_000))
 }
 
 fn run(bridge: &HttpBridge, gate: Arc<dyn Gate>, request: StepRequest) -> StepOutcome {

@@ -1,18 +1,17 @@
 //! How much memory large responses take on their way to an output.
 #![allow(unsafe_code, reason = "an allocator that counts is a global one")]
 
+#[path = "http/asked.rs"]
+mod asked;
+
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-use stepwell_host_api::http::WallClock;
-use stepwell_host_api::secrets::GivenSecrets;
-use stepwell_host_api::{
-    HttpBridge, HttpOptions, Journal, LimitOptions, Limiter, OpenGate, answer,
-};
-use stepwell_types::{Data, EntryId, ExecutionId, ShardId, StepRequest, StepTarget, Timestamp};
+use stepwell_host_api::{HttpBridge, HttpOptions, Journal, LimitOptions, OpenGate, answer};
+use stepwell_types::StepRequest;
 
 struct Counting;
 
@@ -45,35 +44,17 @@ const NUMBERS: usize = 1_900_544;
 static ALONE: Mutex<()> = Mutex::new(());
 
 fn bridge(options: HttpOptions) -> HttpBridge {
-    let clock: WallClock = Arc::new(|| Timestamp(1));
-    let limiter = Limiter::new(LimitOptions::default(), clock.clone());
-    HttpBridge::new(options, limiter, clock).expect("bridge")
+    asked::limited(options, LimitOptions::default())
 }
 
 fn request(address: SocketAddr) -> StepRequest {
-    let input = format!(
+    asked::request(&format!(
         r#"{{"url":"http://{address}/","response_bytes_max":16777216,"timeout_ms":600000}}"#
-    );
-    StepRequest {
-        execution: ExecutionId::new(Timestamp(1), ShardId(1), 1),
-        execution_name: "e".into(),
-        flow: "f".into(),
-        state: "s".into(),
-        entry: EntryId(2),
-        attempt: 0,
-        target: StepTarget::Http,
-        input: Data::parse(&input).expect("JSON"),
-        deadline: None,
-        token: None,
-        seed: 0,
-        grants: None,
-        recorded: None,
-    }
+    ))
 }
 
 fn journal(request: &StepRequest) -> Arc<Journal> {
-    let secrets = Arc::new(GivenSecrets::default());
-    Journal::new(Arc::new(OpenGate), secrets, request, Timestamp(1))
+    asked::journal(Arc::new(OpenGate), request)
 }
 
 #[test]

@@ -261,7 +261,7 @@ impl<'a> Campaign<'a> {
         });
     }
 
-    /// Ends the process, and with a power cut what it had not synced.
+    /// Ends the process, and with a power cut what was not synced.
     async fn end(&mut self) -> Result<()> {
         match self.run.death {
             Death::Kill | Death::PowerCut => {
@@ -280,7 +280,10 @@ impl<'a> Campaign<'a> {
         let load = Arc::clone(&self.load);
         tokio::task::spawn_blocking(move || load.receiver.next_generation()).await??;
         self.lives.push(self.born.elapsed());
-        if let Some(recorder) = &self.recorder {
+        // Now and then the power stays on: the next process sees what this one never synced, builds on it,
+        // and loses both at the next cut if it was not synced by then.
+        let stays_on = self.run.sync && self.random.chance(25);
+        if let Some(recorder) = self.recorder.as_ref().filter(|_| !stays_on) {
             let tail = match self.random.below(3) {
                 // A torn tail may happen to keep all of what a fault would lose.
                 0 if self.run.sync => Tail::Torn(self.random.draw()),
@@ -296,14 +299,12 @@ impl<'a> Campaign<'a> {
             self.load
                 .report
                 .count("unsynced names as they were before", gone.names);
+            recorder.restart()?;
         }
         Ok(())
     }
 
     fn start(&mut self) -> Result<()> {
-        if let Some(recorder) = &self.recorder {
-            recorder.restart()?;
-        }
         self.born = Instant::now();
         self.server.spawn()
     }

@@ -232,10 +232,7 @@ fn results_of_a_map_wait_for_room_and_are_not_lost() -> Result<()> {
     let Some(disk) = mounted(&dir, "results_of_a_map_wait_for_room_and_are_not_lost")? else {
         return Ok(());
     };
-    let mut server = Server::new(dir.path(), "disk_floor_mib = 64\n")?;
-    server.spawn()?;
-    server.ready()?;
-    let api = Api::new(&server.url())?;
+    let (mut server, api) = started(dir.path(), "disk_floor_mib = 64\n")?;
     api.publish("results", RESULTS)?;
     let items: Vec<u32> = (0..3).collect();
     let id = api.start("results", json!(items).to_string())?;

@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use serde_json::{Value, json};
 use stepwell_tests::api::Api;
 use stepwell_tests::bridges::ask::started;
-use stepwell_tests::server::Server;
+use stepwell_tests::house::House;
 
 const ROWS: u64 = 5_000;
 const BATCH: u64 = 50;
@@ -154,30 +154,25 @@ fn redriven(api: &Api, id: &str, input: &str) -> Result<Value> {
 
 #[test]
 fn items_of_two_versions_of_an_object_never_mix() -> Result<()> {
-    let dir = tempfile::tempdir()?;
-    let mut server = Server::new(dir.path(), "")?;
-    server.spawn()?;
-    server.ready()?;
-    let api = Api::new(&server.url())?;
-    let put = |rows: &str| api.send("PUT", "/v1/buckets/tables/objects/mix.csv", rows.to_owned());
+    let mut house = House::new("")?;
+    let put = |rows: &'static str| house.api.put_object("tables/mix.csv", rows);
     for kind in ["STANDARD", "EXPRESS"] {
         put("n\na0\nbad\na2\n")?;
-        api.publish(kind, &MIX.replace("KIND", kind))?;
-        let failed = api.run(kind, "{}")?;
+        house.api.publish(kind, &MIX.replace("KIND", kind))?;
+        let failed = house.api.run(kind, "{}")?;
         assert_eq!(failed["status"], "FAILED", "{failed}");
         let id = failed["id"].as_str().context("an id")?;
         // The same object is read again, also by a server that was started anew.
-        server.stop(Duration::from_secs(20))?;
-        server.spawn()?;
-        server.ready()?;
-        let again = redriven(&api, id, "")?;
+        house.server.stop(Duration::from_secs(20))?;
+        house.server.start()?;
+        let again = redriven(&house.api, id, "")?;
         assert_ne!(again["error"], "States.ItemReaderFailed", "{again}");
         put("n\nb0\nb1\nb2\n")?;
-        let refused = redriven(&api, id, "")?;
+        let refused = redriven(&house.api, id, "")?;
         assert_eq!(refused["error"], "States.ItemReaderFailed", "{refused}");
         let cause = refused["cause"].as_str().context("a cause")?;
         assert!(cause.contains("object mix.csv of bucket tables"), "{cause}");
-        let done = redriven(&api, id, "{}")?;
+        let done = redriven(&house.api, id, "{}")?;
         assert_eq!(done["output"], json!(["b0", "b1", "b2"]), "{done}");
     }
     Ok(())

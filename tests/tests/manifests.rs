@@ -7,60 +7,43 @@
 
 use anyhow::{Result, ensure};
 use serde_json::{Value, json};
-use stepwell_tests::api::{Answer, Api};
-use stepwell_tests::server::Server;
+use stepwell_tests::api::Answer;
+use stepwell_tests::house::House;
 
 const PASS: &str = "StartAt: P\nStates: {P: {Type: Pass, End: true}}";
 
-struct House {
-    _dir: tempfile::TempDir,
-    _server: Server,
-    api: Api,
-}
-
 fn house() -> Result<House> {
-    let dir = tempfile::tempdir()?;
-    let mut server = Server::new(dir.path(), "")?;
-    server.spawn()?;
-    server.ready()?;
-    let api = Api::new(&server.url())?;
+    let house = House::new("")?;
     for flow in ["orders", "sealed"] {
-        api.publish(flow, PASS)?;
+        house.api.publish(flow, PASS)?;
     }
-    let put = api.send("PUT", "/v1/buckets/in/objects/rows", "1\n2\n")?;
-    ensure!(put.status == 201, "{put:?}");
-    Ok(House {
-        _dir: dir,
-        _server: server,
-        api,
-    })
+    house.api.put_object("in/rows", "1\n2\n")?;
+    Ok(house)
 }
 
-impl House {
-    fn publish(&self, name: &str, more: Value, query: &str) -> Result<Answer> {
-        let kind = [("content-type", "application/vnd.stepwell.publish+json")];
-        let path = format!("/v1/flows/{name}{query}");
-        self.api.send_with("PUT", &path, &kind, more.to_string())
-    }
+fn publish(house: &House, name: &str, more: Value, query: &str) -> Result<Answer> {
+    let kind = [("content-type", "application/vnd.stepwell.publish+json")];
+    let path = format!("/v1/flows/{name}{query}");
+    house.api.send_with("PUT", &path, &kind, more.to_string())
+}
 
-    #[track_caller]
-    fn published(&self, name: &str, definition: &Value, grants: &Value) {
-        let body = json!({"definition": definition.to_string(), "grants": grants});
-        let answer = self.publish(name, body, "").expect("an answer");
-        assert_eq!(answer.status, 201, "{name}: {answer:?}");
-    }
+#[track_caller]
+fn published(house: &House, name: &str, definition: &Value, grants: &Value) {
+    let body = json!({"definition": definition.to_string(), "grants": grants});
+    let answer = publish(house, name, body, "").expect("an answer");
+    assert_eq!(answer.status, 201, "{name}: {answer:?}");
+}
 
-    /// The name of the failure, or nothing, and the output.
-    #[track_caller]
-    fn ends(&self, flow: &str, input: Value, error: &str) -> Value {
-        let shown = self.api.run(flow, &input.to_string()).expect("an answer");
-        assert_eq!(
-            shown["error"].as_str().unwrap_or_default(),
-            error,
-            "{flow} {input}: {shown}"
-        );
-        shown["output"].clone()
-    }
+/// The name of the failure, or nothing, and the output.
+#[track_caller]
+fn ends(house: &House, flow: &str, input: Value, error: &str) -> Value {
+    let shown = house.api.run(flow, &input.to_string()).expect("an answer");
+    assert_eq!(
+        shown["error"].as_str().unwrap_or_default(),
+        error,
+        "{flow} {input}: {shown}"
+    );
+    shown["output"].clone()
 }
 
 fn one(state: Value) -> Value {
@@ -93,7 +76,7 @@ fn what_a_definition_names_is_refused_when_it_is_published() -> Result<()> {
         "ResultWriter": {"Resource": "arn:aws:states:::s3:putObject", "Parameters": {"Bucket": "out"}}}));
     let with = |grants: Value| json!({"definition": map.to_string(), "grants": grants});
     let some = json!({"buckets": [{"bucket": "in"}, {"bucket": "out"}]});
-    let refused = house.publish("all", with(some), "")?;
+    let refused = publish(&house, "all", with(some), "")?;
     ensure!(
         refused.status == 422 && refused.body["code"] == "RUN0043",
         "{refused:?}"
@@ -114,31 +97,31 @@ fn what_a_definition_names_is_refused_when_it_is_published() -> Result<()> {
     ensure!(house.api.get("/v1/flows/all")?.status == 404);
 
     let all = json!({"buckets": [{"bucket": "in"}, {"bucket": "out", "write": true}], "flows": ["orders"]});
-    let published = house.publish("all", with(all.clone()), "")?;
+    let published = publish(&house, "all", with(all.clone()), "")?;
     ensure!(published.status == 201, "{published:?}");
-    let output = house.ends("all", json!({}), "");
+    let output = ends(&house, "all", json!({}), "");
     ensure!(output["ResultWriterDetails"]["Bucket"] == "out", "{output}");
 
     // What is new is told, and has to be said again.
     let mut wider = all;
     wider["buckets"][0]["write"] = json!(true);
     wider["flows"] = json!(["orders", "sealed"]);
-    let refused = house.publish("all", with(wider.clone()), "")?;
+    let refused = publish(&house, "all", with(wider.clone()), "")?;
     let beyond = json!(["flow sealed", "bucket write in"]);
     ensure!(
         refused.body["code"] == "RUN0027" && refused.body["beyond"] == beyond,
         "{refused:?}"
     );
-    let published = house.publish("all", with(wider), "?confirm_grants=true")?;
+    let published = publish(&house, "all", with(wider), "?confirm_grants=true")?;
     ensure!(published.status == 201, "{published:?}");
 
     // A version without a manifest has the last one's.
     let sends = one(json!({"Type": "Task", "Resource": "signal:send",
         "Parameters": {"Name": "n", "Flow": "others", "ExecutionName": "e"}}));
-    let inherits = house.publish("all", json!({"definition": sends.to_string()}), "")?;
+    let inherits = publish(&house, "all", json!({"definition": sends.to_string()}), "")?;
     ensure!(inherits.body["code"] == "RUN0043", "{inherits:?}");
     // And one that never had one is not bounded.
-    let free = house.publish("free", json!({"definition": sends.to_string()}), "")?;
+    let free = publish(&house, "free", json!({"definition": sends.to_string()}), "")?;
     ensure!(free.status == 201, "{free:?}");
     Ok(())
 }
@@ -149,8 +132,9 @@ fn items_of_maps_are_bound_by_the_manifest_of_their_flow() -> Result<()> {
     let grants = json!({"flows": ["orders"]});
     let starts =
         json!({"Type": "Task", "Resource": "flow:start", "Parameters": {"StateMachineArn.$": "$"}});
-    house.published("starts", &each("STANDARD", starts), &grants);
-    let output = house.ends(
+    published(&house, "starts", &each("STANDARD", starts), &grants);
+    let output = ends(
+        &house,
         "starts",
         json!(["orders", "sealed", "orders:1", "starts"]),
         "",
@@ -162,8 +146,8 @@ fn items_of_maps_are_bound_by_the_manifest_of_their_flow() -> Result<()> {
     );
     // Express ones start no flows.
     let calls = json!({"Type": "Task", "Resource": "http:request", "Parameters": {"url.$": "$"}});
-    house.published("calls", &each("EXPRESS", calls), &grants);
-    let output = house.ends("calls", json!(["https://example.com/"]), "");
+    published(&house, "calls", &each("EXPRESS", calls), &grants);
+    let output = ends(&house, "calls", json!(["https://example.com/"]), "");
     ensure!(output == json!([refused]), "{output}");
     let sealed = house.api.get("/v1/executions?flow=sealed")?;
     ensure!(sealed.body["executions"] == json!([]), "{sealed:?}");
@@ -178,11 +162,11 @@ fn a_flow_in_the_place_of_a_function_is_bounded_too() -> Result<()> {
         json!({"definition": call.to_string(), "resources": {"arn:aws:lambda:r:1:function:price": {"flow": flow}},
             "grants": {"flows": ["orders"]}})
     };
-    let refused = house.publish("calls", bound("sealed"), "")?;
+    let refused = publish(&house, "calls", bound("sealed"), "")?;
     ensure!(refused.body["code"] == "RUN0043", "{refused:?}");
-    let published = house.publish("calls", bound("orders"), "")?;
+    let published = publish(&house, "calls", bound("orders"), "")?;
     ensure!(published.status == 201, "{published:?}");
-    house.ends("calls", json!({"a": 1}), "");
+    ends(&house, "calls", json!({"a": 1}), "");
     Ok(())
 }
 

@@ -13,8 +13,8 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use stepwell_shim::{Recorder, Tail};
-use stepwell_tests::api::Api;
 use stepwell_tests::guests;
+use stepwell_tests::house::{House, one_state};
 use stepwell_tests::server::Server;
 
 /// A flow whose Map writes what its items yield into a bucket, a file and a manifest.
@@ -22,17 +22,15 @@ const RESULTS: &str = r#"{"StartAt": "M", "States": {"M": {"Type": "Map", "End":
     "ItemProcessor": {"ProcessorConfig": {"Mode": "DISTRIBUTED"}, "StartAt": "P", "States": {"P": {"Type": "Pass", "End": true}}},
     "ResultWriter": {"Resource": "arn:aws:states:::s3:putObject", "Parameters": {"Bucket.$": "$.bucket", "Prefix": "a/b"}}}}}"#;
 
-struct House {
-    _dir: tempfile::TempDir,
-    server: Server,
+struct Place {
+    house: House,
     recorder: Recorder,
-    api: Api,
     granted: PathBuf,
 }
 
-impl House {
+impl Place {
     /// A server that has never run, with a directory that is granted as the bucket `out`.
-    fn new() -> Result<House> {
+    fn new() -> Result<Place> {
         let dir = tempfile::tempdir()?;
         let granted = dir.path().join("granted");
         let tools = dir.path().join("tools");
@@ -47,12 +45,8 @@ impl House {
         let recorder = Recorder::new(&tools, &[&server.data(), &granted, &keys])?;
         let environment = recorder.environment();
         server.environment(environment.map(|(name, value)| (name.into(), value)));
-        server.spawn()?;
-        server.ready()?;
-        Ok(House {
-            api: Api::new(&server.url())?,
-            _dir: dir,
-            server,
+        Ok(Place {
+            house: House::of(dir, server)?,
             recorder,
             granted,
         })
@@ -60,16 +54,15 @@ impl House {
 
     /// Cuts the power, and starts the server again.
     fn cut(&mut self) -> Result<()> {
-        self.server.kill()?;
+        self.house.server.kill()?;
         self.recorder.discard_unsynced(Tail::Gone)?;
         self.recorder.restart()?;
-        self.server.spawn()?;
-        self.server.ready()
+        self.house.server.start()
     }
 
     fn put(&self, object: &str, text: &'static str) -> Result<()> {
         let path = format!("/v1/buckets/{object}");
-        let answer = self.api.send("PUT", &path, text)?;
+        let answer = self.house.api.send("PUT", &path, text)?;
         ensure!(matches!(answer.status, 200 | 201), "{object}: {answer:?}");
         Ok(())
     }
@@ -77,7 +70,7 @@ impl House {
     #[track_caller]
     fn holds(&self, object: &str, expected: Option<&str>) {
         let path = format!("/v1/buckets/{object}");
-        let answer = self.api.get(&path).expect("an answer");
+        let answer = self.house.api.get(&path).expect("an answer");
         match expected {
             Some(text) => assert_eq!(answer.body, json!(text), "{object}: {answer:?}"),
             None => assert_eq!(answer.status, 404, "{object}: {answer:?}"),
@@ -87,7 +80,7 @@ impl House {
 
 #[test]
 fn objects_of_clients_keep_their_names() -> Result<()> {
-    let mut house = House::new()?;
+    let mut place = Place::new()?;
     // The very first of a bucket, in a server that has just made its directory; deep in one; another's place.
     for object in [
         "data/objects/one",
@@ -95,12 +88,12 @@ fn objects_of_clients_keep_their_names() -> Result<()> {
         "out/objects/c/d/three",
         "out/objects/four",
     ] {
-        house.put(object, "before")?;
-        house.cut()?;
-        house.holds(object, Some("before"));
-        house.put(object, "after")?;
-        house.cut()?;
-        house.holds(object, Some("after"));
+        place.put(object, "before")?;
+        place.cut()?;
+        place.holds(object, Some("before"));
+        place.put(object, "after")?;
+        place.cut()?;
+        place.holds(object, Some("after"));
     }
     for object in [
         "data/objects/one",
@@ -108,104 +101,111 @@ fn objects_of_clients_keep_their_names() -> Result<()> {
         "out/objects/c/d/three",
         "out/objects/four",
     ] {
-        let answer = house
+        let answer = place
+            .house
             .api
             .send("DELETE", &format!("/v1/buckets/{object}"), "")?;
         ensure!(answer.status == 204, "{object}: {answer:?}");
-        house.cut()?;
-        house.holds(object, None);
+        place.cut()?;
+        place.holds(object, None);
     }
     Ok(())
 }
 
 #[test]
 fn objects_of_steps_come_with_their_outcome() -> Result<()> {
-    let mut house = House::new()?;
+    let mut place = Place::new()?;
     let write = |bucket: &str| json!({"bucket": bucket, "write": true});
     let grants = json!({"buckets": [write("data"), write("out")]});
-    house
+    place
+        .house
         .api
         .upload_granted("blobs", &guests::program("blobs")?, &grants)?;
-    let flow = "StartAt: S\nStates:\n  S: {Type: Task, Resource: \"wasm:blobs\", End: true}\n";
-    house.api.publish("blobs", flow)?;
-    let run = |house: &House, bucket: &str, step: Value| -> Result<()> {
+    place.house.api.publish("blobs", &one_state("blobs", ""))?;
+    let run = |place: &Place, bucket: &str, step: Value| -> Result<()> {
         let input = json!({"bucket": bucket, "do": [step]});
-        let shown = house.api.run("blobs", &input.to_string())?;
+        let shown = place.house.api.run("blobs", &input.to_string())?;
         ensure!(shown["status"] == "SUCCEEDED", "{input}: {shown}");
         Ok(())
     };
     for text in ["before", "after"] {
         for (bucket, key) in [("data", "one"), ("data", "a/b/two"), ("out", "c/d/three")] {
-            run(&house, bucket, json!({"put": [key, text]}))?;
-            house.cut()?;
-            house.holds(&format!("{bucket}/objects/{key}"), Some(text));
+            run(&place, bucket, json!({"put": [key, text]}))?;
+            place.cut()?;
+            place.holds(&format!("{bucket}/objects/{key}"), Some(text));
         }
     }
     for (bucket, key) in [("data", "one"), ("data", "a/b/two"), ("out", "c/d/three")] {
-        run(&house, bucket, json!({"delete": key}))?;
-        house.cut()?;
-        house.holds(&format!("{bucket}/objects/{key}"), None);
+        run(&place, bucket, json!({"delete": key}))?;
+        place.cut()?;
+        place.holds(&format!("{bucket}/objects/{key}"), None);
     }
     Ok(())
 }
 
 #[test]
 fn results_of_a_map_keep_their_names() -> Result<()> {
-    let mut house = House::new()?;
-    house.api.publish("results", RESULTS)?;
+    let mut place = Place::new()?;
+    place.house.api.publish("results", RESULTS)?;
     for bucket in ["data", "out"] {
         let input = json!({"items": [1, 2, 3], "bucket": bucket});
-        let shown = house.api.run("results", &input.to_string())?;
+        let shown = place.house.api.run("results", &input.to_string())?;
         let key = shown["output"]["ResultWriterDetails"]["Key"].as_str();
         let key = key.with_context(|| format!("{shown}"))?.to_owned();
-        house.cut()?;
+        place.cut()?;
         let objects = format!("/v1/buckets/{bucket}/objects");
-        let manifest = house.api.get(&format!("{objects}/{key}"))?;
+        let manifest = place.house.api.get(&format!("{objects}/{key}"))?;
         ensure!(manifest.status == 200, "{bucket}: {manifest:?}");
         let file = manifest.body["ResultFiles"]["SUCCEEDED"][0]["Key"].as_str();
         let file = file.with_context(|| format!("{manifest:?}"))?;
-        let records = house.api.get(&format!("{objects}/{file}"))?;
+        let records = place.house.api.get(&format!("{objects}/{file}"))?;
         ensure!(
             records.body.as_array().map(Vec::len) == Some(3),
             "{bucket}: {records:?}"
         );
     }
-    ensure!(house.granted.join("a/b").is_dir());
+    ensure!(place.granted.join("a/b").is_dir());
     Ok(())
 }
 
 #[test]
 fn modules_secrets_and_the_servers_own_name_stay() -> Result<()> {
-    let mut house = House::new()?;
-    let name = || std::fs::read_to_string(house.server.data().join("instance"));
+    let mut place = Place::new()?;
+    let name = || std::fs::read_to_string(place.house.server.data().join("instance"));
     let own = name()?;
-    house.api.one_step("echo", &guests::program("echo")?)?;
-    house.cut()?;
+    place
+        .house
+        .api
+        .one_step("echo", &guests::program("echo")?)?;
+    place.cut()?;
     ensure!(
-        std::fs::read_to_string(house.server.data().join("instance"))? == own,
+        std::fs::read_to_string(place.house.server.data().join("instance"))? == own,
         "another server"
     );
-    let shown = house.api.run("echo", r#"{"a": 1}"#)?;
+    let shown = place.house.api.run("echo", r#"{"a": 1}"#)?;
     ensure!(shown["status"] == "SUCCEEDED", "{shown}");
 
     let grants = json!({"secrets": ["token"]});
-    house
+    place
+        .house
         .api
         .upload_granted("secrets", &guests::program("secrets")?, &grants)?;
-    let flow = "StartAt: S\nStates:\n  S: {Type: Task, Resource: \"wasm:secrets\", End: true}\n";
-    house.api.publish("secrets", flow)?;
-    let set = house.api.send("PUT", "/v1/secrets/token", "first")?;
+    place
+        .house
+        .api
+        .publish("secrets", &one_state("secrets", ""))?;
+    let set = place.house.api.send("PUT", "/v1/secrets/token", "first")?;
     ensure!(set.status == 200, "{set:?}");
-    house.cut()?;
-    let readable = |house: &House| -> Result<()> {
-        let shown = house.api.run("secrets", r#"{"read": ["token"]}"#)?;
+    place.cut()?;
+    let readable = |place: &Place| -> Result<()> {
+        let shown = place.house.api.run("secrets", r#"{"read": ["token"]}"#)?;
         ensure!(shown["status"] == "SUCCEEDED", "{shown}");
         Ok(())
     };
-    readable(&house)?;
+    readable(&place)?;
     // The key's file is replaced, and the secret sealed anew.
-    let rotated = house.api.send("POST", "/v1/secret-key/rotate", "")?;
+    let rotated = place.house.api.send("POST", "/v1/secret-key/rotate", "")?;
     ensure!(rotated.status == 200, "{rotated:?}");
-    house.cut()?;
-    readable(&house)
+    place.cut()?;
+    readable(&place)
 }

@@ -1,6 +1,7 @@
 //! What a restart keeps of its promises: stops that come early, starts that come again,
 //! steps that were running when the process died.
 
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -8,7 +9,8 @@ use serde_json::json;
 use stepwell_tests::api::Api;
 use stepwell_tests::bridges::ask::started;
 use stepwell_tests::guests;
-use stepwell_tests::server::Server;
+use stepwell_tests::house::House;
+use stepwell_tests::server::{Server, binary};
 use stepwell_tests::wait::until;
 
 #[test]
@@ -66,6 +68,50 @@ fn an_idempotency_key_finds_its_execution_after_a_crash() -> Result<()> {
         ))?;
         assert_eq!(named.body["id"], first.body["id"], "{named:?}");
     }
+    Ok(())
+}
+
+#[test]
+fn a_command_goes_on_waiting_when_the_server_dies_in_its_first_wait() -> Result<()> {
+    let mut house = House::new("")?;
+    let ask = "StartAt: A\nStates:\n  A: {Type: Task, Resource: callback, End: true}\n";
+    house.api.publish("ask", ask)?;
+    let asked = |house: &House| house.api.metric("stepwell_http_in_flight");
+    let before = asked(&house)?;
+    let command = Command::new(binary()?)
+        .args([
+            "--url",
+            &house.server.url(),
+            "start",
+            "ask",
+            "--name",
+            "c",
+            "--wait",
+        ])
+        .env_remove("STEPWELL_TOKEN")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()?;
+    let id = until("the execution", || {
+        let found = house.api.get("/v1/flows/ask/executions/c")?;
+        Ok(found.body["id"].as_str().map(str::to_owned))
+    })?;
+    // Its start was answered, and what is on the way for long now is the look that waits.
+    let mut looks = 0;
+    until("the command's wait", || {
+        let waits = asked(&house)? > before;
+        looks = if waits { looks + 1 } else { 0 };
+        Ok((looks > 20).then_some(()))
+    })?;
+    house.server.again()?;
+    let tasks = house.api.get(&format!("/v1/executions/{id}/tasks"))?.body;
+    let token = tasks["tasks"][0]["token"].as_str().context("a token")?;
+    let path = format!("/v1/tasks/{token}/succeed");
+    let answer = house.api.send("POST", &path, "[7]")?;
+    assert_eq!(answer.status, 204, "{answer:?}");
+    let done = command.wait_with_output()?;
+    assert!(done.status.success(), "{done:?}");
+    assert_eq!(String::from_utf8_lossy(&done.stdout).trim(), "[7]");
     Ok(())
 }
 

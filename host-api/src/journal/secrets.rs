@@ -113,7 +113,11 @@ impl Journal {
         if let Some(opened) = &opened
             && matches!(known.digests, Digests::Plain)
         {
-            known.digests = Digests::of(opened);
+            // In another order than before a crash, it is not the one whose key the log has.
+            known.digests = match self.digests_before(known)? {
+                Some(before) => before,
+                None => Digests::of(opened),
+            };
         }
         let value = opened.map(|opened| opened.value);
         known.read.push((name.to_owned(), value.clone()));
@@ -146,15 +150,25 @@ impl Journal {
         }
         let known = &mut *self.known.lock();
         if matches!(known.digests, Digests::Plain)
-            && let Some((name, version)) = &known.keyed_by
+            && let Some(before) = self.digests_before(known)?
         {
-            let opened = self.secrets.open(name, Some(*version));
-            let opened = opened.and_then(|o| o.ok_or_else(|| gone(name, *version)));
-            let opened = opened.inspect_err(|failure| self.break_off(failure.clone()))?;
-            known.digests = Digests::of(&opened);
+            known.digests = before;
         }
         let digest = known.digests.digest(request);
         Ok(digest.is_none_or(|digest| digest == recorded))
+    }
+
+    /// The digests that the attempt had before a crash, once it had read a secret. `None`: it had read none.
+    /// # Errors
+    /// `Stepwell.SecretUnreadable`, `Stepwell.SecretGone`; the attempt ends.
+    fn digests_before(&self, known: &Known) -> Result<Option<Digests>, Failure> {
+        let Some((name, version)) = &known.keyed_by else {
+            return Ok(None);
+        };
+        let opened = self.secrets.open(name, Some(*version));
+        let opened = opened.and_then(|o| o.ok_or_else(|| gone(name, *version)));
+        let opened = opened.inspect_err(|failure| self.break_off(failure.clone()))?;
+        Ok(Some(Digests::of(&opened)))
     }
 
     /// Takes what the attempt read out of what leaves it. A result that holds a secret becomes

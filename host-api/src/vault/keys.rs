@@ -150,8 +150,7 @@ impl Keys {
             made.write_all(text.as_bytes())?;
             made.sync_all()?;
             std::fs::rename(new, file)?;
-            let folder = file.parent().filter(|f| !f.as_os_str().is_empty());
-            File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
+            sync_name(file)
         };
         write().map_err(|e| unusable(file, format!("it cannot be written: {e}")))
     }
@@ -168,6 +167,12 @@ impl Keys {
         let found = self.0.iter().find(|(known, _)| *known == id);
         found.map(|(_, key)| key.as_slice())
     }
+}
+
+/// Brings a file's name to the disk.
+pub(super) fn sync_name(file: &Path) -> std::io::Result<()> {
+    let folder = file.parent().filter(|f| !f.as_os_str().is_empty());
+    File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
 }
 
 const NOFOLLOW: i32 = rustix::fs::OFlags::NOFOLLOW.bits().cast_signed();

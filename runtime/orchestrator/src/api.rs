@@ -105,7 +105,7 @@ pub struct Execution {
     /// The states that it is in: how many, and those that were entered first. Left out of lists, and of
     /// express executions, which tell nobody where they are.
     pub active: (usize, Vec<ActiveState>),
-    /// Calls to the outside that wait for their turn, and steps that wait to begin; left out of lists.
+    /// Calls to the outside that wait for their turn, and up to 100 steps that wait to begin; left out of lists.
     pub waiting: Vec<Waiting>,
     /// Signals that came before a Task waited for them: how many, and the first of them.
     pub signals: (usize, Vec<KeptSignal>),

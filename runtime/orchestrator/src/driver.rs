@@ -157,6 +157,8 @@ pub struct Driver {
     tombstones: HashMap<ExecutionId, (u32, Failure)>,
     /// Starts of children that wait for room, flow by flow.
     held: Ready<outbox::Held>,
+    /// `held` is not looked at before: a flow of it is being deleted.
+    held_until: Option<Timestamp>,
     /// Children in `held` that nobody wants any more, of those that are kept in memory.
     unwanted: HashSet<ExecutionId>,
     /// Of executions that nobody started, by shard: what lies two or more below them.
@@ -258,6 +260,7 @@ impl Driver {
             names: HashMap::new(),
             tombstones: HashMap::new(),
             held: Ready::default(),
+            held_until: None,
             unwanted: HashSet::new(),
             descendants: HashMap::new(),
             signals: HashMap::new(),
@@ -342,7 +345,7 @@ impl Driver {
     #[must_use]
     pub fn has_work(&self) -> bool {
         !self.events.is_empty()
-            || (!self.held.is_empty() && self.has_room())
+            || (!self.held.is_empty() && self.held_until.is_none() && self.has_room())
             || (!self.stopping && self.has_place())
     }
 

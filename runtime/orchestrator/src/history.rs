@@ -388,7 +388,7 @@ impl Orchestrator {
             let next = lines.back().filter(|_| more).map(|l| l.id);
             if let Some(next) = next.filter(|_| walked != Walked::Cut) {
                 let ahead: usize = beyond.iter().map(|line| line.json.len_bytes()).sum();
-                let bytes = cursor.state.size_hint_bytes() + ahead;
+                let bytes = cursor.state.memory_bytes() + ahead;
                 shared.histories.put((id, next), (cursor, beyond), bytes);
             }
             Ok(Page {

@@ -99,7 +99,7 @@ impl Lines {
     /// Bytes of memory, about.
     fn bytes(&self) -> usize {
         let ahead: usize = self.ahead.iter().map(|line| line.message.len() + 64).sum();
-        self.cursor.state.size_hint_bytes() + self.states.len() * 32 + ahead
+        self.cursor.state.memory_bytes() + self.states.len() * 32 + ahead
     }
 
     fn page(

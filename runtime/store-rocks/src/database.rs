@@ -55,6 +55,9 @@ pub(crate) fn open(dir: &Path, options: &Options) -> Result<(RocksReader, RocksW
     let mut ballast = Ballast::open(&directory, options.ballast_bytes)?;
     let settings =
         columns::database(options, !directory.complete).map_err(|e| error::rocks("set up", &e))?;
+    if options.sync {
+        directory.sync_logs()?;
+    }
     let db = DB::open_cf_descriptors(&settings, directory.rows(), columns::descriptors(options))
         .map_err(|e| error::rocks("open", &e))?;
     let (watermark, known) = Watermark::open(&directory)?;

@@ -95,26 +95,48 @@ impl Directory {
         Ok(())
     }
 
-    /// Bytes of RocksDB's write-ahead logs, which opening replays.
+    /// RocksDB's write-ahead logs, which opening replays.
+    fn logs(&self) -> io::Result<Vec<PathBuf>> {
+        let entries = match fs::read_dir(self.rows()) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            entries => entries?,
+        };
+        let paths = entries.map(|entry| entry.map(|entry| entry.path()));
+        let paths: Vec<PathBuf> = paths.collect::<io::Result<_>>()?;
+        let is_log = |path: &PathBuf| path.extension().is_some_and(|e| e == "log");
+        Ok(paths.into_iter().filter(is_log).collect())
+    }
+
+    /// How many bytes the logs have.
     pub(crate) fn log_bytes(&self) -> Result<u64, Error> {
-        let rows = self.rows();
         let sum = || -> io::Result<u64> {
             let mut sum = 0;
-            for entry in fs::read_dir(&rows)? {
-                let entry = entry?;
-                if Path::new(&entry.file_name())
-                    .extension()
-                    .is_some_and(|e| e == "log")
-                {
-                    sum += entry.metadata()?.len();
-                }
+            for log in self.logs()? {
+                sum += fs::metadata(log)?.len();
             }
             Ok(sum)
         };
         match sum() {
+            // One went meanwhile.
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(0),
-            sum => sum.map_err(|e| error::file("list its logs", &rows, e)),
+            sum => sum.map_err(|e| error::file("list its logs", &self.rows(), e)),
         }
+    }
+
+    /// Brings the logs to the disk. A process that was killed may have written what it never synced;
+    /// RocksDB replays that and syncs new logs only, so that what is built on it would outlive it.
+    pub(crate) fn sync_logs(&self) -> Result<(), Error> {
+        let sync = || -> io::Result<()> {
+            let logs = self.logs()?;
+            for log in &logs {
+                File::open(log)?.sync_all()?;
+            }
+            match logs.is_empty() {
+                true => Ok(()),
+                false => File::open(self.rows())?.sync_all(),
+            }
+        };
+        sync().map_err(|e| error::file("sync its logs", &self.rows(), e))
     }
 
     /// Bytes that this process may still write.

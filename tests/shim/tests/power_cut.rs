@@ -82,6 +82,12 @@ fn victim() {
 /// Runs the victim, kills it when it has told of all, cuts the power, and counts.
 fn cut(test: &str, place: &Place, synced: u64, unsynced: u64, tail: Tail) -> (u64, Discarded) {
     place.recorder.restart().expect("restart");
+    killed(test, place, synced, unsynced);
+    after_cut(place, tail)
+}
+
+/// Runs the victim, and kills it when it has told of all.
+fn killed(test: &str, place: &Place, synced: u64, unsynced: u64) {
     let mut child = Command::new(std::env::current_exe().expect("this test"))
         .args(["--exact", test, "--nocapture"])
         .envs(place.recorder.environment())
@@ -96,6 +102,10 @@ fn cut(test: &str, place: &Place, synced: u64, unsynced: u64, tail: Tail) -> (u6
         killed_when_done(&mut child),
         "the victim ended before it was done"
     );
+}
+
+/// Cuts the power, and counts.
+fn after_cut(place: &Place, tail: Tail) -> (u64, Discarded) {
     let discarded = place.recorder.discard_unsynced(tail).expect("discard");
     let (reader, writer) = open(&place.data, options(true)).expect("open after the power cut");
     let rows = count(&reader);
@@ -137,6 +147,21 @@ fn what_was_synced_is_there_and_the_rest_is_gone() {
     assert_eq!(rows, 80);
     let (rows, discarded) = cut(test, &place, 0, 30, Tail::Gone);
     assert_eq!(rows, 80, "{discarded:?}");
+}
+
+#[test]
+fn what_a_killed_process_never_synced_is_synced_before_others_build_on_it() {
+    if std::env::var_os(DIR).is_some() {
+        return victim();
+    }
+    let test = "what_a_killed_process_never_synced_is_synced_before_others_build_on_it";
+    let place = place(1_000);
+    place.recorder.restart().expect("restart");
+    // The first one's power stays on: the next one sees all that it wrote.
+    killed(test, &place, 10, 20);
+    killed(test, &place, 10, 0);
+    let (rows, discarded) = after_cut(&place, Tail::Gone);
+    assert_eq!(rows, 40, "{discarded:?}");
 }
 
 #[test]

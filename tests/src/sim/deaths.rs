@@ -67,6 +67,7 @@ impl World {
         // The machine may have been off for a while.
         self.now = self.now.plus_ms(self.random.index(40_000) as u64);
         self.memory = Memory::from_snapshot(self.memory.snapshot());
+        self.forget_lost()?;
         for step in &steps {
             // Before it is durable there is nothing to count for, and that is once at most: from
             // the second life on no step runs before then. An end clears all.

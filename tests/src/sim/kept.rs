@@ -67,9 +67,6 @@ impl World {
 
     /// A step begins: it reads, unless another's writes are on their way there.
     pub(super) fn begin_keeping(&mut self, request: &StepRequest) {
-        // What a life kept that was lost is not; and behind a redrive that was lost with it, the
-        // same entry can be another state, which keeps nothing.
-        self.kept.remove(&key(request));
         if !self.keeps(request) {
             return;
         }
@@ -113,6 +110,18 @@ impl World {
                 Kept::Again
             }
         }
+    }
+
+    /// The process has died: what was handed over and is not in the log is lost, and so is that it was
+    /// kept. Behind a redrive its entry may be a state that keeps nothing.
+    pub(super) fn forget_lost(&mut self) -> Result<(), String> {
+        let executions: BTreeSet<ExecutionId> = self.kept.iter().map(|step| step.0).collect();
+        let mut landed = BTreeSet::new();
+        for id in executions {
+            landed.extend(outcomes(self, id)?);
+        }
+        self.kept = landed;
+        Ok(())
     }
 }
 

@@ -1,6 +1,6 @@
 //! The server that the secrets are kept by, and the search for them in all that it leaves.
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
 use std::io::Write as _;
 use std::path::Path;
@@ -104,9 +104,8 @@ impl House {
 
     /// Runs a flow to its end, and reads all that can be read of it.
     pub fn run(&mut self, flow: &str, input: &Value) -> Result<Value> {
-        let path = format!("/v1/flows/{flow}/executions?wait=60");
-        let shown = self.send("POST", &path, input.to_string())?.body;
-        let id = shown["id"].as_str().unwrap_or_default().to_owned();
+        let id = self.begin(flow, input)?;
+        let shown = self.ended(&id)?;
         for path in ["", "/history", "/history?limit=1000", "/trace?state=T"] {
             self.send("GET", &format!("/v1/executions/{id}{path}"), "")?;
         }
@@ -116,14 +115,20 @@ impl House {
     pub fn begin(&mut self, flow: &str, input: &Value) -> Result<String> {
         let path = format!("/v1/flows/{flow}/executions");
         let started = self.send("POST", &path, input.to_string())?;
-        let id = started.body["id"].as_str().context("no id")?;
-        Ok(id.to_owned())
+        let id = started.body["id"].as_str().map(str::to_owned);
+        id.with_context(|| format!("{flow}: {started:?}"))
     }
 
     pub fn ended(&mut self, id: &str) -> Result<Value> {
-        Ok(self
-            .send("GET", &format!("/v1/executions/{id}?wait=60"), "")?
-            .body)
+        let path = format!("/v1/executions/{id}?wait=20");
+        let mut shown = Value::Null;
+        for _ in 0..9 {
+            shown = self.send("GET", &path, "")?.body;
+            if shown["status"] != "RUNNING" {
+                return Ok(shown);
+            }
+        }
+        bail!("{id} does not end: {shown}")
     }
 
     pub fn call(&self, path: &str, authentication: Value) -> Value {

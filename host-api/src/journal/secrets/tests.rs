@@ -5,13 +5,12 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use stepwell_types::{
-    BridgeAnswer, BridgeCall, EntryId, ExecutionId, LogLevel, Recorded, RecordedCall, ShardId,
-    StepRequest, StepTarget, Timestamp,
+    BridgeAnswer, BridgeCall, LogLevel, Recorded, RecordedCall, StepRequest, Timestamp,
 };
 
 use super::*;
 use crate::gate::{Asked, Boxed, Gate, Verdict};
-use crate::journal::{Call, Wait};
+use crate::journal::{Call, Wait, attempt_for_tests};
 use crate::secrets::Secrets;
 
 /// Values by name and version; the last one is the newest.
@@ -52,19 +51,8 @@ impl Gate for Kept {
 
 fn request(recorded: Option<Recorded>) -> StepRequest {
     StepRequest {
-        execution: ExecutionId::new(Timestamp(1), ShardId(0), 7),
-        execution_name: "e".into(),
-        flow: "f".into(),
-        state: "S".into(),
-        entry: EntryId(1),
-        attempt: 0,
-        target: StepTarget::Http,
-        input: Data::from_valid_text("{}"),
-        deadline: None,
-        token: None,
-        seed: 1,
-        grants: None,
         recorded: recorded.map(Arc::new),
+        ..attempt_for_tests()
     }
 }
 
@@ -239,6 +227,27 @@ fn a_call_is_the_same_request_whatever_was_read_when_it_left() {
     let (journal, _) = self::journal(Some(crash(&gate)), &gone);
     let failed = call(&journal, 1).map_err(|f| f.error.to_string());
     assert_eq!(failed, Err("Stepwell.SecretGone".into()));
+}
+
+#[test]
+fn secrets_may_be_read_in_another_order_after_a_crash() {
+    let shelf = self::shelf([("a", 1, "first value"), ("b", 2, "other value")]);
+    let live = |recorded: Option<Recorded>, order: [&str; 2]| {
+        let (journal, gate) = self::journal(recorded, &shelf);
+        for name in order {
+            read(&journal, name).expect("read");
+        }
+        let answered = [call(&journal, 1), call(&journal, 2)];
+        (answered, gate)
+    };
+    let (_, gate) = live(None, ["a", "b"]);
+    let mut recorded = crash(&gate);
+    // The second call did not leave.
+    recorded.calls.remove(&1);
+    let (answered, again) = live(Some(recorded), ["b", "a"]);
+    assert_eq!(answered, [Ok(true), Ok(false)]);
+    // It leaves as it would have left.
+    assert_eq!(again.0.lock()[0].request, gate.0.lock()[1].request);
 }
 
 /// A gate that is slow to take an answer, and keeps the notes that it gets.

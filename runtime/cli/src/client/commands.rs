@@ -318,7 +318,7 @@ fn until_end(remote: &Remote, text: String, wait: Option<u64>) -> Result<Exit, T
     if has_ended(&answer) {
         return Ok(ended(remote, &id, &text, &answer));
     }
-    match awaited(remote, &id, wait) {
+    match awaited(remote, &id, wait, true) {
         Ok((text, answer)) => Ok(ended(remote, &id, &text, &answer)),
         Err(gone) => {
             if gone.exit == Exit::Unreachable {
@@ -331,17 +331,23 @@ fn until_end(remote: &Remote, text: String, wait: Option<u64>) -> Result<Exit, T
 }
 
 /// An execution when it has ended or the seconds are over, as the server writes it and as
-/// a value.
-fn awaited(remote: &Remote, id: &str, wait: u64) -> Result<(String, Value), Trouble> {
+/// a value. Only a server that was there is waited for: one that is not `known` is looked at first.
+fn awaited(
+    remote: &Remote,
+    id: &str,
+    wait: u64,
+    mut known: bool,
+) -> Result<(String, Value), Trouble> {
     let begun = SystemClock.steady_us();
-    let (mut away, mut known) = (false, false);
+    let mut away = false;
     loop {
         let waited = (SystemClock.steady_us() - begun) / 1_000_000;
         let left = match wait {
             0 => WAIT,
             _ => wait.saturating_sub(waited).min(WAIT),
         };
-        let request = remote.get(&["executions", id]).query(&[("wait", left)]);
+        let asked = if known { left } else { 0 };
+        let request = remote.get(&["executions", id]).query(&[("wait", asked)]);
         match remote.text(request, &["id", "status"]) {
             Ok(text) => {
                 let answer = parse(&text)?;
@@ -350,7 +356,6 @@ fn awaited(remote: &Remote, id: &str, wait: u64) -> Result<(String, Value), Trou
                 }
                 (away, known) = (false, true);
             }
-            // Only a server that was there is waited for.
             Err(gone) if known && gone.exit == Exit::Unreachable && left > 0 => {
                 if !away {
                     let why = gone.message.lines().next().unwrap_or_default();
@@ -413,7 +418,7 @@ pub fn describe(remote: &Remote, which: &Which, wait: Option<u64>) -> Result<Exi
         let text = remote.text(remote.get(&["executions", id]), &["id", "status"])?;
         return one(remote, &text, show::execution);
     };
-    let (text, execution) = awaited(remote, id, wait)?;
+    let (text, execution) = awaited(remote, id, wait, false)?;
     one(remote, &text, show::execution)?;
     Ok(how_it_ended(&execution))
 }

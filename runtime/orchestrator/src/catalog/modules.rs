@@ -234,18 +234,21 @@ impl Catalog {
     /// Removes bytes that no row names, unless uploads are on their way: one may have found them
     /// there. The last of those sweeps.
     async fn sweep(&self) -> Result<(), Error> {
-        let Ok(_alone) = self.0.uploads.try_write() else {
-            return Ok(());
-        };
-        loop {
-            let Some(digest) = self.0.orphans.lock().pop_first() else {
+        // Looked at again when this one is done: who came at its end could not sweep.
+        while !self.0.orphans.lock().is_empty() {
+            let Ok(_alone) = self.0.uploads.try_write() else {
                 return Ok(());
             };
-            let named = self.0.index.read().names(digest);
-            if !named {
-                self.0.store.remove(digest).await?;
+            loop {
+                let orphan = self.0.orphans.lock().pop_first();
+                let Some(digest) = orphan else { break };
+                let named = self.0.index.read().names(digest);
+                if !named {
+                    self.0.store.remove(digest).await?;
+                }
             }
         }
+        Ok(())
     }
 
     /// `flow@version` of every flow version that asked for this name.

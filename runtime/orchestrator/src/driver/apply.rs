@@ -131,8 +131,11 @@ impl Driver {
         cause: String,
     ) {
         let failure = Failure::new("Stepwell.EngineFault", cause);
-        tracing::error!(execution = %id, cause = %failure.cause, "an execution is parked");
-        if self.is_unrecorded(id) {
+        // It ends the execution all the same, one of which nothing is stored too.
+        let is_cancel = matches!(event, Event::Cancelled { .. });
+        let how = if is_cancel { "ended" } else { "parked" };
+        tracing::error!(execution = %id, cause = %failure.cause, "an execution is {how}");
+        if self.is_unrecorded(id) && !is_cancel {
             self.park(id, failure, at);
             return;
         }
@@ -155,7 +158,10 @@ impl Driver {
             }
         }
         self.log(id, &Logged::Troubled { at, event });
-        self.park(id, failure, at);
+        match is_cancel {
+            true => self.still(id),
+            false => self.park(id, failure, at),
+        }
         for command in commands {
             self.carry_out(id, command, at);
         }
@@ -443,6 +449,15 @@ impl Driver {
             return;
         };
         hot.parked = Some(failure);
+        self.still(id);
+        self.touch(id);
+    }
+
+    /// Nothing runs for an execution any more, and no timer of its fires.
+    fn still(&mut self, id: ExecutionId) {
+        let Some(hot) = self.hot.get_mut(&id) else {
+            return;
+        };
         if let Some(at) = hot.timer.take() {
             self.timers.remove(&(at, id));
         }
@@ -450,7 +465,6 @@ impl Driver {
         for (entry, attempt) in left {
             self.abort_step(id, entry, attempt);
         }
-        self.touch(id);
     }
 
     /// Records what a running attempt has written so far.

@@ -3,7 +3,7 @@
 //! Refuses to rely on order: a cancel names the attempt that no longer waits, and one that finds no
 //! child of that attempt leaves a tombstone for the start that is still under way.
 
-use stepwell_interpreter::Event;
+use stepwell_interpreter::{Event, Outcome};
 use stepwell_types::{ExecutionId, Failure, Timestamp};
 
 use super::Driver;
@@ -33,7 +33,8 @@ impl Driver {
             let failure = failure.clone();
             self.apply(child, Event::Cancelled { failure }, now);
         }
-        if wanted.is_none_or(|wanted| wanted < attempt) {
+        // One that has succeeded never runs again: whatever start comes is answered with its result.
+        if wanted.is_none_or(|wanted| wanted < attempt) && !self.has_succeeded(child) {
             // A wish that comes late must find it; one is there from an earlier attempt, or none.
             let before = self
                 .tombstone(child)?
@@ -52,6 +53,12 @@ impl Driver {
         Ok(())
     }
 
+    /// Whether a child in memory needs no further attempt.
+    fn has_succeeded(&self, child: ExecutionId) -> bool {
+        let outcome = self.hot.get(&child).and_then(|hot| hot.state.outcome());
+        matches!(outcome, Some(Outcome::Succeeded(_)))
+    }
+
     /// Which attempt of its parent's entry a child in memory is for.
     pub(super) fn wanted_by(&self, child: ExecutionId) -> Option<u32> {
         let hot = self.hot.get(&child)?;
@@ -65,17 +72,28 @@ impl Driver {
         attempt: u32,
         now: Timestamp,
     ) -> Result<(), Error> {
-        let Some((cancelled, failure)) = self.tombstone(child)? else {
+        let Some((cancelled, failure)) = self.take_tombstone(child, attempt)? else {
             return Ok(());
         };
-        if cancelled <= attempt {
-            self.tombstones.remove(&child);
-            self.extra.delete(key(child, TOMBSTONE));
-        }
         if cancelled >= attempt {
             self.apply(child, Event::Cancelled { failure }, now);
         }
         Ok(())
+    }
+
+    /// The start of this attempt has come: a tombstone that waited for it, or for an earlier one, has
+    /// done its work.
+    pub(super) fn take_tombstone(
+        &mut self,
+        child: ExecutionId,
+        attempt: u32,
+    ) -> Result<Option<(u32, Failure)>, Error> {
+        let found = self.tombstone(child)?;
+        if found.as_ref().is_some_and(|(of, _)| *of <= attempt) {
+            self.tombstones.remove(&child);
+            self.extra.delete(key(child, TOMBSTONE));
+        }
+        Ok(found)
     }
 
     fn tombstone(&self, child: ExecutionId) -> Result<Option<(u32, Failure)>, Error> {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use stepwell_store::Key;
 use stepwell_types::{AttemptId, ChildStart, ExecutionId, Failure, FlowRef, Timestamp};
 
-use super::outbox::{Answer, Held};
+use super::outbox::{Answer, HELD_PAUSE_MS, Held};
 use super::{Driver, Output, Reply, Ticket};
 use crate::Error;
 use crate::api::Started;
@@ -50,10 +50,11 @@ impl Driver {
         }
         let (link, name) = (start.link.clone(), start.flow.clone());
         let begun = match self.begin_child(start, now) {
-            // Milliseconds, then it is known whether there is such a flow.
+            // Mostly milliseconds, then it is known whether there is such a flow. Steps begin meanwhile.
             Err(Error::Busy { .. }) => {
                 let flow = self.held.number(&name);
                 self.held.push(flow, Held::Row(sender, number));
+                self.held_until = Some(now.plus_ms(HELD_PAUSE_MS));
                 return Ok(());
             }
             begun => begun?,

@@ -27,6 +27,8 @@ use crate::rows;
 const ROWS: usize = 256;
 /// The share of what may be undurable that leaves children their room.
 const AHEAD_SHARE: usize = 16;
+/// How long the start of a child waits whose flow is being deleted, in milliseconds.
+pub(super) const HELD_PAUSE_MS: u64 = 10;
 /// Parcels that one event can send without meeting those of the next.
 pub(super) const PER_EVENT: u64 = 1 << 20;
 
@@ -450,6 +452,12 @@ impl Driver {
 
     /// Takes up starts that had to wait. `false`: there were none, or there is no room.
     pub(super) fn take_held(&mut self, now: Timestamp) -> bool {
+        // A clock that was set back keeps nobody waiting.
+        let waits = |until: Timestamp| until > now && until <= now.plus_ms(HELD_PAUSE_MS);
+        if self.held_until.is_some_and(waits) {
+            return false;
+        }
+        self.held_until = None;
         if self.held.is_empty() || !self.has_room() {
             return false;
         }

@@ -67,8 +67,12 @@ impl Places {
             Kind::Call => &self.calls,
         };
         let free = room.max.saturating_sub(room.taken);
+        if free == 0 {
+            // Asked of every flow that waits, again and again.
+            return false;
+        }
         let own = room.by_flow.get(&place.flow).copied().unwrap_or(0);
-        free > 0 && (own == 0 || own < SHARE.saturating_mul(free - 1))
+        own == 0 || own < SHARE.saturating_mul(free - 1)
     }
 
     /// Takes one, whether it is free or not: what runs already runs.

@@ -188,6 +188,10 @@ impl Driver {
             return Ok(());
         }
         let answer = self.item_again_here(&start, now)?;
+        if !matches!(answer, Answer::Started { .. }) {
+            // It does not begin, and nobody has to cancel it.
+            self.take_tombstone(child, start.link.attempt)?;
+        }
         self.answer(self.batch_of(child), sender, number, answer);
         self.settle(child, now);
         Ok(())

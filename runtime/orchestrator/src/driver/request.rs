@@ -21,6 +21,9 @@ use crate::api::{ActivityTask, Execution, Redriven, Started};
 use crate::gate::Verdict;
 use crate::rows::{self, NameRow};
 
+/// Steps of one execution that wait for a place, as far as they are told of.
+const QUEUED_SHOWN: usize = 100;
+
 /// Names one open request; the shell keeps who asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Ticket(pub u64);
@@ -177,25 +180,24 @@ impl Driver {
         }
     }
 
-    /// What of an execution waits to begin, the longest first.
+    /// What of an execution waits to begin, the longest first, as far as it is shown.
     fn queued(&self, id: ExecutionId) -> Vec<Waiting> {
         let steps = self.hot.get(&id).map(|hot| hot.steps.iter());
-        let queued = steps.into_iter().flatten();
-        let queued = queued.filter(|(_, step)| step.queued);
-        let mut all: Vec<Waiting> = queued
-            .map(|((entry, _), step)| Waiting {
-                entry: *entry,
-                state: step.state.clone(),
-                target: None,
-                reason: match step.place.kind {
-                    Kind::Step => WaitReason::Steps,
-                    Kind::Call => WaitReason::Calls,
-                },
-                since: step.since,
-            })
-            .collect();
-        all.sort_by_key(|waiting| waiting.since);
-        all
+        let queued = steps.into_iter().flatten().filter(|(_, step)| step.queued);
+        let mut queued: Vec<_> = queued.collect();
+        queued.sort_by_key(|(_, step)| step.since);
+        queued.truncate(QUEUED_SHOWN);
+        let shown = queued.into_iter().map(|((entry, _), step)| Waiting {
+            entry: *entry,
+            state: step.state.clone(),
+            target: None,
+            reason: match step.place.kind {
+                Kind::Step => WaitReason::Steps,
+                Kind::Call => WaitReason::Calls,
+            },
+            since: step.since,
+        });
+        shown.collect()
     }
 
     /// Nobody waits for this ticket any more.

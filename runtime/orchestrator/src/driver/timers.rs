@@ -47,7 +47,8 @@ impl Driver {
         let hot = self.timers.first().map(|(at, _)| *at);
         let rows = self.shards.values().map(|s| s.next).min();
         let usage = self.usage_due().filter(|_| !self.usage_due);
-        [hot, rows, usage]
+        // Nothing is fired then, but there is work again.
+        [hot, rows, usage, self.held_until]
             .into_iter()
             .flatten()
             .min()

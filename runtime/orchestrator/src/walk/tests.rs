@@ -17,6 +17,7 @@ use stepwell_types::{
 };
 
 use crate::Error;
+use crate::api::Status;
 use crate::driver::{
     Aside, Driver, Options, Output, Redrive, Reply, Request, Ticket, read_log, read_state,
 };
@@ -404,4 +405,17 @@ fn who_waits_for_an_express_execution_is_told_and_a_map_counts_its_item_as_faile
         output.starts_with("[1,") && output.ends_with(",3]"),
         "{output}"
     );
+}
+
+#[test]
+fn a_cancel_that_panics_ends_an_express_execution_too() {
+    let mut world = World::new();
+    world.trap(CANCEL);
+    let (ticket, id) = world.start("express", "1", true);
+    let done = world.cancel(id);
+    assert!(matches!(world.reply(done), Some(Reply::Done)));
+    let Some(Reply::Ended(Some(ended))) = world.reply(ticket) else {
+        panic!("{:?}", world.reply(ticket))
+    };
+    assert_eq!(ended.status, Status::Aborted);
 }

@@ -202,11 +202,8 @@ impl Drop for Dropped {
     }
 }
 
-#[test]
-fn what_a_step_held_in_vain_is_not_freed_on_the_loop() {
-    let mut world = few();
-    world.start("none", false);
-    world.commit();
+/// The next step that ends holds something; whether that is gone.
+fn hold(world: &mut World) -> Arc<AtomicBool> {
     let dropped = Arc::new(AtomicBool::new(false));
     world.effects = Some(Effects {
         writes: Vec::new(),
@@ -214,6 +211,15 @@ fn what_a_step_held_in_vain_is_not_freed_on_the_loop() {
         objects: Vec::new(),
         hold: Hold::new(Dropped(dropped.clone())),
     });
+    dropped
+}
+
+#[test]
+fn what_a_step_held_in_vain_is_not_freed_on_the_loop() {
+    let mut world = few();
+    world.start("none", false);
+    world.commit();
+    let dropped = hold(&mut world);
     world.end_step(Ok("1"));
     world.commit();
     assert_eq!(world.given_up.len(), 1, "a thousand files may go with it");
@@ -227,13 +233,7 @@ fn what_nobody_waits_for_any_more_is_not_freed_on_the_loop_either() {
     let mut world = World::new(flows([("plain", compiled(TASK))]), options());
     let (_, id) = world.start("plain", false);
     world.commit();
-    let dropped = Arc::new(AtomicBool::new(false));
-    world.effects = Some(Effects {
-        writes: Vec::new(),
-        growth: Vec::new(),
-        objects: Vec::new(),
-        hold: Hold::new(Dropped(dropped.clone())),
-    });
+    let dropped = hold(&mut world);
     // Its end was on the way when somebody ended the execution.
     let step = world.steps.pop().expect("a step runs");
     world.ask(Request::Cancel(id, Failure::new("Mine", "")));

@@ -1,9 +1,11 @@
 //! The real driver over the memory store: what it wants when, and what outlives a crash.
 
+mod deleting;
 mod descendants;
 mod express;
 mod journal;
 mod memory;
 mod places;
 mod signals;
+mod tombstones;
 mod world;

@@ -87,6 +87,20 @@ fn slow_calls_of_one_flow_hold_up_no_steps_and_no_other_flows_calls() {
 }
 
 #[test]
+fn of_very_many_that_wait_the_first_hundred_are_told() {
+    let wide = MAP.replace(
+        "\"Type\": \"Map\",",
+        "\"Type\": \"Map\", \"MaxConcurrency\": 1000,",
+    );
+    let flow = compiled(&wide.replace("RESOURCE", "wasm:t"));
+    let mut world = World::new(flows([("wide", flow)]), options());
+    world.long = true;
+    let id = world.put("wide", &format!("[{}1]", "1,".repeat(199)));
+    assert_eq!(world.of(id), 7);
+    assert_eq!(world.queued(id).len(), 100);
+}
+
+#[test]
 fn a_call_that_waits_for_its_turn_gives_its_place_up_and_a_guest_keeps_its_own() {
     let mut world = world();
     let (calls, steps) = (world.put("calls", MANY), world.put("steps", MANY));

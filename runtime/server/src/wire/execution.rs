@@ -102,7 +102,7 @@ pub struct Execution {
     /// The first 100 of them, in the order in which they were entered.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub active: Vec<Active>,
-    /// Calls to the outside that wait for their turn, and steps that wait to begin; left out of lists.
+    /// Calls to the outside that wait for their turn, and up to 100 steps that wait to begin; left out of lists.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub waiting: Vec<Waiting>,
     /// Signals that came before a Task waited for them, and are kept; left out of lists.

@@ -273,9 +273,7 @@ fn backtracked(
         return Ok(JValue::Undefined);
     };
     if follows && whole.is_empty() {
-        return Err(error(
-            "D1004: Regular expression matches zero length string",
-        ));
+        return Err(error(ZERO_LENGTH));
     }
     let part = |range: &Range<usize>| text.get(range.clone()).unwrap_or_default();
     let begin = units(text.get(..whole.start));
