@@ -179,7 +179,7 @@ fn what_a_flow_names_and_cannot_have_is_told_when_it_is_published() -> Result<()
     let call = one(call).to_string();
     let told = |grants: Value| -> Result<Vec<String>> {
         let body = json!({"definition": call, "grants": grants});
-        let answer = house.publish("pays", body, "?confirm_grants=true")?;
+        let answer = publish(&house, "pays", body, "?confirm_grants=true")?;
         ensure!(answer.status < 300, "{answer:?}");
         let diagnostics = answer.body["diagnostics"].as_array().cloned();
         let diagnostics = diagnostics.unwrap_or_default();

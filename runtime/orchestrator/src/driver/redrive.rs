@@ -284,6 +284,7 @@ fn refused(id: ExecutionId, why: &Refusal) -> Error {
         | Refusal::Express
         | Refusal::Succeeded
         | Refusal::Nothing
+        | Refusal::FlowGone
         | Refusal::Transitions
         | Refusal::TooOften => Error::NotRedrivable { id, reason },
     }
