@@ -293,7 +293,7 @@ pub fn load(args: &args::Serve) -> Result<Settings, Trouble> {
     let data_dir = args.data.clone().or_else(|| config.data.take());
     let data_dir = data_dir.unwrap_or_else(|| PathBuf::from("stepwell-data"));
     check_directories(&config.directories)?;
-    check_buckets(&config.buckets, &data_dir)?;
+    check_apart(&config, &data_dir)?;
     Ok(Settings {
         listen: args.listen.or(config.listen).unwrap_or(default_listen),
         data_dir,
@@ -322,8 +322,8 @@ fn check_directories(directories: &[Directory]) -> Result<(), Trouble> {
     Ok(())
 }
 
-/// What clients may write is not the server's own.
-fn check_buckets(buckets: &BTreeMap<String, Bucket>, data_dir: &Path) -> Result<(), Trouble> {
+/// What clients or guests may open is not the server's own: its store, and the key of its secrets.
+fn check_apart(config: &Config, data_dir: &Path) -> Result<(), Trouble> {
     // What is not there yet lies where the nearest folder above it is.
     let whole = |path: &Path| {
         let path = std::path::absolute(path).ok()?;
@@ -335,12 +335,15 @@ fn check_buckets(buckets: &BTreeMap<String, Bucket>, data_dir: &Path) -> Result<
     let Some(own) = whole(data_dir) else {
         return Ok(());
     };
-    for (name, bucket) in buckets {
-        if whole(&bucket.path).is_some_and(|path| path.starts_with(&own) || own.starts_with(&path))
-        {
+    let buckets = config.buckets.iter();
+    let buckets = buckets.map(|(name, bucket)| (format!("buckets.{name}"), &bucket.path));
+    let directories = config.directories.iter();
+    let directories = directories.map(|one| (format!("directory {:?}", one.guest), &one.host));
+    for (what, path) in buckets.chain(directories) {
+        if whole(path).is_some_and(|path| path.starts_with(&own) || own.starts_with(&path)) {
             let text = format!(
-                "the configuration's buckets.{name} is {}, which is in the data directory or around it; give it a folder elsewhere",
-                bucket.path.display()
+                "the configuration's {what} is {}, which is in the data directory or around it; give it a folder elsewhere",
+                path.display()
             );
             return Err(Trouble::configuration(text));
         }
@@ -423,6 +426,12 @@ mod tests {
         let directory =
             |guest: &str| format!("[[directories]]\nhost = \"/srv\"\nguest = {guest:?}\n");
         check(&(directory("/a") + &directory("/b")), Ok(()));
+        for host in ["/srv/data/store", "/srv"] {
+            check(
+                &format!("data = \"/srv/data\"\n[[directories]]\nhost = {host:?}\nguest = \"/a\""),
+                Err("directory \"/a\""),
+            );
+        }
         check(&directory("a"), Err("must begin with /"));
         check(&(directory("/a") + &directory("/a/")), Err("twice"));
         check("stop_seconds = 0", Err("stop_seconds is 0"));
