@@ -414,3 +414,18 @@ fn functions_of_paths() {
     silent(&cloudflow("$Input.a[?(@.b.frobnicate() > 1)]"), "States.");
     silent(&cloudflow("$Input.a[?(@.b.length() > 1)]"), "FLOW");
 }
+
+/// A distributed Map goes through an object's fields, an inline one through arrays alone.
+#[test]
+fn objects_as_items() {
+    let map = |mode: &str, items: &str| {
+        format!(
+            r#"{{"QueryLanguage":"JSONata","StartAt":"M","States":{{"M":{{"Type":"Map","Items":{items},"End":true,"ItemSelector":{{"k":"{{% $states.context.Map.Item.Key %}}"}},"ItemProcessor":{{"ProcessorConfig":{{"Mode":"{mode}"}},"StartAt":"X","States":{{"X":{{"Type":"Pass","End":true}}}}}}}}}}}}"#
+        )
+    };
+    silent(&map("DISTRIBUTED", r#"{"a":1}"#), "FLOW");
+    let inline = map("INLINE", r#"{"a":1}"#);
+    check(&inline, "1:78", "FLOW0006", "must be an array, or a string");
+    let neither = map("DISTRIBUTED", "7");
+    check(&neither, "1:78", "FLOW0006", "an array or object");
+}
