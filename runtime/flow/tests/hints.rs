@@ -412,7 +412,7 @@ fn functions_of_paths() {
         assert!(!all.contains("States."), "{path}: {all}");
     }
     silent(&cloudflow("$Input.a[?(@.b.frobnicate() > 1)]"), "States.");
-    silent(&cloudflow("$Input.a[?(@.b.length() > 1)]"), "FLOW");
+    silent(&cloudflow("$Input.a[?(@.b.length() > 1)]"), "FLOW0101");
 }
 
 /// A distributed Map goes through an object's fields, an inline one through arrays alone.
