@@ -177,3 +177,34 @@ fn items_of_two_versions_of_an_object_never_mix() -> Result<()> {
     }
     Ok(())
 }
+
+/// Too many items fail: what has ended is written before the run fails, and nothing else.
+#[test]
+fn a_run_that_fails_writes_what_has_ended() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let results = dir.path().join("results");
+    std::fs::create_dir(&results)?;
+    let config = format!("[buckets]\nresults = {{ path = {results:?}, write = true }}\n");
+    let (_server, api) = started(dir.path(), &config)?;
+    api.put_object("tables/mix.csv", "n\na0\nbad\na2\n".to_owned())?;
+    let writer = "    ResultWriter:\n      Resource: arn:aws:states:::s3:putObject\n      Parameters: {Bucket: results, Prefix: KIND}\n";
+    for kind in ["STANDARD", "EXPRESS"] {
+        api.publish(kind, &format!("{MIX}{writer}").replace("KIND", kind))?;
+        let failed = api.run(kind, "{}")?;
+        let error = "States.ExceedToleratedFailureThreshold";
+        assert_eq!(failed["error"], error, "{failed}");
+        let listed = api.get(&format!("/v1/buckets/results/objects?prefix={kind}/"))?;
+        let listed = listed.body["objects"].as_array().context("a list")?.clone();
+        let keys = listed.iter().filter_map(|object| object["key"].as_str());
+        let manifest = keys.clone().find(|key| key.ends_with("/manifest.json"));
+        let manifest = object(&api, "results", manifest.context("a manifest")?)?;
+        for status in ["SUCCEEDED", "FAILED"] {
+            let key = &manifest["ResultFiles"][status][0]["Key"];
+            let records = object(&api, "results", key.as_str().context("a key")?)?;
+            assert_eq!(records.as_array().map(Vec::len), Some(1), "{records}");
+            assert_eq!(records[0]["Status"], status, "{records}");
+        }
+        assert_eq!(keys.count(), 3, "{listed:?}");
+    }
+    Ok(())
+}

@@ -114,6 +114,8 @@ struct Page {
     bytes_max: usize,
     /// The etag of the object that a request names.
     version: Option<String>,
+    /// The items are the fields of an object.
+    keyed: bool,
 }
 
 impl Page {
@@ -124,6 +126,7 @@ impl Page {
             count_max: items_max.clamp(1, PAGE_ITEMS_MAX) as usize,
             bytes_max: bytes_max as usize,
             version: None,
+            keyed: false,
         }
     }
 
@@ -143,9 +146,9 @@ impl Page {
     fn answer(self, next: Option<&str>) -> Data {
         let or_null = |text: Option<&str>| text.map_or("null".to_owned(), quoted);
         let (next, version) = (or_null(next), or_null(self.version.as_deref()));
-        let items = self.items;
+        let (items, keyed) = (self.items, self.keyed);
         Data::from_valid_text(format!(
-            "{{\"items\":{items}],\"next\":{next},\"version\":{version}}}"
+            "{{\"items\":{items}],\"keyed\":{keyed},\"next\":{next},\"version\":{version}}}"
         ))
     }
 }

@@ -279,11 +279,26 @@ fn numbers_keep_their_spelling() {
     let (items, version) = page.text().split_once(",\"version\":").unwrap();
     assert_eq!(
         items,
-        r#"{"items":[1.10,12345678901234567890123],"next":null"#
+        r#"{"items":[1.10,12345678901234567890123],"keyed":false,"next":null"#
     );
     // It is the object's own: another object has another.
     let own = house.buckets.bucket("b").unwrap().get("k").unwrap().etag;
     assert_eq!(version, format!("{}}}", json!(own)));
+}
+
+#[test]
+fn pages_of_an_object_say_so() {
+    let told = |text: &str, cursor: Option<&ItemCursor>| {
+        let format = ItemFormat::Json { pointer: None };
+        let page = items::of_bytes(text.as_bytes(), &format, cursor, 1).expect("a page");
+        let next = page.value()["next"].as_str().map(str::to_owned);
+        (page.value()["keyed"].clone(), next)
+    };
+    let (keyed, next) = told(r#"{"a":1,"b":2}"#, None);
+    assert_eq!(keyed, true);
+    let cursor = ItemCursor(next.expect("a second page").into());
+    assert_eq!(told(r#"{"a":1,"b":2}"#, Some(&cursor)).0, true);
+    assert_eq!(told(r#"[{"Key":"a","Value":1}]"#, None).0, false);
 }
 
 #[test]

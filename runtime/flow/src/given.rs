@@ -114,7 +114,7 @@ fn context(place: &[&str]) -> Option<&'static [&'static str]> {
         ["StateMachine"] => Some(&["Id", "Name"]),
         ["Task"] => Some(&["Token"]),
         ["Map"] => Some(&["Item"]),
-        ["Map", "Item"] => Some(&["Index", "Value", "Source"]),
+        ["Map", "Item"] => Some(&["Index", "Key", "Value", "Source"]),
         _ => None,
     }
 }

@@ -104,15 +104,11 @@ pub(crate) fn read(scan: &mut Scan<'_>) -> Result<DataPath, Fault> {
     })
 }
 
-/// Reads what follows a root that the caller has read, and stops after it. A list of names
-/// at its end yields a list of values, as in RFC 9535.
+/// Reads what follows a root of CloudFlow's that the caller has read, and stops after it. A
+/// list of names at its end yields a list of values, as in RFC 9535.
 pub(crate) fn relative(scan: &mut Scan<'_>) -> Result<Query, Fault> {
-    let steps = scan.steps()?;
-    match scan.function.take() {
-        None => Ok(query(steps)),
-        Some(_) => Err(Fault::new("a path has no functions here")
-            .hint("write the function before its argument: length($Input.list)")),
-    }
+    scan.cloudflow();
+    scan.steps().map(query)
 }
 
 /// A query in which a list of names at the end makes an object.

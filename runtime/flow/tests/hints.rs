@@ -388,3 +388,44 @@ fn a_flow_that_is_called_otherwise() {
         assert!(said(&flow.replace(": orders", ": pay")), "{flow}");
     }
 }
+
+/// A function at the end of a path: each language's own way to write it is said, and no other's.
+#[test]
+fn functions_of_paths() {
+    let asl = r#"{"StartAt":"A","States":{"A":{"Type":"Pass","InputPath":"$.a.frobnicate()","End":true}}}"#;
+    check(asl, "1:72", "FLOW0016", "States.ArrayLength($.list)");
+    let cloudflow = |path: &str| {
+        format!(
+            "Type: StateMachine\nSpecVersion: v1\nName: a\nStartAt: A\nStates:\n- {{Name: A, Type: Pass, End: true, OutputConstructor: {{a.$: '{path}'}}}}\n"
+        )
+    };
+    for path in [
+        "$Input.a.frobnicate()",
+        "$Input.a.lenght()",
+        "$Input.a.length()",
+    ] {
+        let text = cloudflow(path);
+        let found = compile(&text, &AnyModule).diagnostics;
+        let all: Vec<String> = found.iter().map(ToString::to_string).collect();
+        let all = all.join("\n");
+        assert!(all.contains("length($Input.list)"), "{path}: {all}");
+        assert!(!all.contains("States."), "{path}: {all}");
+    }
+    silent(&cloudflow("$Input.a[?(@.b.frobnicate() > 1)]"), "States.");
+    silent(&cloudflow("$Input.a[?(@.b.length() > 1)]"), "FLOW0101");
+}
+
+/// A distributed Map goes through an object's fields, an inline one through arrays alone.
+#[test]
+fn objects_as_items() {
+    let map = |mode: &str, items: &str| {
+        format!(
+            r#"{{"QueryLanguage":"JSONata","StartAt":"M","States":{{"M":{{"Type":"Map","Items":{items},"End":true,"ItemSelector":{{"k":"{{% $states.context.Map.Item.Key %}}"}},"ItemProcessor":{{"ProcessorConfig":{{"Mode":"{mode}"}},"StartAt":"X","States":{{"X":{{"Type":"Pass","End":true}}}}}}}}}}}}"#
+        )
+    };
+    silent(&map("DISTRIBUTED", r#"{"a":1}"#), "FLOW");
+    let inline = map("INLINE", r#"{"a":1}"#);
+    check(&inline, "1:78", "FLOW0006", "must be an array, or a string");
+    let neither = map("DISTRIBUTED", "7");
+    check(&neither, "1:78", "FLOW0006", "an array or object");
+}

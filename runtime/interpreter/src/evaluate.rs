@@ -174,6 +174,7 @@ impl<'a> Env<'a> {
                 program,
                 entry,
                 item: None,
+                item_key: None,
                 item_source: None,
             },
             budget: Cell::new(PAYLOAD_BYTES_MAX),

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use stepwell_types::items::{
     ItemCursor, ItemSource, ResultFile, ResultKind, ResultTarget, Transformation,
 };
-use stepwell_types::{Data, EntryId, ExecutionId, Timestamp, Wants};
+use stepwell_types::{Data, EntryId, ExecutionId, Failure, Timestamp, Wants};
 
 use crate::state::{Phase, State};
 
@@ -28,6 +28,8 @@ pub(crate) struct Fleet<D> {
     pub source: D,
     /// `source` is the list itself.
     pub listed: bool,
+    /// The items are the fields of an object, each `{"Key", "Value"}`.
+    pub keyed: bool,
     /// Effective input, for `ItemSelector` and `BatchInput`.
     pub input: D,
     /// Where items are read; `None`: they were in the state's input.
@@ -62,6 +64,8 @@ pub(crate) struct Fleet<D> {
     pub target: Option<ResultTarget>,
     /// The files that are written.
     pub files: Vec<(ResultKind, ResultFile)>,
+    /// Why the run fails as soon as they are; `None`: it does not.
+    pub failing: Option<Failure>,
 }
 
 /// What the run is at, beside its children.

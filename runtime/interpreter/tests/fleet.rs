@@ -97,6 +97,7 @@ fn run(program: &Program, items: usize) -> Ran {
                                 items: (from..until).map(|n| json!({"number": n})).collect(),
                                 next: (until < items).then(|| ItemCursor(until.to_string().into())),
                                 version: Some("v1".into()),
+                                keyed: false,
                             };
                             page.answer()
                         }

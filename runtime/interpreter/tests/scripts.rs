@@ -105,30 +105,6 @@ fn bound() {
     check("bound");
 }
 #[test]
-fn fleet() {
-    check("fleet");
-}
-#[test]
-fn fleet_reads() {
-    check("fleet-reads");
-}
-#[test]
-fn fleet_max_items() {
-    check("fleet-max-items");
-}
-#[test]
-fn fleet_tolerates() {
-    check("fleet-tolerates");
-}
-#[test]
-fn fleet_replaced() {
-    check("fleet-replaced");
-}
-#[test]
-fn fleet_fails() {
-    check("fleet-fails");
-}
-#[test]
 fn activity_returned() {
     check("activity-returned");
 }
@@ -322,6 +298,10 @@ fn cloudflow() {
 #[test]
 fn steps() {
     check_folder("steps", 9);
+}
+#[test]
+fn fleet() {
+    check_folder("fleet", 0);
 }
 
 /// One execution under test, its twin that goes through bytes, and its log.

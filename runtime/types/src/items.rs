@@ -111,6 +111,8 @@ pub struct ItemPage {
     /// Which version of its source it was read from, where that has versions: a redriven Map
     /// does not mix them.
     pub version: Option<Arc<str>>,
+    /// The items are the fields of an object, each `{"Key", "Value"}`.
+    pub keyed: bool,
 }
 
 impl ItemPage {
@@ -121,6 +123,7 @@ impl ItemPage {
             "items": self.items,
             "next": self.next.as_ref().map(|cursor| &*cursor.0),
             "version": self.version,
+            "keyed": self.keyed,
         }))
     }
 }

@@ -92,6 +92,7 @@ fn page(read: &ItemRead, attempt: u32) -> Result<Data, Failure> {
         items: (from..until).map(Into::into).collect(),
         next: (until < ITEMS).then(|| ItemCursor(until.to_string().into())),
         version: Some("v1".into()),
+        keyed: false,
     };
     Ok(page.answer())
 }

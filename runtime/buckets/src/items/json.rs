@@ -21,6 +21,7 @@ pub(super) fn page<R: Read>(
         None => (find(scan, pointer)?, 0),
     };
     let close = if within == '[' { b']' } else { b'}' };
+    page.keyed = within == '{';
     let mut item = Vec::new();
     loop {
         match scan.skip_space()? {

@@ -68,15 +68,32 @@ const COLUMNS_MAX: usize = 1_000;
 /// Longest `Label` (Step Functions' own bound).
 const LABEL_CHARS_MAX: usize = 40;
 
+/// Whether the fields of a Map are those of the distributed mode alone.
+fn implied(at: &At<'_, '_>) -> bool {
+    let mut own = FIELDS.iter().filter(|name| **name != "Label");
+    own.any(|name| at.get(name).is_some())
+}
+
+/// Whether a Map is a distributed one; what is wrong with its mode is not told here.
+pub(super) fn is_distributed(at: &At<'_, '_>) -> bool {
+    let graph = at.get("ItemProcessor").or_else(|| at.get("Iterator"));
+    let config = graph
+        .as_ref()
+        .and_then(|graph| graph.get("ProcessorConfig"));
+    let mode = config.as_ref().and_then(|config| config.get("Mode"));
+    match mode {
+        Some(mode) => matches!(&mode.node.tree, Tree::Text(mode) if **mode == *"DISTRIBUTED"),
+        None => implied(at),
+    }
+}
+
 impl<'t> Compiler<'t, '_> {
     /// The mode of a Map: `None`: inline.
     ///
     /// Where the processor names no `Mode`, the fields that only the distributed one has decide:
     /// the specification knows them and no modes.
     pub(super) fn children(&mut self, at: &At<'_, 't>, graph: &At<'_, 't>) -> Option<ChildKind> {
-        let mut own = FIELDS.iter().filter(|name| **name != "Label");
-        let implied = own.any(|name| at.get(name).is_some());
-        let implied = implied.then_some(ChildKind::Standard);
+        let implied = implied(at).then_some(ChildKind::Standard);
         let Some(config) = graph.get("ProcessorConfig") else {
             return implied;
         };

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use super::distributed::is_distributed;
 use super::{Compiler, expect};
 use crate::check;
 use crate::diagnostic::code;
@@ -108,9 +109,18 @@ impl<'t> Compiler<'t, '_> {
             return Items::Input;
         };
         let template = crate::template::compile(&field, self.language, "Items", self.report);
-        if !matches!(template, Template::Expression(_)) && !matches!(field.node.tree, Tree::List(_))
-        {
-            self.wrong_type(&field, "an array, or a string {% … %} that yields one");
+        let (taken, wanted) = match is_distributed(at) {
+            false => (
+                matches!(field.node.tree, Tree::List(_)),
+                "an array, or a string {% … %} that yields one",
+            ),
+            true => (
+                matches!(field.node.tree, Tree::List(_) | Tree::Object(_)),
+                "an array or object, or a string {% … %} that yields one",
+            ),
+        };
+        if !taken && !matches!(template, Template::Expression(_)) {
+            self.wrong_type(&field, wanted);
         }
         Items::Template(template)
     }

@@ -112,6 +112,10 @@ fn visit(node: &mut AstNode, at: Place<'_>) {
             ..
         }
     );
+    let applies = matches!(
+        node,
+        AstNode::Binary { op: BinaryOp::ChainPipe, rhs, .. } if !is_call(rhs)
+    );
     let mut skipped = assigns || reads_variable(node);
     walk::children_mut(node, &mut |child| {
         // The first step is evaluated once, the others for each of its values.
@@ -182,6 +186,11 @@ fn visit(node: &mut AstNode, at: Place<'_>) {
                 condition(rhs, WEIGH_TRUTH);
             }
             BinaryOp::Default => condition(lhs, WEIGH_TRUTH),
+            // A call would be given the left side; this is a function that is applied to it.
+            BinaryOp::ChainPipe if applies && is_call(rhs) => {
+                let inner = std::mem::replace(&mut **rhs, AstNode::Null);
+                **rhs = AstNode::Block(vec![inner]);
+            }
             _ => {}
         },
         AstNode::Conditional {
@@ -222,6 +231,15 @@ fn as_value(node: &mut AstNode, at: Place<'_>) -> bool {
         _ => return false,
     }
     true
+}
+
+/// Whether `~>` gives this the left side as an argument: a call, perhaps with a filter or `[]`.
+fn is_call(node: &AstNode) -> bool {
+    match node {
+        AstNode::Path { steps } if steps.len() == 1 => steps.iter().all(|s| is_call(&s.node)),
+        AstNode::Function { .. } | AstNode::Call { .. } => true,
+        _ => false,
+    }
 }
 
 /// `left ~> $f(…)`, of which the left side is the first argument. `false`: it is none.

@@ -23,6 +23,12 @@ const FUNCTIONS: [(&str, Kind, usize, usize); 13] = [
     ("index", Kind::Index, 1, 1),
 ];
 
+/// Said of a function at the end of a path of CloudFlow.
+pub(super) fn misplaced() -> Fault {
+    Fault::new("a path has no functions here")
+        .hint("write the function before its argument: length($Input.list)")
+}
+
 /// Reads the arguments of a function whose name was read, to after the parenthesis.
 pub(super) fn read(scan: &mut Scan<'_>, name: &str) -> Result<Function, Fault> {
     let Some((_, kind, least, most)) = FUNCTIONS.iter().find(|f| f.0 == name) else {
@@ -30,6 +36,7 @@ pub(super) fn read(scan: &mut Scan<'_>, name: &str) -> Result<Function, Fault> {
         let fault = Fault::new(format!("a path has no function {}()", clip(name)));
         return Err(match suggest::hint(name, known) {
             Some(hint) => fault.hint(hint),
+            None if scan.is_cloudflow() => fault,
             None => fault.hint("intrinsic functions such as States.ArrayLength($.list) do more"),
         });
     };

@@ -33,6 +33,9 @@ pub(crate) struct Scan<'a> {
     nesting: usize,
     /// Where the path that is read begins.
     pub(super) begin: usize,
+    /// The path is CloudFlow's, and begins inside of so many: there a function takes a path,
+    /// and does not end it.
+    cloudflow: Option<usize>,
     /// What ended the last [`Self::steps`], if it was a function.
     pub(super) function: Option<Function>,
     /// The regular expressions of the definition.
@@ -47,6 +50,7 @@ impl<'a> Scan<'a> {
             mode,
             nesting: 0,
             begin: 0,
+            cloudflow: None,
             function: None,
             patterns,
         }
@@ -55,6 +59,15 @@ impl<'a> Scan<'a> {
     /// Notes that a path begins here.
     pub(super) fn begin(&mut self) {
         self.begin = self.next;
+    }
+
+    /// Notes that the path that is read next is CloudFlow's.
+    pub(super) fn cloudflow(&mut self) {
+        self.cloudflow = Some(self.nesting);
+    }
+
+    pub(super) fn is_cloudflow(&self) -> bool {
+        self.cloudflow.is_some()
     }
 
     /// Whether the path is no longer than it may be, up to here.
@@ -160,6 +173,9 @@ impl<'a> Scan<'a> {
                     let name = self.name()?;
                     self.within()?;
                     if self.peek() == Some('(') {
+                        if self.cloudflow == Some(self.nesting) {
+                            return Err(function::misplaced());
+                        }
                         self.function = Some(function::read(self, &name)?);
                         return Ok(steps);
                     }

@@ -19,7 +19,7 @@ use crate::{Error, Outcome};
 
 const WHAT: &str = "checkpoint";
 /// Format of a checkpoint.
-const VERSION: u8 = 9;
+const VERSION: u8 = 10;
 /// Deepest nesting of Parallel and Map states: more than a definition can hold.
 const NESTING_MAX: usize = 256;
 
@@ -360,6 +360,7 @@ fn convert_fleet<A, B>(
         stage: fleet.stage,
         source: f(&fleet.source)?,
         listed: fleet.listed,
+        keyed: fleet.keyed,
         input: f(&fleet.input)?,
         reading: fleet.reading.clone(),
         first: fleet.first,
@@ -378,5 +379,6 @@ fn convert_fleet<A, B>(
         transformation: fleet.transformation,
         target: fleet.target.clone(),
         files: fleet.files.clone(),
+        failing: fleet.failing.clone(),
     })
 }

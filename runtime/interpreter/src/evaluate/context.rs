@@ -23,6 +23,8 @@ pub(crate) struct Context<'a> {
     pub entry: EntryId,
     /// The item that is about to begin, for `ItemSelector`.
     pub item: Option<(u32, &'a Value)>,
+    /// Its name, where a distributed Map goes through the fields of an object.
+    pub item_key: Option<&'a str>,
     /// Where a distributed Map has that item from.
     pub item_source: Option<String>,
 }
@@ -123,6 +125,9 @@ impl<'a> Context<'a> {
             item.insert("Index".into(), index.into());
             if wanted {
                 item.insert("Value".into(), value.clone());
+            }
+            if let Some(key) = self.item_key {
+                item.insert("Key".into(), key.into());
             }
             if let Some(source) = &self.item_source {
                 item.insert("Source".into(), source.as_str().into());

@@ -63,6 +63,7 @@ pub(crate) fn begin(
         stage: Stage::Items { reading: false },
         source: plan.source,
         listed: plan.listed,
+        keyed: plan.keyed,
         input,
         reading: plan.reading,
         first: 0,
@@ -81,6 +82,7 @@ pub(crate) fn begin(
         transformation: how.writer.as_ref().map(|writer| writer.transformation),
         target: plan.target,
         files: Vec::new(),
+        failing: None,
     };
     turn.state.set_phase(id, Phase::Fleet(Box::new(fleet)));
     let run = run_name(turn.state, id, node, map);
@@ -281,7 +283,7 @@ pub(crate) fn item_ended(
     };
     turn.state.reweigh(id, 0, weight);
     if failed && too_many(turn.state, id) {
-        return fail(turn, id, threshold());
+        return exceeded(turn, id);
     }
     refill(turn, id);
     Ok(())
@@ -300,6 +302,26 @@ fn threshold() -> Failure {
         "States.ExceedToleratedFailureThreshold",
         "The specified tolerated failure threshold was exceeded",
     )
+}
+
+/// Too many items have failed: the run fails, and where results are written, those that there
+/// are come first.
+fn exceeded(turn: &mut Turn<'_>, id: EntryId) -> Result<(), Error> {
+    let node = turn.node_of(id)?;
+    stop(turn, id);
+    let writes = turn.state.change_fleet(id, |fleet| {
+        fleet.target.as_ref()?;
+        fleet.failing = Some(threshold());
+        fleet.stage = results::files_after(fleet, None);
+        Some(())
+    });
+    match (writes.flatten(), node) {
+        (Some(()), Some(node)) => {
+            ask(turn, id, node);
+            Ok(())
+        }
+        _ => fail(turn, id, threshold()),
+    }
 }
 
 /// What the run asked for has come: a page, a file, the results.
@@ -324,12 +346,12 @@ pub(crate) fn step_ended(
     match (stage, result) {
         (Stage::Items { reading: true }, Err(failure)) => fail(turn, id, failure.clone()),
         (Stage::Items { reading: true }, Ok(page)) => {
-            if let Err(failure) = items::take(turn, id, page) {
+            if let Err(failure) = items::take(turn, id, node, page) {
                 return fail(turn, id, failure);
             }
             // Now that it is known how many there are, it may be too many that failed.
             if too_many(turn.state, id) {
-                return fail(turn, id, threshold());
+                return exceeded(turn, id);
             }
             refill(turn, id);
             Ok(())
@@ -464,6 +486,7 @@ pub(crate) fn again(fleet: &mut Fleet<Data>) {
     (fleet.succeeded, fleet.failed) = (0, 0);
     fleet.away.clear();
     fleet.files.clear();
+    fleet.failing = None;
     fleet.filling = false;
     if let Some(batch) = &mut fleet.batch {
         batch.items.clear();

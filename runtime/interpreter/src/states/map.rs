@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 use stepwell_flow::expression::{DataPath, Expression, Query, Root, Template};
 use stepwell_flow::program::{Items, Kind, MapState, State as Node};
 use stepwell_types::{Data, EntryId};
@@ -35,23 +35,25 @@ pub(crate) fn begin(
     let prepared = super::effective_input(turn, id, node).and_then(|input| {
         turn.evaluate(id, &input, |env| {
             let window = window(env, map.max_concurrency.as_ref(), WINDOW_DEFAULT)?;
-            let (source, listed, length) = items(env, &map.items)?;
-            Ok((window, source, listed, length))
+            // As recorded: an inline Map takes no objects.
+            let items = items(env, &map.items, Objects::Refused)?;
+            Ok((window, items))
         })
         .map(|found| (input, found))
     });
-    let (input, (window, source, listed, length)) = match prepared {
+    let (input, (window, items)) = match prepared {
         Ok(prepared) => prepared,
         Err(fault) => return turn.fault(id, fault),
     };
+    let length = items.length;
     turn.note_in(id, || HistoryKind::MapStarted { length });
     let attempt = turn.state.core.entries.get(&id).map_or(0, |e| e.attempt);
     turn.state.set_phase(
         id,
         Phase::Map(MapRun {
             join: Join::new(length),
-            source,
-            listed,
+            source: items.source,
+            listed: items.listed,
             input,
             window,
             next: 0,
@@ -176,15 +178,32 @@ pub(crate) fn succeed(turn: &mut Turn<'_>, id: EntryId) -> Result<(), Error> {
     }
 }
 
-/// What to keep of the items, whether it is a new list, and its length.
-pub(super) fn items(env: &Env<'_>, items: &Items) -> Result<(Data, bool, usize), Fault> {
+/// What to keep of a Map's items.
+pub(super) struct Listed {
+    pub source: Data,
+    /// `source` is the list itself.
+    pub listed: bool,
+    pub length: usize,
+    /// They are the fields of an object, each `{"Key", "Value"}`.
+    pub keyed: bool,
+}
+
+/// Whether a Map goes through an object's fields.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Objects {
+    Taken,
+    Refused,
+}
+
+pub(super) fn items(env: &Env<'_>, items: &Items, objects: Objects) -> Result<Listed, Fault> {
     let list = match items {
-        Items::Path(path) => return items_at(env, path),
+        Items::Path(path) => return items_at(env, path, objects),
         Items::Template(template) => flow::shape(env, Some(template))?,
         Items::Input => env.data.clone(),
     };
     let length = match (list.value(), items) {
         (Value::Array(list), _) => list.len(),
+        (Value::Object(fields), _) if objects == Objects::Taken => return pairs(env, fields),
         (value, Items::Template(Template::Expression(Expression::Jsonata(query)))) => {
             return Err(jsonata::unexpected(query, "array", value));
         }
@@ -207,11 +226,41 @@ pub(super) fn items(env: &Env<'_>, items: &Items) -> Result<(Data, bool, usize),
     if length > ITEMS_MAX {
         return Err(Fault::too_large("The Map's list of items"));
     }
-    Ok((list, true, length))
+    Ok(Listed {
+        source: list,
+        listed: true,
+        length,
+        keyed: false,
+    })
+}
+
+/// An object's fields as items. Source: the Step Functions guide, "`ItemsPath`" of a
+/// distributed Map; the names are those that it gives the fields of a JSON file.
+fn pairs(env: &Env<'_>, fields: &Map<String, Value>) -> Result<Listed, Fault> {
+    let length = fields.len();
+    if length > ITEMS_MAX {
+        return Err(Fault::too_large("The Map's list of items"));
+    }
+    env.count(length as u64)?;
+    let mut list = Vec::with_capacity(length);
+    for (key, value) in fields {
+        // {"Key":"","Value":},
+        env.spend(key.len() + 20)?;
+        let mut pair = Map::new();
+        pair.insert("Key".into(), key.as_str().into());
+        pair.insert("Value".into(), env.copy(value)?);
+        list.push(pair.into());
+    }
+    Ok(Listed {
+        source: bounded(Value::Array(list))?,
+        listed: true,
+        length,
+        keyed: true,
+    })
 }
 
 /// `ItemsPath`.
-fn items_at(env: &Env<'_>, path: &DataPath) -> Result<(Data, bool, usize), Fault> {
+fn items_at(env: &Env<'_>, path: &DataPath, objects: Objects) -> Result<Listed, Fault> {
     let found = path::read(env, path).map_err(|miss| match miss {
         Miss::Absent(_) => Fault::runtime(format!(
             "Reference path \"{}\" must point to array.",
@@ -219,6 +268,9 @@ fn items_at(env: &Env<'_>, path: &DataPath) -> Result<(Data, bool, usize), Fault
         )),
         Miss::Fault(fault) => fault,
     })?;
+    if let (Value::Object(fields), Objects::Taken) = (&*found, objects) {
+        return pairs(env, fields);
+    }
     let Some(length) = found.as_array().map(Vec::len) else {
         return Err(Fault::runtime(format!(
             "Reference path \"{}\" must point to array.",
@@ -228,21 +280,26 @@ fn items_at(env: &Env<'_>, path: &DataPath) -> Result<(Data, bool, usize), Fault
     if length > ITEMS_MAX {
         return Err(Fault::too_large("The Map's list of items"));
     }
-    match (&path.root, &path.query) {
-        (Root::Data, Query::Whole | Query::Definite(_)) => {
-            return Ok((env.data.clone(), false, length));
-        }
+    let (source, listed) = match (&path.root, &path.query) {
+        (Root::Data, Query::Whole | Query::Definite(_)) => (env.data.clone(), false),
         (Root::Variable(_), Query::Whole) => {
             let list = path::read_data(env, path).map_err(|miss| miss.invalid_path(path))?;
-            return Ok((list, true, length));
+            (list, true)
         }
-        _ => {}
-    }
-    let list = match found {
-        std::borrow::Cow::Borrowed(value) => env.copy(value)?,
-        std::borrow::Cow::Owned(value) => value,
+        _ => {
+            let list = match found {
+                std::borrow::Cow::Borrowed(value) => env.copy(value)?,
+                std::borrow::Cow::Owned(value) => value,
+            };
+            (bounded(list)?, true)
+        }
     };
-    Ok((bounded(list)?, true, length))
+    Ok(Listed {
+        source,
+        listed,
+        length,
+        keyed: false,
+    })
 }
 
 /// The item, or what `ItemSelector` makes of it.
@@ -253,27 +310,47 @@ fn item_input(turn: &mut Turn<'_>, id: EntryId, kind: &MapState, slot: u32) -> R
     let (source, input) = (map.source.clone(), map.input.clone());
     let items = context::items(&kind.items, &source, map.listed);
     let item = items.and_then(|items| items.get(slot as usize));
-    let item = (slot, item.unwrap_or(&Value::Null));
-    select(turn, id, kind, item, None, &input)
+    let item = Item {
+        number: slot,
+        value: item.unwrap_or(&Value::Null),
+        keyed: false,
+        source: None,
+    };
+    select(turn, id, kind, item, &input)
 }
 
-/// What `ItemSelector` makes of one item, given with its number, and with its source in a
-/// distributed Map.
+/// One item, as the Context object tells of it.
+pub(super) struct Item<'a> {
+    pub number: u32,
+    pub value: &'a Value,
+    /// It is a field of an object, `{"Key", "Value"}`.
+    pub keyed: bool,
+    /// Where a distributed Map has it from.
+    pub source: Option<String>,
+}
+
+/// What `ItemSelector` makes of one item.
 pub(super) fn select(
     turn: &mut Turn<'_>,
     id: EntryId,
     kind: &MapState,
-    (number, item): (u32, &Value),
-    source: Option<String>,
+    item: Item<'_>,
     input: &Data,
 ) -> Result<Data, Fault> {
     let Some(selector) = &kind.item_selector else {
-        return Ok(Data::from_value(item.clone()));
+        return Ok(Data::from_value(item.value.clone()));
+    };
+    let field = item.value.as_object().filter(|_| item.keyed);
+    let field = field.and_then(|field| Some((field.get("Key")?.as_str()?, field.get("Value")?)));
+    let (key, value) = match field {
+        Some((key, value)) => (Some(key), value),
+        None => (None, item.value),
     };
     let env = Env::new(&turn.state.core, turn.program, id, input.into(), turn.now);
     let mut env = env.sharing(&turn.library);
-    env.context.item = Some((number, item));
-    env.context.item_source = source;
+    env.context.item = Some((item.number, value));
+    env.context.item_key = key;
+    env.context.item_source = item.source;
     let result = flow::shape(&env, Some(selector));
     let (draws, used) = (env.draws.get(), env.used());
     turn.state.core.draws = draws;

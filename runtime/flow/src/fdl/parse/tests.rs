@@ -170,7 +170,7 @@ fn faults_say_why() {
     check("$Output.a", "$Output can be read only in OutputConstructor");
     check("$local", "can read $, $Input, $Context here");
     check("$Input.", "empty name");
-    check("$Input.f(1)", "a path has no function f()");
+    check("$Input.f(1)", "length($Input.list)");
     check("lenght($Input.a)", "did you mean \\\"length\\\"?");
     check("frobnicate()", "the functions are arrayContains");
     check("uuid(1)", "takes 0 arguments, not 1");

@@ -5,13 +5,14 @@
 use std::sync::Arc;
 
 use serde_json::Value;
-use stepwell_flow::program::MapState;
+use stepwell_flow::program::{DataFlow, MapState, State as Node};
 use stepwell_types::items::{CURSOR_BYTES_MAX, ItemCursor, ItemPlace, ItemRead, PAGE_ITEMS_MAX};
 use stepwell_types::{Data, EntryId, Failure, StepTarget};
 
 use crate::evaluate::{Fault, context};
 use crate::fleet::{Batch, Fleet, Place};
 use crate::state::Phase;
+use crate::states::map::{Item, select};
 use crate::turn::Turn;
 
 /// Operations that an item which joins a batch counts for.
@@ -64,13 +65,18 @@ fn one(turn: &mut Turn<'_>, id: EntryId, map: &MapState) -> Result<Option<Data>,
     let Some(fleet) = fleet(turn, id).filter(|fleet| fleet.next_item < fleet.at_hand()) else {
         return Ok(None);
     };
-    let (number, first) = (fleet.next_item, fleet.first);
+    let (number, first, keyed) = (fleet.next_item, fleet.first, fleet.keyed);
     let (source, listed, input) = (fleet.source.clone(), fleet.listed, fleet.input.clone());
     let from = map.item_selector.as_ref().map(|_| source_of(fleet));
     let items = context::items(&map.items, &source, listed);
     let item = items.and_then(|items| items.get((number - first) as usize));
-    let item = item.unwrap_or(&Value::Null);
-    let given = super::super::map::select(turn, id, map, (number, item), from, &input)?;
+    let item = Item {
+        number,
+        value: item.unwrap_or(&Value::Null),
+        keyed,
+        source: from,
+    };
+    let given = select(turn, id, map, item, &input)?;
     turn.state.change_fleet(id, |fleet| fleet.next_item += 1);
     Ok(Some(given))
 }
@@ -188,7 +194,12 @@ pub(super) fn read(fleet: &Fleet<Data>) -> Option<StepTarget> {
 }
 
 /// Takes a page in.
-pub(super) fn take(turn: &mut Turn<'_>, id: EntryId, page: &Data) -> Result<(), Failure> {
+pub(super) fn take(
+    turn: &mut Turn<'_>,
+    id: EntryId,
+    node: &Node,
+    page: &Data,
+) -> Result<(), Failure> {
     let broken = |why: &str| {
         Failure::new(
             "States.ItemReaderFailed",
@@ -207,6 +218,9 @@ pub(super) fn take(turn: &mut Turn<'_>, id: EntryId, page: &Data) -> Result<(), 
         }
         Some(_) => return Err(broken("it does not say where the next one begins")),
     };
+    // CloudFlow has no name for a field's name: there its items are the pairs.
+    let keyed = page.value().get("keyed") == Some(&Value::Bool(true))
+        && !matches!(node.data, DataFlow::CloudFlow(_));
     let version = page.value().get("version").and_then(Value::as_str);
     same_version(turn, id, version)?;
     let length = u32::try_from(items.len()).unwrap_or(u32::MAX);
@@ -216,6 +230,7 @@ pub(super) fn take(turn: &mut Turn<'_>, id: EntryId, page: &Data) -> Result<(), 
         let less = fleet.source.len_bytes();
         fleet.first = fleet.first.saturating_add(fleet.length);
         fleet.length = length;
+        fleet.keyed = keyed;
         fleet.source = source;
         if let Some(reading) = &mut fleet.reading {
             reading.place = place;

@@ -4,13 +4,14 @@
 
 use serde_json::Value;
 use stepwell_flow::expression::{DataPath, Expression, Template};
-use stepwell_flow::program::{Distributed, ItemReader, MapState};
+use stepwell_flow::program::{Distributed, ItemReader, Items, MapState};
 use stepwell_types::items::{ItemPlace, ItemSource, ResultTarget};
 use stepwell_types::limits::PAYLOAD_BYTES_MAX;
 use stepwell_types::{Data, Failure};
 
 use crate::evaluate::{Env, Fault, excerpt, flow, jsonata, template};
 use crate::fleet::{Batch, Place, Reading, Tolerated};
+use crate::states::map::{Listed, Objects, items};
 use crate::states::wait::shown;
 
 /// Children away when `MaxConcurrency` is 0 or missing.
@@ -25,6 +26,7 @@ const KEY_BYTES_MAX: usize = 1_024;
 pub(super) struct Plan {
     pub source: Data,
     pub listed: bool,
+    pub keyed: bool,
     pub length: u32,
     pub reading: Option<Reading>,
     pub items_max: u32,
@@ -38,27 +40,30 @@ pub(super) struct Plan {
 }
 
 pub(super) fn plan(env: &Env<'_>, map: &MapState, how: &Distributed) -> Result<Plan, Fault> {
-    let window = super::super::map::window(env, map.max_concurrency.as_ref(), WINDOW_DEFAULT)?;
-    let (source, listed, length, reading) = match &how.reader {
-        None => {
-            let (source, listed, length) = super::super::map::items(env, &map.items)?;
-            let length = u32::try_from(length).unwrap_or(u32::MAX);
-            (source, listed, length, None)
-        }
+    let window = crate::states::map::window(env, map.max_concurrency.as_ref(), WINDOW_DEFAULT)?;
+    let (items, reading) = match &how.reader {
+        None => (items(env, &map.items, objects(&map.items))?, None),
         Some(reader) => {
             let reading = Reading {
                 source: source(env, reader)?,
                 place: Place::First,
                 version: None,
             };
-            (Data::from_valid_text("[]"), true, 0, Some(reading))
+            let none = Listed {
+                source: Data::from_valid_text("[]"),
+                listed: true,
+                length: 0,
+                keyed: false,
+            };
+            (none, Some(reading))
         }
     };
     let (items_max, refused) = items_max(env, how)?;
     Ok(Plan {
-        source,
-        listed,
-        length,
+        source: items.source,
+        listed: items.listed,
+        keyed: items.keyed,
+        length: u32::try_from(items.length).unwrap_or(u32::MAX),
         reading,
         items_max,
         window: window.min(WINDOW_MAX),
@@ -67,6 +72,14 @@ pub(super) fn plan(env: &Env<'_>, map: &MapState, how: &Distributed) -> Result<P
         target: target(env, how)?,
         refused,
     })
+}
+
+/// CloudFlow's Maps go through arrays.
+fn objects(items: &Items) -> Objects {
+    match items {
+        Items::Template(Template::Expression(Expression::Fdl(_))) => Objects::Refused,
+        _ => Objects::Taken,
+    }
 }
 
 /// `MaxItems` of the `ItemReader`; 0, as without it: all. A number below 0 fails the run.

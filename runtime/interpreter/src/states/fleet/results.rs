@@ -35,7 +35,7 @@ pub(super) fn begin(turn: &mut Turn<'_>, id: EntryId, node: &Node) -> Result<(),
 }
 
 /// Which files follow those of this kind: of what succeeded, then of what failed, then the list.
-fn files_after(fleet: &Fleet<Data>, kind: Option<ResultKind>) -> Stage {
+pub(super) fn files_after(fleet: &Fleet<Data>, kind: Option<ResultKind>) -> Stage {
     let files = |kind| Stage::Writing {
         kind,
         number: 0,
@@ -109,15 +109,17 @@ pub(super) fn came(
 ) -> Result<(), Error> {
     let answer = match (stage, result) {
         (Stage::Collecting, result) => return succeed(turn, id, result.clone()),
-        (_, Err(failure)) => return super::fail(turn, id, failure.clone()),
+        (_, Err(failure)) => return unwritten(turn, id, failure.clone()),
         (_, Ok(answer)) => answer,
     };
     let Some(file) = file(answer) else {
         let cause = "the answer to a file of results does not say what was written";
-        let failure = Failure::new("States.ResultWriterFailed", cause);
-        return super::fail(turn, id, failure);
+        return unwritten(turn, id, Failure::new("States.ResultWriterFailed", cause));
     };
     if stage == Stage::Manifest {
+        if let Some(failure) = failing(turn, id) {
+            return super::fail(turn, id, failure);
+        }
         let run = super::run_name(turn.state, id, node, map);
         let attempt = turn.state.core.entries.get(&id).map_or(0, |e| e.attempt);
         let target = turn.state.fleet(id, attempt).and_then(|f| f.target.clone());
@@ -147,6 +149,27 @@ pub(super) fn came(
     turn.state.reweigh(id, 64, 0);
     super::ask(turn, id, node);
     Ok(())
+}
+
+/// Why the run fails once its files are written.
+fn failing(turn: &Turn<'_>, id: EntryId) -> Option<Failure> {
+    let attempt = turn.state.core.entries.get(&id)?.attempt;
+    turn.state.fleet(id, attempt)?.failing.clone()
+}
+
+/// A file was not written. What makes the run fail already stays its error.
+fn unwritten(turn: &mut Turn<'_>, id: EntryId, failure: Failure) -> Result<(), Error> {
+    let failure = match failing(turn, id) {
+        None => failure,
+        Some(first) => Failure::new(
+            first.error.clone(),
+            format!(
+                "{}; nor were all results written: {}",
+                first.cause, failure.cause
+            ),
+        ),
+    };
+    super::fail(turn, id, failure)
 }
 
 fn file(answer: &Data) -> Option<ResultFile> {
