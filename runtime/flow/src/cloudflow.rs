@@ -46,6 +46,17 @@ const BEFORE: Roots = Roots {
         ("Item", "ItemConstructor"),
     ],
 };
+/// What the `OutputConstructor` of a rule of `Catch` can read.
+const FAILED: Roots = Roots {
+    elsewhere: &[
+        (
+            "Output",
+            "OutputConstructor and GlobalConstructor of the state itself: a state that failed has no output",
+        ),
+        ("Item", "ItemConstructor"),
+    ],
+    ..BEFORE
+};
 /// What `OutputConstructor` and `GlobalConstructor` can read.
 const AFTER: Roots = Roots {
     here: &[
@@ -95,10 +106,11 @@ fn mixed(at: &At<'_, '_>, report: &mut Report) -> bool {
     let Some(states) = at.get("States") else {
         return false;
     };
-    let nameless = states.elements().iter().enumerate().all(|(i, state)| {
-        let state = states.element(i, state);
-        state.get("Name").is_none() && state.get("Type").is_none()
-    });
+    let nameless = states
+        .elements()
+        .iter()
+        .enumerate()
+        .all(|(i, state)| states.element(i, state).get("Name").is_none());
     let mixed = nameless
         && !states.elements().is_empty()
         && at.get("Type").is_none()

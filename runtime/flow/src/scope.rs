@@ -27,6 +27,10 @@ pub(crate) struct Scope<'t> {
     /// Whether a way out of a state could not be followed: what is reachable
     /// is then anybody's guess.
     pub(crate) broken: bool,
+    /// How many states have no name that could be read.
+    pub(crate) unnamed: usize,
+    /// Names that may well be theirs: no state has them.
+    missed: HashSet<&'t str>,
     /// What its author calls a state, and the graph.
     words: [&'static str; 2],
 }
@@ -41,6 +45,8 @@ impl<'t> Scope<'t> {
             ends: false,
             terminals: Vec::new(),
             broken: false,
+            unnamed: 0,
+            missed: HashSet::new(),
             words: ["state", "graph"],
         }
     }
@@ -73,6 +79,10 @@ impl<'t> Scope<'t> {
             return *index;
         }
         self.broken = true;
+        if self.missed.contains(name) || self.missed.len() < self.unnamed {
+            self.missed.insert(name);
+            return self.current;
+        }
         let hint = if elsewhere(name) {
             Some("a state of another graph cannot be reached from here".to_owned())
         } else if report.wants_hints() && self.by_name.len() <= SUGGEST_AMONG_MAX {

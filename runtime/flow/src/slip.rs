@@ -70,6 +70,14 @@ const MARKS: &str = "in JSONata an expression stands between marks: \"{% $states
 const LANGUAGE: &str =
     "set \"QueryLanguage\": \"JSONata\" in the state or the flow, or write a path";
 
+/// Fields that take a number and in no language an expression.
+const NUMBERS: &[&str] = &[
+    "BackoffRate",
+    "IntervalSeconds",
+    "MaxAttempts",
+    "MaxDelaySeconds",
+];
+
 fn inner(at: &At<'_, '_>, jsonata: bool, report: &mut Report) {
     for member in at.members() {
         let value = at.member(member);
@@ -199,6 +207,9 @@ pub(crate) fn expression(at: &At<'_, '_>, text: &str, cloudflow: bool) -> Option
         return twin.then(|| format!("{name}.$ takes an expression"));
     }
     match like(text)? {
+        Like::Marked if NUMBERS.contains(&name) => {
+            Some("this field takes a number and no expression, in either language".to_owned())
+        }
         Like::Marked => Some(LANGUAGE.to_owned()),
         Like::States => Some(MARKS.to_owned()),
         Like::Path | Like::Call if has_twin(name) => Some(format!(

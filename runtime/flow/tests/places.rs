@@ -187,3 +187,201 @@ fn many_variables_on_many_ways() {
     text.push_str(r#""s1400": {"Type": "Succeed"}}}"#);
     assert!(compile(&text, &AnyModule).program.is_some());
 }
+
+#[test]
+fn one_slip_is_one_problem() {
+    let choice = |choices: &str| {
+        flow(&format!(
+            r#""A": {{"Type": "Choice", {choices}}}, "B": {{"Type": "Succeed"}}"#
+        ))
+    };
+    // Rules that cannot be read lead somewhere that is not known.
+    check(&choice(r#""Choices": []"#), &["FLOW0023 []}, \"B\""]);
+    check(&choice(r#""Choices": "x""#), &["FLOW0006 \"x\"}, \"B"]);
+    check(&choice(r#""Choices": [null]"#), &["FLOW0006 null]}, "]);
+    check(
+        &choice(r#""Choices": [{"Variable": "$.a", "IsNull": true}]"#),
+        &["FLOW0008 {\"Variab"],
+    );
+    // A name that is nearly a comparison is one.
+    check(
+        &choice(r#""Choices": [{"Variable": "$.a", "StringEqual": "x", "Next": "B"}]"#),
+        &["FLOW0007 \"StringE"],
+    );
+    check(
+        &choice(r#""Choices": [{"Variable": "$.a", "IsNullPath": "$.b", "Next": "B"}]"#),
+        &["FLOW0007 \"IsNullP"],
+    );
+    check(
+        &choice(r#""Choices": [{"Variable": "$.a", "Nothing": "x", "Next": "B"}]"#),
+        &["FLOW0022 {\"Variab", "FLOW0007 \"Nothing"],
+    );
+    // A catcher without its Next.
+    check(
+        &flow(
+            r#""A": {"Type": "Task", "Resource": "wasm:a", "End": true, "Catch": [{"ErrorEquals": ["X"]}]}, "B": {"Type": "Succeed"}"#,
+        ),
+        &["FLOW0008 {\"ErrorE"],
+    );
+}
+
+#[test]
+fn fields_of_the_other_language_are_the_only_problem() {
+    let jsonata = |state: &str| {
+        flow(&format!(
+            r#""A": {{"QueryLanguage": "JSONata", {state}}}, "B": {{"Type": "Succeed"}}"#
+        ))
+    };
+    check(
+        &jsonata(
+            r#""Type": "Choice", "Choices": [{"Variable": "$.a", "StringEquals": "x", "Next": "B"}]"#,
+        ),
+        &["FLOW0034 \"Variabl", "FLOW0034 \"StringE"],
+    );
+    check(
+        &jsonata(r#""Type": "Wait", "SecondsPath": "$.a", "Next": "B""#),
+        &["FLOW0034 \"Seconds"],
+    );
+    check(
+        &jsonata(r#""Type": "Fail", "Error": "e", "ErrorPath": "$.a""#),
+        &["FLOW0034 \"ErrorPa", "FLOW0012 \"B\": {\"T"],
+    );
+    let map = |fields: &str| {
+        format!(
+            r#""Type": "Map", "Next": "B", {fields}, "ItemProcessor": {{"ProcessorConfig": {{"Mode": "DISTRIBUTED"}}, "StartAt": "I", "States": {{"I": {{"Type": "Succeed"}}}}}}"#
+        )
+    };
+    check(
+        &jsonata(&map(
+            r#""ItemBatcher": {"MaxItemsPerBatchPath": "$.a"}, "ToleratedFailureCount": 1, "ToleratedFailureCountPath": "$.a""#,
+        )),
+        &["FLOW0034 \"MaxItem", "FLOW0034 \"Tolerat"],
+    );
+    let reader = |arguments: &str, config: &str| {
+        map(&format!(
+            r#""ItemReader": {{"Resource": "arn:aws:states:::s3:getObject", "{arguments}": {{"Bucket": "b", "Key": "k"}}, "ReaderConfig": {{"InputType": "JSON"{config}}}}}"#
+        ))
+    };
+    check(
+        &jsonata(&reader("Arguments", r#", "MaxItemsPath": "$.a""#)),
+        &["FLOW0034 \"MaxItem"],
+    );
+    check(&jsonata(&reader("Parameters", "")), &["FLOW0034 \"Paramet"]);
+    check(
+        &flow(&format!(
+            r#""A": {{{}}}, "B": {{"Type": "Succeed"}}"#,
+            reader("Arguments", "")
+        )),
+        &["FLOW0034 \"Argumen"],
+    );
+    // What is wrong with a label is said once.
+    check(
+        &flow(&format!(
+            r#""A": {{{}}}, "B": {{"Type": "Succeed"}}"#,
+            map("\"Label\": 1")
+        )),
+        &["FLOW0006 1, \"Item"],
+    );
+}
+
+#[test]
+fn parameters_of_services() {
+    let task = |resource: &str, parameters: &str| {
+        flow(&format!(
+            r#""A": {{"Type": "Task", "Resource": "arn:aws:states:::{resource}", "End": true, "Parameters": {parameters}}}"#
+        ))
+    };
+    check(&task("lambda:invoke", "\"f\""), &["FLOW0006 \"f\"}"]);
+    check(&task("http:invoke", "[]"), &["FLOW0006 []}"]);
+    let http = |transform: &str| {
+        task(
+            "http:invoke",
+            &format!(
+                r#"{{"ApiEndpoint": "https://a/", "Method": "POST", "Transform": {transform}}}"#
+            ),
+        )
+    };
+    check(
+        &http(
+            r#"{"RequestBodyEncoding": "URL_ENCODED", "RequestEncodingOptions": {"ArrayFormat": "REPEAT"}}"#,
+        ),
+        &[],
+    );
+    check(&http(r#"{"RequestBodyEncoding.$": "$.e"}"#), &[]);
+    check(
+        &http(
+            r#"{"RequestBodyEncoding": "FORM", "RequestEncodingOptions": {"ArrayFormat": "repeat"}}"#,
+        ),
+        &["FLOW0020 \"FORM\", ", "FLOW0020 \"repeat\""],
+    );
+}
+
+#[test]
+fn cloudflow_says_a_slip_once() {
+    let head = "Type: StateMachine\nSpecVersion: v1\nStartAt: A\nStates:\n";
+    let errors = |text: &str| {
+        let found = compile(text, &AnyModule).diagnostics;
+        let notes = ["FLOW0103", "FLOW0104"];
+        let found: Vec<Diagnostic> = found
+            .into_iter()
+            .filter(|d| !notes.contains(&d.code))
+            .collect();
+        places(text, &found)
+    };
+    // A name that no state has may be that of the state without one.
+    let unnamed = format!("{head}- Type: Pass\n  Next: B\n- {{Type: Succeed, Name: B}}\n");
+    assert_eq!(errors(&unnamed), ["FLOW0008 Type: Pa"]);
+    let two = unnamed.replace("Next: B", "Next: C");
+    assert_eq!(errors(&two), ["FLOW0008 Type: Pa", "FLOW0011 C"]);
+    let steps = "version: v1\ntype: flow\nsteps:\n- {type: choice, name: a, choices: [{condition: $.a == 1, goto: b}]}\n- type: pass\n";
+    assert_eq!(errors(steps), ["FLOW0008 type: pa"]);
+    let choice = format!(
+        "{head}- {{Type: Choice, Name: A, Branches: [], Default: A}}\n- {{Type: Succeed, Name: B}}\n"
+    );
+    assert_eq!(errors(&choice), ["FLOW0023 [], Defa"]);
+    let mode = format!(
+        "{head}- Type: Task\n  Name: A\n  Action: HTTP:Request\n  TaskMode: WaitForSystemCallback\n  Parameters: {{url: 'https://a/', method: GET}}\n  End: true\n"
+    );
+    assert_eq!(errors(&mode), ["FLOW0020 WaitForS"]);
+    let list = r#"{"StartAt": "A", "States": [{"Type": "Succeed"}]}"#;
+    assert_eq!(errors(list), ["FLOW0006 [{\"Type\""]);
+}
+
+#[test]
+fn a_role_by_a_path_is_of_jsonpath() {
+    let task = |more: &str| {
+        flow(&format!(
+            r#""A": {{"Type": "Task", "Resource": "wasm:a", "End": true, {more}}}"#
+        ))
+    };
+    let ignored = "FLOW0029 {\"RoleAr";
+    check(&task(r#""Credentials": {"RoleArn.$": "$.x"}"#), &[ignored]);
+    let jsonata = r#""QueryLanguage": "JSONata", "Credentials""#;
+    check(
+        &task(&format!(
+            r#"{jsonata}: {{"RoleArn": "{{% $states.input.x %}}"}}"#
+        )),
+        &[ignored],
+    );
+    let found = compile(
+        &task(&format!(r#"{jsonata}: {{"RoleArn.$": "$.x"}}"#)),
+        &AnyModule,
+    );
+    let codes: Vec<&str> = found.diagnostics.iter().map(|d| d.code).collect();
+    assert!(codes.contains(&"FLOW0007"), "{codes:?}");
+    assert!(found.program.is_none());
+}
+
+#[test]
+fn a_number_that_no_language_computes() {
+    let text = flow(
+        r#""A": {"Type": "Task", "QueryLanguage": "JSONata", "Resource": "wasm:a", "End": true,
+            "Retry": [{"ErrorEquals": ["X"], "MaxAttempts": "{% 3 %}"}]}"#,
+    );
+    let said = compile(&text, &AnyModule).diagnostics;
+    let hint = said.first().and_then(|d| d.hint.as_deref());
+    assert!(
+        hint.is_some_and(|h| h.contains("no expression")),
+        "{said:?}"
+    );
+}

@@ -14,6 +14,9 @@ use crate::suggest;
 /// Fields of a Choice beyond the common ones.
 pub(super) const FIELDS: &[&str] = &["Choices", "Default", "Assign"];
 
+/// As messages call a rule.
+pub(super) const RULE: &str = "a Choice rule";
+
 const RULE_FIELDS: &[&str] = &["And", "Or", "Not", "Variable", "Comment"];
 const RULE_FIELDS_JSONATA: &[&str] = &["Assign", "Comment", "Condition", "Next", "Output"];
 
@@ -148,6 +151,11 @@ fn operator(name: &str) -> Option<(Comparison, Wants, bool)> {
     (*has_path || !path).then_some((*comparison, *wants, path))
 }
 
+/// Whether a rule in JSONPath mode compares by the field of this name.
+pub(super) fn is_operator(name: &str) -> bool {
+    operator(name).is_some()
+}
+
 /// A condition that stands in for one that could not be read.
 fn stand_in() -> Test {
     Test::And(Vec::new())
@@ -163,6 +171,8 @@ impl<'t> Compiler<'t, '_> {
                 rules.push(self.rule(&list.element(i, rule), i, scope));
             }
         }
+        // Where they would have led is not known.
+        scope.broken |= rules.is_empty();
         let default: Option<StateIdx> = at.get("Default").map(|d| self.target(&d, scope, true));
         Kind::Choice { rules, default }
     }
@@ -175,15 +185,17 @@ impl<'t> Compiler<'t, '_> {
             output: None,
         };
         if !self.is_object(at) {
+            scope.broken = true;
             return rule;
         }
-        if let Some(field) = self.required(at, "a Choice rule", "Next") {
-            rule.next = self.target(&field, scope, true);
+        match self.required(at, RULE, "Next") {
+            Some(field) => rule.next = self.target(&field, scope, true),
+            None => scope.broken = true,
         }
         let place = format!("Choices[{index}]/");
         rule.assign = self.assign(at, &place);
         if self.language == QueryLanguage::Jsonata {
-            self.known_fields(at, "a Choice rule", &[RULE_FIELDS_JSONATA]);
+            self.known_fields(at, RULE, &[RULE_FIELDS_JSONATA]);
             rule.output = self.template_at(at, "Output", &format!("{place}Output"));
             rule.test = self.condition(at, &place);
         } else {
@@ -194,7 +206,12 @@ impl<'t> Compiler<'t, '_> {
 
     /// `Condition` of JSONata mode: `true`, `false`, or an expression.
     fn condition(&mut self, at: &At<'_, 't>, place: &str) -> Test {
-        let Some(field) = self.required(at, "a Choice rule", "Condition") else {
+        let Some(field) = at.get("Condition") else {
+            // What stands in its place was said to be of the other language.
+            let other = |name: &str| matches!(name, "And" | "Or" | "Not") || is_operator(name);
+            if !at.members().iter().any(|m| other(&m.name)) {
+                self.required(at, RULE, "Condition");
+            }
             return stand_in();
         };
         if let Some(query) = self.query(&field, &format!("{place}Condition")) {
@@ -212,13 +229,13 @@ impl<'t> Compiler<'t, '_> {
             return stand_in();
         }
         let jsonata = at.get("Condition").is_some();
-        self.rule_fields(at, top);
+        let misspelt = self.rule_fields(at, top);
         let mut conditions = at
             .members()
             .iter()
             .filter(|m| matches!(&*m.name, "And" | "Or" | "Not") || operator(&m.name).is_some());
         let Some(condition) = conditions.next() else {
-            if !jsonata {
+            if !jsonata && !misspelt {
                 self.report.error_hint(
                     at,
                     code::BAD_RULE,
@@ -272,7 +289,9 @@ impl<'t> Compiler<'t, '_> {
             .collect()
     }
 
-    fn rule_fields(&mut self, at: &At<'_, 't>, top: bool) {
+    /// Reports what a rule does not have; `true`: among it a slip of a condition's name.
+    fn rule_fields(&mut self, at: &At<'_, 't>, top: bool) -> bool {
+        let mut misspelt = false;
         let mut known: Vec<&str> = RULE_FIELDS.to_vec();
         let present = at.members().iter().map(|m| &*m.name);
         known.extend(present.filter(|name| operator(name).is_some()));
@@ -298,19 +317,23 @@ impl<'t> Compiler<'t, '_> {
                     format!("{base} has no form that takes a path"),
                 );
                 known.push(name);
+                misspelt = true;
             }
         }
         // For the suggestion: all operators count as candidates.
         if at.members().iter().any(|m| !known.contains(&&*m.name)) {
             let names: Vec<&str> = OPERATORS.iter().map(|o| o.0).collect();
-            self.unknown_in_rule(at, &known, &names);
+            misspelt |= self.unknown_in_rule(at, &known, &names);
         } else {
-            self.known_fields(at, "a Choice rule", &[&known]);
+            self.known_fields(at, RULE, &[&known]);
         }
+        misspelt
     }
 
-    /// Unknown fields of a rule, suggested among operators and other fields.
-    fn unknown_in_rule(&mut self, at: &At<'_, 't>, known: &[&str], operators: &[&str]) {
+    /// Unknown fields of a rule, suggested among operators and other fields; `true`: one is
+    /// near to a condition's name.
+    fn unknown_in_rule(&mut self, at: &At<'_, 't>, known: &[&str], operators: &[&str]) -> bool {
+        let mut misspelt = false;
         for member in at.members() {
             let name = &*member.name;
             if known.contains(&name) {
@@ -324,19 +347,22 @@ impl<'t> Compiler<'t, '_> {
                     "only the outermost rule has an Assign".to_owned(),
                 ),
                 "Condition" | "Output" => {
-                    self.of_other_language(&place, "a Choice rule", name);
+                    self.of_other_language(&place, RULE, name);
                 }
                 _ => {
                     let candidates = RULE_FIELDS.iter().chain(operators).copied();
+                    let meant = suggest::nearest(name, candidates);
+                    misspelt |= meant.is_some_and(|m| !matches!(m, "Comment" | "Variable"));
                     self.report.error_hint(
                         &place,
                         code::UNKNOWN_FIELD,
                         format!("a Choice rule has no field {:?}", crate::path::clip(name)),
-                        suggest::hint(name, candidates),
+                        meant.map(|m| format!("did you mean {m:?}?")),
                     );
                 }
             }
         }
+        misspelt
     }
 
     fn comparison(&mut self, rule: &At<'_, 't>, condition: &'t Member) -> Test {

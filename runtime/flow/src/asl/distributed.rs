@@ -42,16 +42,10 @@ const READER_CONFIG: &[&str] = &[
     "CSVHeaders",
     "CSVDelimiter",
     "MaxItems",
-    "MaxItemsPath",
     "Transformation",
 ];
-const BATCHER: &[&str] = &[
-    "MaxItemsPerBatch",
-    "MaxItemsPerBatchPath",
-    "MaxInputBytesPerBatch",
-    "MaxInputBytesPerBatchPath",
-    "BatchInput",
-];
+const BATCHER: &[&str] = &["MaxItemsPerBatch", "MaxInputBytesPerBatch", "BatchInput"];
+const BATCHER_PATHS: &[&str] = &["MaxItemsPerBatchPath", "MaxInputBytesPerBatchPath"];
 const WRITER: &[&str] = &["Resource", "WriterConfig"];
 
 const GET: &str = "s3:getObject";
@@ -154,7 +148,8 @@ impl<'t> Compiler<'t, '_> {
     }
 
     fn label(&mut self, at: &At<'_, 't>) {
-        let Some(label) = self.text(at) else {
+        // That it is text is checked with the Map.
+        let Tree::Text(label) = &at.node.tree else {
             return;
         };
         let bad =
@@ -213,6 +208,14 @@ impl<'t> Compiler<'t, '_> {
         allowed: &[&str],
     ) -> Option<Template> {
         let name = self.arguments_name();
+        let other = match self.language {
+            QueryLanguage::JsonPath => "Arguments",
+            QueryLanguage::Jsonata => "Parameters",
+        };
+        if at.get(name).is_none() && at.get(other).is_some() {
+            // That it is of the other language was said.
+            return None;
+        }
         let field = self.required(at, owner, name)?;
         if let Tree::Object(_) = &field.node.tree {
             for member in field.members() {
@@ -272,6 +275,14 @@ impl<'t> Compiler<'t, '_> {
         self.template_at(at, name, &format!("{place}/{name}"))
     }
 
+    /// Fields that only JSONPath mode has.
+    fn of_jsonpath(&self, names: &'static [&'static str]) -> &'static [&'static str] {
+        match self.language {
+            QueryLanguage::JsonPath => names,
+            QueryLanguage::Jsonata => &[],
+        }
+    }
+
     fn arguments_name(&self) -> &'static str {
         match self.language {
             QueryLanguage::JsonPath => "Parameters",
@@ -290,7 +301,8 @@ impl<'t> Compiler<'t, '_> {
             .get("ReaderConfig")
             .filter(|config| self.is_object(config));
         let max_items = config.as_ref().and_then(|config| {
-            self.known_fields(config, "a ReaderConfig", &[READER_CONFIG]);
+            let paths: &[&str] = self.of_jsonpath(&["MaxItemsPath"]);
+            self.known_fields(config, "a ReaderConfig", &[READER_CONFIG, paths]);
             let place = "ItemReader/ReaderConfig/MaxItems";
             self.integer_or_path_at(config, "MaxItems", place, (0, COUNT_MAX))
         });
@@ -485,14 +497,17 @@ impl<'t> Compiler<'t, '_> {
         if !self.is_object(at) {
             return None;
         }
-        self.known_fields(at, "an ItemBatcher", &[BATCHER]);
+        let paths = self.of_jsonpath(BATCHER_PATHS);
+        self.known_fields(at, "an ItemBatcher", &[BATCHER, paths]);
         let mut most = |name: &str| {
             let place = format!("ItemBatcher/{name}");
             self.integer_or_path_at(at, name, &place, (1, COUNT_MAX))
         };
         let items_max = most("MaxItemsPerBatch");
         let bytes_max = most("MaxInputBytesPerBatch");
-        if items_max.is_none() && bytes_max.is_none() {
+        // A path in JSONata was said to be of the other language.
+        let meant = BATCHER_PATHS.iter().any(|name| at.get(name).is_some());
+        if items_max.is_none() && bytes_max.is_none() && !meant {
             self.report.error(
                 at,
                 code::MISSING_FIELD,

@@ -160,7 +160,10 @@ impl<'t> Compiler<'t, '_> {
         literal: impl FnOnce(&mut Report, &At<'_, 't>) -> Value,
     ) -> Option<Expression> {
         let path_name = format!("{name}Path");
-        self.exclusive(at, name, &path_name);
+        // In JSONata the twin is wrong by itself.
+        if self.language == QueryLanguage::JsonPath {
+            self.exclusive(at, name, &path_name);
+        }
         if let Some(field) = at.get(name) {
             if let Some(query) = self.query(&field, location) {
                 return Some(query);

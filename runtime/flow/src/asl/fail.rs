@@ -28,7 +28,10 @@ impl<'t> Compiler<'t, '_> {
         name: &str,
         path_name: &str,
     ) -> Option<Expression> {
-        self.exclusive(at, name, path_name);
+        // In JSONata the twin is wrong by itself.
+        if self.language == QueryLanguage::JsonPath {
+            self.exclusive(at, name, path_name);
+        }
         if let Some(field) = at.get(name) {
             if let Some(query) = self.query(&field, name) {
                 return Some(query);

@@ -143,7 +143,10 @@ impl<'t> Compiler<'t, '_> {
             QueryLanguage::JsonPath => (JSONATA_ONLY, "JSONata"),
             QueryLanguage::Jsonata => (JSONPATH_ONLY, "JSONPath"),
         };
-        if !list.contains(&name) {
+        let compares = self.language == QueryLanguage::Jsonata
+            && owner == super::choice::RULE
+            && super::choice::is_operator(name);
+        if !list.contains(&name) && !compares {
             return false;
         }
         let hint = match self.language {

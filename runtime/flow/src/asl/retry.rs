@@ -144,6 +144,7 @@ impl<'t> Compiler<'t, '_> {
             };
             self.known_fields(&rule, "a catcher", &[fields]);
             let next = self.required(&rule, "a catcher", "Next");
+            scope.broken |= next.is_none();
             let next = next.map_or(scope.current, |n| self.target(&n, scope, true));
             all.push(Catcher {
                 errors: self.error_equals(&rule, "a catcher", i + 1 == count),

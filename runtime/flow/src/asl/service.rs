@@ -12,6 +12,7 @@ use super::task::Runs;
 use crate::call;
 use crate::diagnostic::code;
 use crate::document::{At, Tree};
+use crate::expression::QueryLanguage;
 use crate::program::Service;
 use crate::resource::{self, FOR_A_FUNCTION, ResourceKind, Target};
 use crate::stand_in::stand_in;
@@ -37,6 +38,9 @@ const HTTP_FIELDS: &[&str] = &[
     "RequestBody",
     "Transform",
 ];
+
+/// How `http:invoke` writes arrays in a body that is URL-encoded.
+const ARRAY_FORMATS: &[&str] = &["INDICES", "REPEAT", "COMMAS", "BRACKETS", "NONE"];
 
 /// One parameter of a service.
 enum Given<'c, 't> {
@@ -67,6 +71,7 @@ impl<'t> Compiler<'t, '_> {
             self.required(at, "a lambda:invoke Task", "Parameters")?;
         }
         let Some(given) = given else {
+            self.whole(at)?;
             return Some(self.any_function(token));
         };
         self.service_fields(&given, "lambda:invoke", LAMBDA_FIELDS);
@@ -259,10 +264,40 @@ impl<'t> Compiler<'t, '_> {
             {
                 connection = Some(Arc::from(connection_name(arn)));
             }
-        } else if at.get("Arguments").is_none() {
-            self.required(at, "an http:invoke Task", "Parameters")?;
+            if let Some(transform) = given.get("Transform") {
+                self.literal_word(&transform, "RequestBodyEncoding", &["NONE", "URL_ENCODED"]);
+                if let Some(options) = transform.get("RequestEncodingOptions") {
+                    self.literal_word(&options, "ArrayFormat", ARRAY_FORMATS);
+                }
+            }
+        } else {
+            if at.get("Arguments").is_none() {
+                self.required(at, "an http:invoke Task", "Parameters")?;
+            }
+            self.whole(at)?;
         }
         Some((StepTarget::Http, Service::HttpInvoke { connection }))
+    }
+
+    /// Reports parameters that are no object, and no expression that may yield one.
+    fn whole(&mut self, at: &At<'_, 't>) -> Option<()> {
+        let jsonata = self.language == QueryLanguage::Jsonata;
+        let name = if jsonata { "Arguments" } else { "Parameters" };
+        let Some(field) = at.get(name) else {
+            // That it is of the other language was said.
+            return Some(());
+        };
+        match &field.node.tree {
+            Tree::Text(text) if jsonata && computed(text) => Some(()),
+            _ => self.is_object(&field).then_some(()),
+        }
+    }
+
+    /// A parameter that is one of a few words, as far as it is literal.
+    fn literal_word(&mut self, at: &At<'_, 't>, name: &str, words: &[&str]) {
+        if let Given::Literal(field, _) = self.given(at, name) {
+            self.word(&field, words);
+        }
     }
 
     /// A parameter `name` or `name.$`.

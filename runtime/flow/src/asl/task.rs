@@ -110,8 +110,12 @@ impl<'t> Compiler<'t, '_> {
         if !self.is_object(field) {
             return;
         }
-        self.known_fields(field, "Credentials", &[&["RoleArn", "RoleArn.$"]]);
-        self.one_of(field, "Credentials", &["RoleArn", "RoleArn.$"]);
+        let names: &[&str] = match self.language {
+            QueryLanguage::JsonPath => &["RoleArn", "RoleArn.$"],
+            QueryLanguage::Jsonata => &["RoleArn"],
+        };
+        self.known_fields(field, "Credentials", &[names]);
+        self.one_of(field, "Credentials", names);
     }
 
     fn runs(&mut self, at: &At<'_, 't>, field: &At<'_, 't>, text: &'t str) -> Option<Runs> {

@@ -20,6 +20,11 @@ impl<'t> Compiler<'t, '_> {
             QueryLanguage::JsonPath => FIELDS,
             QueryLanguage::Jsonata => FIELDS_JSONATA,
         };
+        let meant = |name: &&str| at.get(name).is_some();
+        if FIELDS.iter().any(meant) && !fields.iter().any(meant) {
+            // That it is of the other language was said.
+            return None;
+        }
         let (name, field) = self.one_of(at, "a Wait state", fields)?;
         if let Some(query) = self.query(&field, name) {
             return Some(match name {

@@ -67,7 +67,9 @@ impl<'t> Compiler<'_> {
             }
             (_, Some(None)) => return None,
             ("HTTP:Request", _) => {
-                if mode == "WaitForSystemCallback" {
+                if let Some(field) = at.get("TaskMode")
+                    && mode == "WaitForSystemCallback"
+                {
                     self.report.error(
                         &field,
                         code::BAD_VALUE,

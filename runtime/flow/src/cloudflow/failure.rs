@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{BEFORE, Compiler};
+use super::{Compiler, FAILED};
 use crate::check;
 use crate::diagnostic::code;
 use crate::document::At;
@@ -93,9 +93,10 @@ impl<'t> Compiler<'_> {
         scope: &mut Scope<'t>,
     ) -> Catcher {
         let next = check::required(self.report, rule, owner, "Next");
+        scope.broken |= next.is_none();
         let next = next.map_or(scope.current, |n| self.target(&n, scope, true));
         self.report.here.error = true;
-        let output = self.constructor(rule, "OutputConstructor", BEFORE);
+        let output = self.constructor(rule, "OutputConstructor", FAILED);
         self.report.here.error = false;
         if output.is_none() {
             self.notes.once(

@@ -94,6 +94,7 @@ impl<'t> Compiler<'_> {
         let mut indices = Vec::with_capacity(states.elements().len());
         let mut places = HashMap::new();
         let mut next = first;
+        let mut unnamed = 0;
         for (i, state) in states.elements().iter().enumerate() {
             let at = states.element(i, state);
             let index = StateIdx(next);
@@ -101,9 +102,11 @@ impl<'t> Compiler<'_> {
             let below = count_below(&at);
             next = next.saturating_add(u32::try_from(1 + below).unwrap_or(u32::MAX));
             let Some(field) = at.get("Name") else {
+                unnamed += 1;
                 continue;
             };
             let Tree::Text(name) = &field.node.tree else {
+                unnamed += 1;
                 continue;
             };
             by_name.entry(&**name).or_insert(index);
@@ -118,7 +121,9 @@ impl<'t> Compiler<'_> {
                 );
             }
         }
-        (Scope::new(by_name, first), indices)
+        let mut scope = Scope::new(by_name, first);
+        scope.unnamed = unnamed;
+        (scope, indices)
     }
 
     /// The state that a text names; `edge`: the current state leads to it.

@@ -172,9 +172,11 @@ impl<'t> Compiler<'_> {
     fn choice(&mut self, at: &At<'_, 't>, scope: &mut Scope<'t>) -> Kind {
         let owner = "a branch of a Choice";
         let mut rules = Vec::new();
-        if let Some(list) = check::required(self.report, at, "a Choice state", "Branches")
-            && check::is_filled_list(self.report, &list)
-        {
+        let list = check::required(self.report, at, "a Choice state", "Branches");
+        let list = list.filter(|list| check::is_filled_list(self.report, list));
+        // Where they would have led is not known.
+        scope.broken |= list.is_none();
+        if let Some(list) = list {
             for (i, branch) in list.elements().iter().enumerate() {
                 let branch = list.element(i, branch);
                 if !check::is_object(self.report, &branch) {
@@ -190,6 +192,7 @@ impl<'t> Compiler<'_> {
                 let condition = check::required(self.report, &branch, owner, "Condition");
                 let test = condition.and_then(|c| self.expression(&c, BEFORE));
                 let next = check::required(self.report, &branch, owner, "Next");
+                scope.broken |= next.is_none();
                 let next = next.map(|n| self.target(&n, scope, true));
                 if let (Some(test), Some(next)) = (test, next) {
                     let test = Test::Condition(test);

@@ -163,6 +163,11 @@ impl Parser<'_> {
         }
         loop {
             let index = items.len();
+            self.skip_space();
+            if index > 0 && self.peek() == Some(b']') {
+                let fault = self.unexpected("a value").within(index);
+                return Err(fault.hint("remove the comma before it"));
+            }
             items.push(self.value(depth).map_err(|f| f.within(index))?);
             self.skip_space();
             if self.take(b']') {

@@ -301,6 +301,7 @@ impl<'a> Parser<'a> {
     }
 
     /// Values with commas between them, to after `end`.
+    /// Elements or arguments, the opening character read.
     fn list(&mut self, end: char) -> Result<Vec<Fdl>, Fault> {
         let mut all = Vec::new();
         self.scan.skip_space();
@@ -314,7 +315,8 @@ impl<'a> Parser<'a> {
                 return Ok(all);
             }
             if !self.scan.eat(',') {
-                return Err(self.unclosed("a list", end));
+                let what = if end == ')' { "a call" } else { "a list" };
+                return Err(self.unclosed(what, end));
             }
         }
     }

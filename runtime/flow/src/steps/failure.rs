@@ -71,6 +71,7 @@ impl<'t> Compiler<'_> {
         let rules = fdl::rules(self.report, &list, owner, &["errors", "goto"]);
         for (i, rule) in rules.iter().enumerate() {
             let goto = check::required(self.report, rule, owner, "goto");
+            scope.broken |= goto.is_none();
             let next = goto.map_or(scope.current, |g| self.target(&g, scope));
             // Problems are reported with the first rule: the mappings are the step's.
             let output = if i == 0 {

@@ -33,14 +33,17 @@ impl<'t> Compiler<'_> {
         let mut by_name = HashMap::with_capacity(list.elements().len());
         let mut indices = Vec::with_capacity(list.elements().len());
         let mut places = HashMap::new();
+        let mut unnamed = 0;
         for (i, step) in list.elements().iter().enumerate() {
             let at = list.element(i, step);
             let index = self.slot(&at);
             indices.push(index);
             let Some(field) = at.get("name") else {
+                unnamed += 1;
                 continue;
             };
             let Tree::Text(name) = &field.node.tree else {
+                unnamed += 1;
                 continue;
             };
             by_name.entry(&**name).or_insert(index);
@@ -61,6 +64,7 @@ impl<'t> Compiler<'_> {
             after: Next::End,
             flow,
         };
+        steps.scope.unnamed = unnamed;
         for (i, step) in list.elements().iter().enumerate() {
             let at = list.element(i, step);
             let Some(index) = indices.get(i) else {

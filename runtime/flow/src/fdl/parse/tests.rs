@@ -163,7 +163,8 @@ fn faults_say_why() {
     check("(1", "not closed");
     check("(1]", "found ']' where )");
     check("toArray(1 2)", "found '2'");
-    check("toArray(1", "a list is not closed");
+    check("toArray(1", "a call is not closed");
+    check("[1", "a list is not closed");
     check("1 2", "after the expression");
     check("1.2.3", "is not a number");
     check("$Inputs.a", "did you mean \\\"$Input\\\"?");
