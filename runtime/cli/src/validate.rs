@@ -12,6 +12,8 @@ use crate::{filling, input, output};
 /// No server is asked what names mean.
 struct Anywhere {
     express: bool,
+    /// Nobody said what AWS's names stand for: that a server may know.
+    binds_later: bool,
 }
 
 impl Resolve for Anywhere {
@@ -27,9 +29,13 @@ impl Resolve for Anywhere {
     fn express(&self) -> bool {
         self.express
     }
+
+    fn binds_later(&self) -> bool {
+        self.binds_later
+    }
 }
 
-/// 0 when it could be published, 1 when not.
+/// 0 when it could be published, given modules and bindings of the names in it; 1 when not.
 pub fn validate(args: &args::Validate, as_json: bool) -> Result<Exit, Trouble> {
     let text = input::definition(&args.file)?;
     let values = filling::values(&args.filling)?;
@@ -37,6 +43,7 @@ pub fn validate(args: &args::Validate, as_json: bool) -> Result<Exit, Trouble> {
     let resolve = Bound {
         inner: &Anywhere {
             express: args.express,
+            binds_later: args.filling.resources.is_none(),
         },
         map: &map,
     };

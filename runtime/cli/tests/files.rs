@@ -192,6 +192,30 @@ const SQS: &str = r#"{"StartAt": "A", "States": {"A": {"Type": "Task", "Resource
     "Parameters": {"QueueUrl": "q"}, "Next": "B"}, "B": {"Type": "Task", "Resource": "${Fn}", "End": true}}}"#;
 
 #[test]
+fn validate_judges_the_definition_and_tells_what_is_to_be_bound() {
+    let map = "\"arn:aws:states:::sns:publish\" = \"wasm:tell\"\n";
+    let dir = folder(&[("queue.json", SQS), ("map.toml", map)]);
+    let at = dir.path();
+    let (status, out, err) = run(at, &["validate", "queue.json"], "");
+    assert_eq!((status, out.as_str()), (0, "queue.json: valid\n"), "{err}");
+    let told = |part: &str| assert!(err.contains(part), "{part}: {err}");
+    told("queue.json:1:63: warning[FLOW0026] nothing here stands for the AWS resource");
+    told("warning[FLOW0024] \"${Fn}\" is no resource; publishing refuses it");
+    told("--set Fn=VALUE");
+    // Who says what is bound, says it of all.
+    let (status, _, err) = run(
+        at,
+        &["validate", "--resources", "map.toml", "queue.json"],
+        "",
+    );
+    assert_eq!(status, 1);
+    assert!(err.contains("error[FLOW0026]"), "{err}");
+    let (status, _, err) = run(at, &["run", "queue.json", "--input", "{}"], "");
+    assert_eq!(status, 2);
+    assert!(err.contains("error[FLOW0026]"), "{err}");
+}
+
+#[test]
 fn assess_says_what_each_lacks() {
     let dir = folder(&[
         ("runs.yaml", TIDY),

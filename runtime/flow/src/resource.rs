@@ -59,6 +59,12 @@ pub trait Resolve {
         Advice::CommandLine
     }
 
+    /// Whether what is bound is not known here: an AWS name that nothing stands for, or one with a
+    /// substitution that was not filled in, is then a warning. Its program must not run.
+    fn binds_later(&self) -> bool {
+        false
+    }
+
     /// What stands here for a resource that a flow names; `None`: it means itself.
     fn binding(&self, _resource: &str) -> Option<Target> {
         None
@@ -320,6 +326,18 @@ fn nothing_for(text: &str) -> BadResource {
     BadResource {
         message: format!("nothing here stands for the AWS resource {text:?}"),
         not_yet: true,
+    }
+}
+
+/// What may stand for a name that is bound later.
+pub(crate) fn unbound(text: &str) -> Resource<'_> {
+    Resource {
+        kind: ResourceKind::Module {
+            name: "unbound",
+            version: None,
+            function: None,
+        },
+        wait_for_token: text.ends_with(TOKEN_SUFFIX),
     }
 }
 

@@ -153,8 +153,14 @@ impl<'t> Compiler<'t, '_> {
                         )
                     }),
                 };
-                self.report.error_hint(field, code, bad.message, Some(hint));
-                return None;
+                let unfilled = crate::substitute::unfilled(text).is_some();
+                if !(self.resolve.binds_later() && (bad.not_yet || unfilled)) {
+                    self.report.error_hint(field, code, bad.message, Some(hint));
+                    return None;
+                }
+                let message = format!("{}; publishing refuses it", bad.message);
+                self.report.warning(field, code, message, Some(hint));
+                resource::unbound(text)
             }
         };
         if bound.is_some() && self.lacks_request(at, field, text, named, &resource.kind) {

@@ -104,6 +104,10 @@ impl Resolve for Bound<'_> {
         self.inner.advice()
     }
 
+    fn binds_later(&self) -> bool {
+        self.inner.binds_later()
+    }
+
     fn binding(&self, resource: &str) -> Option<Target> {
         self.map.get(resource).cloned()
     }
