@@ -302,7 +302,7 @@ mod tests {
         );
         check(r"States.StringToJson('\{\'\\')", r#"StringToJson("{'\\")"#);
         check(
-            r#"States.StringToJson('{"t":"\"q\""}')"#,
+            r#"States.StringToJson('{"t":"\\"q\\""}')"#,
             r#"StringToJson("{\"t\":\"\\\"q\\\"\"}")"#,
         );
         check(
@@ -360,6 +360,9 @@ mod tests {
         check("States.Hash($.a, 'CRC')", "SHA-256");
         check("States.JsonMerge($.a, $.b, true)", "only shallow");
         check("States.Array('a", "not closed");
+        check(r"States.Array('\n')", r"\n means nothing");
+        check(r"States.Format('\u{}', 1)", "for a backslash write two");
+        check(r#"States.Array('\"')"#, "needs no backslash of its own");
         check("States.Array(1", "not closed");
         check("States.Array(1 2)", "comma");
         check("States.Array(,)", "is no argument");

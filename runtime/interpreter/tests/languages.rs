@@ -280,6 +280,23 @@ fn no_text_is_no_value() {
 }
 
 #[test]
+fn a_half_is_rounded_up() {
+    for (number, whole) in [
+        (1.49, 1),
+        (1.5, 2),
+        (-1.49, -1),
+        (-1.5, -1),
+        (-1.51, -2),
+        (-0.5, 0),
+        (0.499_999_999_999_999_94, 0),
+    ] {
+        let state = json!({"Parameters": {"a.$": "States.MathAdd($.x, 0)"}});
+        let expected = json!({"a": whole});
+        check(&one("JSONPath", &state), json!({"x": number}), &expected);
+    }
+}
+
+#[test]
 fn numbers_of_the_data_say_what_is_wrong_with_them() {
     let wrong = |state: &Value, value: Value, cause: &str| {
         let input = json!({"v": value, "items": [1]});
@@ -321,6 +338,15 @@ fn numbers_of_the_data_say_what_is_wrong_with_them() {
     }
     let cause = "ToleratedFailureCount cannot be negative.";
     wrong(&count, json!(-1), cause);
+    let mut batches = tolerates("Comment");
+    batches["Comment"] = json!("in batches");
+    batches["ItemBatcher"] = json!({"MaxItemsPerBatchPath": "$.v"});
+    for (value, shown) in [(json!("x"), "x"), (json!(null), "null"), (json!(-1), "-1")] {
+        let cause = format!(
+            "The MaxItemsPerBatchPath field refers to value \"{shown}\" which is not a valid integer: $.v"
+        );
+        wrong(&batches, value, &cause);
+    }
     let percentage = tolerates("ToleratedFailurePercentagePath");
     for (value, shown) in [(json!("NoNumber"), "NoNumber"), (json!({}), "{}")] {
         let cause = format!(

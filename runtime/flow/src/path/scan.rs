@@ -378,8 +378,8 @@ impl<'a> Scan<'a> {
 
 /// A single-quoted string of an intrinsic function, after its opening quote.
 ///
-/// `\'`, `\\`, `\{` and `\}` stand for their character; any other backslash
-/// stays. With `braces_kept`, `\\`, `\{` and `\}` stay too, for `States.Format`.
+/// `\'`, `\\`, `\{` and `\}` stand for their character; a backslash before any other is an
+/// error. With `braces_kept`, `\\`, `\{` and `\}` stay as they are, for `States.Format`.
 /// Source: states-language.net, "Intrinsic Functions".
 pub(crate) fn unquote(scan: &mut Scan<'_>, braces_kept: bool) -> Result<String, Fault> {
     let mut text = String::new();
@@ -390,13 +390,26 @@ pub(crate) fn unquote(scan: &mut Scan<'_>, braces_kept: bool) -> Result<String, 
             Some('\\') => match scan.bump() {
                 None => return Err(Fault::new("a string is not closed")),
                 Some('\'') => text.push('\''),
-                Some(c @ ('\\' | '{' | '}')) if !braces_kept => text.push(c),
-                Some(c) => {
-                    text.push('\\');
+                Some(c @ ('\\' | '{' | '}')) => {
+                    if braces_kept {
+                        text.push('\\');
+                    }
                     text.push(c);
                 }
+                Some(c) => return Err(bad_escape(c)),
             },
             Some(c) => text.push(c),
         }
     }
+}
+
+fn bad_escape(c: char) -> Fault {
+    let hint = match c {
+        '"' => "a quote needs no backslash of its own there; in JSON it is written \\\" once",
+        _ => "for a backslash write two, which are four in JSON",
+    };
+    Fault::new(format!(
+        "\\{c} means nothing in an intrinsic function: \\', \\{{, \\}} and \\\\ are its escapes"
+    ))
+    .hint(hint)
 }

@@ -179,7 +179,10 @@ fn rounded(number: &Number) -> Option<i64> {
     if let Some(n) = number.as_i64() {
         return Some(n);
     }
-    let n = number.as_f64()?.round();
+    let n = number.as_f64()?;
+    let below = n.floor();
+    // As Java rounds, in which Step Functions is written: a half goes up, of -1.5 to -1.
+    let n = if n - below < 0.5 { below } else { below + 1.0 };
     // 2^53: beyond it doubles no longer tell neighbours apart.
     (n.abs() <= 9_007_199_254_740_992.0).then_some(n as i64)
 }

@@ -157,7 +157,6 @@ fn tolerated_count(env: &Env<'_>, expression: &Expression) -> Result<u64, Fault>
         (Some(n), Expression::Path(_)) if n < 0.0 => {
             Err(Fault::runtime(format!("{FIELD} cannot be negative.")))
         }
-        (None, Expression::Path(path)) => Err(refers(FIELD, "integer", path, &value)),
         _ => of_whole(expression, FIELD, &value),
     }
 }
@@ -207,7 +206,10 @@ fn of_whole(expression: &Expression, field: &str, value: &Value) -> Result<u64, 
             reason = "a whole number below 2^53"
         )]
         Some(n) => Ok(n as u64),
-        None => Err(wrong(expression, field, "a whole number", value)),
+        None => Err(match expression {
+            Expression::Path(path) => refers(field, "integer", path, value),
+            _ => wrong(expression, field, "a whole number", value),
+        }),
     }
 }
 
