@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
@@ -12,13 +12,12 @@ use stepwell_flow::resource::ResourceMap;
 use stepwell_server::Token;
 use stepwell_types::limits::PAYLOAD_BYTES_MAX;
 
-use crate::args;
 use crate::elsewhere::{Containers, Machine};
 use crate::exit::Trouble;
 use crate::limits::Limits;
 use crate::secrets::Secrets;
 use crate::state::State;
-use crate::{input, system};
+use crate::{apart, args, input, system};
 
 /// Where a server listens, and a client looks, unless told otherwise.
 pub const LISTEN: &str = "127.0.0.1:7420";
@@ -280,8 +279,8 @@ pub fn load(args: &args::Serve) -> Result<Settings, Trouble> {
         bounded(key, given, 1, max)?;
     }
     config.http.allow.extend(args.http_allow.iter().cloned());
-    let token_file = args.token_file.as_ref().or(config.token_file.as_ref());
-    let token = match token_file {
+    let token_file = args.token_file.clone().or_else(|| config.token_file.take());
+    let token = match &token_file {
         Some(file) => Some(input::text(file, 4096)?),
         None => system::variable("STEPWELL_TOKEN"),
     };
@@ -293,13 +292,14 @@ pub fn load(args: &args::Serve) -> Result<Settings, Trouble> {
     let data_dir = args.data.clone().or_else(|| config.data.take());
     let data_dir = data_dir.unwrap_or_else(|| PathBuf::from("stepwell-data"));
     check_directories(&config.directories)?;
-    check_apart(&config, &data_dir)?;
-    Ok(Settings {
+    let settings = Settings {
         listen: args.listen.or(config.listen).unwrap_or(default_listen),
         data_dir,
         token,
         config,
-    })
+    };
+    apart::check(&settings, token_file.as_deref())?;
+    Ok(settings)
 }
 
 /// Modules see each under an absolute path of its own.
@@ -318,35 +318,6 @@ fn check_directories(directories: &[Directory]) -> Result<(), Trouble> {
             continue;
         };
         return Err(Trouble::configuration(text));
-    }
-    Ok(())
-}
-
-/// What clients or guests may open is not the server's own: its store, and the key of its secrets.
-fn check_apart(config: &Config, data_dir: &Path) -> Result<(), Trouble> {
-    // What is not there yet lies where the nearest folder above it is.
-    let whole = |path: &Path| {
-        let path = std::path::absolute(path).ok()?;
-        path.ancestors().find_map(|above| {
-            let rest = path.strip_prefix(above).ok()?;
-            Some(above.canonicalize().ok()?.join(rest))
-        })
-    };
-    let Some(own) = whole(data_dir) else {
-        return Ok(());
-    };
-    let buckets = config.buckets.iter();
-    let buckets = buckets.map(|(name, bucket)| (format!("buckets.{name}"), &bucket.path));
-    let directories = config.directories.iter();
-    let directories = directories.map(|one| (format!("directory {:?}", one.guest), &one.host));
-    for (what, path) in buckets.chain(directories) {
-        if whole(path).is_some_and(|path| path.starts_with(&own) || own.starts_with(&path)) {
-            let text = format!(
-                "the configuration's {what} is {}, which is in the data directory or around it; give it a folder elsewhere",
-                path.display()
-            );
-            return Err(Trouble::configuration(text));
-        }
     }
     Ok(())
 }
@@ -432,6 +403,10 @@ mod tests {
                 Err("directory \"/a\""),
             );
         }
+        check(
+            "[secrets]\nkey_file = \"/etc/keys/k\"\n[[directories]]\nhost = \"/etc/keys\"\nguest = \"/a\"",
+            Err("around /etc/keys/k, which is secret"),
+        );
         check(&directory("a"), Err("must begin with /"));
         check(&(directory("/a") + &directory("/a/")), Err("twice"));
         check("stop_seconds = 0", Err("stop_seconds is 0"));

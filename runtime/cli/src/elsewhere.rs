@@ -220,8 +220,9 @@ fn machines(
 ) -> Result<BTreeMap<String, MachineOptions>, Trouble> {
     let mut all = BTreeMap::new();
     for (name, machine) in config {
-        let wrong =
-            |what: &str, why: String| Trouble::usage(format!("machine {name}: {what}: {why}"));
+        let wrong = |what: &str, why: String| {
+            Trouble::configuration(format!("machine {name}: {what}: {why}"))
+        };
         let key: KeySource = match (&machine.key_file, &machine.key_secret) {
             (Some(file), None) => {
                 let text = input::text(file, KEY_BYTES_MAX)?;

@@ -3,6 +3,7 @@
 //! Refuses to hold logic: it reads configuration, plugs the rooms together and
 //! shows what they answer. The only crate that reads clocks, randomness and the environment.
 
+mod apart;
 mod args;
 mod assess;
 mod client;

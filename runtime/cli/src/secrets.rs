@@ -39,7 +39,7 @@ pub fn open(settings: &Settings, reader: Arc<dyn Reader>) -> Result<Vault, Troub
 }
 
 /// Flags have none: the environment wins over the file, and both over the default.
-fn key_file(settings: &Settings) -> PathBuf {
+pub fn key_file(settings: &Settings) -> PathBuf {
     let named = system::variable("STEPWELL_KEY_FILE").map(PathBuf::from);
     let named = named.or_else(|| settings.config.secrets.key_file.clone());
     named.unwrap_or_else(|| beside(&settings.data_dir))

@@ -473,7 +473,7 @@ fn http(config: &Config, limiter: &Limiter) -> Result<Arc<HttpBridge>, Trouble> 
     };
     let clock = Arc::new(|| SystemClock.wall());
     let bridge = HttpBridge::new(options, limiter.clone(), clock);
-    let bridge = bridge.map_err(Trouble::usage)?;
+    let bridge = bridge.map_err(Trouble::configuration)?;
     Ok(Arc::new(bridge))
 }
 

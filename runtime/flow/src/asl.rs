@@ -25,6 +25,8 @@ mod variables;
 mod wait;
 mod ways;
 
+pub(crate) use service::connection_name;
+
 use std::collections::{HashMap, HashSet};
 
 use stepwell_types::limits;

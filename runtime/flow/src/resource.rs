@@ -329,11 +329,14 @@ fn nothing_for(text: &str) -> BadResource {
     }
 }
 
+/// The module in the place of one that is bound later. Nothing of this name runs.
+pub(crate) const UNBOUND: &str = "unbound";
+
 /// What may stand for a name that is bound later.
 pub(crate) fn unbound(text: &str) -> Resource<'_> {
     Resource {
         kind: ResourceKind::Module {
-            name: "unbound",
+            name: UNBOUND,
             version: None,
             function: None,
         },

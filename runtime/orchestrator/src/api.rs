@@ -82,7 +82,7 @@ pub struct Execution {
     pub output: Option<Data>,
     /// Error and cause of any other end.
     pub failure: Option<Failure>,
-    /// The state whose failure ended it; left out of lists, and of express executions that nobody waited for.
+    /// The state whose failure ended it.
     pub failed_in: Option<Arc<str>>,
     /// State transitions so far.
     pub transitions: u64,

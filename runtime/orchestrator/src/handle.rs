@@ -244,7 +244,6 @@ impl Orchestrator {
         let mut found = self.read(id)?;
         let now = crate::history::progress(self, id, &found).await?;
         found.input = now.input;
-        found.failed_in = now.failed_in;
         found.flow_gone = self.shared.catalog.newest(&found.flow).is_err();
         if let Some(execution) = found.parent {
             let row = self.shared.reader.get(&Key::Summary { execution })?;

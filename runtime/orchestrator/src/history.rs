@@ -230,8 +230,6 @@ pub(crate) struct Progress {
     pub signals: (usize, Vec<KeptSignal>),
     /// In how many states it is, and the first of them.
     pub active: (usize, Vec<Active>),
-    /// The state whose failure ended it.
-    pub failed_in: Option<Arc<str>>,
 }
 
 /// The input of an execution, and how far it is if it runs.
@@ -248,7 +246,6 @@ pub(crate) async fn progress(
         untaken: Vec::new(),
         signals: (0, Vec::new()),
         active: (0, Vec::new()),
-        failed_in: None,
     };
     let unread = found
         .parked
@@ -281,14 +278,6 @@ pub(crate) async fn progress(
             received,
         });
         progress.signals.1 = shown.collect();
-    } else if found.status == Status::Failed && !unread && !found.express {
-        let programs = orchestrator.shared.catalog.programs();
-        let read = move || read_state(&*reader, &*programs, id);
-        // It can be told of without that.
-        if let Ok(state) = orchestrator.reading_short(read).await {
-            let failed = stepwell_interpreter::failed_in(&state.program, &state.state);
-            progress.failed_in = failed.cloned();
-        }
     }
     Ok(progress)
 }

@@ -13,7 +13,7 @@ use crate::Error;
 use crate::suspects::Deaths;
 
 /// The version of every row kind in this file.
-const VERSION: u8 = 12;
+const VERSION: u8 = 13;
 
 /// What lists and `describe` show of an execution.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -34,6 +34,8 @@ pub struct SummaryRow {
     pub output: Option<Kept>,
     /// Error and cause of any other end.
     pub failure: Option<Failure>,
+    /// The state whose failure that was.
+    pub failed_in: Option<Arc<str>>,
     /// Entries into states.
     pub transitions: u64,
     /// Fuel.

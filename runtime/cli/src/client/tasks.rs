@@ -13,24 +13,33 @@ use crate::output;
 pub fn tasks(remote: &Remote, args: &Tasks) -> Result<Exit, Trouble> {
     let named = args.id.as_ref();
     let id = named.map(|id| remote.id_of(id, args.flow.as_ref()));
-    let mut found = match &id.transpose()? {
+    let mut exit = Exit::Ok;
+    let found = match &id.transpose()? {
         Some(id) if remote.json && args.state.is_none() => {
             let text = remote.text(asked(remote, id), &["tasks"])?;
             output::print_json(&text);
             return Ok(Exit::Ok);
         }
-        Some(id) => of(remote, id)?,
-        None => of_all(remote, args.flow.as_deref())?,
+        Some(id) => wanted(of(remote, id)?, args),
+        None => {
+            let (found, all) = of_all(remote, args)?;
+            exit = if all { Exit::Ok } else { Exit::Refused };
+            found
+        }
     };
-    if let Some(state) = &args.state {
-        found.retain(|task| output::field(task, "state").as_ref() == Some(state));
-    }
     if remote.json {
         output::print_json(&json!({ "tasks": found }).to_string());
     } else {
         show::tasks(&found);
     }
-    Ok(Exit::Ok)
+    Ok(exit)
+}
+
+fn wanted(mut tasks: Vec<Value>, args: &Tasks) -> Vec<Value> {
+    if let Some(state) = &args.state {
+        tasks.retain(|task| output::field(task, "state").as_ref() == Some(state));
+    }
+    tasks
 }
 
 fn asked(remote: &Remote, id: &str) -> RequestBuilder {
@@ -42,23 +51,25 @@ fn of(remote: &Remote, id: &str) -> Result<Vec<Value>, Trouble> {
     Ok(show::items(&answer, "tasks").cloned().collect())
 }
 
-/// Those of all executions that run, or of this flow's, with whose they are: of the oldest first.
-fn of_all(remote: &Remote, flow: Option<&str>) -> Result<Vec<Value>, Trouble> {
+/// Those of all executions that run, or of this flow's, with whose they are: of the oldest first; and
+/// whether each could be asked.
+fn of_all(remote: &Remote, args: &Tasks) -> Result<(Vec<Value>, bool), Trouble> {
     let mut query = vec![("status", "RUNNING")];
-    query.extend(flow.map(|flow| ("flow", flow)));
+    query.extend(args.flow.as_deref().map(|flow| ("flow", flow)));
     let running = pages(remote, "executions", || {
         remote.get(&["executions"]).query(&query)
     })?;
-    let mut all = Vec::new();
+    let (mut found, mut all) = (Vec::new(), true);
     // An express execution waits for nobody.
     let durable = |e: &&Value| output::field(e, "type").is_none();
     for execution in running.iter().rev().filter(durable) {
         let id = output::field(execution, "id").unwrap_or_default();
         let tasks = match of(remote, &id) {
-            Ok(tasks) => tasks,
+            Ok(tasks) => wanted(tasks, args),
             // One that cannot be read, say: it hides no other's.
             Err(trouble) if trouble.exit == Exit::Refused => {
                 output::remark(&format!("{id}: {}", trouble.message));
+                all = false;
                 continue;
             }
             Err(trouble) => return Err(trouble),
@@ -68,8 +79,8 @@ fn of_all(remote: &Remote, flow: Option<&str>) -> Result<Vec<Value>, Trouble> {
             for name in ["name", "flow", "version"] {
                 task[name] = execution.get(name).cloned().unwrap_or_default();
             }
-            all.push(task);
+            found.push(task);
         }
     }
-    Ok(all)
+    Ok((found, all))
 }

@@ -14,7 +14,7 @@ use crate::diagnostic::code;
 use crate::document::{At, Tree};
 use crate::expression::QueryLanguage;
 use crate::program::Service;
-use crate::resource::{self, FOR_A_FUNCTION, ResourceKind, Target};
+use crate::resource::{self, FOR_A_FUNCTION, ResourceKind, Target, UNBOUND};
 use crate::stand_in::stand_in;
 
 /// Source: AWS Step Functions Developer Guide, "Invoke Lambda".
@@ -212,10 +212,18 @@ impl<'t> Compiler<'t, '_> {
                 Some(runs)
             }
             Err(bad) => {
-                let hint = match crate::substitute::unfilled(text) {
+                let unfilled = crate::substitute::unfilled(text);
+                let hint = match unfilled {
                     Some(name) => Some(self.resolve.advice().set(name)),
                     None => bound.is_some().then(|| FOR_A_FUNCTION.to_owned()),
                 };
+                if unfilled.is_some() && self.resolve.binds_later() {
+                    let message = format!("{}; publishing refuses it", bad.message);
+                    self.report
+                        .warning(place, code::BAD_RESOURCE, message, hint);
+                    runs.target = self.module(place, UNBOUND, None, None)?;
+                    return Some(runs);
+                }
                 self.report
                     .error_hint(place, code::BAD_RESOURCE, bad.message, hint);
                 None
@@ -341,7 +349,7 @@ impl<'t> Compiler<'t, '_> {
 const LATEST: &str = "$LATEST";
 
 /// `NAME` of `arn:aws:events:REGION:ACCOUNT:connection/NAME/ID`; another text is the name itself.
-fn connection_name(arn: &str) -> &str {
+pub(crate) fn connection_name(arn: &str) -> &str {
     match arn.split_once(":connection/") {
         Some((_, rest)) => rest.split('/').next().unwrap_or(rest),
         None => arn,

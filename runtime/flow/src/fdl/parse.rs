@@ -300,8 +300,7 @@ impl<'a> Parser<'a> {
         })
     }
 
-    /// Values with commas between them, to after `end`.
-    /// Elements or arguments, the opening character read.
+    /// Elements or arguments with commas between them, to after `end`; the opening character is read.
     fn list(&mut self, end: char) -> Result<Vec<Fdl>, Fault> {
         let mut all = Vec::new();
         self.scan.skip_space();

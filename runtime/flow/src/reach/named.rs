@@ -5,6 +5,7 @@
 use stepwell_types::{Grants, StepTarget, image_fits};
 
 use super::{Given, arguments};
+use crate::asl::connection_name;
 use crate::diagnostic::{DIAGNOSTICS_MAX, Diagnostic, Report, Severity, code};
 use crate::document::{self, At, Position, Tree};
 use crate::program::{Kind, Program, Service, StandIn, State, Task};
@@ -196,8 +197,12 @@ impl Named<'_> {
 fn place(at: &At<'_, '_>, field: &str, name: &str) -> Option<(String, Position)> {
     for member in at.members() {
         let below = at.member(member);
-        let text = matches!(&member.value.tree, Tree::Text(text) if **text == *name);
-        if text && member.name.eq_ignore_ascii_case(field) {
+        let text = match &member.value.tree {
+            Tree::Text(text) => &**text,
+            _ => "",
+        };
+        let by_arn = || member.name == "ConnectionArn" && connection_name(text) == name;
+        if text == name && member.name.eq_ignore_ascii_case(field) || by_arn() {
             return Some((below.pointer.to_string(), below.position()));
         }
         if let Some(found) = place(&below, field, name) {
@@ -253,6 +258,27 @@ mod tests {
         let jsonata = r#"{"QueryLanguage": "JSONata", "StartAt": "T", "States": {"T": {"Type": "Task", "Resource": "http:request", "End": true,
             "Arguments": {"url": "{% $states.input.url %}", "authentication": {"type": "bearer", "secret": "pin"}}}}}"#;
         check(jsonata, &[(What::Secret, "pin")]);
+    }
+
+    #[test]
+    fn a_warning_points_at_the_name() {
+        let check = |resource: &str, parameters: &str, expected: &str| {
+            let flow = task(resource, parameters);
+            let program = program(&flow);
+            let told = out_of_reach(&flow, &program, None, |_| Ok::<_, ()>(true)).unwrap();
+            let places: Vec<_> = told.iter().map(|d| &*d.pointer).collect();
+            assert_eq!(places, [expected]);
+            assert!(told[0].line > 1);
+        };
+        let call = r#"{"url": "https://a.example", "connection": "shop"}"#;
+        check("http:request", call, "/States/T/Parameters/connection");
+        let invoke = r#"{"ApiEndpoint": "https://a.example", "Method": "GET",
+            "Authentication": {"ConnectionArn": "arn:aws:events:r:1:connection/shop/0a"}}"#;
+        check(
+            "arn:aws:states:::http:invoke",
+            invoke,
+            "/States/T/Parameters/Authentication/ConnectionArn",
+        );
     }
 
     #[test]

@@ -308,20 +308,27 @@ fn threshold() -> Failure {
 /// are come first.
 fn exceeded(turn: &mut Turn<'_>, id: EntryId) -> Result<(), Error> {
     let node = turn.node_of(id)?;
-    stop(turn, id);
-    let writes = turn.state.change_fleet(id, |fleet| {
+    let stage = turn.state.change_fleet(id, |fleet| {
         fleet.target.as_ref()?;
         fleet.failing = Some(threshold());
-        fleet.stage = results::files_after(fleet, None);
-        Some(())
+        Some(fleet.stage)
     });
-    match (writes.flatten(), node) {
-        (Some(()), Some(node)) => {
-            ask(turn, id, node);
-            Ok(())
-        }
-        _ => fail(turn, id, threshold()),
+    let (Some(stage), Some(node)) = (stage.flatten(), node) else {
+        return fail(turn, id, threshold());
+    };
+    cancel_children(turn, id);
+    if !matches!(stage, Stage::Items { reading: true }) {
+        write_what_there_is(turn, id, node);
     }
+    // The page that was asked for comes first: its answer would be taken for that to a file.
+    Ok(())
+}
+
+fn write_what_there_is(turn: &mut Turn<'_>, id: EntryId, node: &Node) {
+    turn.state.change_fleet(id, |fleet| {
+        fleet.stage = results::files_after(fleet, None);
+    });
+    ask(turn, id, node);
 }
 
 /// What the run asked for has come: a page, a file, the results.
@@ -337,13 +344,17 @@ pub(crate) fn step_ended(
     let Phase::Fleet(fleet) = &entry.phase else {
         return Ok(());
     };
-    let stage = fleet.stage;
+    let (stage, failing) = (fleet.stage, fleet.failing.is_some());
     turn.state.change_fleet(id, |fleet| {
         if fleet.asks() {
             fleet.stage = Stage::Items { reading: false };
         }
     });
     match (stage, result) {
+        (Stage::Items { reading: true }, _) if failing => {
+            write_what_there_is(turn, id, node);
+            Ok(())
+        }
         (Stage::Items { reading: true }, Err(failure)) => fail(turn, id, failure.clone()),
         (Stage::Items { reading: true }, Ok(page)) => {
             if let Err(failure) = items::take(turn, id, node, page) {
@@ -384,14 +395,22 @@ fn stop(turn: &mut Turn<'_>, id: EntryId) {
     let stopped = turn.state.change_fleet(id, |fleet| {
         let asked = fleet.asks();
         fleet.stage = Stage::Over;
-        (asked, fleet.express, std::mem::take(&mut fleet.away))
+        asked
     });
-    let Some((asked, express, away)) = stopped else {
-        return;
-    };
-    if asked {
+    if stopped == Some(true) {
         turn.out.push(Command::Abort { entry: id, attempt });
     }
+    cancel_children(turn, id);
+}
+
+fn cancel_children(turn: &mut Turn<'_>, id: EntryId) {
+    let attempt = turn.state.core.entries.get(&id).map_or(0, |e| e.attempt);
+    let away = turn
+        .state
+        .change_fleet(id, |fleet| (fleet.express, std::mem::take(&mut fleet.away)));
+    let Some((express, away)) = away else {
+        return;
+    };
     let weight = away.values().map(Away::weight).sum();
     turn.state.reweigh(id, 0, weight);
     for away in away.into_values() {

@@ -346,7 +346,7 @@ pub(crate) fn execution_of(
         input: None,
         output,
         failure: row.failure,
-        failed_in: None,
+        failed_in: row.failed_in,
         transitions: row.transitions,
         fuel: row.fuel,
         parked: row.parked,

@@ -360,6 +360,7 @@ fn summary(hot: &Hot, batch: &mut Batch) -> SummaryRow {
         Some(Outcome::TimedOut(f)) => (Status::TimedOut, None, Some(f.clone())),
         Some(Outcome::Aborted(f)) => (Status::Aborted, None, Some(f.clone())),
     };
+    let failed_in = outcome.and_then(|_| failed_in(&hot.program, &hot.state).cloned());
     let output = output.map(|data| {
         if data.len_bytes() <= INLINE_BYTES_MAX {
             return Kept::Inline(data.clone());
@@ -377,6 +378,7 @@ fn summary(hot: &Hot, batch: &mut Batch) -> SummaryRow {
         ended: hot.ended,
         output,
         failure,
+        failed_in,
         transitions,
         fuel: hot.fuel,
         parked: hot.parked.clone(),

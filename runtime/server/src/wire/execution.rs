@@ -86,7 +86,7 @@ pub struct Execution {
     /// Cause of any other end.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cause: Option<String>,
-    /// The state whose failure ended it; left out of lists, and of express executions that nobody waited for.
+    /// The state whose failure ended it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failed_in: Option<String>,
     /// State transitions so far.
