@@ -63,8 +63,8 @@ fn apart_seconds(from: &Value, to: &Value) -> Result<i64> {
 #[test]
 fn an_execution_tells_in_which_states_it_is_and_what_each_waits_for() -> Result<()> {
     let mut house = House::new("")?;
-    house.api.publish("all", ALL)?;
     house.api.publish("rest", REST)?;
+    house.api.publish("all", ALL)?;
     let path = "/v1/flows/all/executions?name=order-7";
     let started = house.api.send("POST", path, "{}")?.body;
     let id = started["id"].as_str().context("no id")?.to_owned();

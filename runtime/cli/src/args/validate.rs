@@ -10,9 +10,10 @@ use super::Filling;
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Prints every problem as FILE:LINE:COLUMN on standard error; with --json a JSON object on
-standard output. Modules and flows are not looked up: only a server knows its own. AWS's names that
-nothing stands for are warnings, unless --resources says what is bound: publishing refuses them. With
---server one is asked (--url, STEPWELL_URL), with its own [resources] too; nothing is published.
+standard output. Modules and flows are not looked up: only a server knows its own. AWS's names
+that nothing stands for, which publishing refuses, are warnings, unless --resources says what is
+bound. With --server one is asked (--url, STEPWELL_URL), with its own [resources] too; nothing is
+published.
 
 Examples:
   stepwell validate flow.yaml
