@@ -186,11 +186,15 @@ impl Podman {
     /// # Errors
     /// None of them sleeps.
     pub fn let_go(&self) -> Result<()> {
+        let mut tried = false;
         until("the end of the container's sleep", || {
             let names = self.containers()?;
             let ours = names.iter().filter(|name| name.starts_with("stepwell-"));
-            let mut ended = false;
+            let mut ours = ours.peekable();
+            // A container that ends with its sleep may take the answer to that with it.
+            let mut ended = tried && ours.peek().is_none();
             for name in ours {
+                tried = true;
                 let mut kill = self.command();
                 kill.args(["exec", name.as_str(), "killall", "sleep"]);
                 ended |= kill.output()?.status.success();
