@@ -265,7 +265,8 @@ mod tests {
         let check = |resource: &str, parameters: &str, expected: &str| {
             let flow = task(resource, parameters);
             let program = program(&flow);
-            let told = out_of_reach(&flow, &program, None, |_| Ok::<_, ()>(true)).unwrap();
+            let none = Grants::default();
+            let told = out_of_reach(&flow, &program, Some(&none), |_| Ok::<_, ()>(true)).unwrap();
             let places: Vec<_> = told.iter().map(|d| &*d.pointer).collect();
             assert_eq!(places, [expected]);
             assert!(told[0].line > 1);
