@@ -143,18 +143,23 @@ fn a_lost_log_is_noticed() {
     assert_eq!(error.code(), "STORE0002", "{error}");
 }
 
-/// Damages the newest log that has rows, and gives what the store says then.
-fn damaged(damage: impl Fn(&Path, Vec<u8>)) -> TempDir {
+/// A store that was closed, and has more in its log than a few rows.
+fn filled() -> TempDir {
     let dir = TempDir::new().expect("a temporary directory");
-    let opened = open(dir.path(), small()).expect("an empty directory");
-    let (_, mut writer) = opened;
+    let (reader, mut writer) = open(dir.path(), small()).expect("an empty directory");
     for n in 0..100u32 {
         let mut batch = put("kept");
         let digest = stepwell_types::Digest::of(&n.to_be_bytes());
         batch.put(Key::Blob { digest }, vec![7; 1_000]);
         writer.commit(&[batch]).expect("commit");
     }
-    drop(writer);
+    drop((reader, writer));
+    dir
+}
+
+/// Damages the newest log of a store that nobody has open any more: closing it sets the log's length.
+fn damaged(damage: impl Fn(&Path, Vec<u8>)) -> TempDir {
+    let dir = filled();
     let logs = fs::read_dir(dir.path().join("rows")).expect("list");
     let logs = logs.map(|entry| entry.expect("list").path());
     let log = logs.filter(|path| path.extension().is_some_and(|e| e == "log"));
@@ -197,9 +202,9 @@ fn a_log_that_lost_what_was_promised_is_noticed_and_can_be_given_up() {
 #[test]
 fn a_torn_tail_that_nobody_was_promised_is_no_damage() {
     let torn = |log: &Path, mut bytes: Vec<u8>| {
-        let begun = bytes.len().saturating_sub(300);
-        let half = bytes[begun..].to_vec();
-        bytes.extend(half);
+        // A record begins with its checksum, its length, here 1,000, and its kind, here a whole one.
+        bytes.extend([1, 2, 3, 4, 0xe8, 3, 1]);
+        bytes.extend([0xff; 300]);
         fs::write(log, bytes).expect("write");
     };
     let dir = damaged(torn);
