@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use crate::api::Api;
 use crate::guests;
 use crate::server::Server;
-use crate::wait::{until, until_every};
+use crate::wait::{until_every, until_tried};
 
 /// A server that takes work. It is ended, and its folder removed, when this is dropped.
 pub struct House {
@@ -97,7 +97,7 @@ impl House {
         let fuel = |shown: &Value| shown["fuel"].as_u64().context("no fuel");
         before()?;
         let once = fuel(&self.api.run(flow, &input.to_string())?)?;
-        until("a step that ran twice", || {
+        until_tried("a step that ran twice", || {
             before()?;
             let id = self.api.start(flow, input.to_string())?;
             let path = format!("/v1/executions/{id}");

@@ -13,9 +13,10 @@ use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 
 use crate::api::Api;
-use crate::bridges::ask::{ended, example, failed, object, put, start, started, until};
+use crate::bridges::ask::{example, failed, object, started};
 use crate::bridges::machine::Machine;
 use crate::server::Server;
+use crate::wait::until;
 
 /// A flow whose input is a run on a machine.
 pub const MACHINE: &str =
@@ -66,7 +67,7 @@ impl<M: Machine> House<M> {
         let (server, api) = started(dir.path(), &format!("{own}{config}"))?;
         api.publish("run", MACHINE)?;
         api.publish("machine-job", &example("machine-job")?)?;
-        put(&api, "tables/t.csv", "name,n\na,1\nb,41\n")?;
+        api.put_object("tables/t.csv", "name,n\na,1\nb,41\n")?;
         Ok(House {
             machine,
             server,
@@ -169,7 +170,7 @@ impl<M: Machine> House<M> {
         let bound = format!("TimeoutSeconds: {seconds}");
         let short = example("machine-job")?.replace("TimeoutSeconds: 120", &bound);
         self.api.publish(flow, &short)?;
-        let id = start(&self.api, flow, &self.resting())?;
+        let id = self.api.start(flow, self.resting().to_string())?;
         until("the program's start", || {
             if self.begun()?.len() > before {
                 return Ok(Some(Some(id.clone())));
@@ -185,7 +186,7 @@ impl<M: Machine> House<M> {
 pub fn the_machine_example_does_its_work_fails_and_runs_out_of_time<M: Machine>() -> Result<()> {
     let house = House::<M>::new("")?;
     let api = &house.api;
-    put(api, "tables/empty.csv", "")?;
+    api.put_object("tables/empty.csv", "")?;
     let run = api.run("machine-job", r#"{"table": "t.csv"}"#)?;
     assert_eq!(run["output"], json!({"rows": 2, "sum": 42}), "{run}");
     assert_eq!(
@@ -218,7 +219,7 @@ pub fn a_run_on_a_machine_gets_what_its_flow_gives_it_and_tells_how_it_ended<M: 
     let (api, folder) = (&house.api, house.machine.folder());
     // More than one packet, and bytes that a terminal would not let through.
     let long: String = (0..50_000).map(|n| format!("{n}\0é\r\n")).collect();
-    put(api, "texts/long", &long)?;
+    api.put_object("texts/long", long.clone())?;
     let script = "cat; printf '|%s|%s' \"$A\" \"$PWD\"; cat long > made/copy; echo why >&2; exit 3";
     let input = json!({
         "machine": "worker",
@@ -245,13 +246,15 @@ pub fn a_run_on_a_machine_gets_what_its_flow_gives_it_and_tells_how_it_ended<M: 
 /// The case does not hold.
 pub fn a_killed_server_finds_its_run_on_a_machine_again<M: Machine>() -> Result<()> {
     let mut house = House::<M>::new("")?;
-    let id = start(&house.api, "machine-job", &house.resting())?;
+    let id = house
+        .api
+        .start("machine-job", house.resting().to_string())?;
     house.until_begun(1)?;
     for _ in 0..3 {
         house.server.again()?;
     }
     house.let_go()?;
-    let run = ended(&house.api, &id)?;
+    let run = house.api.ended(&id)?;
     assert_eq!(run["output"]["sum"], 42, "{run}");
     assert_eq!(house.begun()?.len(), 1, "{run}");
     house.no_run_left()
@@ -261,11 +264,13 @@ pub fn a_killed_server_finds_its_run_on_a_machine_again<M: Machine>() -> Result<
 /// The case does not hold.
 pub fn a_broken_network_does_not_end_a_run_on_a_machine<M: Machine>() -> Result<()> {
     let mut house = House::<M>::new("")?;
-    let id = start(&house.api, "machine-job", &house.resting())?;
+    let id = house
+        .api
+        .start("machine-job", house.resting().to_string())?;
     house.until_begun(1)?;
     house.machine.break_off()?;
     house.let_go()?;
-    let run = ended(&house.api, &id)?;
+    let run = house.api.ended(&id)?;
     assert_eq!(run["output"]["sum"], 42, "{run}");
     assert_eq!(house.begun()?.len(), 1, "{run}");
     house.no_run_left()
@@ -276,17 +281,20 @@ pub fn a_broken_network_does_not_end_a_run_on_a_machine<M: Machine>() -> Result<
 pub fn a_run_on_a_machine_that_nobody_wants_is_ended<M: Machine>() -> Result<()> {
     let mut house = House::<M>::new("")?;
     // Cancelled while the server runs.
-    let id = start(&house.api, "machine-job", &house.resting())?;
+    let id = house
+        .api
+        .start("machine-job", house.resting().to_string())?;
     house.until_begun(1)?;
     let cancel = format!("/v1/executions/{id}/cancel");
     house.api.send("POST", &cancel, "")?;
-    assert_eq!(ended(&house.api, &id)?["status"], "ABORTED");
+    assert_eq!(house.api.ended(&id)?["status"], "ABORTED");
     house.no_run_left()?;
     // Out of time while it does not: the next process finds the run, and nobody wants it.
     let mut began = None;
     for seconds in [15, 60].map(|seconds| seconds * M::SLOWER) {
-        let over = Instant::now() + Duration::from_secs(seconds);
-        began = house.begun_within("late", seconds)?.zip(Some(over));
+        // Its time has run since before its program began.
+        let over = |id| (id, Instant::now() + Duration::from_secs(seconds + 1));
+        began = house.begun_within("late", seconds)?.map(over);
         if began.is_some() {
             break;
         }
@@ -295,7 +303,7 @@ pub fn a_run_on_a_machine_that_nobody_wants_is_ended<M: Machine>() -> Result<()>
     house.server.kill()?;
     std::thread::sleep(over.saturating_duration_since(Instant::now()));
     house.server.start()?;
-    failed(&ended(&house.api, &id)?, "States.Timeout");
+    failed(&house.api.ended(&id)?, "States.Timeout");
     house.no_run_left()?;
     assert!(!house.one_runs()?, "one runs on");
     Ok(())
@@ -319,7 +327,7 @@ pub fn what_was_being_brought_to_a_machine_when_the_server_died_is_removed<M: Ma
         "files": [{"path": "much", "bucket": "much", "key": "much"}],
     });
     let began = Instant::now();
-    let id = start(&house.api, "late", &input)?;
+    let id = house.api.start("late", input.to_string())?;
     let runs = house.runs()?;
     until("the first of the file", || {
         let line = format!("find {runs} -name much 2>/dev/null || true");
@@ -334,9 +342,8 @@ pub fn what_was_being_brought_to_a_machine_when_the_server_died_is_removed<M: Ma
     // Nobody carries it on: its time is over when the next process begins.
     let over = Duration::from_secs(seconds + 1);
     std::thread::sleep(over.saturating_sub(began.elapsed()));
-    house.server.spawn()?;
-    house.server.ready()?;
-    failed(&ended(&house.api, &id)?, "States.Timeout");
+    house.server.start()?;
+    failed(&house.api.ended(&id)?, "States.Timeout");
     house.no_run_left()
 }
 

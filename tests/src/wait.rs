@@ -14,6 +14,9 @@ use anyhow::{Result, bail};
 /// How long all pauses between looks are together. Only what never comes takes so long.
 const PATIENCE: Duration = Duration::from_secs(180);
 
+/// How often something is tried that may go otherwise.
+const TRIES: u32 = 100;
+
 /// Looks until there is something, for three minutes of looking.
 ///
 /// # Errors
@@ -29,9 +32,26 @@ pub fn until<T>(what: &str, look: impl FnMut() -> Result<Option<T>>) -> Result<T
 pub fn until_every<T>(
     pause: Duration,
     what: &str,
-    mut look: impl FnMut() -> Result<Option<T>>,
+    look: impl FnMut() -> Result<Option<T>>,
 ) -> Result<T> {
     let looks = PATIENCE.as_millis() / pause.as_millis().max(1);
+    looked(looks, pause, what, look)
+}
+
+/// Tries until one is as wanted, where a look is work of its own, as a run is.
+///
+/// # Errors
+/// None of a hundred is, or it cannot be tried.
+pub fn until_tried<T>(what: &str, attempt: impl FnMut() -> Result<Option<T>>) -> Result<T> {
+    looked(TRIES.into(), Duration::from_millis(200), what, attempt)
+}
+
+fn looked<T>(
+    looks: u128,
+    pause: Duration,
+    what: &str,
+    mut look: impl FnMut() -> Result<Option<T>>,
+) -> Result<T> {
     for _ in 0..looks {
         if let Some(found) = look()? {
             return Ok(found);

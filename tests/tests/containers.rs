@@ -11,7 +11,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use stepwell_tests::api::Api;
-use stepwell_tests::bridges::ask::{ended, failed, start, started};
+use stepwell_tests::bridges::ask::{failed, started};
 use stepwell_tests::bridges::podman::{IMAGE, Podman};
 use stepwell_tests::bridges::receiver::Receiver;
 use stepwell_tests::bridges::registry::{Mood, Registry};
@@ -166,9 +166,10 @@ fn an_engine_that_says_nothing_is_given_up_after_a_minute() -> Result<()> {
     let config = format!("[containers]\nsocket = {socket:?}\nimages = [\"{IMAGE}\"]\n");
     let (_server, api) = started(dir.path(), &config)?;
     api.publish("run", CONTAINER)?;
-    let id = start(&api, "run", &json!({"image": IMAGE, "timeout_ms": 5_000}))?;
+    let input = json!({"image": IMAGE, "timeout_ms": 5_000});
+    let id = api.start("run", input.to_string())?;
     std::thread::sleep(Duration::from_secs(60));
-    let run = ended(&api, &id)?;
+    let run = api.ended(&id)?;
     failed(&run, "Stepwell.ContainerEngineUnavailable");
     seen_badly(&api)
 }

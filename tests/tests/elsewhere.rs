@@ -13,10 +13,11 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use stepwell_tests::api::Api;
-use stepwell_tests::bridges::ask::{ended, example, failed, object, put, start, started, until};
+use stepwell_tests::bridges::ask::{example, failed, object, started};
 use stepwell_tests::bridges::podman::{IMAGE, Podman};
 use stepwell_tests::bridges::sshd::Sshd;
 use stepwell_tests::server::Server;
+use stepwell_tests::wait::until;
 
 /// A flow whose input is a container's run.
 const CONTAINER: &str =
@@ -47,8 +48,8 @@ fn the_container_example_does_its_work_fails_and_runs_out_of_time() -> Result<()
     let dir = tempfile::tempdir()?;
     let (podman, _server, api) = podman_and_server(dir.path())?;
     api.publish("container-job", &example("container-job")?)?;
-    put(&api, "texts/a.txt", "one two two three\nthree three\n")?;
-    put(&api, "texts/empty.txt", "")?;
+    api.put_object("texts/a.txt", "one two two three\nthree three\n")?;
+    api.put_object("texts/empty.txt", "")?;
     let run = api.run("container-job", r#"{"text": "a.txt"}"#)?;
     assert_eq!(run["output"]["words"], 6, "{run}");
     let words = object(&api, "texts/a.txt.words.txt")?;
@@ -73,12 +74,9 @@ fn a_killed_server_finds_its_container_again() -> Result<()> {
     let dir = tempfile::tempdir()?;
     let (podman, mut server, api) = podman_and_server(dir.path())?;
     api.publish("container-job", &example("container-job")?)?;
-    put(&api, "texts/a.txt", "one two\n")?;
-    let id = start(
-        &api,
-        "container-job",
-        &json!({"text": "a.txt", "slowly": 6_000}),
-    )?;
+    api.put_object("texts/a.txt", "one two\n")?;
+    let input = json!({"text": "a.txt", "slowly": 6_000});
+    let id = api.start("container-job", input.to_string())?;
     until("the container's start", || {
         Ok((podman.starts()? == 1).then_some(()))
     })?;
@@ -86,7 +84,7 @@ fn a_killed_server_finds_its_container_again() -> Result<()> {
         server.again()?;
     }
     podman.let_go()?;
-    let run = ended(&api, &id)?;
+    let run = api.ended(&id)?;
     assert_eq!(run["output"]["words"], 2, "{run}");
     assert_eq!(podman.starts()?, 1, "{run}");
     no_container_left(&podman)
@@ -97,11 +95,8 @@ fn a_server_that_stops_leaves_its_container_to_the_next() -> Result<()> {
     let dir = tempfile::tempdir()?;
     let (podman, mut server, api) = podman_and_server(dir.path())?;
     // Fed over standard input: a container that may have got half of it would be begun anew.
-    let id = start(
-        &api,
-        "run",
-        &json!({"image": IMAGE, "command": ["sh", "-c", "sleep 6000; cat"], "input": {"a": 1}, "output": "json"}),
-    )?;
+    let input = json!({"image": IMAGE, "command": ["sh", "-c", "sleep 6000; cat"], "input": {"a": 1}, "output": "json"});
+    let id = api.start("run", input.to_string())?;
     until("the container's start", || {
         Ok(podman
             .containers()?
@@ -114,7 +109,7 @@ fn a_server_that_stops_leaves_its_container_to_the_next() -> Result<()> {
     assert!(status.success(), "{status}");
     server.start()?;
     podman.let_go()?;
-    let run = ended(&api, &id)?;
+    let run = api.ended(&id)?;
     assert_eq!(run["output"]["stdout"], json!({"a": 1}), "{run}");
     assert_eq!(podman.starts()?, 1);
     no_container_left(&podman)
@@ -126,12 +121,12 @@ fn a_container_that_nobody_wants_is_removed() -> Result<()> {
     let (podman, mut server, api) = podman_and_server(dir.path())?;
     let sleeps = json!({"image": IMAGE, "command": ["sleep", "600"]});
     // Cancelled while the server runs.
-    let id = start(&api, "run", &sleeps)?;
+    let id = api.start("run", sleeps.to_string())?;
     until("the container's start", || {
         Ok((podman.starts()? == 1).then_some(()))
     })?;
     api.send("POST", &format!("/v1/executions/{id}/cancel"), "")?;
-    assert_eq!(ended(&api, &id)?["status"], "ABORTED");
+    assert_eq!(api.ended(&id)?["status"], "ABORTED");
     no_container_left(&podman)?;
     // Out of time while it does not: the next process finds the container, and nobody wants it.
     let mut began = None;
@@ -140,7 +135,7 @@ fn a_container_that_nobody_wants_is_removed() -> Result<()> {
         let bound = format!("TimeoutSeconds: {seconds}, End: true");
         api.publish("late", &CONTAINER.replace("End: true", &bound))?;
         let over = Instant::now() + Duration::from_secs(seconds);
-        let id = start(&api, "late", &sleeps)?;
+        let id = api.start("late", sleeps.to_string())?;
         let runs = until("the container's start", || {
             if podman.starts()? == 2 {
                 return Ok(Some(true));
@@ -157,7 +152,7 @@ fn a_container_that_nobody_wants_is_removed() -> Result<()> {
     server.kill()?;
     std::thread::sleep(over.saturating_duration_since(Instant::now()));
     server.start()?;
-    failed(&ended(&api, &id)?, "States.Timeout");
+    failed(&api.ended(&id)?, "States.Timeout");
     no_container_left(&podman)
 }
 
@@ -166,7 +161,7 @@ fn an_engine_that_comes_back_is_waited_for() -> Result<()> {
     let dir = tempfile::tempdir()?;
     let (mut podman, _server, api) = podman_and_server(dir.path())?;
     let run = json!({"image": IMAGE, "command": ["sh", "-c", "sleep 6000; echo done"]});
-    let id = start(&api, "run", &run)?;
+    let id = api.start("run", run.to_string())?;
     until("the container's start", || {
         Ok((podman.starts()? == 1).then_some(()))
     })?;
@@ -174,7 +169,7 @@ fn an_engine_that_comes_back_is_waited_for() -> Result<()> {
     std::thread::sleep(Duration::from_secs(1));
     podman.serve()?;
     podman.let_go()?;
-    let run = ended(&api, &id)?;
+    let run = api.ended(&id)?;
     assert_eq!(run["output"]["stdout"], "done\n", "{run}");
     assert_eq!(podman.starts()?, 1);
     Ok(())
@@ -294,7 +289,7 @@ fn what_a_program_says_on_standard_error_is_told_while_it_runs() -> Result<()> {
     let (podman, server, api) = podman_and_server(dir.path())?;
     let script = "trap 'echo over >&2; exit' USR1; echo begun >&2; while :; do sleep 0.1; done";
     let run = json!({"image": IMAGE, "command": ["sh", "-c", script]});
-    let id = start(&api, "run", &run)?;
+    let id = api.start("run", run.to_string())?;
     let line = until("its first line", || {
         let page = api.get(&format!("/v1/executions/{id}/logs?state=R"))?.body;
         Ok(page["lines"].get(0).cloned())
@@ -322,6 +317,6 @@ fn what_a_program_says_on_standard_error_is_told_while_it_runs() -> Result<()> {
         .filter_map(|l| l.split("  R  ").nth(1))
         .collect();
     assert_eq!(told, ["begun", "over"], "{text}");
-    assert_eq!(ended(&api, &id)?["status"], "SUCCEEDED");
+    assert_eq!(api.ended(&id)?["status"], "SUCCEEDED");
     no_container_left(&podman)
 }

@@ -9,7 +9,7 @@ use stepwell_tests::bridges::https::{self, Authority, Call, Https, Shows};
 use stepwell_tests::guests;
 use stepwell_tests::house::House;
 use stepwell_tests::server::Server;
-use stepwell_tests::wait::until;
+use stepwell_tests::wait::{until, until_tried};
 
 const GUEST: &str = "StartAt: S\nStates:\n  S: {Type: Task, Resource: \"wasm:calls\", End: true}\n";
 const TASK: &str =
@@ -180,7 +180,7 @@ fn what_takes_too_long_or_is_too_much_ends_by_name() -> Result<()> {
     // A response that stops half-way: its next piece is waited for so long.
     assert_eq!(errors(&house, &slow("/half"))?, ["States.Timeout"; 2]);
     // Its head is as late, now and then, and that is another cause.
-    until("a head in time", || {
+    until_tried("a head in time", || {
         let shown = guest(&house, slow("/half"))?;
         assert_eq!(shown["error"], "States.Timeout", "{shown}");
         let cause = "the response broke off: connection read timeout";

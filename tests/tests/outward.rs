@@ -19,7 +19,7 @@ use stepwell_tests::bridges::receiver::Receiver;
 use stepwell_tests::guests;
 use stepwell_tests::port::Port;
 use stepwell_tests::server::Server;
-use stepwell_tests::wait::until;
+use stepwell_tests::wait::{until, until_tried};
 
 const HTTP: &str =
     "StartAt: S\nStates:\n  S: {Type: Task, Resource: \"http:request\", End: true}\n";
@@ -264,7 +264,7 @@ fn a_circuit_that_is_half_open_lets_one_call_through() -> Result<()> {
     assert!(tried <= may, "{tried} in {:?}", began.elapsed());
     // A probe that is never answered keeps nobody off for ever.
     let (mut all, known) = (ids, receiver.calls().len());
-    until("a further one", || {
+    until_tried("a further one", || {
         all.push(api.start("http", input(&receiver, "/held"))?);
         Ok((receiver.calls().len() > known).then_some(()))
     })?;

@@ -10,12 +10,13 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use stepwell_tests::api::Api;
-use stepwell_tests::bridges::ask::{ended, failed, start, started, until};
+use stepwell_tests::bridges::ask::{failed, started};
 use stepwell_tests::bridges::machine::Machine as _;
 use stepwell_tests::bridges::podman::{IMAGE, Podman};
 use stepwell_tests::bridges::sshd::Sshd;
 use stepwell_tests::machines::{House, MACHINE};
 use stepwell_tests::server::{self, Server};
+use stepwell_tests::wait::until;
 
 const CONTAINER: &str =
     "StartAt: R\nStates:\n  R: {Type: Task, Resource: \"container:run\", End: true}\n";
@@ -117,7 +118,7 @@ fn programs_on_a_machine_go_in_turn_over_the_deaths_of_the_server() -> Result<()
     );
     let input = json!({"machine": "worker", "command": ["sh", "-c", script]});
     let ids: Vec<String> = (0..6)
-        .map(|_| start(&house.api, "run", &input))
+        .map(|_| house.api.start("run", input.to_string()))
         .collect::<Result<_>>()?;
     until("two programs", || {
         Ok((turns()?.lines().count() == 2).then_some(()))
@@ -133,7 +134,7 @@ fn programs_on_a_machine_go_in_turn_over_the_deaths_of_the_server() -> Result<()
     }
     std::fs::write(&go, "")?;
     for id in &ids {
-        assert_eq!(ended(&house.api, id)?["status"], "SUCCEEDED");
+        assert_eq!(house.api.ended(id)?["status"], "SUCCEEDED");
     }
     assert_eq!(at_once(turns()?.lines()), (2, 6), "{}", turns()?);
 
@@ -142,9 +143,9 @@ fn programs_on_a_machine_go_in_turn_over_the_deaths_of_the_server() -> Result<()
     let rate = "[limits.machines.worker]\nper_second = 0.001\nburst = 1\n";
     house.server.configure(&format!("{own}{rate}"))?;
     house.server.again()?;
-    let first = start(&house.api, "run", &input)?;
-    assert_eq!(ended(&house.api, &first)?["status"], "SUCCEEDED");
-    let second = start(&house.api, "run", &input)?;
+    let first = house.api.start("run", input.to_string())?;
+    assert_eq!(house.api.ended(&first)?["status"], "SUCCEEDED");
+    let second = house.api.start("run", input.to_string())?;
     let why = "rate limit of machine worker";
     assert_eq!(waits(&house.api, &second)?, why);
     seen(
@@ -156,7 +157,7 @@ fn programs_on_a_machine_go_in_turn_over_the_deaths_of_the_server() -> Result<()
     )?;
     house.server.configure(&own)?;
     house.server.again()?;
-    assert_eq!(ended(&house.api, &second)?["status"], "SUCCEEDED");
+    assert_eq!(house.api.ended(&second)?["status"], "SUCCEEDED");
     assert_eq!(at_once(turns()?.lines()).1, 8);
     house.no_run_left()
 }
@@ -167,13 +168,13 @@ fn a_machine_that_is_away_opens_its_circuit_until_it_is_back() -> Result<()> {
     let mut house = House::<Sshd>::new(limits)?;
     let input = json!({"machine": "worker", "command": ["true"]});
     house.machine.stop()?;
-    let id = start(&house.api, "run", &input)?;
+    let id = house.api.start("run", input.to_string())?;
     until_counted(&house.api, "worker", 1, 0)?;
-    let behind = start(&house.api, "run", &input)?;
+    let behind = house.api.start("run", input.to_string())?;
     until_counted(&house.api, "worker", 1, 1)?;
     // Whoever waits for it hears of it, too.
-    failed(&ended(&house.api, &behind)?, "Stepwell.CircuitOpen");
-    failed(&ended(&house.api, &id)?, "Stepwell.MachineUnreachable");
+    failed(&house.api.ended(&behind)?, "Stepwell.CircuitOpen");
+    failed(&house.api.ended(&id)?, "Stepwell.MachineUnreachable");
     let shown = target(&house.api, "worker")?;
     assert_eq!(shown["circuit"], "open", "{shown}");
     assert_eq!(shown["failed"], 1, "{shown}");
@@ -192,8 +193,8 @@ fn a_machine_that_is_away_opens_its_circuit_until_it_is_back() -> Result<()> {
         "Retry: [{ErrorEquals: [Stepwell.CircuitOpen], IntervalSeconds: 1, MaxAttempts: 100, MaxDelaySeconds: 1}], End: true",
     );
     house.api.publish("again", &again)?;
-    let id = start(&house.api, "again", &input)?;
-    assert_eq!(ended(&house.api, &id)?["status"], "SUCCEEDED");
+    let id = house.api.start("again", input.to_string())?;
+    assert_eq!(house.api.ended(&id)?["status"], "SUCCEEDED");
     assert_eq!(target(&house.api, "worker")?["circuit"], "closed");
     house.no_run_left()
 }
@@ -226,14 +227,14 @@ fn connections_to_a_machine_are_shared_bounded_counted_and_end_when_nobody_needs
     let input = json!({"machine": "worker", "command": ["sh", "-c", script]});
     let before = house.machine.accepted()?;
     let ids: Vec<String> = (0..10)
-        .map(|_| start(&house.api, "run", &input))
+        .map(|_| house.api.start("run", input.to_string()))
         .collect::<Result<_>>()?;
     house.until_begun(10)?;
     assert_eq!(house.machine.sessions()?, 1);
     counted(1)?;
     std::fs::write(&go, "")?;
     for id in &ids {
-        assert_eq!(ended(&house.api, id)?["status"], "SUCCEEDED");
+        assert_eq!(house.api.ended(id)?["status"], "SUCCEEDED");
     }
     house.no_run_left()?;
     until("the end of the last connection", || {
@@ -260,7 +261,7 @@ fn containers_of_an_image_go_in_turn_over_the_deaths_of_the_server() -> Result<(
     let script = "trap 'exit 0' USR1; while :; do sleep 0.1; done";
     let input = json!({"image": IMAGE, "command": ["sh", "-c", script]});
     let ids: Vec<String> = (0..5)
-        .map(|_| start(&api, "run", &input))
+        .map(|_| api.start("run", input.to_string()))
         .collect::<Result<_>>()?;
     let started = |count: usize| {
         until("a container's start", || {
@@ -302,7 +303,7 @@ fn containers_of_an_image_go_in_turn_over_the_deaths_of_the_server() -> Result<(
         Ok(all.iter().all(|ended| *ended).then_some(()))
     })?;
     for id in &ids {
-        assert_eq!(ended(&api, id)?["status"], "SUCCEEDED");
+        assert_eq!(api.ended(id)?["status"], "SUCCEEDED");
     }
     let turns = podman.turns()?;
     assert_eq!(at_once(turns.lines()), (2, 5), "{turns}");
@@ -311,15 +312,15 @@ fn containers_of_an_image_go_in_turn_over_the_deaths_of_the_server() -> Result<(
     server.configure(&limit("per_second = 0.001\nburst = 1\n"))?;
     server.again()?;
     let quick = json!({"image": IMAGE, "command": ["true"]});
-    let first = start(&api, "run", &quick)?;
-    assert_eq!(ended(&api, &first)?["status"], "SUCCEEDED");
-    let second = start(&api, "run", &quick)?;
+    let first = api.start("run", quick.to_string())?;
+    assert_eq!(api.ended(&first)?["status"], "SUCCEEDED");
+    let second = api.start("run", quick.to_string())?;
     let why = format!("rate limit of image {IMAGE}");
     assert_eq!(waits(&api, &second)?, why);
     seen(&server, &api, std::slice::from_ref(&second), 1, &why)?;
     server.configure(&podman.config())?;
     server.again()?;
-    assert_eq!(ended(&api, &second)?["status"], "SUCCEEDED");
+    assert_eq!(api.ended(&second)?["status"], "SUCCEEDED");
     assert_eq!(podman.starts()?, 7);
     Ok(())
 }

@@ -1,37 +1,21 @@
 //! What is told of an execution that another one, or a Map's result file, asks about.
 
-use std::collections::VecDeque;
-
 use serde_json::{Value, json};
 use stepwell_flow::{AnyModule, compile};
+use stepwell_interpreter::State;
 use stepwell_interpreter::child::{Ended, ended};
-use stepwell_interpreter::{Command, Event, NoHistory, State, step};
-use stepwell_types::{Data, ExecutionId, FlowRef, ShardId, Timestamp, Wants};
+use stepwell_types::{Timestamp, Wants};
+
+#[path = "alone/walked.rs"]
+#[allow(dead_code, reason = "the suites of expressions use the rest")]
+mod alone;
 
 fn run(state: &Value) -> State {
     let flow = json!({"StartAt": "A", "States": {"A": state}});
     let program = compile(&flow.to_string(), &AnyModule)
         .program
         .expect("a flow");
-    let mut state = State::new(ExecutionId::new(Timestamp(0), ShardId(1), 1));
-    let mut queue = VecDeque::from([Event::Started {
-        flow: FlowRef {
-            name: "flow".into(),
-            version: 1,
-        },
-        name: "run".into(),
-        input: Data::empty_object(),
-        seed: [1; 16],
-        parent: None,
-    }]);
-    while let Some(event) = queue.pop_front() {
-        let mut out = Vec::new();
-        let now = Timestamp(1_700_000_000_001);
-        step(&program, &mut state, &event, now, &mut NoHistory, &mut out).expect("taken");
-        let more = out.iter().any(|c| matches!(c, Command::Continue));
-        queue.extend(more.then_some(Event::Continued));
-    }
-    state
+    alone::gone(&program, json!({}), Timestamp(1_700_000_000_001))
 }
 
 fn told(state: &State, wants: Wants) -> Value {

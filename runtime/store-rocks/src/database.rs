@@ -51,6 +51,7 @@ struct Shared {
 
 pub(crate) fn open(dir: &Path, options: &Options) -> Result<(RocksReader, RocksWriter), Error> {
     let mut directory = Directory::claim(dir)?;
+    directory.check_frames()?;
     // Before RocksDB needs room.
     let mut ballast = Ballast::open(&directory, options.ballast_bytes)?;
     let settings =

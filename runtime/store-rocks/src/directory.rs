@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FlockOperation, flock};
 use stepwell_store::Error;
 
-use crate::{FORMAT, ballast, error, watermark};
+use crate::{FORMAT, ballast, error, log_frames, watermark};
 
 const FORMAT_FILE: &str = "FORMAT";
 const FORMAT_FILE_NEW: &str = "FORMAT.new";
@@ -97,14 +97,17 @@ impl Directory {
 
     /// RocksDB's write-ahead logs, which opening replays.
     fn logs(&self) -> io::Result<Vec<PathBuf>> {
+        self.row_files(is_log)
+    }
+
+    fn row_files(&self, which: impl Fn(&Path) -> bool) -> io::Result<Vec<PathBuf>> {
         let entries = match fs::read_dir(self.rows()) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             entries => entries?,
         };
         let paths = entries.map(|entry| entry.map(|entry| entry.path()));
         let paths: Vec<PathBuf> = paths.collect::<io::Result<_>>()?;
-        let is_log = |path: &PathBuf| path.extension().is_some_and(|e| e == "log");
-        Ok(paths.into_iter().filter(is_log).collect())
+        Ok(paths.into_iter().filter(|path| which(path)).collect())
     }
 
     /// How many bytes the logs have.
@@ -121,6 +124,30 @@ impl Directory {
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(0),
             sum => sum.map_err(|e| error::file("list its logs", &self.rows(), e)),
         }
+    }
+
+    /// Refuses a log or a manifest with which RocksDB would never be done. The files stay as they are.
+    pub(crate) fn check_frames(&self) -> Result<(), Error> {
+        let framed = self
+            .row_files(|path| is_log(path) || is_manifest(path))
+            .map_err(|e| error::file("list its logs", &self.rows(), e))?;
+        for path in framed {
+            let found = File::open(&path)
+                .and_then(log_frames::recycled_kind)
+                .map_err(|e| error::file("read its log", &path, e))?;
+            let Some((at, kind)) = found else { continue };
+            let or = match is_log(&path) {
+                true => ", or overwrite that byte with 255 to go on without what is behind it",
+                false => "",
+            };
+            return Err(Error::Damaged {
+                detail: format!(
+                    "byte {at} of {} is {kind}, a kind of record that it cannot have and that RocksDB would read for ever; restore a backup{or}",
+                    path.display()
+                ),
+            });
+        }
+        Ok(())
     }
 
     /// Brings the logs to the disk. A process that was killed may have written what it never synced;
@@ -145,6 +172,15 @@ impl Directory {
             .map_err(|e| error::file("ask for free space", &self.path, e))?;
         Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
     }
+}
+
+fn is_log(path: &Path) -> bool {
+    path.extension().is_some_and(|e| e == "log")
+}
+
+fn is_manifest(path: &Path) -> bool {
+    path.file_name()
+        .is_some_and(|name| name.as_encoded_bytes().starts_with(b"MANIFEST-"))
 }
 
 /// Makes the directory's name durable, without which nothing in it is.

@@ -10,6 +10,7 @@ mod database;
 mod directory;
 mod error;
 mod keys;
+mod log_frames;
 mod watermark;
 
 use std::path::Path;

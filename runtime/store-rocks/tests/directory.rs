@@ -143,22 +143,31 @@ fn a_lost_log_is_noticed() {
     assert_eq!(error.code(), "STORE0002", "{error}");
 }
 
-/// Damages the newest log that has rows, and gives what the store says then.
-fn damaged(damage: impl Fn(&Path, Vec<u8>)) -> TempDir {
+/// A store that was closed, and has more in its log than a few rows.
+fn filled() -> TempDir {
     let dir = TempDir::new().expect("a temporary directory");
-    let opened = open(dir.path(), small()).expect("an empty directory");
-    let (_, mut writer) = opened;
+    let (reader, mut writer) = open(dir.path(), small()).expect("an empty directory");
     for n in 0..100u32 {
         let mut batch = put("kept");
         let digest = stepwell_types::Digest::of(&n.to_be_bytes());
         batch.put(Key::Blob { digest }, vec![7; 1_000]);
         writer.commit(&[batch]).expect("commit");
     }
-    drop(writer);
-    let logs = fs::read_dir(dir.path().join("rows")).expect("list");
+    drop((reader, writer));
+    dir
+}
+
+fn newest_log(dir: &Path) -> PathBuf {
+    let logs = fs::read_dir(dir.join("rows")).expect("list");
     let logs = logs.map(|entry| entry.expect("list").path());
     let log = logs.filter(|path| path.extension().is_some_and(|e| e == "log"));
-    let log = log.max().expect("a log");
+    log.max().expect("a log")
+}
+
+/// Damages the newest log of a store that nobody has open any more: closing it sets the log's length.
+fn damaged(damage: impl Fn(&Path, Vec<u8>)) -> TempDir {
+    let dir = filled();
+    let log = newest_log(dir.path());
     let bytes = fs::read(&log).expect("read");
     assert!(bytes.len() > 100_000, "{}", bytes.len());
     damage(&log, bytes);
@@ -197,14 +206,80 @@ fn a_log_that_lost_what_was_promised_is_noticed_and_can_be_given_up() {
 #[test]
 fn a_torn_tail_that_nobody_was_promised_is_no_damage() {
     let torn = |log: &Path, mut bytes: Vec<u8>| {
-        let begun = bytes.len().saturating_sub(300);
-        let half = bytes[begun..].to_vec();
-        bytes.extend(half);
+        // A record begins with its checksum, its length, here 1,000, and its kind, here a whole one.
+        bytes.extend([1, 2, 3, 4, 0xe8, 3, 1]);
+        bytes.extend([0xff; 300]);
         fs::write(log, bytes).expect("write");
     };
     let dir = damaged(torn);
     let again = open(dir.path(), small()).expect("all is there that was promised");
     assert_eq!(value(&again).as_deref(), Some(b"kept".as_slice()));
+}
+
+/// Where the kind is in a record's header.
+const KIND: usize = 6;
+
+/// The first record at or behind `from`. RocksDB's blocks of 32 KiB begin with one each.
+fn record(bytes: &[u8], from: usize) -> usize {
+    let mut at = from >> 15 << 15;
+    while at < from {
+        at += 7 + usize::from(u16::from_le_bytes([bytes[at + 4], bytes[at + 5]]));
+    }
+    assert_eq!(bytes[at + KIND], 1, "a whole record at {at}");
+    at
+}
+
+#[test]
+fn a_log_that_rocksdb_would_read_for_ever_is_refused_and_can_be_given_up() {
+    let flipped = |log: &Path, mut bytes: Vec<u8>| {
+        let at = record(&bytes, bytes.len() / 2);
+        bytes[at + KIND] ^= 4;
+        fs::write(log, bytes).expect("write");
+    };
+    let behind = |log: &Path, mut bytes: Vec<u8>| {
+        bytes.extend([7; 300]);
+        fs::write(log, bytes).expect("write");
+    };
+    for (dir, kind, promised) in [(damaged(flipped), 5, true), (damaged(behind), 7, false)] {
+        check_untouched(dir.path(), "STORE0002");
+        let said = error(dir.path()).to_string();
+        let log = newest_log(dir.path());
+        // As the message says.
+        let at = said
+            .split_once("byte ")
+            .and_then(|(_, at)| at.split_once(&format!(" of {} is {kind},", log.display())))
+            .unwrap_or_else(|| panic!("{said}"));
+        let at: usize = at.0.parse().expect("a number");
+        let mut bytes = fs::read(&log).expect("read");
+        assert_eq!(bytes[at], kind, "{said}");
+        bytes[at] = 255;
+        fs::write(&log, bytes).expect("write");
+        if promised {
+            let error = error(dir.path());
+            assert_eq!(error.code(), "STORE0002", "{error}");
+            assert!(error.to_string().contains("watermark"), "{error}");
+            fs::remove_file(dir.path().join("watermark")).expect("remove");
+        }
+        let again = open(dir.path(), small()).expect("given up");
+        assert_eq!(value(&again).as_deref(), Some(b"kept".as_slice()));
+    }
+}
+
+#[test]
+fn a_manifest_that_rocksdb_would_read_for_ever_is_refused() {
+    let dir = used();
+    let files = fs::read_dir(dir.path().join("rows")).expect("list");
+    let manifest = files
+        .map(|entry| entry.expect("list").path())
+        .find(|path| path.display().to_string().contains("/MANIFEST-"))
+        .expect("a manifest");
+    let mut bytes = fs::read(&manifest).expect("read");
+    let second = record(&bytes, 1);
+    bytes[second + KIND] ^= 4;
+    fs::write(&manifest, bytes).expect("write");
+    check_untouched(dir.path(), "STORE0002");
+    let error = error(dir.path()).to_string();
+    assert!(error.contains(&manifest.display().to_string()), "{error}");
 }
 
 #[test]

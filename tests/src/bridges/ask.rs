@@ -1,4 +1,4 @@
-//! What the suites of programs elsewhere ask a server, and how they wait for what must come.
+//! What the suites of programs elsewhere begin with and ask a server.
 
 use std::path::Path;
 
@@ -7,7 +7,6 @@ use serde_json::Value;
 
 use crate::api::Api;
 use crate::server::Server;
-pub use crate::wait::until;
 
 /// A server with this configuration that takes work, and a way to it.
 ///
@@ -20,22 +19,6 @@ pub fn started(dir: &Path, config: &str) -> Result<(Server, Api)> {
     Ok((server, api))
 }
 
-/// Starts an execution and gives its id.
-///
-/// # Errors
-/// As [`Api::start`].
-pub fn start(api: &Api, flow: &str, input: &Value) -> Result<String> {
-    api.start(flow, input.to_string())
-}
-
-/// How an execution ended.
-///
-/// # Errors
-/// As [`Api::ended`].
-pub fn ended(api: &Api, id: &str) -> Result<Value> {
-    api.ended(id)
-}
-
 /// Expects an execution to have failed so.
 ///
 /// # Panics
@@ -43,14 +26,6 @@ pub fn ended(api: &Api, id: &str) -> Result<Value> {
 #[track_caller]
 pub fn failed(run: &Value, error: &str) {
     assert_eq!(run["error"], error, "{run}");
-}
-
-/// Makes an object, named `BUCKET/KEY`.
-///
-/// # Errors
-/// As [`Api::put_object`].
-pub fn put(api: &Api, object: &str, text: &str) -> Result<()> {
-    api.put_object(object, text.to_owned())
 }
 
 /// An object: JSON, or a text as a string.

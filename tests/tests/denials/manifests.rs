@@ -122,9 +122,14 @@ fn jobs(rows: &mut Vec<Row>) {
         check("files", file("texts", "inside"), "");
         check("files", file("other", "victim"), UNGRANTED);
         check("files", file("nowhere", "x"), UNGRANTED);
+        let out = format!("{root}out");
+        let output = |bucket: &str| json!({"path": out, "bucket": bucket});
         for bucket in ["texts", "other", "nowhere"] {
-            let output = json!({"path": format!("{root}out"), "bucket": bucket});
-            check("outputs", output, UNGRANTED);
+            check("outputs", output(bucket), UNGRANTED);
         }
+        let mut leaves = base.clone();
+        leaves["command"] = json!(["touch", format!("{out}/{flow}")]);
+        leaves["outputs"] = json!([output("data")]);
+        rows.push(run(flow, &leaves.to_string(), leaves, ""));
     }
 }

@@ -1,4 +1,4 @@
-//! Flows without steps, walked from start to end: what the suites of expressions measure on.
+//! Flows without steps, walked from start to end: what suites of single states measure on.
 
 use std::collections::VecDeque;
 
@@ -7,11 +7,8 @@ use stepwell_flow::Program;
 use stepwell_interpreter::{Command, Event, NoHistory, Outcome, State, step};
 use stepwell_types::{Data, ExecutionId, Failure, FlowRef, ShardId, Timestamp};
 
-/// What a flow makes of its input.
-///
-/// # Panics
-/// It waits for something.
-pub fn walked(program: &Program, input: Value) -> Result<Value, Failure> {
+/// An execution of this flow that has gone as far as it goes alone.
+pub fn gone(program: &Program, input: Value, now: Timestamp) -> State {
     let flow = FlowRef {
         name: "flow".into(),
         version: 1,
@@ -26,12 +23,19 @@ pub fn walked(program: &Program, input: Value) -> Result<Value, Failure> {
     }]);
     while let Some(event) = queue.pop_front() {
         let mut out = Vec::new();
-        let now = Timestamp(0);
         step(program, &mut state, &event, now, &mut NoHistory, &mut out).expect("taken");
         let more = out.iter().any(|c| matches!(c, Command::Continue));
         queue.extend(more.then_some(Event::Continued));
     }
-    match state.outcome() {
+    state
+}
+
+/// What a flow makes of its input.
+///
+/// # Panics
+/// It waits for something.
+pub fn walked(program: &Program, input: Value) -> Result<Value, Failure> {
+    match gone(program, input, Timestamp(0)).outcome() {
         Some(Outcome::Succeeded(data)) => Ok(data.value().clone()),
         Some(Outcome::Failed(failure)) => Err(failure.clone()),
         other => panic!("{other:?}"),

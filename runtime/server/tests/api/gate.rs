@@ -23,21 +23,24 @@ fn a_call_is_asked_for_when_it_is_and_not_when_somebody_waits() {
             entry: EntryId(1),
             attempt: 0,
         };
-        let call = |request: &[u8]| BridgeCall {
+        let call = |number: u32, request: &[u8]| BridgeCall {
             by,
-            call: 0,
+            call: number,
             request: Digest::of(request),
             notes: None,
         };
         let gate = h.orchestrator.gate();
+        let mut number = 0;
         loop {
-            let first = gate.admit(call(b"first"));
+            let first = gate.admit(call(number, b"first"));
             // The first to be recorded under this number.
-            let second = gate.admit(call(b"second")).await;
-            // The attempt may not be there yet.
-            if second != Verdict::Stopped {
-                return (first.await, second);
+            let second = gate.admit(call(number, b"second")).await;
+            let first = first.await;
+            if first != Verdict::Stopped {
+                return (first, second);
             }
+            // The attempt was not there yet. If it came between the two, the second has this number.
+            number += 1;
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     });
