@@ -201,7 +201,7 @@ fn place(at: &At<'_, '_>, field: &str, name: &str) -> Option<(String, Position)>
             Tree::Text(text) => &**text,
             _ => "",
         };
-        let by_arn = || member.name == "ConnectionArn" && connection_name(text) == name;
+        let by_arn = || &*member.name == "ConnectionArn" && connection_name(text) == name;
         if text == name && member.name.eq_ignore_ascii_case(field) || by_arn() {
             return Some((below.pointer.to_string(), below.position()));
         }
