@@ -207,7 +207,7 @@ mod tests {
         check("(?x)a # b", Some("(?x)a # b\n"));
         check("(?x)a # b\n", Some("(?x)a # b\n\n"));
         check("(?x:a # b\n)#", Some("(?x:a # b\n)#"));
-        check("a|(?x)b[#]", Some("a|(?x)b[#]"));
+        check(r"a|(?x)b[\#]", Some(r"a|(?x)b[\#]"));
         check("a)|(b", None);
         check("(a", None);
         assert_eq!(bare("a # b", true).as_deref(), Ok("a # b\n"));
