@@ -7,6 +7,7 @@ mod filter;
 mod function;
 mod operator;
 pub(crate) mod pattern;
+mod reading;
 mod scan;
 
 use crate::diagnostic::code;

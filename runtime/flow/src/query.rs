@@ -186,7 +186,7 @@ impl Called {
 pub struct Function {
     /// Which.
     pub kind: FunctionKind,
-    /// Constants, and paths from `$`.
+    /// Constants, and paths: from `$`, or from `@`, which outside of a filter is the same.
     pub arguments: Vec<Operand>,
 }
 

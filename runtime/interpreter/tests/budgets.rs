@@ -78,6 +78,29 @@ fn honest_filters_go_through() {
     }
 }
 
+/// A pattern that is small when it is compiled may take long to read, each time anew.
+#[test]
+fn what_patterns_hold_is_counted() {
+    let limit = Err("Stepwell.ExpressionLimit".to_owned());
+    let pattern = r"(?i)".to_owned() + &r"\\p{Lu}{0}".repeat(88);
+    let path = format!("$.l[?search(@.t, '{pattern}')]");
+    let of = |n: usize| run(&parameters(&vec![json!({ "v.$": path }); n].into()), 1);
+    assert!(of(2).is_ok(), "{:?}", of(2));
+    assert_eq!(of(200), limit);
+    // From data it is known only when it is evaluated.
+    let of = |n: usize| {
+        let pattern = r"(?i)".to_owned() + &r"\p{Lu}{0}".repeat(88);
+        let call = format!("regexMatchString(`{pattern}`, $Input.s)");
+        let calls = vec![call; n].join(", ");
+        let flow = json!({"Type": "StateMachine", "SpecVersion": "v1", "Name": "f", "StartAt": "A",
+            "States": [{"Type": "Pass", "Name": "A", "End": true,
+                "OutputConstructor": {"v.$": format!("length([{calls}])")}}]});
+        run(&flow.to_string(), 1)
+    };
+    assert!(of(2).is_ok(), "{:?}", of(2));
+    assert_eq!(of(100), limit);
+}
+
 #[test]
 fn intrinsic_functions_are_counted() {
     for function in [

@@ -224,6 +224,11 @@ fn functions_as_values_are_what_they_were() {
     same("'abc' ~> $contains(/b/)", json!(true));
     same("$sort(['b', 'a'], $contains) ~> $count()", json!(2));
     same("[1..3] ~> $map(function($x){$x * 2})[1]", json!(4));
+    let own = "$own := function($a, $b){[$a, $b, 'c']}";
+    same(
+        &format!("({own}; $f := function($i){{'a' ~> $own('b')[$i - 1]}}; [$f(1), $f(3)])"),
+        json!(["a", "c"]),
+    );
     same("{'a': 1} ~> |$|{'b': 2}|", json!({"a": 1, "b": 2}));
     same(
         "($t := |$|{'b': 2}|; $t({'a': 1}))",

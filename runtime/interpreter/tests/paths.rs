@@ -163,6 +163,13 @@ fn operators_of_filters() {
     check("!(@.s =~ /.+/)", &[2, 3, 4]);
     check("@.s =~ /.+/s", &[0, 1, 4]);
     check("@.s =~ /b l\nu e # colour/xu", &[1]);
+    check("@.s =~ /(?x) b l u e # colour/", &[1]);
+    check("@.s =~ /none|(?x) b l u e # colour/", &[1]);
+    check("match(@.s, '(?x) b l u e # colour')", &[1]);
+    check("search(@.s, '(?x) l u # colour')", &[0, 1]);
+    // What is no pattern by itself matches nothing, whatever is put around it.
+    check("match(@.s, 'a)|(?:.*')", &[]);
+    check("search(@.s, 'a)|(.*')", &[]);
     check("@.s =~ /a\\/b|blue/", &[1]);
     check("@.n =~ /[12]/", &[1, 2]);
     check("@.none =~ /.*/ && @.n > 2", &[3, 4]);
@@ -218,6 +225,21 @@ fn filters_of_objects_and_after_filters() {
     check("$..[?(@.o)].o.x", json!([1]));
     check("$..[?(@.p>5)].p", json!([15, 20]));
     check("$..l[?(@.p>5)].p", json!([15, 20]));
+    // Parentheses at both its ends do not enclose it: it asks what RFC 9535 alone knows.
+    let data = json!({"o": {"k": {"x": 1, "y": "z"}, "x": 1, "y": "z"}});
+    let check = |filter: &str| {
+        let expected = json!([data["o"]["k"]]);
+        crate::check(&format!("$.o[?{filter}]"), &data, &expected);
+    };
+    check("match(@.y,'z') && (@.x==1)");
+    check("(@.x==1) && match(@.y,'z')");
+    check("(@.x==1) && search(@.y,'z')");
+    check("(@.x==1) && (length(@.y)==1)");
+    check("(@.x==1) && (@.x==count(@.y))");
+    check("(@.x==1) && !(value(@.y)=='a')");
+    // Of a filter within its path it is no matter.
+    let outer = "$.o[?(@.x==1 && @.k[?length(@)==1])].x";
+    crate::check(outer, &data, &json!([1]));
 }
 
 #[test]
@@ -273,6 +295,7 @@ fn functions_at_the_end() {
     check("$.n.max()", json!(4.0));
     check("$.n.avg()", json!(2.5));
     check("$.n.stddev()", json!(1.25f64.sqrt()));
+    check("$.n.stddev(@.l[0].p)", json!(2f64.sqrt()));
     check("$..p.sum()", json!(20.0));
     check("$.sum($.l[*].p, 2)", json!(22.0));
     check("$.n.sum($.l[0].p)", json!(15.0));
@@ -286,4 +309,8 @@ fn functions_at_the_end() {
     check_fails("$.none.length()", &data, "No results for path: $['none']");
     check_fails("$.e.sum()", &data, "using empty array");
     check_fails("$.n.index(9)", &data, "Target index:9 larger");
+    // Squares, and the square of a sum, that are out of range.
+    let large = json!([[1e200, 5e200], [9e153, 9e153]]);
+    check_fails("$[0].stddev()", &large, "the result is no number");
+    check_fails("$[1].stddev()", &large, "the result is no number");
 }

@@ -242,7 +242,8 @@ fn is_call(node: &AstNode) -> bool {
     }
 }
 
-/// `left ~> $f(…)`, of which the left side is the first argument. `false`: it is none.
+/// `left ~> $f(…)`, of which the left side is the first argument. `false`: it is none, or one
+/// of the expression's own functions without a filter, which needs no care.
 fn piped(node: &mut AstNode, at: Place<'_>) -> bool {
     let AstNode::Binary {
         op: BinaryOp::ChainPipe,
@@ -252,29 +253,33 @@ fn piped(node: &mut AstNode, at: Place<'_>) -> bool {
     else {
         return false;
     };
+    let filtered = matches!(**rhs, AstNode::Path { .. });
     let call = match &mut **rhs {
         // With a filter, or `[]`.
         AstNode::Path { steps } if steps.len() == 1 => steps.first_mut().map(|s| &mut s.node),
         other => Some(other),
     };
-    let Some(AstNode::Function {
-        name,
-        args,
-        is_builtin: true,
-    }) = call
-    else {
-        return false;
-    };
-    if partial(args) || at.is_own(name) {
-        return false;
+    match call {
+        Some(AstNode::Function {
+            name,
+            args,
+            is_builtin: true,
+        }) if !partial(args) && !at.is_own(name) => {
+            visit(lhs, at);
+            let pattern = args.first_mut().filter(|_| takes_pattern(name));
+            let literal = pattern.is_some_and(|p| matches!(p, AstNode::Regex { .. }));
+            for arg in args.iter_mut().skip(usize::from(literal)) {
+                visit(arg, at);
+            }
+            function(name, args, Some(lhs));
+        }
+        // As a path it would be weighed, and is a call that takes the left side no more.
+        Some(call) if filtered && is_call(call) => {
+            visit(lhs, at);
+            visit(call, at);
+        }
+        _ => return false,
     }
-    visit(lhs, at);
-    let pattern = args.first_mut().filter(|_| takes_pattern(name));
-    let literal = pattern.is_some_and(|p| matches!(p, AstNode::Regex { .. }));
-    for arg in args.iter_mut().skip(usize::from(literal)) {
-        visit(arg, at);
-    }
-    function(name, args, Some(lhs));
     if let AstNode::Path { steps } = &mut **rhs {
         for stage in steps.iter_mut().flat_map(|step| &mut step.stages) {
             if let Stage::Filter(filter) = stage

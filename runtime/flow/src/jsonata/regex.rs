@@ -133,6 +133,9 @@ mod tests {
     fn case_is_ignored_within_ascii_as_within_other_letters() {
         check("k[a-c]", "i", "[kK][a-cA-C]");
         check("\u{e9}[\u{e9}]", "i", "(?i:\u{e9})(?i:[\u{e9}])");
+        // To ignore the case of all characters that there are would take long.
+        let (all, _) = read(r"[\s\S]", "i").expect("read");
+        assert!(!all.contains("(?i"), "{all}");
         check("^a$", "m", "(?mR:^)a(?mR:$)");
     }
 
@@ -151,6 +154,20 @@ mod tests {
         }
         // A number that is no group's is a character.
         check(r"(a)\2", "", "(a)\u{2}");
+    }
+
+    /// Each name is read once, however much follows it.
+    #[test]
+    fn names_take_no_longer_than_they_are() {
+        let begin = std::time::Instant::now();
+        for pattern in [
+            format!("(?<n>a){}", r"\k<n>".repeat(40_000)),
+            format!("{}(?<n>a){}", "()".repeat(40_000), r"\k<n>".repeat(40_000)),
+            "(?<".repeat(70_000),
+        ] {
+            assert!(checked(&pattern, "").is_err());
+        }
+        assert!(begin.elapsed().as_secs() < 2, "{:?}", begin.elapsed());
     }
 
     #[test]

@@ -8,7 +8,7 @@ use jsonata_core::ast::{AstNode, BinaryOp};
 
 use super::walk;
 use crate::expression::meter::{BACKTRACKS, BUILT_IN, GIVEN, LOCATED, REGEX, TRANSFORMED};
-use crate::path::pattern::Pattern;
+use crate::path::pattern::{Pattern, backtracking_cost};
 
 /// A function that goes through what it is given.
 struct BuiltIn {
@@ -191,7 +191,7 @@ pub(super) fn regex_costs(pattern: &str) -> [AstNode; 3] {
 /// through the text at each way that is tried.
 fn backtracking_costs(pattern: &str) -> [AstNode; 3] {
     let loops = pattern.contains(['*', '+', '{']);
-    [200 + 2 * pattern.len() as u64, u64::from(loops), 0].map(number)
+    [backtracking_cost(pattern), u64::from(loops), 0].map(number)
 }
 
 #[allow(clippy::cast_precision_loss, reason = "small")]

@@ -6,6 +6,7 @@
 use serde_json::{Number, Value};
 
 use super::operator;
+use super::reading::bare;
 use super::{Fault, Mode, Scan, clip};
 use crate::query::{Comparison, Filter, Inner, Matcher, Operand, Test};
 
@@ -20,6 +21,9 @@ const COMPARISONS: [(&str, Comparison); 8] = [
     ("<", Comparison::Less),
     (">", Comparison::Greater),
 ];
+
+/// No pattern: it matches nothing, as everything does that is none.
+const NONE: &str = "(";
 
 /// After `?`, up to but without the closing `]` or a comma of the same level.
 pub(super) fn read(scan: &mut Scan<'_>) -> Result<Filter, Fault> {
@@ -44,10 +48,26 @@ pub(super) fn read(scan: &mut Scan<'_>) -> Result<Filter, Fault> {
         }
     }
     scan.mode = mode;
+    let enclosed = text.starts_with('(') && text.trim_end().ends_with(')');
     Ok(Filter {
-        jayway: text.starts_with('(') && text.trim_end().ends_with(')'),
+        jayway: enclosed && !asks_functions(&test),
         test,
     })
+}
+
+/// Whether the filter asks a function of RFC 9535, which the Jayway library has not; filters
+/// within its paths are filters of their own.
+fn asks_functions(test: &Test) -> bool {
+    let function = |operand: &Operand| !matches!(operand, Operand::Literal(_) | Operand::Path(_));
+    match test {
+        Test::Any(tests) | Test::All(tests) => tests.iter().any(asks_functions),
+        Test::Not(test) => asks_functions(test),
+        Test::Exists(_) => false,
+        Test::Matches(text, matcher) => !matcher.texts || function(text),
+        Test::Compare(left, _, right) | Test::Lists(left, _, right) => {
+            function(left) || function(right)
+        }
+    }
 }
 
 fn any(scan: &mut Scan<'_>) -> Result<Test, Fault> {
@@ -162,8 +182,7 @@ fn matches(scan: &mut Scan<'_>) -> Result<Option<Test>, Fault> {
     comma(scan)?;
     let pattern = match argument(scan)? {
         Operand::Literal(Value::String(pattern)) => pattern,
-        // No text at all: it matches nothing.
-        Operand::Literal(_) => "(".to_owned(),
+        Operand::Literal(_) => NONE.to_owned(),
         _ => {
             return Err(Fault::new(
                 "the pattern of match() and search() must be a string in the path itself",
@@ -172,14 +191,14 @@ fn matches(scan: &mut Scan<'_>) -> Result<Option<Test>, Fault> {
         }
     };
     close(scan)?;
-    let cost = scan.patterns.of(&pattern)?;
-    let pattern = if whole {
-        format!("(?R)^({pattern})$")
-    } else {
-        format!("(?R)({pattern})")
+    let around = match bare(&pattern, false) {
+        Ok(bare) if whole => format!("(?R)^({bare})$"),
+        Ok(bare) => format!("(?R)({bare})"),
+        Err(_) => NONE.to_owned(),
     };
+    let cost = scan.patterns.within(&around, &pattern)?;
     let matcher = Matcher {
-        pattern: pattern.into(),
+        pattern: around.into(),
         cost,
         texts: false,
     };
@@ -251,7 +270,7 @@ fn literal(scan: &mut Scan<'_>) -> Result<Option<Value>, Fault> {
             )
         }
         _ => {
-            let word = bare(&mut ahead);
+            let word = word(&mut ahead);
             if word.is_empty() || ahead.peek() == Some('(') {
                 return Ok(None);
             }
@@ -277,13 +296,13 @@ pub(super) fn constant(scan: &mut Scan<'_>) -> Result<Value, Fault> {
 }
 
 /// The letters of a word that stands without quotes.
-pub(super) fn bare<'a>(scan: &mut Scan<'a>) -> &'a str {
+pub(super) fn word<'a>(scan: &mut Scan<'a>) -> &'a str {
     scan.take_while(|c| c.is_alphanumeric() || matches!(c, '_' | '-' | '.' | ':'))
 }
 
 /// A function of RFC 9535 that yields a value.
 fn function(scan: &mut Scan<'_>, c: char) -> Result<Operand, Fault> {
-    let name = bare(scan);
+    let name = word(scan);
     scan.within()?;
     if name.is_empty() {
         return Err(Fault::new(format!("found {c:?} in a filter")));

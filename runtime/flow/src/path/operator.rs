@@ -4,7 +4,8 @@
 
 use serde_json::Value;
 
-use super::filter::{bare, constant, path};
+use super::filter::{constant, path, word};
+use super::reading::bare;
 use super::{Fault, Scan};
 use crate::query::{ListOperator, Matcher, Operand, Test};
 
@@ -32,7 +33,7 @@ pub(super) fn eat(scan: &mut Scan<'_>) -> Option<Operator> {
         return Some(Operator::Matches);
     }
     let mut ahead = scan.clone();
-    let word = bare(&mut ahead);
+    let word = word(&mut ahead);
     let mut known = WORDS.iter();
     let (_, operator) = known.find(|(name, _)| name.eq_ignore_ascii_case(word))?;
     *scan = ahead;
@@ -123,24 +124,16 @@ fn pattern(scan: &mut Scan<'_>) -> Result<Matcher, Fault> {
             }
         }
     }
-    // Before anything is put around it: that could close what it leaves open.
-    let bare = regex_syntax::ast::parse::ParserBuilder::new()
-        .ignore_whitespace(flags.contains('x'))
-        .build()
-        .parse(&text);
-    bare.map_err(|why| unreadable(&why.to_string()))?;
-    if flags.contains('x') {
-        // A comment at the end must not go on.
-        text.push('\n');
-    }
-    if !flags.is_empty() {
-        text = format!("(?{flags}:{text})");
-    }
-    let cost = scan.patterns.of(&text)?;
+    let bare = bare(&text, flags.contains('x')).map_err(|why| unreadable(&why.to_string()))?;
+    let pattern = match flags.is_empty() {
+        true => format!("(?R)^({bare})$"),
+        false => format!("(?R)^(?{flags}:{bare})$"),
+    };
+    let cost = scan.patterns.within(&pattern, &text)?;
     // Classes that there are not are found out only now, when the work is bounded.
-    regex_syntax::parse(&text).map_err(|why| unreadable(&why.to_string()))?;
+    regex_syntax::parse(&pattern).map_err(|why| unreadable(&why.to_string()))?;
     Ok(Matcher {
-        pattern: format!("(?R)^({text})$").into(),
+        pattern: pattern.into(),
         cost,
         texts: true,
     })

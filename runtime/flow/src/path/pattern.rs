@@ -6,6 +6,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 
 use super::Fault;
+use super::reading::reading;
 use regex_syntax::hir::{Hir, HirKind};
 
 /// Most bytes that a compiled regular expression may take.
@@ -15,7 +16,8 @@ pub(crate) const BYTES_MAX: usize = 1 << 19;
 const PLACES_MIN: u64 = 16;
 
 /// Most operations of compiling the regular expressions of one definition, each different one
-/// counted once: finding out what one costs is compiling it. About a second of a processor.
+/// counted once: finding out what one costs is reading and compiling it. About a second of a
+/// processor.
 const COMPILE_MAX: u64 = 200_000;
 
 /// The regular expressions of one definition.
@@ -30,22 +32,28 @@ pub(crate) struct Patterns {
 impl Patterns {
     /// What a regular expression costs.
     pub(crate) fn of(&self, pattern: &str) -> Result<Pattern, Fault> {
+        self.within(pattern, pattern)
+    }
+
+    /// What a regular expression costs that is written as `shown`, with something around it.
+    pub(crate) fn within(&self, pattern: &str, shown: &str) -> Result<Pattern, Fault> {
         let known = self.known.borrow().get(pattern).copied();
         let found = match known {
             Some(found) => found,
             None => {
                 // Even to read one can take long: it is taken off before.
-                self.spend(reading(pattern))?;
+                let read = reading(pattern);
+                self.spend(read)?;
                 let found = Pattern::of(pattern);
                 self.known.borrow_mut().insert(pattern.to_owned(), found);
-                self.spend(found.map_or(TOO_LARGE, |found| found.compile))?;
+                self.spend(found.map_or(TOO_LARGE, |found| found.compile - read))?;
                 found
             }
         };
         found.ok_or_else(|| {
             Fault::new(format!(
                 "the regular expression {:?} takes more than {BYTES_MAX} bytes when compiled",
-                super::clip(pattern)
+                super::clip(shown)
             ))
             .hint("use fewer and smaller counts such as {1000}")
         })
@@ -54,13 +62,13 @@ impl Patterns {
     /// As [`Self::of`], of one that is looked at once more wherever it stands.
     pub(crate) fn each(&self, pattern: &str) -> Result<Pattern, Fault> {
         let found = self.of(pattern)?;
-        self.spend(reading(pattern) + found.compile)?;
+        self.spend(found.compile)?;
         Ok(found)
     }
 
     /// Counts one that tracks back, which is compiled in another way.
     pub(crate) fn backtracks(&self, pattern: &str) -> Result<(), Fault> {
-        self.spend(reading(pattern) + 200 + 2 * pattern.len() as u64)
+        self.spend(backtracking_cost(pattern))
     }
 
     fn spend(&self, operations: u64) -> Result<(), Fault> {
@@ -78,23 +86,7 @@ impl Patterns {
 /// Operations to find out that a pattern is too large.
 const TOO_LARGE: u64 = 2_000;
 
-/// Operations to read a pattern: each class may hold a thousand ranges of characters, and
-/// without regard to case each character of those is looked up.
-fn reading(pattern: &str) -> u64 {
-    let caseless = pattern.split("(?").skip(1).any(|group| {
-        let mut flags = group.chars().take_while(|c| c.is_alphabetic());
-        flags.any(|c| c == 'i')
-    });
-    let mut classes = 0;
-    let mut bytes = pattern.bytes();
-    while let Some(byte) = bytes.next() {
-        let named = byte == b'\\' && bytes.next().is_some_and(|b| b"wWdDsSpP".contains(&b));
-        classes += u64::from(named || byte == b'[');
-    }
-    classes * if caseless { 200 } else { 5 }
-}
-
-/// Bytes of a compiled regular expression, and the operations to compile it.
+/// Bytes of a compiled regular expression, and the operations to compile it once it is read.
 const CLASSES: [(usize, u64); 4] = [
     (1 << 11, 20),
     (1 << 14, 50),
@@ -105,7 +97,7 @@ const CLASSES: [(usize, u64); 4] = [
 /// What one regular expression costs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pattern {
-    /// Operations to compile it. JSONata's library does so for each use.
+    /// Operations to read and compile it. JSONata's library does so for each use.
     pub compile: u64,
     /// Operations for each 16 bytes of text. At worst each place of the pattern is tried
     /// at each character.
@@ -115,6 +107,13 @@ pub struct Pattern {
 }
 
 impl Pattern {
+    /// Operations to read a pattern, which is part of compiling it. To ask [`Self::of`] takes
+    /// as many: whose pattern comes from data counts them before.
+    #[must_use]
+    pub fn reading(pattern: &str) -> u64 {
+        reading(pattern)
+    }
+
     /// `None`: it is too costly to compile. What is no pattern at all costs the least.
     #[must_use]
     pub fn of(pattern: &str) -> Option<Pattern> {
@@ -130,10 +129,17 @@ impl Pattern {
             4 + places / 8
         };
         Some(Pattern {
-            compile,
+            compile: reading(pattern) + compile,
             each,
             rescans: rescans(pattern),
         })
+    }
+
+    /// Compiles a pattern of which [`Self::of`] is known; `None`: it is no pattern.
+    #[must_use]
+    pub fn build(pattern: &str) -> Option<regex::Regex> {
+        let mut builder = regex::RegexBuilder::new(pattern);
+        builder.size_limit(BYTES_MAX).build().ok()
     }
 }
 
@@ -205,6 +211,14 @@ fn rescans(pattern: &str) -> bool {
     matches!(open.first(), Some((true, true))) || class
 }
 
+/// Operations to compile one that tracks back, as JSONata's are written here: its classes have
+/// no names, and case is ignored in `(?i:…)` alone.
+pub(crate) fn backtracking_cost(pattern: &str) -> u64 {
+    let classes = pattern.bytes().filter(|b| *b == b'[').count() as u64;
+    let class = if pattern.contains("(?i") { 200 } else { 5 };
+    200 + 2 * pattern.len() as u64 + classes * class
+}
+
 /// A regular expression that looks ahead or behind, or refers back; it gives up after
 /// `limit` ways that led to nothing.
 ///
@@ -227,11 +241,13 @@ mod tests {
     fn costs_grow_with_the_pattern() {
         for (pattern, compile, each) in [
             ("a+", 20, 1),
-            (r"\w+@\w+", 500, 1),
-            (r"^\d{4}-\d{2}-\d{2}", 500, 1),
-            ("[01]*1[01]{20}", 20, 4 + 22 / 8),
-            ("([01]{10}){40}", 500, 4 + 400 / 8),
+            (r"\w+@\w+", 500 + 10, 1),
+            (r"^\d{4}-\d{2}-\d{2}", 500 + 15 + 1, 1),
+            ("[01]*1[01]{20}", 20 + 10, 4 + 22 / 8),
+            ("([01]{10}){40}", 500 + 5, 4 + 400 / 8),
             ("(", 20, 1),
+            // Compiled it is small, but each class is read.
+            (&r"\w{0}".repeat(32), 20 + 32 * 5 + 10, 1),
         ] {
             let found = Pattern::of(pattern).map(|p| (p.compile, p.each));
             assert_eq!(found, Some((compile, each)), "{pattern}");
@@ -248,7 +264,9 @@ mod tests {
         assert_eq!(all(|_| r"\w+@\w+".into()), None);
         let some = |n: Option<usize>| n.is_some_and(|n| (300..5_000).contains(&n));
         assert!(some(all(|i| format!(r"{i}\w+@\w+"))));
-        assert!(some(all(|i| format!("(?i){}{i}", "[a-z]".repeat(2)))));
+        assert!(some(all(|i| format!(r"(?i)\p{{Lu}}{{0}}{i}"))));
+        let hidden = |i| format!(r"(?x)( ?i:\p{{Lu}}{{0}}{i})");
+        assert!(some(all(hidden)));
         let patterns = Patterns::default();
         let refused = (0..1_000).filter(|i| patterns.of(&format!(r"\w{{100}}{i}")).is_err());
         assert_eq!(refused.count(), 1_000);

@@ -10,7 +10,7 @@ use crate::query::{Function, Selector, Step};
 pub(super) const NESTING_MAX: usize = 8;
 
 /// Largest index, as RFC 9535 sets it (2^53 - 1).
-const INDEX_MAX: i64 = (1 << 53) - 1;
+const INDEX_MAX: u64 = (1 << 53) - 1;
 
 /// Where the path stands, which decides what ends an unquoted name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -296,7 +296,7 @@ impl<'a> Scan<'a> {
             return Ok(None);
         }
         match text.parse::<i64>() {
-            Ok(n) if n.abs() <= INDEX_MAX => Ok(Some(n)),
+            Ok(n) if n.unsigned_abs() <= INDEX_MAX => Ok(Some(n)),
             _ => Err(Fault::new(format!("{} is not an index", clip(text)))),
         }
     }

@@ -93,6 +93,8 @@ fn bad_paths_say_why() {
     check("$.a.keys(1)", "does not take 1 arguments");
     check("$[99999999999999999999]", "not an index");
     check("$[1-2]", "not an index");
+    check("$[-9223372036854775808]", "not an index");
+    check("$[:-9223372036854775808]", "not an index");
     check("$[?(@.a", "not closed");
     check("$[?(@.a =~ 'x')]", "between slashes");
     check("$[?(@.a =~ /x)]", "between slashes");
@@ -102,6 +104,11 @@ fn bad_paths_say_why() {
     check("$[?(=~ /x/)]", "needs a path before it");
     check("$[?(@.a =~ /a)|(b/i)]", "unopened group");
     check("$[?(@.a =~ /\\p{None}/)]", "cannot be read");
+    check("$[?(@.a =~ /\\w{1000}/i)]", "\"\\\\w{1000}\" takes more");
+    check(
+        "$[?match(@.a, '\\\\w{1000}')]",
+        "\"\\\\w{1000}\" takes more",
+    );
     check("$[?(@.a in 'x')]", "operator in needs a list");
     check("$[?(@.a in ['x')]", "not closed");
     check("$[?(@.a in ['x' 'y'])]", "list in a filter is not closed");

@@ -2,6 +2,8 @@
 //!
 //! Refuses what JavaScript refuses.
 
+use std::collections::HashMap;
+
 /// The largest count of a repetition: a larger one would not fit either way.
 const COUNT_MAX: u32 = 100_000;
 
@@ -44,8 +46,15 @@ struct Reader {
     /// Written for the library that tracks back.
     backtracking: bool,
     needs_backtracking: bool,
-    /// Of each group, its name.
-    groups: Vec<Option<String>>,
+    groups: Groups,
+}
+
+/// The groups that a pattern numbers.
+#[derive(Default)]
+struct Groups {
+    count: usize,
+    /// Of those with a name, the number.
+    named: HashMap<String, usize>,
 }
 
 impl Reader {
@@ -284,21 +293,16 @@ impl Reader {
                 }
                 return Ok(false);
             }
-            'k' if self.groups.iter().any(Option::is_some) => {
-                let rest: String = self
-                    .chars
-                    .get(self.at..)
-                    .unwrap_or_default()
-                    .iter()
-                    .collect();
-                let name = rest.strip_prefix('<').and_then(|rest| rest.split_once('>'));
-                let Some((name, _)) = name else {
-                    return Err("\\k names no group".to_owned());
+            'k' if !self.groups.named.is_empty() => {
+                let name = match self.chars.get(self.at..) {
+                    Some(['<', rest @ ..]) => name(rest),
+                    _ => None,
                 };
-                let found = self.groups.iter().position(|g| g.as_deref() == Some(name));
-                let group = found.ok_or_else(|| format!("there is no group {name:?}"))?;
+                let name = name.ok_or("\\k names no group")?;
+                let found = self.groups.named.get(&name);
+                let group = *found.ok_or_else(|| format!("there is no group {name:?}"))?;
                 self.at += name.chars().count() + 2;
-                self.refer(group + 1);
+                self.refer(group);
             }
             '1'..='9' => {
                 let begin = self.at;
@@ -307,7 +311,7 @@ impl Reader {
                     group = group.saturating_mul(10).saturating_add(digit as usize);
                     self.at += 1;
                 }
-                if group <= self.groups.len() {
+                if group <= self.groups.count {
                     self.refer(group);
                 } else {
                     self.at = begin;
@@ -434,7 +438,8 @@ impl Reader {
         if self.ignore_case {
             let mut cased = Vec::new();
             for (first, last) in &ranges {
-                fold = fold || !last.is_ascii();
+                // White space, of `\s`, has no case.
+                fold = fold || !last.is_ascii() && !SPACE.contains(&(*first, *last));
                 for (from, to, other) in [('a', 'z', 'A'), ('A', 'Z', 'a')] {
                     let (low, high) = ((*first).max(from), (*last).min(to));
                     if low <= high {
@@ -526,9 +531,14 @@ fn class(ranges: &[(char, char)], negated: bool) -> String {
     text
 }
 
-/// The groups that a pattern numbers, with their names.
-fn groups(chars: &[char]) -> Vec<Option<String>> {
-    let mut found = Vec::new();
+/// What is before the next `>`, if there is one.
+fn name(rest: &[char]) -> Option<String> {
+    let end = rest.iter().position(|c| *c == '>')?;
+    rest.get(..end).map(|name| name.iter().collect())
+}
+
+fn groups(chars: &[char]) -> Groups {
+    let mut found = Groups::default();
     let mut class = false;
     let mut at = 0;
     while let Some(c) = chars.get(at) {
@@ -541,11 +551,15 @@ fn groups(chars: &[char]) -> Vec<Option<String>> {
                 let rest = chars.get(at..).unwrap_or_default();
                 match rest {
                     ['?', '<', '=' | '!', ..] => {}
-                    ['?', '<', name @ ..] => {
-                        found.push(Some(name.iter().take_while(|c| **c != '>').collect()));
+                    ['?', '<', rest @ ..] => {
+                        // Without an end it takes all, and is refused when it is read.
+                        let Some(name) = name(rest) else { break };
+                        found.count += 1;
+                        at += name.chars().count() + 3;
+                        found.named.entry(name).or_insert(found.count);
                     }
                     ['?', ..] => {}
-                    _ => found.push(None),
+                    _ => found.count += 1,
                 }
             }
             _ => {}

@@ -227,6 +227,8 @@ fn matches(env: &Env<'_>, a: &Arguments<'_, '_>) -> Result<Value, Fault> {
         )));
     }
     let text = a.text(1)?;
+    // What it costs is found out by reading it.
+    env.count(Pattern::reading(pattern))?;
     let cost = Pattern::of(pattern).ok_or_else(|| a.fault("the pattern takes too much memory"))?;
     let pieces = 1 + text.len() as u64 / 16;
     env.count(

@@ -8,6 +8,7 @@ use std::rc::Rc;
 
 use regex::Regex;
 use serde_json::{Number, Value};
+use stepwell_flow::expression::Pattern;
 use stepwell_flow::query::{Comparison, Inner, ListOperator, Matcher, Operand, Test};
 
 use super::super::choice::order;
@@ -126,7 +127,7 @@ impl<'v> Walk<'_, 'v> {
             return Ok(built.clone());
         }
         self.env.count(matcher.cost.compile)?;
-        let built = Regex::new(&matcher.pattern).ok().map(Rc::new);
+        let built = Pattern::build(&matcher.pattern).map(Rc::new);
         let mut known = self.built.borrow_mut();
         known.insert(&matcher.pattern, built.clone());
         Ok(built)

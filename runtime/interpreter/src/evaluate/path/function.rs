@@ -182,9 +182,12 @@ fn aggregate(kind: Kind, numbers: &[f64]) -> Yielded {
         Kind::Average => sum / count,
         Kind::Deviation => {
             let squares: f64 = numbers.iter().map(|n| n * n).sum();
-            (squares / count - sum * sum / count / count)
-                .max(0.0)
-                .sqrt()
+            let variance = squares / count - sum * sum / count / count;
+            // Rounding may take it below nothing; what is out of range is no number.
+            match variance.is_finite() {
+                true => variance.max(0.0).sqrt(),
+                false => f64::NAN,
+            }
         }
         _ => sum,
     };
