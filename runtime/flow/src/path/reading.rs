@@ -42,9 +42,9 @@ pub(crate) fn reading(pattern: &str) -> u64 {
 
 /// A pattern as it can be put between parentheses: by itself, so that it closes none of them,
 /// and not ending in a comment, in which the last of them would be lost.
-pub(super) fn bare(pattern: &str, comments: bool) -> Result<String, ast::Error> {
+pub(super) fn bare(pattern: &str, comments: bool) -> Result<String, Box<ast::Error>> {
     let mut parser = ParserBuilder::new().ignore_whitespace(comments).build();
-    let parsed = parser.parse_with_comments(pattern)?;
+    let parsed = parser.parse_with_comments(pattern).map_err(Box::new)?;
     let last = parsed.comments.last().map(|last| last.span.end.offset);
     let end = if last == Some(pattern.len()) {
         "\n"
