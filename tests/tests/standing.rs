@@ -75,7 +75,7 @@ fn an_execution_tells_in_which_states_it_is_and_what_each_waits_for() -> Result<
     for (state, index, awaits) in [
         ("All", Value::Null, "4 of 4 branches"),
         ("Approve", json!(0), "its token"),
-        ("Paid", json!(1), "signal paid or lost"),
+        ("Paid", json!(1), "signal lost or paid"),
         ("Later", json!(3), "its timer"),
     ] {
         let one = of(&shown, state)?;
@@ -100,7 +100,7 @@ fn an_execution_tells_in_which_states_it_is_and_what_each_waits_for() -> Result<
     for line in [
         "All waits for 4 of 4 branches (since ",
         "Approve waits for its token (index 0, since ",
-        "Paid waits for signal paid or lost (index 1, since ",
+        "Paid waits for signal lost or paid (index 1, since ",
         "Later waits for its timer (index 3, since ",
     ] {
         ensure!(text.contains(line), "{line}: {text}");
