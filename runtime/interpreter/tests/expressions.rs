@@ -160,6 +160,13 @@ fn jsonata(expression: &str, input: &Value, error: &str) {
     check(&fields, input, error);
 }
 
+/// What it costs to word an error is no more than it had, and no less than nothing.
+#[test]
+fn an_error_that_is_worded_by_a_second_look() {
+    let error = "States.QueryEvaluationError";
+    jsonata("$states/input.a", &json!({ "a": 1 }), error);
+}
+
 #[test]
 fn jsonata_that_does_not_end() {
     jsonata("($f := function($n){$f($n + 1)}; $f(0))", &json!({}), LIMIT);

@@ -52,7 +52,8 @@ pub(crate) fn evaluate(env: &Env<'_>, query: &Jsonata) -> Result<Value, Fault> {
     let seed = started.map_or([0; 16], |s| s.seed);
     let made = env.draws.get();
     let draws = Draws::new(seed, made);
-    let meter = Meter::new(env.operations());
+    let given = env.operations();
+    let meter = Meter::new(given);
     let kit = Kit::new(env.now, &draws, &meter);
     let result = run(&query.tree, context, &JValue::Undefined, &kit);
     env.draws.set(draws.made());
@@ -64,7 +65,8 @@ pub(crate) fn evaluate(env: &Env<'_>, query: &Jsonata) -> Result<Value, Fault> {
         let draws = Draws::new(seed, made);
         worded(query, &error, &JValue::Undefined, &kit, &draws, again)
     });
-    env.count(env.operations() - meter.left())?;
+    // To word an error may have cost more, which is counted already.
+    env.count(given.saturating_sub(meter.left()))?;
     if meter.exceeded() {
         return Err(Fault::limit());
     }
