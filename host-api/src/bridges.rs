@@ -14,6 +14,7 @@ use crate::machine::{MachineBridge, MachinesOptions};
 use crate::objects::{NoObjects, Objects, Unheld};
 use crate::secrets::GivenSecrets;
 use crate::waits::Steady;
+use crate::wasi::Directories;
 use crate::{ExecutionBridge, HttpBridge, Journal, Limiter, Namespaces, Secrets, blobs};
 
 /// One of each kind; shared by every attempt, whichever door it comes by.
@@ -119,6 +120,17 @@ impl Held for Both {
     }
 }
 
+/// What all guests' attempts have around them. An attempt shares it by one count: processors that
+/// begin steps at once hand every count that they share to and fro.
+pub struct Surroundings {
+    /// What they call through.
+    pub bridges: Bridges,
+    /// Directories that they see, if their manifest names them.
+    pub directories: Directories,
+    /// How long they take.
+    pub steady: Arc<dyn Steady>,
+}
+
 /// What leads one attempt of a guest outside.
 pub struct Outside {
     /// Its journal: every call goes through it.
@@ -127,10 +139,8 @@ pub struct Outside {
     pub grants: Option<Arc<Grants>>,
     /// Its module, whose own namespaces it may open.
     pub module: Arc<str>,
-    /// What it calls through.
-    pub bridges: Bridges,
-    /// How long it takes.
-    pub steady: Arc<dyn Steady>,
+    /// What it shares with all others.
+    pub around: Arc<Surroundings>,
 }
 
 impl Outside {
@@ -139,19 +149,22 @@ impl Outside {
     pub fn new(
         request: &StepRequest,
         gate: Arc<dyn Gate>,
-        bridges: Bridges,
-        steady: Arc<dyn Steady>,
+        around: Arc<Surroundings>,
         now: Timestamp,
     ) -> Outside {
         Outside {
-            journal: Journal::new(gate, bridges.secrets.clone(), request, now),
+            journal: Journal::new(gate, around.bridges.secrets.clone(), request, now),
             grants: request.grants.clone(),
             module: match &request.target {
                 StepTarget::Wasm { name, .. } => name.clone(),
                 _ => Arc::default(),
             },
-            bridges,
-            steady,
+            around,
         }
+    }
+
+    /// What it calls through.
+    pub(crate) fn bridges(&self) -> &Bridges {
+        &self.around.bridges
     }
 }

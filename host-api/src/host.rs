@@ -3,8 +3,6 @@
 //! Refuses to cost anything for a capability that a module doesn't use: logs and
 //! WASI are made on first use.
 
-use std::sync::Arc;
-
 use stepwell_types::LogLine;
 use wasmtime::StoreContextMut;
 use wasmtime::component::{HasData, Linker, ResourceTable};
@@ -22,14 +20,13 @@ use crate::blobs::Blobs;
 use crate::keyvalue::{Touched, View};
 use crate::log::{LogLimits, Logs};
 use crate::waits::Io;
-use crate::wasi::{Directories, Wasi};
+use crate::wasi::Wasi;
 use crate::{Error, Outside, waits};
 
 /// The host's side of one attempt.
 pub struct Host {
     pub(crate) logs: Logs,
     seed: u64,
-    directories: Arc<Directories>,
     outside: Outside,
     wasi: Option<Box<Wasi>>,
     view: Option<Box<View>>,
@@ -39,16 +36,10 @@ pub struct Host {
 impl Host {
     /// The host's side of an attempt; `seed` feeds its randomness.
     #[must_use]
-    pub fn new(
-        seed: u64,
-        logs: LogLimits,
-        directories: Arc<Directories>,
-        outside: Outside,
-    ) -> Host {
+    pub fn new(seed: u64, logs: LogLimits, outside: Outside) -> Host {
         Host {
             logs: Logs::new(logs),
             seed,
-            directories,
             outside,
             wasi: None,
             view: None,
@@ -79,7 +70,7 @@ impl Host {
     pub(crate) fn blobs(&mut self) -> &mut Blobs {
         let outside = &self.outside;
         self.blobs.get_or_insert_with(|| {
-            let objects = outside.bridges.objects.clone();
+            let objects = outside.bridges().objects.clone();
             Box::new(Blobs::new(objects, outside.journal.clone()))
         })
     }
@@ -88,7 +79,7 @@ impl Host {
     pub(crate) fn view(&mut self) -> &mut View {
         let outside = &self.outside;
         self.view.get_or_insert_with(|| {
-            let namespaces = outside.bridges.keyvalue.clone();
+            let namespaces = outside.bridges().keyvalue.clone();
             Box::new(View::new(namespaces, outside.journal.clone()))
         })
     }
@@ -123,6 +114,12 @@ impl Host {
         self.made().view()
     }
 
+    /// How long the attempts of this process take: microseconds that never go back.
+    #[must_use]
+    pub fn monotonic_us(&self) -> u64 {
+        self.outside.around.steady.monotonic_us()
+    }
+
     /// What leads the attempt outside.
     pub(crate) fn outside(&self) -> &Outside {
         &self.outside
@@ -140,10 +137,8 @@ impl Host {
 
     fn made(&mut self) -> &mut Wasi {
         let logs = self.logs.shared();
-        self.wasi.get_or_insert_with(|| {
-            let (directories, outside) = (&self.directories, &self.outside);
-            Box::new(Wasi::new(self.seed, logs, directories, outside))
-        })
+        self.wasi
+            .get_or_insert_with(|| Box::new(Wasi::new(self.seed, logs, &self.outside)))
     }
 }
 

@@ -29,7 +29,7 @@ pub mod vault;
 pub mod waits;
 pub mod wasi;
 
-pub use bridges::{Bridges, Outside};
+pub use bridges::{Bridges, Outside, Surroundings};
 pub use error::Error;
 pub use execution::{ExecutionBridge, Executions};
 pub use gate::{Gate, OpenGate, Verdict};

@@ -76,16 +76,11 @@ pub(crate) struct Wasi {
 }
 
 impl Wasi {
-    pub(crate) fn new(
-        seed: u64,
-        logs: &SharedLogs,
-        directories: &Directories,
-        outside: &Outside,
-    ) -> Wasi {
+    pub(crate) fn new(seed: u64, logs: &SharedLogs, outside: &Outside) -> Wasi {
         let time = Time::default();
         let waits = Waits::new(
             outside.journal.clone(),
-            outside.steady.clone(),
+            outside.around.steady.clone(),
             time.clone(),
         );
         let out = LineStream::new(LogLevel::Info, logs);
@@ -105,7 +100,7 @@ impl Wasi {
             .allow_udp(false);
         let granted = outside.grants.iter().flat_map(|g| &g.directories);
         let granted: Vec<&str> = granted.map(|path| &**path).collect();
-        for grant in &directories.0 {
+        for grant in &outside.around.directories.0 {
             if !granted.contains(&grant.guest.as_str()) {
                 continue;
             }

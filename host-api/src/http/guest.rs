@@ -71,7 +71,7 @@ impl HttpDoor {
         logs: SharedLogs,
     ) -> HttpDoor {
         HttpDoor {
-            bridge: outside.bridges.http.clone(),
+            bridge: outside.bridges().http.clone(),
             journal: outside.journal.clone(),
             grants: outside.grants.clone(),
             looks,

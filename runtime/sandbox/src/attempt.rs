@@ -11,8 +11,7 @@ use std::task::Poll;
 use stepwell_host_api::bindings::exports::stepwell::step::handler::{Context, Failure as Guest};
 use stepwell_host_api::keyvalue::Touched;
 use stepwell_host_api::log::LogLimits;
-use stepwell_host_api::wasi::Directories;
-use stepwell_host_api::{Bridges, Gate, Host, HostView, Journal, Outside};
+use stepwell_host_api::{Gate, Host, HostView, Journal, Outside, Surroundings};
 use stepwell_types::{Failure, LogLine, StepRequest, Timestamp};
 use wasmtime::component::ComponentExportIndex;
 use wasmtime::{Engine, ResourceLimiter, Store, StoreContextMut, UpdateDeadline};
@@ -29,7 +28,6 @@ const HOSTCALL_SLACK: usize = 256 << 10;
 /// A store's data.
 pub(crate) struct Ctx {
     host: Host,
-    ticker: Arc<Ticker>,
     due_us: u64,
     memory_left: u64,
     table_left: u64,
@@ -99,10 +97,9 @@ fn grow(left: &mut u64, refused: &mut bool, current: usize, desired: usize) -> b
 /// What an attempt runs on.
 pub(crate) struct Bench<'a> {
     pub(crate) engine: &'a Engine,
-    pub(crate) ticker: &'a Arc<Ticker>,
+    pub(crate) ticker: &'a Ticker,
     pub(crate) limits: &'a Limits,
-    pub(crate) directories: &'a Arc<Directories>,
-    pub(crate) bridges: &'a Bridges,
+    pub(crate) around: &'a Arc<Surroundings>,
 }
 
 /// Milliseconds beyond its state's time after which an attempt is ended here. Until then the
@@ -177,17 +174,10 @@ pub(crate) async fn run(
         lines: limits.log_lines,
         bytes: limits.log_bytes,
     };
-    let outside = Outside::new(
-        request,
-        gate,
-        bench.bridges.clone(),
-        bench.ticker.clone(),
-        now,
-    );
+    let outside = Outside::new(request, gate, bench.around.clone(), now);
     let journal = outside.journal.clone();
     let ctx = Ctx {
-        host: Host::new(request.seed, logs, bench.directories.clone(), outside),
-        ticker: bench.ticker.clone(),
+        host: Host::new(request.seed, logs, outside),
         due_us,
         memory_left: limits.memory_bytes,
         table_left: limits.table_elements,
@@ -284,7 +274,7 @@ async fn call(
 )]
 fn on_tick(store: StoreContextMut<'_, Ctx>) -> wasmtime::Result<UpdateDeadline> {
     let ctx = store.data();
-    Ok(if ctx.ticker.monotonic_us() >= ctx.due_us {
+    Ok(if ctx.host.monotonic_us() >= ctx.due_us {
         UpdateDeadline::Interrupt
     } else {
         UpdateDeadline::Yield(1)

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use stepwell_host_api::keyvalue::{Conflict, conflict};
 use stepwell_host_api::wasi::Directories;
-use stepwell_host_api::{Bridges, Gate};
+use stepwell_host_api::{Bridges, Gate, Surroundings};
 use stepwell_types::{
     Data, Effects, Failure, LogLine, Spent, StepOutcome, StepRequest, StepTarget,
 };
@@ -59,8 +59,7 @@ pub struct Sandbox {
     engine: Engine,
     modules: Modules,
     limits: Limits,
-    directories: Arc<Directories>,
-    bridges: Bridges,
+    around: Arc<Surroundings>,
     ticker: Arc<Ticker>,
     clock: Arc<dyn Clock>,
     slots: Semaphore,
@@ -97,8 +96,11 @@ impl Sandbox {
             engine,
             modules,
             limits: options.limits,
-            directories: Arc::new(options.directories),
-            bridges: options.bridges,
+            around: Arc::new(Surroundings {
+                bridges: options.bridges,
+                directories: options.directories,
+                steady: ticker.clone(),
+            }),
             ticker,
             clock: options.clock,
             slots: Semaphore::new(pool.slots.clamp(1, 1_000) as usize),
@@ -222,8 +224,7 @@ impl Sandbox {
             engine: &self.engine,
             ticker: &self.ticker,
             limits: &self.limits,
-            directories: &self.directories,
-            bridges: &self.bridges,
+            around: &self.around,
         };
         // All runs of the attempt have one budget.
         let mut budget = bench.budget(request);
@@ -263,8 +264,8 @@ impl Sandbox {
                 }
                 touched.give_up_writes();
             }
-            let wanted = self.bridges.keyvalue.turn(&touched);
-            let end = self.bridges.end(touched, &mut turn);
+            let wanted = self.around.bridges.keyvalue.turn(&touched);
+            let end = self.around.bridges.end(touched, &mut turn);
             let mut failure = match end {
                 Ok(effects) => {
                     *made.effects = effects;
