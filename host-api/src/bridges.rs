@@ -135,10 +135,6 @@ pub struct Surroundings {
 pub struct Outside {
     /// Its journal: every call goes through it.
     pub journal: Arc<Journal>,
-    /// What its module was granted; `None`: nothing.
-    pub grants: Option<Arc<Grants>>,
-    /// Its module, whose own namespaces it may open.
-    pub module: Arc<str>,
     /// What it shares with all others.
     pub around: Arc<Surroundings>,
 }
@@ -147,19 +143,27 @@ impl Outside {
     /// For the attempt that a request asks for, which begins at `now`.
     #[must_use]
     pub fn new(
-        request: &StepRequest,
+        request: Arc<StepRequest>,
         gate: Arc<dyn Gate>,
         around: Arc<Surroundings>,
         now: Timestamp,
     ) -> Outside {
         Outside {
             journal: Journal::new(gate, around.bridges.secrets.clone(), request, now),
-            grants: request.grants.clone(),
-            module: match &request.target {
-                StepTarget::Wasm { name, .. } => name.clone(),
-                _ => Arc::default(),
-            },
             around,
+        }
+    }
+
+    /// What its module was granted; `None`: nothing.
+    pub(crate) fn grants(&self) -> Option<&Arc<Grants>> {
+        self.journal.request().grants.as_ref()
+    }
+
+    /// Its module, whose own namespaces it may open.
+    pub(crate) fn module(&self) -> &str {
+        match &self.journal.request().target {
+            StepTarget::Wasm { name, .. } => name,
+            _ => "",
         }
     }
 

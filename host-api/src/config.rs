@@ -9,13 +9,13 @@ use crate::host::Host;
 
 impl Config for Host {
     fn get(&mut self, key: String) -> Result<Option<String>, Error> {
-        let grants = self.outside().grants.as_deref();
+        let grants = self.outside().grants();
         let value = grants.and_then(|grants| grants.config.get(key.as_str()));
         Ok(value.map(ToString::to_string))
     }
 
     fn get_all(&mut self) -> Result<Vec<(String, String)>, Error> {
-        let grants = self.outside().grants.as_deref();
+        let grants = self.outside().grants();
         let all = grants.into_iter().flat_map(|grants| &grants.config);
         Ok(all
             .map(|(key, value)| (key.to_string(), value.to_string()))

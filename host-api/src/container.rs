@@ -13,9 +13,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use stepwell_types::{
-    BridgeCall, ContainerCall, Data, Digest, Failure, Grants, StepOutcome, StepRequest,
-};
+use stepwell_types::{BridgeCall, ContainerCall, Data, Digest, Failure, Grants, StepOutcome};
 use tokio_util::sync::CancellationToken;
 
 use crate::gate::Gate;
@@ -131,15 +129,12 @@ impl ContainerBridge {
     /// `Stepwell.Stopped`.
     ///
     /// Dropping the future kills the container once it is durable that nobody wants it.
-    pub async fn run(&self, journal: &Arc<Journal>, request: StepRequest) -> StepOutcome {
-        task::measured(&request, self.attempt(journal, &request)).await
+    pub async fn run(&self, journal: &Arc<Journal>) -> StepOutcome {
+        task::measured(journal.request(), self.attempt(journal)).await
     }
 
-    async fn attempt(
-        &self,
-        journal: &Arc<Journal>,
-        request: &StepRequest,
-    ) -> Result<Data, Failure> {
+    async fn attempt(&self, journal: &Arc<Journal>) -> Result<Data, Failure> {
+        let request = journal.request();
         let call: ContainerCall = serde_json::from_str(request.input.text())
             .map_err(|e| KIND.invalid(format!("the input is no container run: {e}")))?;
         let checked = request::check(call, &self.0.options)?;

@@ -25,7 +25,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use stepwell_types::{Data, Failure, Granted, Grants, StepOutcome, StepRequest, Timestamp};
+use stepwell_types::{Data, Failure, Granted, Grants, StepOutcome, Timestamp};
 
 pub use address::refusal;
 pub use connection::ConnectionOptions;
@@ -135,19 +135,16 @@ impl HttpBridge {
     ///
     /// A call whose answer was lost in a crash is sent again, with the same
     /// `Idempotency-Key`. Dropping the future abandons the call.
-    pub async fn run(&self, journal: &Arc<Journal>, request: StepRequest) -> StepOutcome {
+    pub async fn run(&self, journal: &Arc<Journal>) -> StepOutcome {
         let work = async {
-            let result = self.attempt(journal, &request).await;
+            let result = self.attempt(journal).await;
             journal.keep_secrets(result, &mut [])
         };
-        task::measured(&request, work).await
+        task::measured(journal.request(), work).await
     }
 
-    async fn attempt(
-        &self,
-        journal: &Arc<Journal>,
-        request: &StepRequest,
-    ) -> Result<Data, Failure> {
+    async fn attempt(&self, journal: &Arc<Journal>) -> Result<Data, Failure> {
+        let request = journal.request();
         let mut checked = request::check(request, self.ceilings)?;
         if request.grants.is_some() && granted(request.grants.as_deref(), &checked).is_none() {
             return Err(not_granted(&checked));
@@ -175,18 +172,17 @@ impl HttpBridge {
             asker: journal.asker(),
             permit: Mutex::new(Some(permit)),
         };
-        self.send(journal, request, checked, (lent, proof), &turns)
-            .await
+        self.send(journal, checked, (lent, proof), &turns).await
     }
 
     async fn send(
         &self,
         journal: &Journal,
-        request: &StepRequest,
         checked: Checked,
         (lent, proof): (Option<&Lent>, Option<Proof>),
         turns: &Turns<'_>,
     ) -> Result<Data, Failure> {
+        let request = journal.request();
         let mut timeout_ms = checked.timeout_ms;
         if let Some(deadline) = request.deadline {
             timeout_ms = timeout_ms.min(deadline.since_ms((self.clock)()));

@@ -63,7 +63,6 @@ pub(crate) struct Wait {
 pub struct Journal {
     asker: Asker,
     secrets: Arc<dyn Secrets>,
-    recorded: Option<Arc<Recorded>>,
     began: Timestamp,
     state: Mutex<State>,
     known: Mutex<secrets::Known>,
@@ -105,19 +104,18 @@ impl Journal {
     pub fn new(
         gate: Arc<dyn Gate>,
         secrets: Arc<dyn Secrets>,
-        request: &StepRequest,
+        request: Arc<StepRequest>,
         now: Timestamp,
     ) -> Arc<Journal> {
         let mut journal = Journal {
+            began: request.again().unwrap_or(now),
             asker: Asker::new(gate, request),
             secrets,
-            recorded: request.recorded.clone(),
-            began: request.again().unwrap_or(now),
             state: Mutex::default(),
             known: Mutex::default(),
             in_order: Mutex::default(),
         };
-        if let Some(recorded) = journal.recorded.clone() {
+        if let Some(recorded) = journal.request().recorded.clone() {
             journal.read_notes(&recorded);
         }
         Arc::new(journal)
@@ -160,6 +158,16 @@ impl Journal {
     /// The attempt, as it asks for a turn outside.
     pub(crate) fn asker(&self) -> &Asker {
         &self.asker
+    }
+
+    /// What asked for the attempt.
+    pub(crate) fn request(&self) -> &StepRequest {
+        &self.asker.request
+    }
+
+    /// What the attempt recorded before a crash.
+    fn recorded(&self) -> Option<&Recorded> {
+        self.request().recorded.as_deref()
     }
 
     /// When the attempt's clock began: before the crash, if there was one.
@@ -210,7 +218,7 @@ impl Journal {
     /// Whether the attempt has called outside, before a crash or after.
     #[must_use]
     pub fn has_called(&self) -> bool {
-        let before = self.recorded.as_ref().is_some_and(|r| !r.calls.is_empty());
+        let before = self.recorded().is_some_and(|r| !r.calls.is_empty());
         before || self.state.lock().calls > 0
     }
 
@@ -322,13 +330,13 @@ impl Call {
     /// of the state entry, and after every crash.
     #[must_use]
     pub fn key(&self) -> String {
-        let by = self.journal.asker.by;
+        let by = self.journal.asker.by();
         stepwell_types::journal::idempotency_key(by.execution, by.entry, self.number)
     }
 
     /// Whether it was let go before a crash: it may be under way where it was sent.
     pub(crate) fn was_sent(&self) -> bool {
-        let recorded = self.journal.recorded.as_ref();
+        let recorded = self.journal.recorded();
         recorded.is_some_and(|r| r.calls.contains_key(&self.number))
     }
 
@@ -367,7 +375,7 @@ impl Call {
     /// The call as the gate knows it. It carries no notes.
     pub(crate) fn at_gate(&self, request: Digest) -> BridgeCall {
         BridgeCall {
-            by: self.journal.asker.by,
+            by: self.journal.asker.by(),
             call: self.number,
             request: self.known_by(request),
             notes: None,
@@ -385,7 +393,7 @@ impl Call {
     }
 
     fn recorded_request(&self) -> Option<Digest> {
-        let recorded = self.journal.recorded.as_ref()?;
+        let recorded = self.journal.recorded()?;
         recorded.calls.get(&self.number).map(|call| call.request)
     }
 
@@ -457,7 +465,7 @@ impl Call {
 
     /// All pieces of the answer that were recorded before a crash.
     pub(crate) fn recorded_all(&self) -> &[Vec<u8>] {
-        let known = self.journal.recorded.as_ref();
+        let known = self.journal.recorded();
         let known = known.and_then(|r| r.calls.get(&self.number));
         known.map_or(&[], |known| &known.parts)
     }
@@ -472,7 +480,7 @@ impl Call {
 
     /// The next piece of the answer that was recorded before a crash.
     pub fn recorded(&mut self) -> Option<Vec<u8>> {
-        let known = self.journal.recorded.as_ref()?.calls.get(&self.number)?;
+        let known = self.journal.recorded()?.calls.get(&self.number)?;
         let part = known.parts.get(self.next)?.clone();
         self.next += 1;
         self.journal.weigh(part.len());
@@ -484,7 +492,7 @@ impl Call {
         self.journal.weigh(part.len());
         let _in_order = self.journal.in_order.lock();
         self.journal.asker.gate.answered(BridgeAnswer {
-            by: self.journal.asker.by,
+            by: self.journal.asker.by(),
             call: self.number,
             part,
             notes: self.journal.take_notes(),
@@ -543,12 +551,13 @@ pub(crate) fn for_tests() -> Arc<Journal> {
 #[cfg(test)]
 pub(crate) fn that_reads(secrets: crate::secrets::GivenSecrets) -> Arc<Journal> {
     let gate = Arc::new(crate::OpenGate);
-    Journal::new(gate, Arc::new(secrets), &attempt_for_tests(), Timestamp(5))
+    let request = Arc::new(attempt_for_tests());
+    Journal::new(gate, Arc::new(secrets), request, Timestamp(5))
 }
 
 /// An attempt that began with nothing.
 #[cfg(test)]
-fn attempt_for_tests() -> StepRequest {
+pub(crate) fn attempt_for_tests() -> StepRequest {
     use stepwell_types::{EntryId, ExecutionId, ShardId, StepTarget};
     StepRequest {
         execution: ExecutionId::new(Timestamp(1), ShardId(0), 7),

@@ -81,21 +81,20 @@ struct Waiter {
 #[derive(Clone)]
 pub struct Asker {
     pub(crate) gate: Arc<dyn Gate>,
-    pub(crate) by: AttemptId,
-    pub(crate) flow: Arc<str>,
-    pub(crate) state: Arc<str>,
+    /// What asked for the attempt.
+    pub(crate) request: Arc<StepRequest>,
 }
 
 impl Asker {
     /// The attempt that a request asks for.
     #[must_use]
-    pub fn new(gate: Arc<dyn Gate>, request: &StepRequest) -> Asker {
-        Asker {
-            gate,
-            by: request.id(),
-            flow: Arc::clone(&request.flow),
-            state: Arc::clone(&request.state),
-        }
+    pub fn new(gate: Arc<dyn Gate>, request: Arc<StepRequest>) -> Asker {
+        Asker { gate, request }
+    }
+
+    /// Names the attempt.
+    pub(crate) fn by(&self) -> AttemptId {
+        self.request.id()
     }
 }
 
@@ -117,7 +116,7 @@ impl Limiter {
     /// # Errors
     /// `Stepwell.CircuitOpen`, `Stepwell.TooManyWaiting`.
     pub(crate) async fn turn(&self, target: &TargetName, asker: &Asker) -> Result<Permit, Failure> {
-        let waits = || asker.gate.waits(asker.by);
+        let waits = || asker.gate.waits(asker.by());
         self.both(target, asker, &waits).await
     }
 
@@ -206,7 +205,7 @@ impl Limiter {
         let slot = self.0.slot(&mut table, name, now);
         if slot.target.waiting() >= self.0.options.waiting_max {
             // Who asks for ten thousand calls keeps nobody else out.
-            let Some(other) = slot.target.crowd_out(&asker.flow) else {
+            let Some(other) = slot.target.crowd_out(&asker.request.flow) else {
                 drop(table);
                 return Err(self.0.crowded(name));
             };
@@ -215,7 +214,7 @@ impl Limiter {
                 other.wake.notify.notify_one();
             }
         }
-        match slot.target.enter(&asker.flow, ticket, now) {
+        match slot.target.enter(&asker.request.flow, ticket, now) {
             Turn::Go(gone) => {
                 drop(table);
                 Ok(Entered::Goes(self.permit(name, gone)))
@@ -228,15 +227,15 @@ impl Limiter {
                 let wake = Arc::new(Wake::default());
                 let waiter = Waiter {
                     wake: Arc::clone(&wake),
-                    by: asker.by,
-                    state: Arc::clone(&asker.state),
+                    by: asker.by(),
+                    state: Arc::clone(&asker.request.state),
                     since: (self.0.clock)(),
                 };
                 slot.waiting.insert(ticket, waiter);
                 Ok(Entered::Waits(Place {
                     limiter: self.clone(),
                     name: name.clone(),
-                    line: Arc::clone(&asker.flow),
+                    line: Arc::clone(&asker.request.flow),
                     ticket,
                     wake,
                 }))

@@ -15,9 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use stepwell_types::{
-    BridgeCall, Data, Digest, Failure, Grants, MachineCall, StepOutcome, StepRequest,
-};
+use stepwell_types::{BridgeCall, Data, Digest, Failure, Grants, MachineCall, StepOutcome};
 use tokio_util::sync::CancellationToken;
 
 pub use connection::{KeySource, MachineOptions, private_key, public_key, secret_key};
@@ -129,15 +127,12 @@ impl MachineBridge {
     /// `Stepwell.ReplayDiverged` or `Stepwell.Stopped`.
     ///
     /// Dropping the future kills the program once it is durable that nobody wants it.
-    pub async fn run(&self, journal: &Arc<Journal>, request: StepRequest) -> StepOutcome {
-        task::measured(&request, self.attempt(journal, &request)).await
+    pub async fn run(&self, journal: &Arc<Journal>) -> StepOutcome {
+        task::measured(journal.request(), self.attempt(journal)).await
     }
 
-    async fn attempt(
-        &self,
-        journal: &Arc<Journal>,
-        request: &StepRequest,
-    ) -> Result<Data, Failure> {
+    async fn attempt(&self, journal: &Arc<Journal>) -> Result<Data, Failure> {
+        let request = journal.request();
         let call: MachineCall = serde_json::from_str(request.input.text())
             .map_err(|e| KIND.invalid(format!("the input is no run on a machine: {e}")))?;
         let checked = request::check(call, &self.0.options)?;

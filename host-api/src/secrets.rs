@@ -71,7 +71,7 @@ pub(crate) fn granted(grants: Option<&Grants>, name: &str) -> Result<(), Failure
 impl secrets::Host for Host {
     fn get(&mut self, name: String) -> Result<Vec<u8>, secrets::Error> {
         let outside = self.outside();
-        if granted(outside.grants.as_deref(), &name).is_err() {
+        if granted(outside.grants().map(|g| &**g), &name).is_err() {
             return Err(secrets::Error::NotGranted);
         }
         // What cannot be opened ends the attempt; the guest's next step is its last.

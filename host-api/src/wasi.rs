@@ -98,7 +98,7 @@ impl Wasi {
             })
             .allow_tcp(false)
             .allow_udp(false);
-        let granted = outside.grants.iter().flat_map(|g| &g.directories);
+        let granted = outside.grants().into_iter().flat_map(|g| &g.directories);
         let granted: Vec<&str> = granted.map(|path| &**path).collect();
         for grant in &outside.around.directories.0 {
             if !granted.contains(&grant.guest.as_str()) {

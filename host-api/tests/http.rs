@@ -192,12 +192,12 @@ fn with(options: HttpOptions) -> HttpBridge {
 }
 
 fn run(bridge: &HttpBridge, gate: Arc<dyn Gate>, request: StepRequest) -> StepOutcome {
-    let journal = journal(gate, &request);
+    let journal = journal(gate, request);
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .expect("runtime")
-        .block_on(bridge.run(&journal, request))
+        .block_on(bridge.run(&journal))
 }
 
 fn call(bridge: &HttpBridge, input: &str) -> Result<Data, Failure> {
@@ -645,16 +645,14 @@ fn nobody_waits_for_one_host_while_he_holds_another() {
     let urls = [server.url("/away"), format!("http://localhost:{port}/json")];
     let calls = urls.map(|url| {
         let input = format!("{{\"url\": \"{url}\", \"timeout_ms\": 5000}}");
-        let request = request(&input);
-        let journal = journal(Arc::new(OpenGate), &request);
-        (journal, request)
+        journal(Arc::new(OpenGate), request(&input))
     });
-    let [(first, away), (second, there)] = calls;
+    let [first, second] = calls;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .expect("runtime");
-    let both = async { tokio::join!(bridge.run(&first, away), bridge.run(&second, there)) };
+    let both = async { tokio::join!(bridge.run(&first), bridge.run(&second)) };
     let (away, there) = runtime.block_on(both);
     away.result.expect("redirected");
     there.result.expect("answered");

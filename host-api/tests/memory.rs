@@ -53,7 +53,7 @@ fn request(address: SocketAddr) -> StepRequest {
     ))
 }
 
-fn journal(request: &StepRequest) -> Arc<Journal> {
+fn journal(request: StepRequest) -> Arc<Journal> {
     asked::journal(Arc::new(OpenGate), request)
 }
 
@@ -89,7 +89,7 @@ fn a_json_response_takes_a_few_times_its_bytes() {
         .expect("runtime");
     let before = NOW.load(Ordering::Relaxed);
     PEAK.store(before, Ordering::Relaxed);
-    let outcome = runtime.block_on(bridge.run(&journal(&request), request));
+    let outcome = runtime.block_on(bridge.run(&journal(request)));
     let recorded = answer::encode(&outcome.result);
     let peak = PEAK.load(Ordering::Relaxed) - before;
     let output = outcome.result.expect("an output");
@@ -148,7 +148,7 @@ fn peak_of_many(announced: bool) -> usize {
         .expect("runtime");
     let call = async || {
         let request = request(address);
-        let outcome = bridge.run(&journal(&request), request).await;
+        let outcome = bridge.run(&journal(request)).await;
         outcome
             .result
             .map(|data| data.len_bytes())

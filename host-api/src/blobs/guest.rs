@@ -110,7 +110,7 @@ impl Host {
 
     /// A bucket as it is granted; `None`: it is not.
     fn granted(&self, name: &str) -> Option<Container> {
-        let grants = self.outside().grants.as_deref()?;
+        let grants = self.outside().grants()?;
         let of = |grant: &&stepwell_types::BucketGrant| *grant.bucket == *name;
         let write = grants.buckets.iter().filter(of).map(|g| g.write).max()?;
         Some(Container {

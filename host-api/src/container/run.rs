@@ -71,8 +71,8 @@ impl Run {
             (ATTEMPT, call.by.attempt.to_string()),
             (CALL, call.call.to_string()),
             (REQUEST, call.request.to_string()),
-            (FLOW, asker.flow.to_string()),
-            (STATE, asker.state.to_string()),
+            (FLOW, asker.request.flow.to_string()),
+            (STATE, asker.request.state.to_string()),
             (IMAGE, checked.image.clone()),
         ];
         Run {

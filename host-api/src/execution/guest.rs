@@ -20,7 +20,10 @@ impl executions::Host for Host {
         let outside = self.outside();
         // Numbered here, in the order in which the guest calls.
         let (call, journal) = (outside.journal.call(), outside.journal.clone());
-        let (bridge, grants) = (outside.bridges().executions.clone(), outside.grants.clone());
+        let (bridge, grants) = (
+            outside.bridges().executions.clone(),
+            outside.grants().cloned(),
+        );
         let grants = grants.as_deref();
         let started = bridge
             .start(&journal, call, grants, (flow, version), name, &input)
@@ -32,7 +35,10 @@ impl executions::Host for Host {
         self.io().waits.step_aside().await;
         let outside = self.outside();
         let (call, journal) = (outside.journal.call(), outside.journal.clone());
-        let (bridge, grants) = (outside.bridges().executions.clone(), outside.grants.clone());
+        let (bridge, grants) = (
+            outside.bridges().executions.clone(),
+            outside.grants().cloned(),
+        );
         let to = match to {
             Told::Id(id) => match id.parse() {
                 Ok(id) => Recipient::Execution(id),

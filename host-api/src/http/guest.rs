@@ -73,7 +73,7 @@ impl HttpDoor {
         HttpDoor {
             bridge: outside.bridges().http.clone(),
             journal: outside.journal.clone(),
-            grants: outside.grants.clone(),
+            grants: outside.grants().cloned(),
             looks,
             over: Arc::default(),
             account,

@@ -36,7 +36,7 @@ pub(crate) fn page<T: AsRef<str>>(keys: &[T]) -> Vec<u8> {
 impl Journal {
     /// Whether the attempt is over and only looked at again.
     pub(crate) fn is_again(&self) -> bool {
-        self.recorded.as_ref().is_some_and(|r| r.again.is_some())
+        self.request().again().is_some()
     }
 
     /// The attempt sees what has this digest: whether it is what it saw there before a crash, if

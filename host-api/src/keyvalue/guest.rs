@@ -83,13 +83,13 @@ impl Host {
 impl store::Host for Host {
     fn open(&mut self, identifier: String) -> Answer<Resource<Bucket>> {
         let outside = self.outside();
-        let grants = outside.grants.as_deref();
+        let grants = outside.grants();
         let mut known = grants.into_iter().flat_map(|grants| &grants.key_value);
         let Some(grant) = known.find(|grant| *grant.namespace == *identifier) else {
             return Ok(Err(Error::AccessDenied));
         };
         let bucket = Bucket {
-            namespace: namespace::granted(&outside.module, &identifier),
+            namespace: namespace::granted(outside.module(), &identifier),
             write: grant.write,
         };
         Ok(Ok(self.table().push(bucket)?))

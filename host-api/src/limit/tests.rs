@@ -2,10 +2,11 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use stepwell_types::{BridgeAnswer, BridgeCall, Circuit, EntryId, ShardId, WaitReason};
+use stepwell_types::{BridgeAnswer, BridgeCall, Circuit, ExecutionId, ShardId, WaitReason};
 
 use super::*;
 use crate::gate::{Boxed, Verdict};
+use crate::journal::attempt_for_tests;
 
 /// A gate that counts who waits.
 #[derive(Default)]
@@ -24,16 +25,12 @@ impl Gate for Counts {
 }
 
 fn asker(gate: &Arc<Counts>, number: u128, flow: &str) -> Asker {
-    Asker {
-        gate: Arc::clone(gate) as Arc<dyn Gate>,
-        by: AttemptId {
-            execution: ExecutionId::new(Timestamp(1), ShardId(0), number),
-            entry: EntryId(1),
-            attempt: 0,
-        },
+    let request = StepRequest {
+        execution: ExecutionId::new(Timestamp(1), ShardId(0), number),
         flow: flow.into(),
-        state: "S".into(),
-    }
+        ..attempt_for_tests()
+    };
+    Asker::new(gate.clone(), Arc::new(request))
 }
 
 fn limiter(limit: Limit, change: impl FnOnce(&mut LimitOptions)) -> Limiter {
@@ -117,7 +114,7 @@ async fn all_of_a_kind_together_have_a_limit() {
     let (target, third) = (host("c"), asker(&gate, 3, "f"));
     let mut waits = Box::pin(limiter.turn(&target, &third));
     assert!(futures_util::poll!(&mut waits).is_pending());
-    let seen = limiter.waiting(third.by.execution);
+    let seen = limiter.waiting(third.by().execution);
     assert_eq!(seen[0].to_string(), "concurrency limit of all hosts");
     drop(one);
     waits.await.expect("a turn");
@@ -162,7 +159,7 @@ async fn retry_after_holds_every_call() {
     let mut waits = Box::pin(limiter.turn(&target, &mine));
     assert!(futures_util::poll!(&mut waits).is_pending());
     assert_eq!(
-        limiter.waiting(mine.by.execution)[0].to_string(),
+        limiter.waiting(mine.by().execution)[0].to_string(),
         "Retry-After of host a"
     );
     let until = status(&limiter, &target).paused_until.expect("a pause");

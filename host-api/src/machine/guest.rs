@@ -14,7 +14,10 @@ impl machines::Host for Host {
         let outside = self.outside();
         // Numbered here, in the order in which the guest calls.
         let call = outside.journal.call();
-        let (bridge, grants) = (outside.bridges().machines.clone(), outside.grants.clone());
+        let (bridge, grants) = (
+            outside.bridges().machines.clone(),
+            outside.grants().cloned(),
+        );
         let (wanted, carried) = wanted(request);
         let done = bridge.call(call, grants.as_deref(), wanted, carried).await;
         match done.as_ref().map(guest::end) {

@@ -33,7 +33,7 @@ pub fn request(input: &str) -> StepRequest {
     }
 }
 
-pub fn journal(gate: Arc<dyn Gate>, request: &StepRequest) -> Arc<Journal> {
+pub fn journal(gate: Arc<dyn Gate>, request: StepRequest) -> Arc<Journal> {
     let secrets = Arc::new(GivenSecrets::default());
-    Journal::new(gate, secrets, request, NOW)
+    Journal::new(gate, secrets, Arc::new(request), NOW)
 }

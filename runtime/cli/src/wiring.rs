@@ -59,23 +59,15 @@ impl StepRunner for Runner {
             }
             (StepTarget::Http, _) => {
                 let http = Arc::clone(&self.bridges.http);
-                Box::pin(async move { http.run(&journal(gate, secrets, &request), request).await })
+                Box::pin(async move { http.run(&journal(gate, secrets, request)).await })
             }
             (StepTarget::Container, _) => {
                 let containers = self.bridges.containers.clone();
-                Box::pin(async move {
-                    containers
-                        .run(&journal(gate, secrets, &request), request)
-                        .await
-                })
+                Box::pin(async move { containers.run(&journal(gate, secrets, request)).await })
             }
             (StepTarget::Machine, _) => {
                 let machines = self.bridges.machines.clone();
-                Box::pin(async move {
-                    machines
-                        .run(&journal(gate, secrets, &request), request)
-                        .await
-                })
+                Box::pin(async move { machines.run(&journal(gate, secrets, request)).await })
             }
             (StepTarget::ReadItems(wanted), _) => {
                 let (buckets, wanted) = (self.buckets.clone(), Arc::clone(wanted));
@@ -108,8 +100,9 @@ impl StepRunner for Runner {
 }
 
 /// The journal of a Task's attempt that begins now.
-fn journal(gate: GateHandle, secrets: Arc<dyn Secrets>, request: &StepRequest) -> Arc<Journal> {
-    Journal::new(Arc::new(Door(gate)), secrets, request, SystemClock.wall())
+fn journal(gate: GateHandle, secrets: Arc<dyn Secrets>, request: StepRequest) -> Arc<Journal> {
+    let gate = Arc::new(Door(gate));
+    Journal::new(gate, secrets, Arc::new(request), SystemClock.wall())
 }
 
 fn refused(error: &'static str, cause: &'static str) -> StepFuture {

@@ -164,7 +164,7 @@ pub(crate) async fn run(
     bench: &Bench<'_>,
     loaded: &Loaded,
     function: &ComponentExportIndex,
-    request: &StepRequest,
+    request: &Arc<StepRequest>,
     gate: Arc<dyn Gate>,
     Budget { fuel, due_us }: Budget,
 ) -> Result<Ended, Failure> {
@@ -174,7 +174,7 @@ pub(crate) async fn run(
         lines: limits.log_lines,
         bytes: limits.log_bytes,
     };
-    let outside = Outside::new(request, gate, bench.around.clone(), now);
+    let outside = Outside::new(request.clone(), gate, bench.around.clone(), now);
     let journal = outside.journal.clone();
     let ctx = Ctx {
         host: Host::new(request.seed, logs, outside),

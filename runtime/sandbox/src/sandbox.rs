@@ -159,6 +159,7 @@ impl Sandbox {
 
     async fn attempt(&self, request: StepRequest, gate: Arc<dyn Gate>) -> StepOutcome {
         let began_us = self.clock.monotonic_us();
+        let request = Arc::new(request);
         let mut fuel = 0;
         let mut logs = Vec::new();
         let mut effects = None;
@@ -186,7 +187,7 @@ impl Sandbox {
 
     async fn result(
         &self,
-        request: &StepRequest,
+        request: &Arc<StepRequest>,
         gate: Arc<dyn Gate>,
         made: Made<'_>,
     ) -> Result<Data, Failure> {

@@ -59,7 +59,7 @@ fn request(recorded: Option<Recorded>) -> StepRequest {
 fn journal(recorded: Option<Recorded>, shelf: &Arc<Shelf>) -> (Arc<Journal>, Arc<Kept>) {
     let gate = Arc::new(Kept::default());
     let request = request(recorded);
-    let journal = Journal::new(gate.clone(), shelf.clone(), &request, Timestamp(5));
+    let journal = Journal::new(gate.clone(), shelf.clone(), Arc::new(request), Timestamp(5));
     (journal, gate)
 }
 
@@ -281,7 +281,12 @@ impl Gate for Slow {
 fn notes_come_to_the_log_in_the_order_in_which_they_were_made() {
     let gate = Arc::new(Slow::default());
     let shelf = self::shelf([]);
-    let journal = Journal::new(gate.clone(), shelf.clone(), &request(None), Timestamp(5));
+    let journal = Journal::new(
+        gate.clone(),
+        shelf.clone(),
+        Arc::new(request(None)),
+        Timestamp(5),
+    );
     let wait = |us| Wait { us, ready: vec![0] };
     let (first, second) = (journal.call(), journal.call());
     leaves(&first, 1).expect("admitted");
@@ -326,7 +331,7 @@ impl Gate for Shown {
 fn who_compares_two_runs_sees_no_value_and_yet_that_they_differ() {
     let gate = Arc::new(Shown::default());
     let shelf = self::shelf([("a", 1, "correct horse")]);
-    let journal = Journal::new(gate.clone(), shelf, &request(None), Timestamp(5));
+    let journal = Journal::new(gate.clone(), shelf, Arc::new(request(None)), Timestamp(5));
     read(&journal, "a").expect("read");
     for text in [
         "authorization: Bearer correct horse",
