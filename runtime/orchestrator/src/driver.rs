@@ -56,7 +56,7 @@ pub use request::{Reply, Request, Ticket, TokenAnswer};
 use crate::Error;
 use crate::api::Metrics;
 use crate::ports::Programs;
-use crate::ready::Ready;
+use crate::ready::{FlowNumber, Ready};
 use crate::rows::UsageRow;
 use crate::suspects::Suspects;
 use away::{Away, Input};
@@ -157,8 +157,8 @@ pub struct Driver {
     tombstones: HashMap<ExecutionId, (u32, Failure)>,
     /// Starts of children that wait for room, flow by flow.
     held: Ready<outbox::Held>,
-    /// `held` is not looked at before: a flow of it is being deleted.
-    held_until: Option<Timestamp>,
+    /// Flows of `held` that are being deleted, and until when theirs are not looked at.
+    held_until: HashMap<FlowNumber, Timestamp>,
     /// Children in `held` that nobody wants any more, of those that are kept in memory.
     unwanted: HashSet<ExecutionId>,
     /// Of executions that nobody started, by shard: what lies two or more below them.
@@ -260,7 +260,7 @@ impl Driver {
             names: HashMap::new(),
             tombstones: HashMap::new(),
             held: Ready::default(),
-            held_until: None,
+            held_until: HashMap::new(),
             unwanted: HashSet::new(),
             descendants: HashMap::new(),
             signals: HashMap::new(),
@@ -345,7 +345,7 @@ impl Driver {
     #[must_use]
     pub fn has_work(&self) -> bool {
         !self.events.is_empty()
-            || (!self.held.is_empty() && self.held_until.is_none() && self.has_room())
+            || (self.has_held() && self.has_room())
             || (!self.stopping && self.has_place())
     }
 
