@@ -136,6 +136,8 @@ enum Work {
     Step(ExecutionId, Box<RunStep>),
     /// A page of a distributed Map's results to gather.
     Gather(Box<items::Gather>),
+    /// What an execution holds is to be looked at.
+    Look(ExecutionId),
 }
 
 /// One loop's share of the engine: some shards, their executions, one open batch.
@@ -324,6 +326,11 @@ impl Driver {
             }
             Some(Work::Gather(gather)) => {
                 self.gather(*gather, now);
+                return true;
+            }
+            Some(Work::Look(id)) => {
+                // What is in memory is read from there.
+                let _ = self.take(Input::Look(id), now);
                 return true;
             }
             Some(Work::Step(..)) | None => {}
