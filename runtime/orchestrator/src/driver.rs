@@ -20,6 +20,7 @@ mod express;
 mod hot;
 mod items;
 mod journal;
+mod open;
 mod outbox;
 mod places;
 mod recover;
@@ -45,6 +46,7 @@ pub use away::Aside;
 pub use errand::{Turn, Walked};
 pub use items::{Ended, Item};
 pub use journal::read_recorded;
+pub use open::open_by_flow;
 pub use outbox::{Answer, Delivery, Parcel, Post};
 pub use recover::{
     Recovered, is_parked, read_execution, read_log, read_some, read_state, usage_transitions,
@@ -61,6 +63,7 @@ use crate::rows::UsageRow;
 use crate::suspects::Suspects;
 use away::{Away, Input};
 use hot::Hot;
+use open::Open;
 use places::{Kind, Place, Places};
 use timers::ShardTimers;
 
@@ -220,8 +223,7 @@ pub struct Driver {
     usage_since: Option<Timestamp>,
     /// It has waited long enough.
     usage_due: bool,
-    open: i64,
-    open_saved: i64,
+    open: Open,
     metrics: Metrics,
     /// Counters that wait for the batch they belong to.
     uncounted: BTreeMap<u64, Metrics>,
@@ -293,8 +295,7 @@ impl Driver {
             grown: HashMap::new(),
             usage_since: None,
             usage_due: false,
-            open: 0,
-            open_saved: 0,
+            open: Open::new(index),
             metrics: Metrics::default(),
             uncounted: BTreeMap::new(),
             out: VecDeque::new(),
@@ -480,7 +481,7 @@ impl Driver {
     pub fn metrics(&self) -> Metrics {
         Metrics {
             hot: self.hot.len() as u64,
-            open: u64::try_from(self.open.max(0)).unwrap_or(0),
+            open: self.open.all(),
             steps_running: self.places.taken() as u64,
             ..self.metrics.clone()
         }

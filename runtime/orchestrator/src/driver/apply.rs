@@ -432,7 +432,7 @@ impl Driver {
         }
         self.suspects.clear_all(id);
         let unrecorded = self.is_unrecorded(id);
-        self.open -= i64::from(!unrecorded);
+        self.count_open(id, -1);
         let slot = match outcome {
             Outcome::Succeeded(_) => 0,
             Outcome::Failed(_) => 1,
