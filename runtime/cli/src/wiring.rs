@@ -74,8 +74,9 @@ impl StepRunner for Runner {
                 let grants = request.grants;
                 Box::pin(map::read(buckets, wanted, grants))
             }
-            // No gate: the same file written again is the same file.
+            // Nothing is recorded: the same file written again is the same file.
             (StepTarget::WriteResults(wanted), _) => {
+                let by = request.id();
                 let results = map::Results {
                     buckets: self.buckets.clone(),
                     room: Arc::clone(&self.room),
@@ -83,7 +84,7 @@ impl StepRunner for Runner {
                     grants: request.grants,
                     records: request.input,
                 };
-                Box::pin(results.write(request.execution))
+                Box::pin(results.write(by, gate))
             }
             (
                 StepTarget::Callback

@@ -20,6 +20,7 @@ mod express;
 mod hot;
 mod items;
 mod journal;
+mod open;
 mod outbox;
 mod places;
 mod recover;
@@ -45,6 +46,7 @@ pub use away::Aside;
 pub use errand::{Turn, Walked};
 pub use items::{Ended, Item};
 pub use journal::read_recorded;
+pub use open::open_by_flow;
 pub use outbox::{Answer, Delivery, Parcel, Post};
 pub use recover::{
     Recovered, is_parked, read_execution, read_log, read_some, read_state, usage_transitions,
@@ -56,11 +58,12 @@ pub use request::{Reply, Request, Ticket, TokenAnswer};
 use crate::Error;
 use crate::api::Metrics;
 use crate::ports::Programs;
-use crate::ready::Ready;
+use crate::ready::{FlowNumber, Ready};
 use crate::rows::UsageRow;
 use crate::suspects::Suspects;
 use away::{Away, Input};
 use hot::Hot;
+use open::Open;
 use places::{Kind, Place, Places};
 use timers::ShardTimers;
 
@@ -136,6 +139,8 @@ enum Work {
     Step(ExecutionId, Box<RunStep>),
     /// A page of a distributed Map's results to gather.
     Gather(Box<items::Gather>),
+    /// What an execution holds is to be looked at.
+    Look(ExecutionId),
 }
 
 /// One loop's share of the engine: some shards, their executions, one open batch.
@@ -157,8 +162,8 @@ pub struct Driver {
     tombstones: HashMap<ExecutionId, (u32, Failure)>,
     /// Starts of children that wait for room, flow by flow.
     held: Ready<outbox::Held>,
-    /// `held` is not looked at before: a flow of it is being deleted.
-    held_until: Option<Timestamp>,
+    /// Flows of `held` that are being deleted, and until when theirs are not looked at.
+    held_until: HashMap<FlowNumber, Timestamp>,
     /// Children in `held` that nobody wants any more, of those that are kept in memory.
     unwanted: HashSet<ExecutionId>,
     /// Of executions that nobody started, by shard: what lies two or more below them.
@@ -218,8 +223,7 @@ pub struct Driver {
     usage_since: Option<Timestamp>,
     /// It has waited long enough.
     usage_due: bool,
-    open: i64,
-    open_saved: i64,
+    open: Open,
     metrics: Metrics,
     /// Counters that wait for the batch they belong to.
     uncounted: BTreeMap<u64, Metrics>,
@@ -260,7 +264,7 @@ impl Driver {
             names: HashMap::new(),
             tombstones: HashMap::new(),
             held: Ready::default(),
-            held_until: None,
+            held_until: HashMap::new(),
             unwanted: HashSet::new(),
             descendants: HashMap::new(),
             signals: HashMap::new(),
@@ -291,8 +295,7 @@ impl Driver {
             grown: HashMap::new(),
             usage_since: None,
             usage_due: false,
-            open: 0,
-            open_saved: 0,
+            open: Open::new(index),
             metrics: Metrics::default(),
             uncounted: BTreeMap::new(),
             out: VecDeque::new(),
@@ -326,6 +329,11 @@ impl Driver {
                 self.gather(*gather, now);
                 return true;
             }
+            Some(Work::Look(id)) => {
+                // What is in memory is read from there.
+                let _ = self.take(Input::Look(id), now);
+                return true;
+            }
             Some(Work::Step(..)) | None => {}
         }
         if self.take_held(now) {
@@ -345,7 +353,7 @@ impl Driver {
     #[must_use]
     pub fn has_work(&self) -> bool {
         !self.events.is_empty()
-            || (!self.held.is_empty() && self.held_until.is_none() && self.has_room())
+            || (self.has_held() && self.has_room())
             || (!self.stopping && self.has_place())
     }
 
@@ -473,7 +481,7 @@ impl Driver {
     pub fn metrics(&self) -> Metrics {
         Metrics {
             hot: self.hot.len() as u64,
-            open: u64::try_from(self.open.max(0)).unwrap_or(0),
+            open: self.open.all(),
             steps_running: self.places.taken() as u64,
             ..self.metrics.clone()
         }

@@ -31,8 +31,8 @@ pub trait GateKeeper: Send + Sync {
     /// Records a piece of the answer of a call that was let go. Not waited for: what
     /// depends on it leaves only after it is durable too.
     fn answered(&self, answer: BridgeAnswer);
-    /// The attempt waits for its turn outside, and has left no intent. Until it asks leave for a
-    /// call it takes no other attempt's place, and a stop sets it aside.
+    /// The attempt waits for its turn outside, or for room on the disk, and has left no intent. Until
+    /// it asks leave for a call it takes no other attempt's place, and a stop sets it aside.
     fn waits(&self, by: AttemptId);
     /// Whether nothing is recorded.
     fn is_open(&self) -> bool {

@@ -19,6 +19,7 @@ use stepwell_orchestrator::ports::{
 use stepwell_orchestrator::shell::{self, Shell};
 use stepwell_orchestrator::{Error, Orchestrator, driver};
 use stepwell_server::{Options, Router, Token, app};
+use stepwell_store::Reader;
 use stepwell_store::memory::Memory;
 use stepwell_types::{Digest, Failure, Spent, StepOutcome, StepRequest, Timestamp};
 use tower::ServiceExt as _;
@@ -27,6 +28,8 @@ use tower::ServiceExt as _;
 mod busy;
 #[path = "api/connections.rs"]
 mod connections;
+#[path = "api/deleting.rs"]
+mod deleting;
 #[path = "api/document.rs"]
 mod document;
 #[path = "api/endpoints.rs"]
@@ -157,9 +160,18 @@ fn house_over(memory: Memory, change: impl FnOnce(&mut Options)) -> House {
 }
 
 fn house_with(memory: Memory, keeper: Arc<dyn Keeper>, change: impl FnOnce(&mut Options)) -> House {
+    house_reading(Arc::new(memory.clone()), memory, keeper, change)
+}
+
+fn house_reading(
+    reader: Arc<dyn Reader>,
+    memory: Memory,
+    keeper: Arc<dyn Keeper>,
+    change: impl FnOnce(&mut Options),
+) -> House {
     let clock = Arc::new(Ticks(AtomicU64::new(0)));
     let ports = Ports {
-        reader: Arc::new(memory.clone()),
+        reader,
         writer: Box::new(memory.writer()),
         runner: Arc::new(NoSteps),
         outward: Arc::new(stepwell_orchestrator::ports::Boundless),

@@ -18,7 +18,8 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FlockOperation, flock};
 use stepwell_store::Error;
 
-use crate::{FORMAT, ballast, error, log_frames, watermark};
+use crate::log_frames::{self, Fault};
+use crate::{FORMAT, ballast, error, watermark};
 
 const FORMAT_FILE: &str = "FORMAT";
 const FORMAT_FILE_NEW: &str = "FORMAT.new";
@@ -126,23 +127,30 @@ impl Directory {
         }
     }
 
-    /// Refuses a log or a manifest with which RocksDB would never be done. The files stay as they are.
+    /// Refuses a log or a manifest with which RocksDB would never be done, and a log of which it would
+    /// miss a part without a word. The files stay as they are.
     pub(crate) fn check_frames(&self) -> Result<(), Error> {
         let framed = self
             .row_files(|path| is_log(path) || is_manifest(path))
             .map_err(|e| error::file("list its logs", &self.rows(), e))?;
         for path in framed {
             let found = File::open(&path)
-                .and_then(log_frames::recycled_kind)
+                .and_then(|file| log_frames::fault(file, is_log(&path)))
                 .map_err(|e| error::file("read its log", &path, e))?;
-            let Some((at, kind)) = found else { continue };
+            let Some((at, fault)) = found else { continue };
+            let what = match fault {
+                Fault::Recycled(kind) => format!(
+                    "{kind}, a kind of record that it cannot have and that RocksDB would read for ever"
+                ),
+                Fault::Zeros => "0 as what is around it, and records follow, with which RocksDB would go on as if nothing were missing".to_owned(),
+            };
             let or = match is_log(&path) {
                 true => ", or overwrite that byte with 255 to go on without what is behind it",
                 false => "",
             };
             return Err(Error::Damaged {
                 detail: format!(
-                    "byte {at} of {} is {kind}, a kind of record that it cannot have and that RocksDB would read for ever; restore a backup{or}",
+                    "byte {at} of {} is {what}; restore a backup{or}",
                     path.display()
                 ),
             });

@@ -2,7 +2,10 @@
 //!
 //! RocksDB never gets past a header whose kind is a recycled log's, in a log that is none: one wrong
 //! bit, and opening spins for ever without a word. We recycle no logs, so that a sound file has no such
-//! kind. Refuses to judge anything else: other damage is RocksDB's to find.
+//! kind. And it takes zeros for room that was made and never written, and goes on behind them: a block
+//! that was lost between two records is missed by nobody. Room is made behind a file's end, so that a
+//! sound log has no zeros; one whose tail a power cut tore has some, and behind them at most the rest of
+//! the one record that was on its way. Refuses to judge anything else: other damage is RocksDB's to find.
 
 use std::io::{self, Read};
 
@@ -11,11 +14,27 @@ const BLOCK_BYTES: usize = 32 << 10;
 const HEADER_BYTES: usize = 7;
 /// Where the kind is in the header. The checksum is over all from here.
 const KIND: usize = 6;
+/// A record in one piece.
+const WHOLE: u8 = 1;
+/// The first piece of one in several.
+const FIRST: u8 = 2;
+/// One of those between the first and the last.
+const MIDDLE: u8 = 3;
 
-/// The first kind at which RocksDB would spin: its place in the file, and what it is.
-pub(crate) fn recycled_kind(mut file: impl Read) -> io::Result<Option<(u64, u8)>> {
+/// What is wrong with a kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// It is this one, at which RocksDB would spin.
+    Recycled(u8),
+    /// It is zero as all around it, and RocksDB would go on with records behind.
+    Zeros,
+}
+
+/// The first kind that is wrong: its place in the file, and why. In a manifest zeros are let be: of
+/// that more than one record may be on its way to the disk.
+pub(crate) fn fault(mut file: impl Read, is_log: bool) -> io::Result<Option<(u64, Fault)>> {
     let mut block = Vec::with_capacity(BLOCK_BYTES);
-    let mut before = 0;
+    let (mut before, mut zeros) = (0, Zeros::default());
     loop {
         block.clear();
         file.by_ref()
@@ -25,7 +44,10 @@ pub(crate) fn recycled_kind(mut file: impl Read) -> io::Result<Option<(u64, u8)>
             return Ok(None);
         }
         if let Some((at, kind)) = recycled_kind_in(&block) {
-            return Ok(Some((before + at as u64, kind)));
+            return Ok(Some((before + at as u64, Fault::Recycled(kind))));
+        }
+        if is_log && let Some(since) = zeros.passed_over(before, &block) {
+            return Ok(Some((since + KIND as u64, Fault::Zeros)));
         }
         before += block.len() as u64;
     }
@@ -40,8 +62,45 @@ fn recycled_kind_in(block: &[u8]) -> Option<(usize, u8)> {
     reached.then_some((found.at + KIND, found.kind))
 }
 
+/// The zeros of a log, as RocksDB comes by them block by block.
+#[derive(Default)]
+struct Zeros {
+    /// Where they began, if they go on to the end of the last block.
+    since: Option<u64>,
+    /// Before them a record has begun that has not ended.
+    in_record: bool,
+    /// RocksDB has met damage that it sees, and replays nothing more.
+    seen: bool,
+}
+
+impl Zeros {
+    /// The next block: where zeros began behind which RocksDB goes on with it.
+    fn passed_over(&mut self, before: u64, block: &[u8]) -> Option<u64> {
+        if self.seen {
+            return None;
+        }
+        if let (Some(since), Some(next)) = (self.since, records(block).next()) {
+            // A later piece misses its first.
+            self.seen = true;
+            return next.begins_and_is_sound().then_some(since);
+        }
+        let last = records(block).last();
+        let end = last.as_ref().map_or(0, |record| record.end);
+        if let Some(last) = last {
+            self.in_record = matches!(last.kind, FIRST | MIDDLE);
+        }
+        // What is shorter than a header is padding.
+        if block.len().saturating_sub(end) >= HEADER_BYTES {
+            self.seen = self.in_record || !records(block).all(|record| record.is_sound());
+            self.since.get_or_insert(before + end as u64);
+        }
+        None
+    }
+}
+
 struct Record<'a> {
     at: usize,
+    end: usize,
     checksum: u32,
     kind: u8,
     /// What the checksum is over; `None` when the block ends before it does.
@@ -62,6 +121,7 @@ fn records(block: &[u8]) -> impl Iterator<Item = Record<'_>> {
         let end = at + HEADER_BYTES + length;
         let record = Record {
             at,
+            end,
             checksum,
             kind,
             summed: block.get(at + KIND..end),
@@ -80,6 +140,10 @@ impl Record<'_> {
     fn is_sound(&self) -> bool {
         self.summed
             .is_some_and(|bytes| checksum(bytes) == self.checksum)
+    }
+
+    fn begins_and_is_sound(&self) -> bool {
+        matches!(self.kind, WHOLE | FIRST) && self.is_sound()
     }
 }
 
@@ -112,7 +176,11 @@ mod tests {
     }
 
     fn found(bytes: &[u8]) -> Option<(u64, u8)> {
-        recycled_kind(bytes).expect("memory can be read")
+        match fault(bytes, false).expect("memory can be read") {
+            Some((at, Fault::Recycled(kind))) => Some((at, kind)),
+            Some((_, Fault::Zeros)) => panic!("zeros of a manifest are let be"),
+            None => None,
+        }
     }
 
     /// A block of one record, and as many bytes of padding at its end.
@@ -169,5 +237,46 @@ mod tests {
         shortened.extend(record(8, b"wrong"));
         let at = BLOCK_BYTES as u64 + 6;
         assert_eq!(found(&shortened), Some((at, 8)));
+    }
+
+    /// `at`: where zeros begin that are to be found.
+    #[track_caller]
+    fn check(parts: &[&[u8]], at: Option<usize>) {
+        let found = fault(&*parts.concat(), true).expect("memory can be read");
+        let wanted = at.map(|at| ((at + KIND) as u64, Fault::Zeros));
+        assert_eq!(found, wanted);
+    }
+
+    #[test]
+    fn zeros_between_records_are_found_and_a_torn_tail_is_none() {
+        let zeros = vec![0; BLOCK_BYTES];
+        let sound = record(WHOLE, b"sound");
+        let (first, middle, last) = (record(FIRST, b"a"), record(MIDDLE, b"b"), record(4, b"c"));
+        let mut unsound = sound.clone();
+        unsound[9] ^= 1;
+        let mut half = [&sound[..], &sound].concat();
+        half.resize(BLOCK_BYTES, 0);
+        let mut broken = [&sound[..], &unsound].concat();
+        broken.resize(BLOCK_BYTES, 0);
+        let whole = record(WHOLE, &[7; BLOCK_BYTES - 2 * HEADER_BYTES - 1]);
+        let begun = [&whole[..], &first].concat();
+        assert_eq!(begun.len(), BLOCK_BYTES);
+        for padding in 0..HEADER_BYTES {
+            let block = block(padding);
+            check(&[&block, &zeros, &sound], Some(BLOCK_BYTES));
+            check(&[&block, &zeros, &zeros, &first], Some(BLOCK_BYTES));
+            check(&[&block, &sound], None);
+            // Nothing is behind them, or the rest of a record.
+            check(&[&block, &zeros], None);
+            check(&[&block, &sound, &zeros[..100]], None);
+            check(&[&block, &zeros, &middle, &last], None);
+            check(&[&block, &zeros, &last, &sound], None);
+        }
+        check(&[&zeros, &sound], Some(0));
+        check(&[&half, &sound], Some(24));
+        // RocksDB sees that something is amiss before them, or behind.
+        check(&[&begun, &zeros, &sound], None);
+        check(&[&broken, &sound], None);
+        check(&[&zeros, &unsound, &sound], None);
     }
 }

@@ -265,6 +265,92 @@ fn a_log_that_rocksdb_would_read_for_ever_is_refused_and_can_be_given_up() {
     }
 }
 
+/// Bytes of RocksDB's blocks.
+const BLOCK: usize = 32 << 10;
+
+/// A store whose log has a block that whole records fill to the byte, with others before and behind it:
+/// where that block begins.
+fn with_a_block_of_its_own() -> (TempDir, usize) {
+    let dir = TempDir::new().expect("a temporary directory");
+    let (reader, mut writer) = open(dir.path(), small()).expect("an empty directory");
+    let mut number = 0u32;
+    let mut commit = |bytes: usize| {
+        number += 1;
+        let mut batch = put(&number.to_string());
+        let digest = stepwell_types::Digest::of(&number.to_be_bytes());
+        batch.put(Key::Blob { digest }, vec![7; bytes]);
+        writer.commit(&[batch]).expect("commit");
+    };
+    // So that all numbers from here on have as many digits.
+    for _ in 0..9 {
+        commit(10);
+    }
+    let log = newest_log(dir.path());
+    let len = || usize::try_from(fs::metadata(&log).expect("a log").len()).expect("a short log");
+    let before = len();
+    commit(1_000);
+    let besides = len() - before - 1_000;
+    let mut fill = || {
+        loop {
+            let left = BLOCK - len() % BLOCK;
+            if left < 4_000 {
+                commit(left - besides);
+                return len();
+            }
+            commit(1_000);
+        }
+    };
+    let (begin, end) = (fill(), fill());
+    assert_eq!((begin % BLOCK, end), (0, begin + BLOCK), "{besides}");
+    for _ in 0..3 {
+        commit(1_000);
+    }
+    drop((reader, writer));
+    (dir, begin)
+}
+
+#[test]
+fn a_block_of_zeros_between_records_is_refused_and_can_be_given_up() {
+    let (dir, begin) = with_a_block_of_its_own();
+    let log = newest_log(dir.path());
+    let mut bytes = fs::read(&log).expect("read");
+    // Both borders are those of records.
+    assert_eq!(
+        [begin, begin + BLOCK].map(|at| record(&bytes, at)),
+        [begin, begin + BLOCK]
+    );
+    bytes[begin..begin + BLOCK].fill(0);
+    fs::write(&log, &bytes).expect("write");
+    check_untouched(dir.path(), "STORE0002");
+    let said = error(dir.path()).to_string();
+    let byte = format!("byte {} of {} is 0 ", begin + KIND, log.display());
+    assert!(said.contains(&byte), "{said}");
+    // As the message says.
+    bytes[begin + KIND] = 255;
+    fs::write(&log, &bytes).expect("write");
+    let error = error(dir.path()).to_string();
+    assert!(
+        error.contains("STORE0002") && error.contains("watermark"),
+        "{error}"
+    );
+    fs::remove_file(dir.path().join("watermark")).expect("remove");
+    let again = open(dir.path(), small()).expect("given up");
+    let last = value(&again).expect("what is before the zeros");
+    let last: usize = String::from_utf8_lossy(&last).parse().expect("a number");
+    assert!((20..40).contains(&last), "{last}");
+}
+
+#[test]
+fn a_tail_of_zeros_is_no_damage() {
+    let zeros = |log: &Path, mut bytes: Vec<u8>| {
+        bytes.resize(bytes.len() + 3 * BLOCK, 0);
+        fs::write(log, bytes).expect("write");
+    };
+    let dir = damaged(zeros);
+    let again = open(dir.path(), small()).expect("all is there that was promised");
+    assert_eq!(value(&again).as_deref(), Some(b"kept".as_slice()));
+}
+
 #[test]
 fn a_manifest_that_rocksdb_would_read_for_ever_is_refused() {
     let dir = used();

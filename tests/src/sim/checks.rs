@@ -7,7 +7,7 @@ use stepwell_flow::program::{ChildKind, Kind};
 use stepwell_interpreter::codec::Logged;
 use stepwell_interpreter::{Command, Event, Outcome, State, Timer};
 use stepwell_orchestrator::api::Status;
-use stepwell_orchestrator::driver::{Answer, Parcel, Post, read_log, read_state};
+use stepwell_orchestrator::driver::{Answer, Parcel, Post, open_by_flow, read_log, read_state};
 use stepwell_orchestrator::ports::Programs as _;
 use stepwell_store::{Key, Range, Reader as _};
 use stepwell_types::{
@@ -539,6 +539,7 @@ pub fn at_the_end(world: &World) -> Result<(), String> {
     taken_answers_are_there(world)?;
     no_rows_left(world)?;
     kept::is_exact(world)?;
+    none_is_counted_open(world)?;
     usage_is_exact(world, &transitions)
 }
 
@@ -627,6 +628,19 @@ fn no_rows_left(world: &World) -> Result<(), String> {
             if ended.is_none_or(|s| matches!(s.outcome(), Some(Outcome::Succeeded(_)))) {
                 return Err(format!("a row is left over: {key:?}"));
             }
+        }
+    }
+    Ok(())
+}
+
+/// All have ended, and so do the counts of those that have not, whatever died in between.
+fn none_is_counted_open(world: &World) -> Result<(), String> {
+    for flow in world.flows.0.keys() {
+        let open = open_by_flow(&world.memory, flow).map_err(|e| e.to_string())?;
+        if open != 0 {
+            return Err(format!(
+                "{open} executions of {flow} are counted as not ended"
+            ));
         }
     }
     Ok(())

@@ -5,12 +5,13 @@
 
 use std::sync::Arc;
 
-use stepwell_store::{Batch, Key, Range, Reader};
-use stepwell_types::ExecutionId;
+use stepwell_store::{Batch, Key, Reader};
+use stepwell_types::{ExecutionId, FlowRef};
 
-use super::{Catalog, Index, ROWS, flows, shown};
+use super::{Catalog, Index, flows, shown};
 use crate::Error;
-use crate::rows::{self, FlowRow, SummaryRow};
+use crate::driver::open_by_flow;
+use crate::rows::{self, FlowRow, TriggerRow};
 
 /// The row that says up to which version a flow is deleted. It stays when something is published
 /// under the name again: what was deleted does not come back.
@@ -60,6 +61,9 @@ impl Catalog {
     /// Deletes a flow that has no endpoint, that no other flow starts by name and of which no
     /// execution runs. `settled` asks the loops for one that runs, and waits until all that they
     /// let in before is durable.
+    ///
+    /// What it ever ran is not read. Other flows' definitions are, before other changes are held up:
+    /// those wait for the loops, and for the definitions that came meanwhile.
     pub async fn delete_flow(
         &self,
         name: &str,
@@ -73,17 +77,18 @@ impl Catalog {
         name: Arc<str>,
         settled: impl Future<Output = Result<Option<ExecutionId>, Error>>,
     ) -> Result<(), Error> {
+        self.newest(&name)?;
+        // Nobody is held up by a wish that is refused anyway.
+        let before = self.unused(&name, None).await?;
         let _one_at_a_time = self.0.changing.lock().await;
         let last = self.newest(&name)?;
-        // Before it is closed: nobody is held up by a wish that is refused anyway.
-        self.unused(&name).await?;
         // A start that looked the flow up before is refused by its loop from here on, or was let
         // in and is seen.
         let _closing = Closing::begin(&self, name.clone());
         if let Some(id) = settled.await? {
-            return Err(in_use(&name, runs(id)));
+            return Err(in_use(&name, format!("execution {id}, which runs")));
         }
-        self.unused(&name).await?;
+        self.unused(&name, Some(before)).await?;
         let mut batch = Batch::default();
         batch.put(mark(&name), rows::encode(&last));
         batch.delete(Key::Trigger { flow: name.clone() });
@@ -92,22 +97,55 @@ impl Catalog {
         Ok(())
     }
 
+    /// What was published when nobody used the flow. `before`: what it was when that was last so.
     /// # Errors
     /// `RUN0029`.
-    async fn unused(&self, name: &Arc<str>) -> Result<(), Error> {
-        let endpoints = self.0.index.read().triggers.get(name).map(|row| row.list());
+    async fn unused(
+        &self,
+        name: &Arc<str>,
+        before: Option<Arc<Index>>,
+    ) -> Result<Arc<Index>, Error> {
+        let index = self.0.index.read().clone();
+        let endpoints = index.triggers.get(name).map(TriggerRow::list);
         if let Some(first) = endpoints.iter().flatten().next() {
             let by = format!("its endpoint {} {}", first.method, first.path);
             return Err(in_use(name, by));
         }
-        let (reader, wanted) = (self.0.reader.clone(), name.clone());
-        let by = self
-            .check(move |index, _| match starter(&*reader, index, &wanted)? {
-                Some(flow) => Ok(Some(format!("flow {flow}"))),
-                None => Ok(running(&*reader, &wanted)?.map(runs)),
-            })
-            .await?;
-        by.map_or(Ok(()), |by| Err(in_use(name, by)))
+        let (reader, wanted, now) = (self.0.reader.clone(), name.clone(), index.clone());
+        let look = move || -> Result<_, Error> {
+            let open = open_by_flow(&*reader, &wanted)?;
+            if open > 0 {
+                return Ok((open, Vec::new()));
+            }
+            let saying = saying(&*reader, &now, before.as_deref(), &wanted)?;
+            Ok((open, saying))
+        };
+        let looked = tokio::task::spawn_blocking(look).await;
+        let (open, saying) = looked.map_err(|_| {
+            Error::Store("looking at what is published failed; see the server's log".into())
+        })??;
+        if open > 0 {
+            let by = match open {
+                1 => "an execution that has not ended".to_owned(),
+                _ => format!("{open} executions that have not ended"),
+            };
+            return Err(in_use(name, by));
+        }
+        for other in saying {
+            let (reader, wanted, key) = (self.0.reader.clone(), name.clone(), key(&other));
+            // One by one: who publishes comes between two of them.
+            let starts = self.check(move |_, _| match reader.get(&key)? {
+                Some(row) => {
+                    let row: FlowRow = rows::decode(&row)?;
+                    Ok(flows::compile_pinned(&row)?.starts.contains(&wanted))
+                }
+                None => Ok(false),
+            });
+            if starts.await? {
+                return Err(in_use(name, format!("flow {}", other.name)));
+            }
+        }
+        Ok(index)
     }
 }
 
@@ -118,61 +156,44 @@ fn in_use(flow: &str, by: String) -> Error {
     }
 }
 
-fn runs(id: ExecutionId) -> String {
-    format!("execution {id}, which runs")
+fn key(flow: &FlowRef) -> Key {
+    Key::Flow {
+        name: flow.name.clone(),
+        version: flow.version,
+    }
 }
 
-/// Another flow whose newest version starts this one by its name.
-fn starter(reader: &dyn Reader, index: &Index, flow: &str) -> Result<Option<Arc<str>>, Error> {
-    for (name, versions) in index.flows.iter().filter(|(name, _)| &***name != flow) {
-        let Some((version, _)) = versions.last_key_value() else {
+/// Other flows whose newest version has the name of this one in its text, and may start it: any
+/// other need not be compiled. Of those that were published in `before` nothing is looked at again.
+fn saying(
+    reader: &dyn Reader,
+    index: &Index,
+    before: Option<&Index>,
+    flow: &str,
+) -> Result<Vec<FlowRef>, Error> {
+    let newest = |index: &Index, name: &Arc<str>| {
+        let versions = index.flows.get(name)?;
+        versions.last_key_value().map(|(version, _)| *version)
+    };
+    let mut saying = Vec::new();
+    for name in index.flows.keys().filter(|name| &***name != flow) {
+        let Some(version) = newest(index, name) else {
             continue;
         };
-        let key = Key::Flow {
-            name: name.clone(),
-            version: *version,
-        };
-        let Some(row) = reader.get(&key)? else {
+        if before.is_some_and(|before| newest(before, name) == Some(version)) {
+            continue;
+        }
+        let name = name.clone();
+        let other = FlowRef { name, version };
+        let Some(row) = reader.get(&key(&other))? else {
             continue;
         };
         let row: FlowRow = rows::decode(&row)?;
         let values = row.substitutions.iter().map(|(_, value)| value);
         let mut texts = values.chain([&row.definition]);
-        // A text that doesn't say the name need not be compiled.
-        if texts.any(|text| text.contains(flow))
-            && flows::compile_pinned(&row)?.starts.contains(flow)
-        {
-            return Ok(Some(name.clone()));
+        if texts.any(|text| text.contains(flow)) {
+            saying.push(other);
         }
     }
-    Ok(None)
-}
-
-/// An execution of the flow that has not ended.
-fn running(reader: &dyn Reader, flow: &Arc<str>) -> Result<Option<ExecutionId>, Error> {
-    let mut before = None;
-    loop {
-        let range = Range::FlowExecutions {
-            flow: flow.clone(),
-            before,
-        };
-        let found = reader.scan(&range, ROWS)?;
-        for (key, _) in &found {
-            let Key::FlowExecution { execution, .. } = key else {
-                continue;
-            };
-            before = Some(*execution);
-            let key = Key::Summary {
-                execution: *execution,
-            };
-            if let Some(row) = reader.get(&key)?
-                && rows::decode::<SummaryRow>(&row)?.status == 0
-            {
-                return Ok(Some(*execution));
-            }
-        }
-        if found.len() < ROWS {
-            return Ok(None);
-        }
-    }
+    Ok(saying)
 }

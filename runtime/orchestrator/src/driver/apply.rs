@@ -84,32 +84,46 @@ impl Driver {
         };
         self.log(id, &Logged::Event(record));
         self.after_walk(id, now);
+        // Before what it goes on with, which may be queued as well.
+        self.look_when_due(id);
         for command in commands.drain(..) {
             self.carry_out(id, command, now);
         }
         self.commands = commands;
         self.free_taken(id);
         self.suspects.came_further(id, WALK.0, WALK.1);
-        self.look_at_memory(id, now);
     }
 
-    /// Ends an execution whose data takes more memory than one may have. Each document has its own
-    /// bound, but a few thousand branches can each hold another one. What is shared depends on how a
-    /// state came into memory, so this is no decision of the turn: it is recorded as an event.
-    fn look_at_memory(&mut self, id: ExecutionId, now: Timestamp) {
-        let max = self.options.state_bytes_max;
+    /// What an execution holds is looked at when it has taken in much since the last look. A look goes
+    /// over all documents and the values in them, which may be a gigabyte: it is made away from the loop.
+    fn look_when_due(&mut self, id: ExecutionId) {
+        let max = self.options.state_bytes_max as u64;
         let Some(hot) = self.hot.get_mut(&id) else {
             return;
         };
         let taken_in = hot.state.taken_in_bytes();
-        let more = taken_in.saturating_sub(hot.looked_at);
-        let at_rest = hot.ended.is_some() || hot.parked.is_some();
-        if at_rest || more < LOOK_BYTES.min(max as u64 / 4) {
-            return;
+        if taken_in.saturating_sub(hot.looked_at) >= LOOK_BYTES.min(max / 4) {
+            hot.looked_at = taken_in;
+            self.events.push(hot.events, Work::Look(id));
         }
-        hot.looked_at = taken_in;
-        let bytes = hot.state.memory_bytes();
-        if bytes <= max {
+    }
+
+    /// Looks here and now.
+    pub(super) fn look(&mut self, id: ExecutionId, now: Timestamp) {
+        let hot = self.hot.get(&id).filter(|hot| hot.goes_on());
+        if let Some(bytes) = hot.map(|hot| hot.state.memory_bytes()) {
+            self.looked(id, bytes, now);
+        }
+    }
+
+    /// What a look has found. Ends an execution whose data takes more memory than one may have. Each
+    /// document has its own bound, but a few thousand branches can each hold another one. What is
+    /// shared depends on how a state came into memory, so this is no decision of the turn: it is
+    /// recorded as an event.
+    pub(super) fn looked(&mut self, id: ExecutionId, bytes: usize, now: Timestamp) {
+        let max = self.options.state_bytes_max;
+        let goes_on = self.hot.get(&id).is_some_and(Hot::goes_on);
+        if bytes <= max || !goes_on {
             return;
         }
         let cause = format!(
@@ -418,7 +432,7 @@ impl Driver {
         }
         self.suspects.clear_all(id);
         let unrecorded = self.is_unrecorded(id);
-        self.open -= i64::from(!unrecorded);
+        self.count_open(id, -1);
         let slot = match outcome {
             Outcome::Succeeded(_) => 0,
             Outcome::Failed(_) => 1,

@@ -76,6 +76,8 @@ pub(super) enum Input {
     Timer(ExecutionId),
     /// A sleeper's row is due.
     Row(ExecutionId, Timestamp),
+    /// What it holds is to be looked at.
+    Look(ExecutionId),
 }
 
 impl Input {
@@ -97,9 +99,11 @@ impl Input {
                 | Request::Runs(_)
                 | Request::Queued(_) => None,
             },
-            Input::Step(id, ..) | Input::Event(id, _) | Input::Timer(id) | Input::Row(id, _) => {
-                Some(*id)
-            }
+            Input::Step(id, ..)
+            | Input::Event(id, _)
+            | Input::Timer(id)
+            | Input::Row(id, _)
+            | Input::Look(id) => Some(*id),
             Input::Post(post) => post.execution(),
         }
     }
@@ -144,7 +148,7 @@ impl Driver {
         };
         let weight = match &turn.errand {
             Errand::Walk(begun) => weight(&begun.base, &begun.event),
-            Errand::Fetch(..) => 0,
+            Errand::Fetch(..) | Errand::Look(_) => 0,
         };
         self.hot_bytes += weight;
         if let Some(at) = self.hot.get(&id).and_then(|hot| hot.timer) {
@@ -173,7 +177,11 @@ impl Driver {
             }
             Input::Post(post) => self.keep_for(id, *post),
             Input::Request(..) => return self.take_here(input, now),
-            Input::Step(..) | Input::Event(..) | Input::Timer(_) | Input::Row(..) => {}
+            Input::Step(..)
+            | Input::Event(..)
+            | Input::Timer(_)
+            | Input::Row(..)
+            | Input::Look(_) => {}
         }
         Ok(())
     }
@@ -212,6 +220,10 @@ impl Driver {
             Found::Fetched(read) => {
                 self.brought = Some((id, read.map(|read| *read)));
                 self.take(away.input, away.came)
+            }
+            Found::Looked(bytes) => {
+                self.looked(id, bytes, now);
+                Ok(())
             }
         };
         (self.walked, self.brought) = (None, None);
@@ -299,6 +311,7 @@ impl Driver {
             Input::Event(id, event) => self.apply(id, event, now),
             Input::Timer(id) => self.fire(id, now),
             Input::Row(id, at) => self.wake_row(id, at, now)?,
+            Input::Look(id) => self.look(id, now),
         }
         Ok(())
     }
@@ -428,6 +441,11 @@ impl Driver {
                 (Event::TimerFired { entry, timer }, None)
             }
             Input::Row(..) => return None,
+            Input::Look(_) => {
+                let hot = self.hot.get(&id).filter(|hot| hot.goes_on())?;
+                let (flow, look) = (hot.flow.clone(), Errand::Look(hot.state.clone()));
+                return Some(self.errand(id, flow, look));
+            }
         };
         let hot = self.hot.get(&id)?;
         if hot.parked.is_some() || (hot.ended.is_some() && rebase.is_none()) {

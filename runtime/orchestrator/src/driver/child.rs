@@ -50,11 +50,12 @@ impl Driver {
         }
         let (link, name) = (start.link.clone(), start.flow.clone());
         let begun = match self.begin_child(start, now) {
-            // Mostly milliseconds, then it is known whether there is such a flow. Steps begin meanwhile.
+            // Mostly milliseconds, then it is known whether there is such a flow. Steps and starts of
+            // other flows begin meanwhile.
             Err(Error::Busy { .. }) => {
                 let flow = self.held.number(&name);
                 self.held.push(flow, Held::Row(sender, number));
-                self.held_until = Some(now.plus_ms(HELD_PAUSE_MS));
+                self.held_until.insert(flow, now.plus_ms(HELD_PAUSE_MS));
                 return Ok(());
             }
             begun => begun?,

@@ -1,4 +1,5 @@
-//! What is carried out away from the loop: turns, and what must be read or compiled before one.
+//! What is carried out away from the loop: turns, what must be read or compiled before one, and looks
+//! at how much an execution holds.
 //!
 //! Refuses to decide anything that a turn on the loop would not: it is the same function of
 //! the same values, and what is read was written by this loop alone.
@@ -30,6 +31,8 @@ pub(super) enum Errand {
     Walk(Box<Begun>),
     /// Flows are compiled, and the execution is read from its log if there is a reader.
     Fetch(Vec<FlowRef>, Option<Arc<dyn Reader>>),
+    /// What a state holds is counted.
+    Look(Arc<State>),
 }
 
 /// A turn to be walked.
@@ -57,6 +60,8 @@ pub struct Walked {
 pub(super) enum Found {
     Walk(Box<Walk>),
     Fetched(Option<Box<Result<Recovered, Error>>>),
+    /// Bytes of memory.
+    Looked(usize),
 }
 
 /// A turn that was walked.
@@ -84,7 +89,7 @@ impl Turn {
         &self.flow
     }
 
-    /// Whether it may be given up ([`Driver::turn_stuck`]): what is only read is waited for.
+    /// Whether it may be given up ([`Driver::turn_stuck`]): what is only read or counted is waited for.
     #[must_use]
     pub fn may_stick(&self) -> bool {
         matches!(self.errand, Errand::Walk(_))
@@ -104,6 +109,8 @@ impl Turn {
                 let read = |reader: Arc<dyn Reader>| read_state(&*reader, &*self.programs, id);
                 Found::Fetched(reader.map(read).map(Box::new))
             }
+            // The loop has it back, and shares it with nobody, when the turn is.
+            Errand::Look(state) => Found::Looked(state.memory_bytes()),
         };
         Walked { id, found }
     }
@@ -212,7 +219,7 @@ impl Driver {
                 Post::Item(_) | Post::Receipt { .. } => Vec::new(),
             },
             // Of an execution in memory.
-            Input::Step(..) | Input::Event(..) | Input::Timer(_) => return None,
+            Input::Step(..) | Input::Event(..) | Input::Timer(_) | Input::Look(_) => return None,
             Input::Row(..) => Vec::new(),
         };
         let mut reader = None;

@@ -179,12 +179,14 @@ impl Hot {
             && self.queued_events == 0
     }
 
+    /// Whether it may take in more.
+    pub fn goes_on(&self) -> bool {
+        self.ended.is_none() && self.parked.is_none()
+    }
+
     /// Whether the end of an attempt changes anything.
     pub fn wants_end(&self, entry: EntryId, attempt: u32) -> bool {
-        self.ended.is_none()
-            && self.parked.is_none()
-            && self.spoiled.is_none()
-            && self.state.awaits(entry, attempt)
+        self.goes_on() && self.spoiled.is_none() && self.state.awaits(entry, attempt)
     }
 
     /// Where an attempt of this target runs.

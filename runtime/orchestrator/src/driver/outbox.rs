@@ -450,18 +450,22 @@ impl Driver {
             && !self.stopping
     }
 
+    /// Whether a start waits whose flow is not being deleted, as far as is known.
+    pub(super) fn has_held(&self) -> bool {
+        let pauses = &self.held_until;
+        self.held.has_of(|flow| !pauses.contains_key(&flow))
+    }
+
     /// Takes up starts that had to wait. `false`: there were none, or there is no room.
     pub(super) fn take_held(&mut self, now: Timestamp) -> bool {
         // A clock that was set back keeps nobody waiting.
         let waits = |until: Timestamp| until > now && until <= now.plus_ms(HELD_PAUSE_MS);
-        if self.held_until.is_some_and(waits) {
-            return false;
-        }
-        self.held_until = None;
+        self.held_until.retain(|_, until| waits(*until));
         if self.held.is_empty() || !self.has_room() {
             return false;
         }
-        let post = match self.held.pop() {
+        let pauses = &self.held_until;
+        let post = match self.held.pop_of(|flow| !pauses.contains_key(&flow)) {
             None => return false,
             Some(Held::InMemory(start)) => Some(Post::Item(Item::Begin(start))),
             Some(Held::Row(sender, number)) => {

@@ -37,10 +37,7 @@ impl Driver {
         if !clean {
             self.cautious_until = now.plus_ms(self.options.cautious_ms);
         }
-        if let Some(row) = self.reader.get(&self.open_key())? {
-            self.open = rows::decode(&row)?;
-            self.open_saved = self.open;
-        }
+        self.open.load(&*self.reader)?;
         let shards: Vec<_> = self.shards.keys().copied().collect();
         for shard in shards {
             // Before anything is walked: whose turns killed is not walked again.

@@ -148,7 +148,7 @@ impl Driver {
         hot.summary_stale = true;
         // A step that kills the process must find the redrive there when it comes again.
         hot.first_batch = self.batch;
-        self.open += 1;
+        self.count_open(id, 1);
         self.uncounted.entry(self.batch).or_default().redriven += 1;
         self.apply(id, event, now);
         Ok(())

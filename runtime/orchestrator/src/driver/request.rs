@@ -299,7 +299,7 @@ impl Driver {
         let mut hot = self.new_hot(program, State::new(id), flow.clone(), name, now);
         hot.express = express;
         self.hot.insert(id, hot);
-        self.open += i64::from(!self.is_unrecorded(id));
+        self.count_open(id, 1);
         self.count(&flow.name, now, |u, m| {
             u.started += 1;
             m.started += 1;

@@ -68,22 +68,12 @@ impl Driver {
             }
         }
         self.suspects.write(&mut batch);
-        if self.open != self.open_saved {
-            self.open_saved = self.open;
-            batch.put(self.open_key(), rows::encode(&self.open));
-        }
+        self.open.write(&mut batch);
         self.sealed_bytes.insert(number, self.open_bytes);
         self.sealed_bytes_all += self.open_bytes;
         self.open_bytes = 0;
         self.settling.insert(number, dirty);
         Some((number, batch))
-    }
-
-    /// The row of this loop's gauge of open executions.
-    pub(super) fn open_key(&self) -> Key {
-        Key::Meta {
-            name: format!("open/{}", self.index).into(),
-        }
     }
 
     /// Batches up to `number` are durable: their effects leave, idle executions too.

@@ -48,7 +48,8 @@ impl Driver {
         let rows = self.shards.values().map(|s| s.next).min();
         let usage = self.usage_due().filter(|_| !self.usage_due);
         // Nothing is fired then, but there is work again.
-        [hot, rows, usage, self.held_until]
+        let held = self.held_until.values().min().copied();
+        [hot, rows, usage, held]
             .into_iter()
             .flatten()
             .min()

@@ -1,4 +1,5 @@
-//! The start of a child whose flow is being deleted: it waits until that is decided, and holds nobody up.
+//! The start of a child whose flow is being deleted: it waits until that is decided, and holds up
+//! neither steps nor the starts of other flows.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -42,21 +43,60 @@ fn of(world: &World, flow: &str) -> usize {
     world.steps.iter().filter(|s| &*s.flow == flow).count()
 }
 
-#[test]
-fn a_child_whose_flow_is_being_deleted_waits_and_holds_up_no_step() {
+/// One in which `child` is being deleted.
+fn deleting() -> (World, Arc<Deleting>) {
     let flows = flows([
         ("parent", compiled(PARENT)),
+        ("other", compiled(&PARENT.replace("child", "step"))),
         ("child", compiled(STEP)),
         ("step", compiled(STEP)),
     ]);
     let mut world = World::new(flows.clone(), options());
     let deleting = Arc::new(Deleting(flows, AtomicBool::new(true)));
     world.driver = driver_of(&world.memory, deleting.clone(), &options(), NOW);
-    let begin = |world: &mut World, flow: &str, number: u128| {
-        let id = ExecutionId::new(NOW, ShardId(3), number << 8);
-        world.ask(start(flow, None, Data::null(), id, false));
-        world.commit();
-    };
+    (world, deleting)
+}
+
+fn begin(world: &mut World, flow: &str, number: u128) {
+    let id = ExecutionId::new(NOW, ShardId(3), number << 8);
+    world.ask(start(flow, None, Data::null(), id, false));
+    world.commit();
+}
+
+#[test]
+fn a_child_whose_flow_is_being_deleted_holds_up_no_child_of_another() {
+    let (mut world, deleting) = deleting();
+    begin(&mut world, "parent", 1);
+    begin(&mut world, "other", 2);
+    let posts = std::mem::take(&mut world.posts);
+    assert_eq!(posts.len(), 2, "the starts of both children");
+    // All starts have to wait.
+    world.driver.set_disk(Some((1, 2)));
+    for post in posts {
+        world.driver.post(post, NOW).expect("memory");
+    }
+    world.run();
+    assert!(!world.driver.has_work());
+    world.driver.set_disk(None);
+    assert!(world.driver.has_work());
+    world.run();
+    world.commit();
+    assert_eq!((of(&world, "step"), of(&world, "child")), (1, 0));
+    assert!(!world.driver.has_work());
+    world.driver.tick(NOW).expect("memory");
+    assert_eq!(world.driver.next_tick(), Some(NOW.plus_ms(10)));
+
+    deleting.1.store(false, Ordering::Relaxed);
+    world.now = NOW.plus_ms(10);
+    world.run();
+    world.commit();
+    assert_eq!((of(&world, "step"), of(&world, "child")), (1, 1));
+    assert_ne!(world.driver.next_tick(), Some(NOW.plus_ms(10)));
+}
+
+#[test]
+fn a_child_whose_flow_is_being_deleted_waits_and_holds_up_no_step() {
+    let (mut world, deleting) = deleting();
     begin(&mut world, "parent", 1);
     let post = world.posts.pop().expect("the start of the child");
     world.driver.post(post, NOW).expect("memory");

@@ -5,6 +5,7 @@ mod descendants;
 mod express;
 mod journal;
 mod memory;
+mod open;
 mod places;
 mod signals;
 mod tombstones;

@@ -7,7 +7,7 @@ use stepwell_flow::Program;
 use stepwell_interpreter::{Command, Event, Observer, State};
 use stepwell_orchestrator::Error;
 use stepwell_orchestrator::api::{Execution, Status};
-use stepwell_orchestrator::driver::{Options, Redrive, Reply, Request, read_execution};
+use stepwell_orchestrator::driver::{Aside, Options, Redrive, Reply, Request, read_execution};
 use stepwell_orchestrator::ports::{LastLife, Programs};
 use stepwell_orchestrator::suspects::{WALK, count};
 use stepwell_store::memory::Memory;
@@ -44,6 +44,10 @@ fn begun(program: Program, state_bytes_max: usize) -> (World, ExecutionId) {
         state_bytes_max,
         ..options()
     };
+    begun_within(program, options)
+}
+
+fn begun_within(program: Program, options: Options) -> (World, ExecutionId) {
     let mut world = World::new(flows([("f", program)]), options);
     let id = ExecutionId::new(NOW, ShardId(3), 1);
     let input = Data::parse(&format!("{:?}", "x".repeat(INPUT_BYTES))).expect("JSON");
@@ -85,6 +89,31 @@ fn what_branches_share_counts_once() {
     }
     // Its output would be 60 times the input: too much, by the bound of one document or not.
     assert_eq!(told(&world, id).status, Status::Succeeded);
+}
+
+#[test]
+fn what_it_holds_is_counted_away_from_the_loop() {
+    let options = Options {
+        state_bytes_max: 1 << 20,
+        // No turn goes away for what it costs.
+        aside: Aside {
+            at_once: 1,
+            ..Aside::never()
+        },
+        ..options()
+    };
+    let (mut world, id) = begun_within(branches(60, true), options);
+    assert_eq!(world.turns.len(), 1, "it is to be looked at");
+    assert_eq!(told(&world, id).status, Status::Running);
+    while let Some(look) = world.turns.pop() {
+        let counted = std::thread::spawn(move || look.walk());
+        let counted = counted.join().expect("it is counted");
+        world.driver.walked(counted, NOW).expect("memory");
+        world.run();
+    }
+    world.commit();
+    let failure = told(&world, id).failure.expect("why");
+    assert_eq!(&*failure.error, "States.DataLimitExceeded");
 }
 
 /// Counts the turns that are walked.

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use stepwell_flow::{AnyModule, Program, compile};
 use stepwell_orchestrator::Error;
-use stepwell_orchestrator::driver::{Aside, Driver, Options, Output, Post, Reply, Request, Ticket};
+use stepwell_orchestrator::driver::{
+    Aside, Driver, Options, Output, Post, Reply, Request, Ticket, Turn,
+};
 use stepwell_orchestrator::ports::Programs;
 use stepwell_store::Writer as _;
 use stepwell_store::memory::Memory;
@@ -103,6 +105,8 @@ pub struct World {
     pub posts: Vec<Post>,
     /// What the next step that ends has written.
     pub effects: Option<Effects>,
+    /// What is to be carried out away from the driver.
+    pub turns: Vec<Turn>,
     /// What is to be let go of elsewhere.
     pub given_up: Vec<Hold>,
     pub asked: u64,
@@ -122,6 +126,7 @@ impl World {
             steps: Vec::new(),
             replies: Vec::new(),
             posts: Vec::new(),
+            turns: Vec::new(),
             effects: None,
             given_up: Vec::new(),
             asked: 0,
@@ -153,6 +158,7 @@ impl World {
                     }
                     Output::Reply(ticket, reply) => self.replies.push((ticket, reply)),
                     Output::Send(post) => self.posts.push(post),
+                    Output::Turn(turn) => self.turns.push(*turn),
                     Output::GivenUp(hold) => self.given_up.push(hold),
                     _ => {}
                 }
@@ -176,6 +182,7 @@ impl World {
         self.steps.clear();
         self.replies.clear();
         self.posts.clear();
+        self.turns.clear();
         self.driver = driver(&self.memory, &self.flows, &self.options, self.now);
         self.run();
     }

@@ -1,0 +1,142 @@
+//! How many executions have not ended: of this loop, and of each flow.
+//!
+//! A count is in the batch of the events that it counts: what is durable of the one is durable of the
+//! other. What a flow has in all is the sum over the loops that ever counted: one may end on another
+//! loop than it began on. Refuses to count what nothing is stored of.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use stepwell_store::{Batch, Key, Reader};
+use stepwell_types::ExecutionId;
+use stepwell_types::id::SHARDS;
+
+use super::Driver;
+use crate::Error;
+use crate::rows;
+
+/// The counts of one loop.
+pub(super) struct Open {
+    index: u8,
+    all: i64,
+    all_saved: i64,
+    /// Of flows of which one began or ended since the start.
+    flows: HashMap<Arc<str>, Count>,
+    /// Those whose count is not in a sealed batch.
+    changed: Vec<Arc<str>>,
+}
+
+struct Count {
+    open: i64,
+    saved: i64,
+    is_changed: bool,
+}
+
+/// The row of a loop's gauge.
+fn key(index: u8) -> Key {
+    Key::Meta {
+        name: format!("open/{index}").into(),
+    }
+}
+
+/// The row of a flow's share of it.
+fn key_of(index: u8, flow: &str) -> Key {
+    Key::Meta {
+        name: format!("open/{index}/{flow}").into(),
+    }
+}
+
+fn read(reader: &dyn Reader, key: &Key) -> Result<i64, Error> {
+    let row = reader.get(key)?;
+    row.map_or(Ok(0), |row| rows::decode(&row))
+}
+
+/// How many executions of a flow have not ended, as far as is durable. Costs as much for a flow that
+/// has run a million times as for one that never did.
+/// # Errors
+/// `RUN0012`.
+pub fn open_by_flow(reader: &dyn Reader, flow: &str) -> Result<i64, Error> {
+    let loops = (0..SHARDS).filter_map(|index| u8::try_from(index).ok());
+    loops
+        .map(|index| read(reader, &key_of(index, flow)))
+        .sum::<Result<i64, Error>>()
+}
+
+impl Open {
+    pub fn new(index: u8) -> Open {
+        Open {
+            index,
+            all: 0,
+            all_saved: 0,
+            flows: HashMap::new(),
+            changed: Vec::new(),
+        }
+    }
+
+    /// Goes on from what is stored.
+    /// # Errors
+    /// `RUN0012` when the store cannot be read.
+    pub fn load(&mut self, reader: &dyn Reader) -> Result<(), Error> {
+        self.all = read(reader, &key(self.index))?;
+        self.all_saved = self.all;
+        Ok(())
+    }
+
+    /// Of all flows.
+    pub fn all(&self) -> u64 {
+        u64::try_from(self.all).unwrap_or(0)
+    }
+
+    fn add(&mut self, reader: &dyn Reader, flow: &Arc<str>, by: i64) {
+        self.all += by;
+        let index = self.index;
+        let count = self.flows.entry(flow.clone()).or_insert_with(|| {
+            // First sight since the start. A store that cannot be read shows in every other place too.
+            let open = read(reader, &key_of(index, flow)).unwrap_or_default();
+            Count {
+                open,
+                saved: open,
+                is_changed: false,
+            }
+        });
+        count.open += by;
+        if !std::mem::replace(&mut count.is_changed, true) {
+            self.changed.push(flow.clone());
+        }
+    }
+
+    /// Puts what has changed into the batch that is closed.
+    pub fn write(&mut self, batch: &mut Batch) {
+        for flow in std::mem::take(&mut self.changed) {
+            let Some(count) = self.flows.get_mut(&flow) else {
+                continue;
+            };
+            count.is_changed = false;
+            if count.open == count.saved {
+                continue;
+            }
+            count.saved = count.open;
+            let key = key_of(self.index, &flow);
+            match count.open {
+                0 => batch.delete(key),
+                open => batch.put(key, rows::encode(&open)),
+            }
+        }
+        if self.all != self.all_saved {
+            self.all_saved = self.all;
+            batch.put(key(self.index), rows::encode(&self.all));
+        }
+    }
+}
+
+impl Driver {
+    /// An execution has begun, or goes on after its end (1), or has ended (-1).
+    pub(super) fn count_open(&mut self, id: ExecutionId, by: i64) {
+        if self.is_unrecorded(id) {
+            return;
+        }
+        if let Some(hot) = self.hot.get(&id) {
+            self.open.add(&*self.reader, &hot.flow.name, by);
+        }
+    }
+}

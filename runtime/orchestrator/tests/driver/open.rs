@@ -1,0 +1,93 @@
+//! How many executions of a flow have not ended, as the store says: whatever dies, and whichever loop
+//! they end on.
+
+use std::sync::Arc;
+
+use stepwell_flow::program::Keep;
+use stepwell_orchestrator::driver::{Driver, Redrive, Request, open_by_flow};
+use stepwell_types::{Data, ExecutionId, Failure, ShardId};
+
+use super::world::{NOW, World, compiled, flows, options, start};
+
+const STEP: &str =
+    r#"{"StartAt": "S", "States": {"S": {"Type": "Task", "Resource": "wasm:t", "End": true}}}"#;
+
+fn begin(world: &mut World, flow: &str, wait: bool) -> ExecutionId {
+    let id = ExecutionId::new(NOW, ShardId(3), u128::from(world.asked + 1) << 8);
+    world.ask(start(flow, None, Data::null(), id, wait));
+    id
+}
+
+/// Of `f` and of `g`.
+fn open(world: &World) -> (i64, i64) {
+    let of = |flow| open_by_flow(&world.memory, flow).expect("memory");
+    (of("f"), of("g"))
+}
+
+fn end(world: &mut World, id: ExecutionId, result: Result<&str, &str>) {
+    let at = world.steps.iter().position(|step| step.execution == id);
+    let step = world.steps.remove(at.expect("it runs"));
+    world.end(&step, result);
+    world.commit();
+}
+
+#[test]
+fn what_has_not_ended_is_counted_by_flow() {
+    let flows = flows([("f", compiled(STEP)), ("g", compiled(STEP))]);
+    let mut world = World::new(flows.clone(), options());
+    let first = begin(&mut world, "f", false);
+    assert_eq!(open(&world), (0, 0), "nothing is durable");
+    world.commit();
+    assert_eq!(open(&world), (1, 0));
+    let second = begin(&mut world, "f", false);
+    begin(&mut world, "g", false);
+    world.commit();
+    assert_eq!(open(&world), (2, 1));
+
+    end(&mut world, first, Err("Mine"));
+    assert_eq!(open(&world), (1, 1));
+    // An end that is not durable did not happen.
+    let step = world.steps.iter().find(|step| step.execution == second);
+    let step = step.expect("it runs").clone();
+    world.end(&step, Ok("1"));
+    world.crash();
+    assert_eq!(open(&world), (1, 1));
+    world.ask(Request::Redrive(first, Redrive::default()));
+    world.commit();
+    assert_eq!(open(&world), (2, 1));
+
+    // What began on one loop ends on another.
+    let shards: Vec<_> = (0..64).map(ShardId).collect();
+    let reader = Arc::new(world.memory.clone());
+    let mut driver = Driver::new(1, &shards, options(), reader, flows);
+    driver.recover(false, NOW).expect("memory");
+    world.driver = driver;
+    world.steps.clear();
+    world.run();
+    for id in [first, second] {
+        world.ask(Request::Cancel(id, Failure::new("Mine", "")));
+    }
+    world.commit();
+    assert_eq!(open(&world), (0, 1));
+    // What begins there later is seen all the same.
+    begin(&mut world, "f", false);
+    world.commit();
+    assert_eq!(open(&world), (1, 1));
+}
+
+#[test]
+fn of_express_executions_those_count_that_begin_again_after_a_crash() {
+    let mut program = compiled(STEP);
+    program.make_express(Keep::All);
+    let mut world = World::new(flows([("f", program)]), options());
+    let waited = begin(&mut world, "f", true);
+    world.commit();
+    assert_eq!(open(&world), (0, 0));
+    let sent = begin(&mut world, "f", false);
+    world.commit();
+    assert_eq!(open(&world), (1, 0));
+    end(&mut world, waited, Ok("1"));
+    assert_eq!(open(&world), (1, 0));
+    end(&mut world, sent, Err("Mine"));
+    assert_eq!(open(&world), (0, 0));
+}
