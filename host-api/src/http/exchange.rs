@@ -211,7 +211,7 @@ impl Exchange {
     /// whether it is what it was before the crash.
     fn flow(&mut self, rest: Rest, live: bool) {
         let mut recorded = self.call.recorded_all().iter();
-        let before = recorded.find_map(|bytes| match Piece::decode(bytes) {
+        let before = recorded.find_map(|bytes| match Piece::decode(&self.call.opened(bytes)) {
             Some(Piece::Sent(sent, _)) => Some(sent),
             _ => None,
         });
