@@ -251,7 +251,7 @@ fn ungranted<'a>(m: &'a Value, grants: &stepwell_types::Grants) -> Option<&'a st
     imports.find(idle)
 }
 
-/// What an upload changed in what a module imports and may reach.
+/// What an upload changed in what a module imports and may reach, or a publish in what a flow may.
 pub fn difference(uploaded: &Value) {
     for (sign, name) in [("+", "gained"), ("-", "lost")] {
         for line in items(uploaded, name).filter_map(Value::as_str) {
