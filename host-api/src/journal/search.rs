@@ -194,7 +194,8 @@ fn forms(name: &str, value: &Secret) -> Vec<Form> {
                 .take(LINES_MAX)
                 .map(|line| line.trim().to_owned()),
         );
-        let quoted: Vec<String> = texts.iter().map(|text| within_json(text)).collect();
+        let looked_for = texts.iter().filter(|text| text.len() >= FORM_BYTES_MIN);
+        let quoted: Vec<String> = looked_for.map(|text| within_json(text)).collect();
         texts.extend(quoted);
     }
     texts.retain(|text| text.len() >= FORM_BYTES_MIN);
