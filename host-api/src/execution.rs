@@ -141,8 +141,14 @@ impl ExecutionBridge {
         name: String,
         text: &str,
     ) -> Result<ExecutionId, Failure> {
-        if let Recipient::Named { flow, .. } = &to {
-            granted(grants, flow)?;
+        match &to {
+            Recipient::Named { flow, .. } => granted(grants, flow)?,
+            // Whose it is the port knows. To who may reach nobody it does not even say whether there is one.
+            Recipient::Execution(_) if grants.is_none_or(|g| g.flows.is_empty()) => {
+                let cause = "the manifest grants no flow (`flows`)";
+                return Err(Failure::new("Stepwell.NotGranted", cause));
+            }
+            Recipient::Execution(_) => {}
         }
         keeps_name(journal, &name)?;
         if let Recipient::Named { name, .. } = &to {

@@ -481,15 +481,24 @@ impl Call {
     /// The next piece of the answer that was recorded before a crash.
     pub fn recorded(&mut self) -> Option<Vec<u8>> {
         let known = self.journal.recorded()?.calls.get(&self.number)?;
-        let part = known.parts.get(self.next)?.clone();
+        let part = self.opened(known.parts.get(self.next)?);
         self.next += 1;
         self.journal.weigh(part.len());
         Some(part)
     }
 
+    /// A recorded piece as it came. One that can't be opened ends the attempt, and says nothing.
+    pub(crate) fn opened(&self, part: &[u8]) -> Vec<u8> {
+        self.journal.unmasked(part).unwrap_or_else(|failure| {
+            self.journal.break_off(failure);
+            Vec::new()
+        })
+    }
+
     /// Records a piece of the answer. To be done before the guest sees it.
     pub fn record(&self, part: Vec<u8>) {
         self.journal.weigh(part.len());
+        let part = self.journal.masked(part);
         let _in_order = self.journal.in_order.lock();
         self.journal.asker.gate.answered(BridgeAnswer {
             by: self.journal.asker.by(),

@@ -87,12 +87,17 @@ fn only_a_right_certificate_is_trusted() -> Result<()> {
         expired: true,
         ..Shows::default()
     };
+    let authority = Shows {
+        authority: true,
+        ..Shows::default()
+    };
     let wrong = [
         Https::start(&unknown, Shows::default())?,
         Https::start(&known, name)?,
         Https::start(&known, expired)?,
+        Https::start(&known, authority)?,
     ];
-    let servers = [&right, &wrong[0], &wrong[1], &wrong[2]];
+    let servers = [&right, &wrong[0], &wrong[1], &wrong[2], &wrong[3]];
     let house = house(&known, &servers, "")?;
     let shown = guest(&house, json!({"url": right.url("/x")}))?;
     assert_eq!(shown["output"][0]["body"], "fine", "{shown}");
@@ -104,16 +109,14 @@ fn only_a_right_certificate_is_trusted() -> Result<()> {
         assert_eq!(errors, [name, name], "{:?}", server.calls());
         assert_eq!(server.calls(), [], "nothing was said");
     }
-    // A task's cause says what was wrong with it.
+    // A task's cause says what was wrong with it, and what to do about that.
     let causes = wrong.iter().map(|server| {
         let shown = task(&house, &json!({"url": server.url("/x")}))?;
         Ok(shown["cause"].as_str().unwrap_or_default().to_owned())
     });
     let causes = causes.collect::<Result<Vec<_>>>()?;
-    for (cause, word) in causes
-        .iter()
-        .zip(["UnknownIssuer", "not valid for", "expired"])
-    {
+    let words = ["ca_files", "not valid for", "expired", "CA:FALSE"];
+    for (cause, word) in causes.iter().zip(words) {
         assert!(cause.contains(word), "{word}: {causes:?}");
     }
     Ok(())

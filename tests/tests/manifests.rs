@@ -209,3 +209,46 @@ fn what_a_flow_names_and_cannot_have_is_told_when_it_is_published() -> Result<()
     assert_eq!(verdict["diagnostics"][0]["code"], "FLOW0070", "{verdict}");
     Ok(())
 }
+
+#[test]
+fn a_publish_says_what_the_new_version_may_reach_that_the_last_might_not() -> Result<()> {
+    let house = house()?;
+    let check = |more: Value, gained: &[&str], lost: &[&str]| -> Result<()> {
+        let mut body = more;
+        body["definition"] = json!(PASS);
+        let answer = publish(&house, "grows", body, "?confirm_grants=true")?;
+        ensure!(answer.status < 300, "{answer:?}");
+        let lines = |name: &str| answer.body.get(name).cloned().unwrap_or(json!([]));
+        assert_eq!(lines("gained"), json!(gained), "{answer:?}");
+        assert_eq!(lines("lost"), json!(lost), "{answer:?}");
+        Ok(())
+    };
+    let rest = "all else that the server's configuration allows";
+    check(json!({}), &[], &[])?;
+    let some = json!({"grants": {"secrets": ["pin"], "flows": ["orders"]}});
+    check(some.clone(), &["secret pin"], &[rest])?;
+    check(some, &[], &[])?;
+    check(json!({}), &[], &[])?;
+    let other = json!({"grants": {"images": ["a/*"], "flows": ["orders"]}});
+    check(other, &["image a/*"], &["secret pin"])?;
+
+    // What a module may reach is the flow's when that is published.
+    let api = &house.api;
+    let wasm = std::fs::read(stepwell_tests::guests::program("echo")?)?;
+    let push = |grants: &str| -> Result<()> {
+        let encoded: String = url::form_urlencoded::byte_serialize(grants.as_bytes()).collect();
+        let path = format!("/v1/modules/m?confirm_grants=true&grants={encoded}");
+        let pushed = api.send("PUT", &path, wasm.clone())?;
+        ensure!(pushed.status < 300, "{pushed:?}");
+        Ok(())
+    };
+    let runs =
+        json!({"definition": one(json!({"Type": "Task", "Resource": "wasm:m"})).to_string()});
+    push("{}")?;
+    let first = publish(&house, "runs", runs.clone(), "")?;
+    ensure!(first.body.get("gained").is_none(), "{first:?}");
+    push(r#"{"machines": ["worker"]}"#)?;
+    let next = publish(&house, "runs", runs, "")?;
+    assert_eq!(next.body["gained"], json!(["module m: machine worker"]));
+    Ok(())
+}

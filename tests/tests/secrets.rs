@@ -129,6 +129,26 @@ fn secrets_prove_who_calls_and_are_found_nowhere() -> Result<()> {
     let shown = house.run("reads", &read(json!({"slip": "panic"})))?;
     failed(&shown, "Stepwell.Trap");
 
+    // What a guest is answered goes into its journal: not with a secret in it, and yet the attempt
+    // can be run again.
+    let shown = house.run(
+        "reads",
+        &read(json!({"call": house.place.url("/echo"), "body": "x"})),
+    )?;
+    failed(&shown, "Stepwell.SecretInOutput");
+    let (id, given) = (shown["id"].as_str().context("no id")?, tempfile::tempdir()?);
+    let mut replay = vec!["replay".to_owned(), id.to_owned()];
+    replay.extend(["--state".to_owned(), "T".to_owned()]);
+    for (name, value) in [("token", TOKEN), ("password", PASSWORD)] {
+        let file = given.path().join(name);
+        std::fs::write(&file, value)?;
+        replay.extend(["--secret".to_owned(), format!("{name}={}", file.display())]);
+    }
+    let replay: Vec<&str> = replay.iter().map(String::as_str).collect();
+    let (code, text) = house.cli(&replay, "")?;
+    assert!(text.contains("the same, bit for bit"), "{text}");
+    assert_eq!(code, Some(0), "{text}");
+
     // Refusals by name.
     let shown = house.run("reads", &json!({"read": ["missing"]}))?;
     failed(&shown, "Stepwell.SecretUnknown");

@@ -39,6 +39,13 @@ fn refusal_v6(a: Ipv6Addr) -> Option<&'static str> {
             return refusal_v4(embedded(high, low));
         }
         [0x2002, high, low, ..] => return refusal_v4(embedded(high, low)),
+        // ISATAP, whatever its prefix; a public IPv4 address leaves the rest to the prefix.
+        [_, _, _, _, 0 | 0x200, 0x5efe, high, low] => {
+            let refused = refusal_v4(embedded(high, low));
+            if refused.is_some() {
+                return refused;
+            }
+        }
         _ => {}
     }
     Some(match s {
@@ -98,6 +105,10 @@ mod tests {
             "64:ff9b:1::1",
             "2002:7f00:1::",
             "2002:c0a8:101::1",
+            "2a00::5efe:7f00:1",
+            "2a00::5efe:10.0.0.1",
+            "2a00::200:5efe:a9fe:a9fe",
+            "fe80::5efe:101:101",
             "2001::1",
             "2001:db8::1",
             "2001:10::1",
@@ -128,6 +139,7 @@ mod tests {
             "223.255.255.255",
             "2606:4700:4700::1111",
             "2a00::1",
+            "2a00::5efe:101:101",
             "2001:4860:4860::8888",
             "::ffff:1.1.1.1",
             "64:ff9b::101:101",

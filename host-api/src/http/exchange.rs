@@ -11,6 +11,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 use futures_util::stream::{self, BoxStream};
+use http::{HeaderMap, HeaderName, HeaderValue};
+use http_body::{Body as _, Frame};
 use http_body_util::BodyExt as _;
 use serde::{Deserialize, Serialize};
 use stepwell_types::{Digest, Failure, Granted};
@@ -54,6 +56,8 @@ enum Piece {
     Lost(Lost),
     /// Any of the others, and what was sent of a body that streamed, which had ended by then.
     Sent(Sent, Box<Piece>),
+    /// What follows a body.
+    Trailers(Vec<(String, Vec<u8>)>),
 }
 
 impl Piece {
@@ -109,12 +113,14 @@ struct Coming {
 
 /// The body of a response as it comes, and the place that it takes among all calls.
 struct Body {
-    response: reqwest::Response,
+    response: reqwest::Body,
     left: u64,
     max: u64,
     timeout: Duration,
     /// What came and was too much for one piece.
     rest: Bytes,
+    /// What came behind that.
+    trailers: Option<Vec<(String, Vec<u8>)>>,
     _permit: Permit,
 }
 
@@ -163,13 +169,13 @@ pub(crate) async fn answer(
             body,
         } => (status, headers, body),
         Piece::Lost(lost) => return Err(lost),
-        Piece::Body(_) | Piece::End | Piece::Sent(..) => {
+        Piece::Body(_) | Piece::End | Piece::Sent(..) | Piece::Trailers(_) => {
             return Err(internal(exchange.unreadable()));
         }
     };
     let pieces = match body {
         Some(body) if body.is_empty() => stream::empty().boxed(),
-        Some(body) => stream::iter([Ok(Bytes::from(body))]).boxed(),
+        Some(body) => stream::iter([Ok(Frame::data(Bytes::from(body)))]).boxed(),
         None => exchange.pieces(status, live),
     };
     let mut response = http::Response::builder().status(status);
@@ -211,7 +217,7 @@ impl Exchange {
     /// whether it is what it was before the crash.
     fn flow(&mut self, rest: Rest, live: bool) {
         let mut recorded = self.call.recorded_all().iter();
-        let before = recorded.find_map(|bytes| match Piece::decode(bytes) {
+        let before = recorded.find_map(|bytes| match Piece::decode(&self.call.opened(bytes)) {
             Some(Piece::Sent(sent, _)) => Some(sent),
             _ => None,
         });
@@ -271,7 +277,8 @@ impl Exchange {
         } = coming;
         let small = body
             .response
-            .content_length()
+            .size_hint()
+            .exact()
             .is_some_and(|bytes| bytes <= WHOLE_BYTES_MAX);
         if !small {
             let head = Piece::Head {
@@ -288,6 +295,15 @@ impl Exchange {
                 Ok(None) => break,
                 Err(lost) => return (Piece::Lost(lost), None),
             }
+        }
+        if body.trailers.is_some() {
+            body.put_back(whole.into());
+            let head = Piece::Head {
+                status,
+                headers,
+                body: None,
+            };
+            return (head, Some(body));
         }
         let head = Piece::Head {
             status,
@@ -312,7 +328,7 @@ impl Exchange {
         let wait = self.timeouts.head.saturating_add(self.timeouts.connect);
         let body = match outlet {
             Some(outlet) => outlet.body(self.request.body.clone().into()),
-            None => self.request.body.clone().into(),
+            None => upload::whole(self.request.body.clone(), &self.request.trailers),
         };
         let sent = sender.exchange(&self.request, body, self.granted.into());
         let response = tokio::select! {
@@ -332,17 +348,16 @@ impl Exchange {
         if response.content_length().is_some_and(|bytes| bytes > max) {
             return Err(Lost::response_too_large(max));
         }
-        let headers = response.headers().iter();
-        let headers = headers.map(|(name, value)| (name.to_string(), value.as_bytes().to_vec()));
         Ok(Coming {
             status: response.status().as_u16(),
-            headers: headers.collect(),
+            headers: listed(response.headers()),
             body: Body {
-                response,
+                response: response.into(),
                 left: max,
                 max,
                 timeout: self.timeouts.piece,
                 rest: Bytes::new(),
+                trailers: None,
                 _permit: permit,
             },
         })
@@ -350,7 +365,11 @@ impl Exchange {
 
     /// The body, piece by piece: recorded ones, then those that come, each recorded before it
     /// is given.
-    fn pieces(self, status: u16, live: Option<Body>) -> BoxStream<'static, Result<Bytes, Lost>> {
+    fn pieces(
+        self,
+        status: u16,
+        live: Option<Body>,
+    ) -> BoxStream<'static, Result<Frame<Bytes>, Lost>> {
         let state = Reading {
             exchange: self,
             status,
@@ -377,7 +396,7 @@ struct Reading {
 }
 
 impl Reading {
-    async fn next(&mut self) -> Option<Result<Bytes, Lost>> {
+    async fn next(&mut self) -> Option<Result<Frame<Bytes>, Lost>> {
         if self.over {
             return None;
         }
@@ -404,7 +423,19 @@ impl Reading {
                 if self.live.is_none() {
                     self.given.extend_from_slice(&bytes);
                 }
-                Some(Ok(bytes.into()))
+                Some(Ok(Frame::data(bytes.into())))
+            }
+            Piece::Trailers(all) => {
+                self.over = true;
+                let mut trailers = HeaderMap::new();
+                for (name, value) in all {
+                    let name = HeaderName::try_from(name);
+                    let value = HeaderValue::try_from(value);
+                    if let (Ok(name), Ok(value)) = (name, value) {
+                        trailers.append(name, value);
+                    }
+                }
+                Some(Ok(Frame::trailers(trailers)))
             }
             Piece::End | Piece::Head { .. } | Piece::Sent(..) => {
                 self.over = true;
@@ -431,7 +462,7 @@ impl Reading {
         };
         match body.next().await {
             Ok(Some(bytes)) => Piece::Body(bytes.to_vec()),
-            Ok(None) => Piece::End,
+            Ok(None) => body.trailers.take().map_or(Piece::End, Piece::Trailers),
             Err(lost) => Piece::Lost(lost),
         }
     }
@@ -483,17 +514,25 @@ impl Reading {
 }
 
 impl Body {
-    /// The next piece, never empty; `None`: it was the last.
+    /// The next piece, never empty; `None`: it was the last, and the trailers are known.
     async fn next(&mut self) -> Result<Option<Bytes>, Lost> {
         while self.rest.is_empty() {
-            let chunk = match tokio::time::timeout(self.timeout, self.response.chunk()).await {
-                Ok(chunk) => chunk.map_err(Lost::of)?,
+            let frame = match tokio::time::timeout(self.timeout, self.response.frame()).await {
+                Ok(frame) => frame.transpose().map_err(Lost::of)?,
                 Err(_) => {
                     let what = "a piece of the response";
                     return Err(Lost::timeout(Told::PieceTimeout, what, self.timeout));
                 }
             };
-            let Some(chunk) = chunk else { return Ok(None) };
+            let Some(frame) = frame else { return Ok(None) };
+            let chunk = match frame.into_data().map_err(Frame::into_trailers) {
+                Ok(chunk) => chunk,
+                Err(Ok(trailers)) => {
+                    self.trailers = Some(listed(&trailers));
+                    continue;
+                }
+                Err(Err(_)) => continue,
+            };
             self.left = match self.left.checked_sub(chunk.len() as u64) {
                 Some(left) => left,
                 None => return Err(Lost::response_too_large(self.max)),
@@ -514,9 +553,77 @@ impl Body {
     }
 }
 
+/// Headers, for a record.
+fn listed(headers: &HeaderMap) -> Vec<(String, Vec<u8>)> {
+    let headers = headers.iter();
+    let headers = headers.map(|(name, value)| (name.to_string(), value.as_bytes().to_vec()));
+    headers.collect()
+}
+
 #[cfg(test)]
 mod tests {
+    use std::str::FromStr as _;
+
+    use http::{Method, Uri};
+    use stepwell_types::Timestamp;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+
     use super::*;
+    use crate::http::{HttpOptions, WallClock, request};
+    use crate::{LimitOptions, Limiter};
+
+    #[tokio::test]
+    async fn trailers_go_both_ways() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let served = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.expect("a call");
+            let mut got = Vec::new();
+            while !got.ends_with(b"x-sum: 7\r\n\r\n") {
+                let read = stream.read_buf(&mut got).await.expect("a request");
+                assert_ne!(read, 0, "{}", String::from_utf8_lossy(&got));
+            }
+            let answer = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\ntrailer: x-sum\r\n\r\n\
+                2\r\nok\r\n0\r\nx-sum: 8\r\n\r\n";
+            stream.write_all(answer).await.expect("answered");
+            String::from_utf8_lossy(&got).into_owned()
+        });
+        let clock: WallClock = Arc::new(|| Timestamp(1));
+        let limiter = Limiter::new(LimitOptions::default(), clock.clone());
+        let options = HttpOptions {
+            allow: vec!["127.0.0.1".to_owned()],
+            ..HttpOptions::default()
+        };
+        let bridge = HttpBridge::new(options, limiter, clock).expect("a bridge");
+        let sum = |value| {
+            let name = HeaderName::from_static("x-sum");
+            HeaderMap::from_iter([(name, HeaderValue::from_static(value))])
+        };
+        let uri = Uri::from_str(&format!("http://{address}/")).expect("a URI");
+        let body = (b"hello".to_vec(), None);
+        let request = request::from_guest(&Method::POST, &uri, HeaderMap::new(), body, sum("7"));
+        let wait = Duration::from_secs(20);
+        let timeouts = Timeouts {
+            connect: wait,
+            head: wait,
+            piece: wait,
+        };
+        let call = crate::journal::for_tests().call();
+        let request = (request.expect("a request"), None);
+        let (bridge, looks) = (Arc::new(bridge), Arc::default());
+        let answered = answer(bridge, call, request, Granted::Named, timeouts, looks).await;
+        let body = answered.expect("an answer").into_body().collect().await;
+        let body = body.map_err(|e| format!("{e:?}")).expect("a body");
+        assert_eq!(body.trailers(), Some(&sum("8")));
+        assert_eq!(body.to_bytes(), "ok");
+        let got = served.await.expect("served");
+        assert!(got.contains("\r\ntrailer: x-sum\r\n"), "{got}");
+        assert!(
+            got.ends_with("\r\n5\r\nhello\r\n0\r\nx-sum: 7\r\n\r\n"),
+            "{got}"
+        );
+    }
 
     #[test]
     fn pieces_come_back_and_damaged_ones_do_not() {
@@ -536,6 +643,7 @@ mod tests {
                 },
                 Box::new(Piece::End),
             ),
+            Piece::Trailers(vec![("a".into(), b"\xff".to_vec())]),
         ];
         for piece in pieces {
             let bytes = piece.encode();

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, HeaderName};
+use http::header::{CONTENT_LENGTH, HeaderName, TE, TRAILER};
 use stepwell_types::{Granted, Grants, LogLevel};
 use wasmtime::component::{Linker, Resource};
 use wasmtime::{Result as Trappable, StoreContextMut};
@@ -198,16 +198,30 @@ async fn take_in(
     let length = parts.headers.get(CONTENT_LENGTH);
     let length = length.and_then(|value| value.to_str().ok()?.parse().ok());
     let max = bridge.ceilings.guest_request_bytes;
-    let Intake { first, rest } = upload::take(body, max, length, (over, held)).await?;
-    let streams = rest.as_ref().map(|_| Streams(length));
+    let intake = upload::take(body, max, length, (over, held)).await?;
+    let Intake {
+        first,
+        rest,
+        trailers,
+    } = intake;
     let mut headers = parts.headers;
+    // Of what follows a body that is not here yet its guest says the names, and then, over HTTP/1.1,
+    // the body has no length.
+    let named = headers.remove(TRAILER).filter(|_| rest.is_some());
+    let length = length.filter(|_| named.is_none());
+    let streams = rest.as_ref().map(|_| Streams(length));
+    // That it takes trailers is all that it may say of the answer's transfer.
+    let takes = headers.remove(TE);
+    let takes = takes.filter(|value| value.as_bytes() == b"trailers");
     // The client says how long the body is; what else is refused to Tasks is refused here.
     headers.remove(CONTENT_LENGTH);
     for name in stepwell_types::limits::HTTP_HEADERS_REFUSED {
         headers.remove(name);
     }
+    headers.extend(named.map(|names| (TRAILER, names)));
+    headers.extend(takes.map(|value| (TE, value)));
     let body = (first, streams);
-    let checked = request::from_guest(&parts.method, &parts.uri, headers, body);
+    let checked = request::from_guest(&parts.method, &parts.uri, headers, body, trailers);
     let mut checked = match checked {
         Ok(checked) => checked,
         Err(failure) => return refused(rest, Lost::invalid(failure)).await,
@@ -224,7 +238,8 @@ async fn take_in(
 
 /// A body that guests read: nothing of it is there before the guest waits for it.
 pub(crate) struct Waited {
-    pub(crate) pieces: futures_util::stream::BoxStream<'static, Result<Bytes, Lost>>,
+    pub(crate) pieces:
+        futures_util::stream::BoxStream<'static, Result<http_body::Frame<Bytes>, Lost>>,
     pub(crate) looks: Arc<AtomicBool>,
 }
 
@@ -240,7 +255,7 @@ impl http_body::Body for Waited {
             return std::task::Poll::Pending;
         }
         let next = self.pieces.as_mut().poll_next(cx);
-        next.map(|next| next.map(|piece| piece.map(http_body::Frame::data).map_err(Wire::from)))
+        next.map(|next| next.map(|piece| piece.map_err(Wire::from)))
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Refuses hop-by-hop headers, unknown methods, credentials in the URL and what is over a limit.
 
-use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, TRAILER};
 use reqwest::{Method, Url};
 use serde_json::Value;
 use stepwell_types::limits::{
@@ -33,6 +33,8 @@ pub(crate) struct Checked {
     pub(crate) body: Vec<u8>,
     /// More of the body follows.
     pub(crate) streams: Option<Streams>,
+    /// What follows a body that is here whole.
+    pub(crate) trailers: HeaderMap,
     pub(crate) timeout_ms: u64,
     pub(crate) response_bytes_max: u64,
     /// Whose headers go with it.
@@ -101,6 +103,7 @@ pub(crate) fn check(request: &StepRequest, ceilings: Ceilings) -> Result<Checked
         headers,
         body,
         streams: None,
+        trailers: HeaderMap::new(),
         timeout_ms,
         response_bytes_max,
         connection: call.connection,
@@ -115,17 +118,22 @@ pub(crate) fn check(request: &StepRequest, ceilings: Ceilings) -> Result<Checked
 pub(super) fn from_guest(
     method: &Method,
     uri: &http::Uri,
-    headers: HeaderMap,
+    mut headers: HeaderMap,
     (body, streams): (Vec<u8>, Option<Streams>),
+    mut trailers: HeaderMap,
 ) -> Result<Checked, Failure> {
     let method = self::method(method.as_str())?;
     let url = url(&uri.to_string())?;
-    if headers.len() > HEADERS_MAX {
-        return Err(invalid(format!("more than {HEADERS_MAX} headers")));
+    bounded(&headers, "headers")?;
+    // HTTP/1.1 sends no body of unknown length with these.
+    if matches!(method, Method::GET | Method::HEAD) {
+        trailers.clear();
     }
-    let bytes = headers.iter().map(|(n, v)| n.as_str().len() + v.len());
-    if bytes.sum::<usize>() > HEADER_BYTES_MAX {
-        return Err(invalid(format!("headers over {HEADER_BYTES_MAX} bytes")));
+    if !trailers.is_empty() {
+        let names: Vec<&str> = trailers.keys().map(HeaderName::as_str).collect();
+        let names = HeaderValue::from_str(&names.join(", "))
+            .map_err(|_| invalid("the names of the trailers are no header value"))?;
+        headers.insert(TRAILER, names);
     }
     Ok(Checked {
         method,
@@ -133,6 +141,7 @@ pub(super) fn from_guest(
         headers,
         body,
         streams,
+        trailers,
         timeout_ms: HTTP_TIMEOUT_MS_MAX,
         response_bytes_max: RESPONSE_BYTES,
         connection: None,
@@ -149,6 +158,7 @@ impl Checked {
             headers,
             body: form.into_bytes(),
             streams: None,
+            trailers: HeaderMap::new(),
             timeout_ms: TIMEOUT_MS,
             response_bytes_max: max,
             connection: None,
@@ -178,6 +188,10 @@ impl Checked {
         if self.streams.is_some() {
             text.push_str(", and more");
         }
+        for (name, value) in &self.trailers {
+            let value = String::from_utf8_lossy(value.as_bytes());
+            let _ = write!(text, "\ntrailer {name}: {value}");
+        }
         text
     }
 
@@ -206,14 +220,10 @@ impl Checked {
             bytes.extend((part.len() as u64).to_be_bytes());
             bytes.extend(part.as_bytes());
         }
-        for (name, value) in &self.headers {
-            bytes.extend((name.as_str().len() as u64).to_be_bytes());
-            bytes.extend(name.as_str().as_bytes());
-            bytes.extend((value.len() as u64).to_be_bytes());
-            bytes.extend(value.as_bytes());
-        }
+        bytes.extend(spelt(&self.headers));
         bytes.extend((self.body.len() as u64).to_be_bytes());
         bytes.extend(&self.body);
+        bytes.extend(spelt(&self.trailers));
         if let Some(streams) = self.streams {
             bytes.extend(format!("{streams:?}").as_bytes());
         }
@@ -223,6 +233,41 @@ impl Checked {
         }
         Digest::of(&bytes)
     }
+}
+
+/// Headers for a digest. Of none there is nothing.
+pub(super) fn spelt(headers: &HeaderMap) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for (name, value) in headers {
+        bytes.extend((name.as_str().len() as u64).to_be_bytes());
+        bytes.extend(name.as_str().as_bytes());
+        bytes.extend((value.len() as u64).to_be_bytes());
+        bytes.extend(value.as_bytes());
+    }
+    bytes
+}
+
+/// A guest's trailers, without those that are not its to say.
+///
+/// # Errors
+/// `Stepwell.HttpInvalidRequest`: too many, or too long.
+pub(super) fn trailers(mut all: HeaderMap) -> Result<HeaderMap, Failure> {
+    for name in HTTP_HEADERS_REFUSED {
+        all.remove(name);
+    }
+    bounded(&all, "trailers")?;
+    Ok(all)
+}
+
+fn bounded(headers: &HeaderMap, what: &str) -> Result<(), Failure> {
+    if headers.len() > HEADERS_MAX {
+        return Err(invalid(format!("more than {HEADERS_MAX} {what}")));
+    }
+    let bytes = headers.iter().map(|(n, v)| n.as_str().len() + v.len());
+    if bytes.sum::<usize>() > HEADER_BYTES_MAX {
+        return Err(invalid(format!("{what} over {HEADER_BYTES_MAX} bytes")));
+    }
+    Ok(())
 }
 
 pub(super) fn invalid(cause: impl Into<std::sync::Arc<str>>) -> Failure {

@@ -333,7 +333,8 @@ pub(crate) fn failure(error: reqwest::Error) -> Failure {
         return denied(&refused.name, refused.reason);
     }
     if let Some(rustls::Error::InvalidCertificate(why)) = tls(&error) {
-        let cause = format!("the other side's certificate is refused: {why}");
+        let advice = advice(why);
+        let cause = format!("the other side's certificate is refused: {why}{advice}");
         return Failure::new("Stepwell.HttpCertificate", cause);
     }
     if error.is_timeout() && !error.is_connect() {
@@ -341,6 +342,20 @@ pub(crate) fn failure(error: reqwest::Error) -> Failure {
     }
     // The URL may hold a secret in its query.
     Failure::new("States.Http.Socket", chain(&error.without_url()))
+}
+
+/// What to do where a certificate is refused.
+fn advice(why: &rustls::CertificateError) -> &'static str {
+    // A word of webpki's, for which rustls has none of its own.
+    if format!("{why:?}").contains("CaUsedAsEndEntity") {
+        return "; it is an authority's (CA:TRUE), and a server shows one that is none (CA:FALSE)";
+    }
+    match why {
+        rustls::CertificateError::UnknownIssuer => {
+            "; `[http] ca_files` of the server's configuration adds authorities"
+        }
+        _ => "",
+    }
 }
 
 /// What TLS did not agree to.

@@ -6,12 +6,15 @@
 //! guest finds out in the answer and not while it writes.
 //! Refuses to let a body end well that its guest, or the attempt, broke off.
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::stream;
+use http::HeaderMap;
+use http_body::Frame;
 use http_body_util::BodyExt as _;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -19,6 +22,7 @@ use tokio::sync::{mpsc, watch};
 use wasmtime_wasi_http::WasiBody;
 
 use super::lost::Lost;
+use super::request;
 use crate::account::Held;
 
 /// A body up to this many bytes goes out whole.
@@ -30,6 +34,8 @@ pub(super) struct Intake {
     pub(super) first: Vec<u8>,
     /// What is still to come.
     pub(super) rest: Option<Rest>,
+    /// What followed it, if that was all of it.
+    pub(super) trailers: HeaderMap,
 }
 
 /// The part of a body that is not read yet.
@@ -67,11 +73,17 @@ pub(super) async fn take(
     (over, held): (Arc<AtomicBool>, &mut Held),
 ) -> Result<Intake, Lost> {
     let mut first = Vec::new();
+    let mut trailers = HeaderMap::new();
     let mut total = 0;
     let mut refused = told.is_some_and(|bytes| bytes > max);
     loop {
-        let Some(data) = next(&mut body, &over).await? else {
-            break;
+        let data = match next(&mut body, &over).await? {
+            Some(Part::Data(data)) => data,
+            Some(Part::Trailers(all)) => {
+                trailers = request::trailers(all).map_err(Lost::invalid)?;
+                continue;
+            }
+            None => break,
         };
         total += data.len() as u64;
         refused |= total > max;
@@ -83,26 +95,39 @@ pub(super) async fn take(
         first.extend_from_slice(&data);
         if first.len() > WHOLE_BYTES_MAX {
             let rest = Some(Rest { body, max, over });
-            return Ok(Intake { first, rest });
+            return Ok(Intake {
+                first,
+                rest,
+                trailers,
+            });
         }
     }
     if refused {
         return Err(Lost::request_too_large(told.unwrap_or(total), max));
     }
-    Ok(Intake { first, rest: None })
+    Ok(Intake {
+        first,
+        rest: None,
+        trailers,
+    })
 }
 
-/// The next piece of a body that its guest writes; `None`: it has finished it.
-async fn next(body: &mut WasiBody, over: &AtomicBool) -> Result<Option<Bytes>, Lost> {
+/// What a body has.
+enum Part {
+    Data(Bytes),
+    Trailers(HeaderMap),
+}
+
+/// The next part of a body that its guest writes; `None`: it has finished it.
+async fn next(body: &mut WasiBody, over: &AtomicBool) -> Result<Option<Part>, Lost> {
     let broken = || Lost::protocol("the request's body was broken off");
     loop {
         match body.frame().await {
-            // Trailers are dropped.
-            Some(Ok(frame)) => {
-                if let Ok(data) = frame.into_data() {
-                    return Ok(Some(data));
-                }
-            }
+            Some(Ok(frame)) => match frame.into_data().map_err(Frame::into_trailers) {
+                Ok(data) => return Ok(Some(Part::Data(data))),
+                Err(Ok(trailers)) => return Ok(Some(Part::Trailers(trailers))),
+                Err(Err(_)) => {}
+            },
             Some(Err(_)) => return Err(broken()),
             // With its attempt a body goes away as if it were finished.
             None if over.load(Ordering::Acquire) => return Err(broken()),
@@ -114,7 +139,8 @@ async fn next(body: &mut WasiBody, over: &AtomicBool) -> Result<Option<Bytes>, L
 /// What the client sends of a body that streams.
 enum Piece {
     Data(Bytes),
-    End,
+    /// The last, with the trailers.
+    End(HeaderMap),
 }
 
 /// Where the pieces of a body go while its call is under way.
@@ -124,18 +150,60 @@ impl Outlet {
     /// The body for the client, behind what was read of it. It ends well only if it came to
     /// its end.
     pub(super) fn body(self, first: Bytes) -> reqwest::Body {
-        let pieces = stream::unfold((Some(first), self.0), |(first, mut rest)| async move {
-            if let Some(first) = first {
-                return Some((Ok(first), (None, rest)));
+        reqwest::Body::wrap(Outgoing {
+            first: Some(first),
+            rest: Some(self.0),
+            trailers: HeaderMap::new(),
+        })
+    }
+}
+
+/// A body that is here whole, for the client.
+pub(super) fn whole(body: Vec<u8>, trailers: &HeaderMap) -> reqwest::Body {
+    if trailers.is_empty() {
+        return body.into();
+    }
+    reqwest::Body::wrap(Outgoing {
+        first: (!body.is_empty()).then(|| body.into()),
+        rest: None,
+        trailers: trailers.clone(),
+    })
+}
+
+/// A body as the client takes it.
+struct Outgoing {
+    first: Option<Bytes>,
+    /// Where the rest comes from, until it has ended.
+    rest: Option<mpsc::Receiver<Piece>>,
+    trailers: HeaderMap,
+}
+
+impl http_body::Body for Outgoing {
+    type Data = Bytes;
+    type Error = std::io::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, std::io::Error>>> {
+        let this = self.get_mut();
+        if let Some(first) = this.first.take() {
+            return Poll::Ready(Some(Ok(Frame::data(first))));
+        }
+        if let Some(rest) = &mut this.rest {
+            match ready!(rest.poll_recv(cx)) {
+                Some(Piece::Data(data)) => return Poll::Ready(Some(Ok(Frame::data(data)))),
+                Some(Piece::End(trailers)) => this.trailers = trailers,
+                None => {
+                    let broken = std::io::Error::other("the request's body was broken off");
+                    return Poll::Ready(Some(Err(broken)));
+                }
             }
-            let piece = match rest.recv().await {
-                Some(Piece::Data(data)) => Ok(data),
-                Some(Piece::End) => return None,
-                None => Err(std::io::Error::other("the request's body was broken off")),
-            };
-            Some((piece, (None, rest)))
-        });
-        reqwest::Body::wrap_stream(pieces)
+            this.rest = None;
+        }
+        let trailers = std::mem::take(&mut this.trailers);
+        let last = (!trailers.is_empty()).then(|| Ok(Frame::trailers(trailers)));
+        Poll::Ready(last)
     }
 }
 
@@ -194,9 +262,14 @@ impl Flow {
             max,
             over,
         } = rest;
+        let mut trailers = HeaderMap::new();
         loop {
             match next(&mut body, &over).await {
-                Ok(Some(data)) => {
+                Ok(Some(Part::Trailers(all))) => match request::trailers(all) {
+                    Ok(all) => trailers = all,
+                    Err(failure) => self.fail(Lost::invalid(failure)),
+                },
+                Ok(Some(Part::Data(data))) => {
                     self.bytes += data.len() as u64;
                     if self.bytes > max {
                         self.fail(Lost::request_too_large(self.bytes, max));
@@ -209,6 +282,7 @@ impl Flow {
                 Err(lost) => return self.fail(lost),
             }
         }
+        self.hash.update(request::spelt(&trailers));
         let sent = Sent {
             bytes: self.bytes,
             digest: self.hash.clone().finalize().into(),
@@ -216,7 +290,7 @@ impl Flow {
         // Before the other side can know: its answer is recorded with this.
         if self.becomes(Stage::Done(sent)) {
             ends(sent);
-            self.send(Piece::End).await;
+            self.send(Piece::End(trailers)).await;
         }
     }
 
@@ -255,8 +329,7 @@ impl Flow {
 
 #[cfg(test)]
 mod tests {
-    use futures_util::StreamExt as _;
-    use http_body::Frame;
+    use futures_util::{StreamExt as _, stream};
     use http_body_util::StreamBody;
     use wasmtime_wasi_http::Error as Wire;
 
@@ -281,7 +354,7 @@ mod tests {
     async fn taken(body: WasiBody, over: &Arc<AtomicBool>) -> (Vec<u8>, Rest) {
         let mut held = held();
         let taken = take(body, MAX, None, (Arc::clone(over), &mut held)).await;
-        let Intake { first, rest } = taken.expect("a body");
+        let Intake { first, rest, .. } = taken.expect("a body");
         (first, rest.expect("more"))
     }
 
@@ -328,6 +401,59 @@ mod tests {
         let bytes = 9 << 16;
         assert_eq!(sent, Sent { bytes, digest });
         assert_eq!(told.await, Ok(sent));
+    }
+
+    fn sum(value: &'static str) -> HeaderMap {
+        let name = http::HeaderName::from_static("x-sum");
+        HeaderMap::from_iter([(name, http::HeaderValue::from_static(value))])
+    }
+
+    /// As [`body`], with trailers behind it, one of which is not the guest's to say.
+    fn with_trailers(pieces: usize, mut trailers: HeaderMap) -> WasiBody {
+        trailers.insert("content-length", http::HeaderValue::from_static("7"));
+        let data = (0..pieces).map(|_| Frame::data(Bytes::from(vec![7; 64 << 10])));
+        let frames = data.chain([Frame::trailers(trailers)]).map(Ok);
+        StreamBody::new(stream::iter(frames)).boxed_unsync()
+    }
+
+    #[tokio::test]
+    async fn trailers_go_out_behind_a_body_and_are_part_of_it() {
+        let over = Arc::default();
+        let mut held = held();
+        let body = with_trailers(2, sum("7"));
+        let small = take(body, MAX, None, (Arc::clone(&over), &mut held)).await;
+        let small = small.expect("a body");
+        assert_eq!(small.trailers, sum("7"));
+        let all = whole(small.first, &small.trailers).collect().await;
+        let all = all.expect("a body");
+        assert_eq!(all.trailers(), Some(&sum("7")));
+        assert_eq!(all.to_bytes().len(), 2 << 16);
+        let none = whole(Vec::new(), &sum("7")).collect().await;
+        assert_eq!(none.expect("a body").trailers(), Some(&sum("7")));
+
+        let mut digests = Vec::new();
+        for trailers in [sum("7"), sum("8"), HeaderMap::new()] {
+            let (first, rest) = taken(with_trailers(9, trailers.clone()), &over).await;
+            let (inlet, outlet) = channel();
+            let stage = rest.flow(&first, Some(inlet), WAIT, |_| {});
+            let all = outlet.body(first.into()).collect().await.expect("a body");
+            let expected = (!trailers.is_empty()).then_some(&trailers);
+            assert_eq!(all.trailers(), expected);
+            let Stage::Done(sent) = stage.borrow().clone() else {
+                panic!("not done");
+            };
+            assert_eq!(sent.bytes, 9 << 16);
+            digests.push(sent.digest);
+        }
+        assert_ne!(digests[0], digests[1]);
+        assert_ne!(digests[1], digests[2]);
+
+        let names = (0..101).map(|n| http::HeaderName::try_from(format!("x-{n}")).expect("a name"));
+        let value = || http::HeaderValue::from_static("7");
+        let many = HeaderMap::from_iter(names.map(|name| (name, value())));
+        let refused = take(with_trailers(1, many), MAX, None, (over, &mut held)).await;
+        let told = refused.map(|_| ()).expect_err("too many").told;
+        assert_eq!(told, crate::http::lost::Told::Invalid);
     }
 
     #[tokio::test]

@@ -1,11 +1,12 @@
 //! Looks for values of secrets in texts: as they are, in base 64, and within JSON however it is spelt.
 //!
-//! Refuses nothing: it finds, and puts a name in a value's place. A net, not a wall: a value
-//! in other words is not found.
+//! Refuses nothing: it finds, and puts a name in a value's place, for good or so that the value can come
+//! back. A net, not a wall: a value in other words is not found.
 
 use aho_corasick::{AhoCorasick, MatchKind};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE};
+use serde::{Deserialize, Serialize};
 use stepwell_types::Secret;
 
 /// What is shorter is found everywhere and guards nothing: it is not looked for.
@@ -25,9 +26,31 @@ pub(super) struct Search {
 
 struct Form {
     name: String,
+    /// Which of its value's forms it is.
+    number: u32,
     text: String,
-    /// There is more of it than is looked for.
-    cut: bool,
+    /// What follows of a longer one: it is not looked for.
+    rest: String,
+}
+
+/// Bytes from which values were taken out, and where these were.
+#[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Masked {
+    bytes: Vec<u8>,
+    gaps: Vec<Gap>,
+}
+
+/// A value's place.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Gap {
+    /// So many of the other bytes come before it.
+    at: u32,
+    /// The secret's name.
+    name: String,
+    /// Which of its value's forms was there.
+    number: u32,
+    /// All of the form, or no more than is looked for.
+    whole: bool,
 }
 
 impl Search {
@@ -68,7 +91,7 @@ impl Search {
             .replace_all_with(text, &mut hidden, |found, _, to| {
                 if let Some(form) = self.forms.get(found.pattern().as_usize()) {
                     to.push_str(&format!("[secret {}]", form.name));
-                    if form.cut {
+                    if !form.rest.is_empty() {
                         whole = Some(form.name.as_str());
                     }
                 }
@@ -79,6 +102,35 @@ impl Search {
             Some(name) => format!("[a text with secret {name}]"),
             None => self.without_beginning(hidden),
         }
+    }
+
+    /// Bytes without values, which [`Masked::unmasked`] puts back. `None`: there are none in them.
+    pub(super) fn masked(&self, bytes: &[u8]) -> Option<Masked> {
+        let mut masked = Masked::default();
+        let mut from = 0;
+        for found in self.finder.find_iter(bytes) {
+            let Some(form) = self.forms.get(found.pattern().as_usize()) else {
+                continue;
+            };
+            // Within what follows of a longer one.
+            if found.start() < from {
+                continue;
+            }
+            masked.bytes.extend_from_slice(&bytes[from..found.start()]);
+            let whole = bytes[found.end()..].starts_with(form.rest.as_bytes());
+            masked.gaps.push(Gap {
+                at: u32::try_from(masked.bytes.len()).ok()?,
+                name: form.name.clone(),
+                number: form.number,
+                whole,
+            });
+            from = found.end() + if whole { form.rest.len() } else { 0 };
+        }
+        if masked.gaps.is_empty() {
+            return None;
+        }
+        masked.bytes.extend_from_slice(&bytes[from..]);
+        Some(masked)
     }
 
     /// A text that was cut may end with the beginning of a value.
@@ -99,7 +151,36 @@ impl Search {
     }
 }
 
-/// How a value may look in text: as it is, and in base 64; of one with several lines, each line.
+impl Masked {
+    /// The bytes as they were, with values by their names. `None`: these are not the values.
+    /// # Errors
+    /// That of a value which is not to be had.
+    pub(super) fn unmasked<E>(
+        &self,
+        mut value: impl FnMut(&str) -> Result<Secret, E>,
+    ) -> Result<Option<Vec<u8>>, E> {
+        let (mut bytes, mut from) = (Vec::with_capacity(self.bytes.len()), 0);
+        for gap in &self.gaps {
+            let forms = forms(&gap.name, &value(&gap.name)?);
+            let form = forms.iter().find(|form| form.number == gap.number);
+            let before = self.bytes.get(from..gap.at as usize);
+            let (Some(form), Some(before)) = (form, before) else {
+                return Ok(None);
+            };
+            bytes.extend_from_slice(before);
+            bytes.extend_from_slice(form.text.as_bytes());
+            if gap.whole {
+                bytes.extend_from_slice(form.rest.as_bytes());
+            }
+            from = gap.at as usize;
+        }
+        bytes.extend_from_slice(self.bytes.get(from..).unwrap_or_default());
+        Ok(Some(bytes))
+    }
+}
+
+/// How a value may look in text: as it is, as JSON writes it, and in base 64; of one with several lines,
+/// each line. Their order is part of what [`Masked`] says.
 fn forms(name: &str, value: &Secret) -> Vec<Form> {
     let mut texts = vec![
         STANDARD.encode(value.bytes()),
@@ -113,20 +194,29 @@ fn forms(name: &str, value: &Secret) -> Vec<Form> {
                 .take(LINES_MAX)
                 .map(|line| line.trim().to_owned()),
         );
+        let looked_for = texts.iter().filter(|text| text.len() >= FORM_BYTES_MIN);
+        let quoted: Vec<String> = looked_for.map(|text| within_json(text)).collect();
+        texts.extend(quoted);
     }
     texts.retain(|text| text.len() >= FORM_BYTES_MIN);
     texts.sort_unstable();
     texts.dedup();
-    let form = |mut text: String| {
-        let cut = text.len() > FORM_BYTES_MAX;
-        text.truncate(text.floor_char_boundary(FORM_BYTES_MAX));
+    let form = |(number, mut text): (u32, String)| {
+        let rest = text.split_off(text.floor_char_boundary(FORM_BYTES_MAX));
         Form {
             name: name.to_owned(),
+            number,
             text,
-            cut,
+            rest,
         }
     };
-    texts.into_iter().map(form).collect()
+    (0..).zip(texts).map(form).collect()
+}
+
+/// A text as most write it within a string of JSON.
+fn within_json(text: &str) -> String {
+    let quoted = serde_json::Value::from(text).to_string();
+    quoted[1..quoted.len() - 1].to_owned()
 }
 
 /// A text as JSON means it within a string: every escape as the character that it stands for.

@@ -3,17 +3,20 @@
 //! An attempt reads each secret once, and again in the same version after a crash. From the
 //! first on, digests of its requests are keyed: they may be of a value that could be guessed. How far
 //! it has read when a call leaves is chance where calls run at once: either digest is of that request.
-//! Refuses to let a value out in a result, a failure or a log line.
+//! Refuses to let a value out in a result, a failure or a log line, or into a recorded answer.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use stepwell_types::{Data, Digest, Failure, LogLine, Secret};
 
-use super::Journal;
-use super::search::Search;
+use super::search::{Masked, Search};
+use super::{Journal, diverged};
 use crate::secrets::Opened;
 
+/// First byte of a recorded piece of an answer that holds values no more. Those of bridges begin with
+/// the numbers of their versions, which are far below.
+const MASKED: u8 = 0xf7;
 /// Most secrets that one attempt may read.
 const SECRETS_READ_MAX: usize = 64;
 
@@ -223,6 +226,48 @@ impl Journal {
             None => text,
             Some(search) => search.hide(&text),
         }
+    }
+
+    /// A piece of an answer as the log may have it: with names in the place of what the attempt read.
+    pub(super) fn masked(&self, part: Vec<u8>) -> Vec<u8> {
+        let search = self.search();
+        let masked = search.and_then(|search| search.masked(&part));
+        let Some(masked) = masked else { return part };
+        let mut bytes = vec![MASKED];
+        // Plain data into memory: the encoder has no way to fail.
+        bytes.extend(postcard::to_allocvec(&masked).unwrap_or_default());
+        bytes
+    }
+
+    /// A recorded piece as it came.
+    /// # Errors
+    /// `Stepwell.SecretUnreadable`, `Stepwell.SecretGone`, `Stepwell.SecretUnknown`,
+    /// `Stepwell.ReplayDiverged`.
+    pub(super) fn unmasked(&self, part: &[u8]) -> Result<Vec<u8>, Failure> {
+        let Some((&MASKED, rest)) = part.split_first() else {
+            return Ok(part.to_vec());
+        };
+        let masked: Option<Masked> = postcard::from_bytes(rest).ok();
+        let unmasked = masked.map(|masked| masked.unmasked(|name| self.value(name)));
+        let unmasked = unmasked.transpose()?.flatten();
+        unmasked.ok_or_else(|| diverged("the recorded answer of a call can't be read"))
+    }
+
+    /// The value of a secret that the attempt has read, or had read before a crash.
+    fn value(&self, name: &str) -> Result<Secret, Failure> {
+        let known = self.known.lock();
+        let read = known.read.iter().find(|(read, _)| read == name);
+        if let Some((_, Some(value))) = read {
+            return Ok(value.clone());
+        }
+        let Some(version) = known.before.get(name).copied() else {
+            return Err(diverged("a recorded answer has a secret that was not read"));
+        };
+        drop(known);
+        let opened = self.secrets.open(name, Some(version))?;
+        opened
+            .map(|opened| opened.value)
+            .ok_or_else(|| gone(name, version))
     }
 
     pub(super) fn search(&self) -> Option<Arc<Search>> {

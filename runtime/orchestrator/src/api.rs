@@ -290,6 +290,10 @@ pub struct Published {
     pub flow: FlowInfo,
     /// `false`: the newest version already was this very text with these modules.
     pub new: bool,
+    /// What it, and each of its modules, may reach that the version before might not, a line each.
+    pub gained: Vec<String>,
+    /// What the version before might reach that it may not.
+    pub lost: Vec<String>,
     /// Warnings.
     pub diagnostics: Vec<Diagnostic>,
 }

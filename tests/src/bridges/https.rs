@@ -66,6 +66,8 @@ pub struct Shows<'a> {
     pub name: &'a str,
     /// Whether the certificate's time is over.
     pub expired: bool,
+    /// Whether it is the certificate of an authority.
+    pub authority: bool,
     /// The protocols that it offers, the best first.
     pub protocols: &'a [&'a str],
 }
@@ -75,6 +77,7 @@ impl Default for Shows<'_> {
         Shows {
             name: "127.0.0.1",
             expired: false,
+            authority: false,
             protocols: &["h2", "http/1.1"],
         }
     }
@@ -201,6 +204,9 @@ fn tls(authority: &Authority, shows: Shows<'_>) -> Result<ServerConfig> {
     if shows.expired {
         params.not_before = date_time_ymd(2001, 1, 1);
         params.not_after = date_time_ymd(2002, 1, 1);
+    }
+    if shows.authority {
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     }
     let certificate = params.signed_by(&key, &authority.issuer)?;
     let key = PrivateKeyDer::try_from(key.serialize_der());

@@ -119,6 +119,7 @@ fn by_step(house: &House, rows: &mut Vec<Row>) {
     for acts in [
         start("taker", Value::Null),
         by_id(&house.taker, "go"),
+        by_id(&"0".repeat(26), "go"),
         named("taker", "t", "go"),
     ] {
         rows.push(run("executions-none", &acts.to_string(), acts, UNGRANTED));

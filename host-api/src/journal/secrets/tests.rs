@@ -428,6 +428,88 @@ fn nothing_that_leaves_holds_a_value() {
     );
 }
 
+/// Keeps what the log would have.
+#[derive(Default)]
+struct Log {
+    notes: Mutex<Vec<Vec<u8>>>,
+    parts: Mutex<Vec<Vec<u8>>>,
+}
+
+impl Gate for Log {
+    fn admit(&self, call: BridgeCall) -> Boxed<'static, Verdict> {
+        self.notes.lock().extend(call.notes);
+        Box::pin(std::future::ready(Verdict::Go))
+    }
+
+    fn answered(&self, answer: BridgeAnswer) {
+        self.notes.lock().extend(answer.notes);
+        self.parts.lock().push(answer.part);
+    }
+}
+
+#[test]
+fn no_recorded_answer_holds_a_value_and_each_comes_back_as_it_was() {
+    let long: &'static str = "0123456789abcdef".repeat(20).leak();
+    let shelf = self::shelf([
+        ("word", 1, "correct horse"),
+        ("pair", 1, "\"battery\": staple"),
+        ("long", 1, long),
+    ]);
+    let gate = Arc::new(Log::default());
+    let journal = Journal::new(gate.clone(), shelf.clone(), Arc::new(request(None)), Timestamp(5));
+    for name in ["word", "pair", "long"] {
+        read(&journal, name).expect("read");
+    }
+    let call = journal.call();
+    leaves(&call, 1).expect("admitted");
+    let begun = &long[..300];
+    let parts: Vec<Vec<u8>> = vec![
+        b"\x01nothing in it".to_vec(),
+        b"\x01correct horse, Bearer correct horse\xff".to_vec(),
+        b"\x02{\"you\": \"\\\"battery\\\": staple\"}".to_vec(),
+        b"\x02\"Y29ycmVjdCBob3JzZQ==\"".to_vec(),
+        format!("\u{1}{long}, {long}; {begun}").into_bytes(),
+    ];
+    for part in &parts {
+        call.record(part.clone());
+    }
+    let kept = gate.parts.lock().clone();
+    assert_eq!(kept[0], parts[0]);
+    for part in &kept {
+        let text = String::from_utf8_lossy(part);
+        for value in ["horse", "staple", "Y29y", &long[..256]] {
+            assert!(!text.contains(value), "{text}");
+        }
+    }
+    let recorded = || Recorded {
+        notes: gate.notes.lock().clone(),
+        calls: BTreeMap::from([(
+            0,
+            RecordedCall {
+                request: Digest([1; 32]),
+                parts: kept.clone(),
+            },
+        )]),
+        again: None,
+    };
+    // Also where the secret is read behind the answer, and has a newer version since.
+    shelf.0.lock().push(("word", 2, "wrong horse"));
+    let (again, _) = self::journal(Some(recorded()), &shelf);
+    let mut call = again.call();
+    for part in &parts {
+        assert_eq!(call.recorded().as_ref(), Some(part));
+    }
+    assert_eq!(call.recorded(), None);
+    assert!(again.broken().is_none());
+    // Without the value the attempt ends, and no call is made in place of the answer.
+    let (again, _) = self::journal(Some(recorded()), &self::shelf([]));
+    let mut call = again.call();
+    assert_eq!(call.recorded().as_ref(), Some(&parts[0]));
+    assert_eq!(call.recorded(), Some(Vec::new()));
+    let broken = again.broken().map(|failure| failure.error.to_string());
+    assert_eq!(broken.as_deref(), Some("Stepwell.SecretGone"));
+}
+
 #[test]
 fn no_name_holds_a_value() {
     let shelf = shelf([("word", 1, "correct-horse"), ("late", 1, "battery-staple")]);

@@ -269,6 +269,7 @@ fn publish(
         _ => "",
     };
     output::print(&format!("{name}@{version} {what}{kind}"));
+    show::difference(&answer);
     for endpoint in show::endpoints(&answer) {
         output::print(&format!("  {endpoint}"));
     }

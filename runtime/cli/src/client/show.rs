@@ -233,36 +233,42 @@ fn reaches(m: &Value) -> String {
     } else {
         lines.join(", ")
     };
-    match ungranted(m, &grants) {
-        Some(import) => format!("{granted} (it imports {import}: each call is refused)"),
-        None => granted,
+    let idle = ungranted(m, &grants);
+    if idle.is_empty() {
+        return granted;
     }
+    let idle = idle.join(", ");
+    format!("{granted} (it imports {idle}: each call is refused)")
 }
 
-/// An interface to the outside that a module imports, and of which nothing was granted.
-fn ungranted<'a>(m: &'a Value, grants: &stepwell_types::Grants) -> Option<&'a str> {
-    let mut imports = items(m, "imports").filter_map(Value::as_str);
+/// The interfaces to the outside that a module imports, and of which nothing was granted.
+fn ungranted<'a>(m: &'a Value, grants: &stepwell_types::Grants) -> Vec<&'a str> {
+    let imports = items(m, "imports").filter_map(Value::as_str);
     let idle = |name: &&str| match name.split_once('@').map(|(interface, _)| interface) {
         Some("wasi:http/outgoing-handler") => grants.http.is_empty(),
         Some("wasi:keyvalue/store") => grants.key_value.is_empty(),
         Some("wasi:blobstore/blobstore") => grants.buckets.is_empty(),
+        Some("stepwell:secrets/secrets") => grants.secrets.is_empty(),
+        Some("stepwell:container/containers") => grants.images.is_empty(),
+        Some("stepwell:machine/machines") => grants.machines.is_empty(),
+        Some("stepwell:execution/executions") => grants.flows.is_empty(),
         _ => false,
     };
-    imports.find(idle)
+    imports.filter(idle).collect()
 }
 
-/// What an upload changed in what a module imports and may reach.
+/// What an upload changed in what a module imports and may reach, or a publish in what a flow may.
 pub fn difference(uploaded: &Value) {
     for (sign, name) in [("+", "gained"), ("-", "lost")] {
         for line in items(uploaded, name).filter_map(Value::as_str) {
             print(&format!("  {sign} {line}"));
         }
     }
-    if uploaded.get("grants").is_none()
-        && let Some(import) = ungranted(uploaded, &stepwell_types::Grants::default())
-    {
+    let idle = ungranted(uploaded, &stepwell_types::Grants::default());
+    if uploaded.get("grants").is_none() && !idle.is_empty() {
+        let idle = idle.join(", ");
         crate::output::remark(&format!(
-            "it imports {import} and was granted nothing: each of its calls will be refused; give it --grants FILE"
+            "it imports {idle} and was granted nothing: each call there will be refused; give it --grants FILE"
         ));
     }
 }
@@ -551,6 +557,19 @@ mod tests {
             )
         );
         assert_eq!(active(&serde_json::json!({})), None);
+    }
+
+    #[test]
+    fn every_interface_of_which_nothing_is_granted_is_named() {
+        let module = serde_json::json!({"imports": ["stepwell:log/log@1.0.0", "wasi:http/types@0.2.12",
+            "wasi:http/outgoing-handler@0.2.12", "stepwell:secrets/secrets@1.0.0",
+            "stepwell:execution/executions@1.0.0"], "grants": {"secrets": ["pin"]}});
+        assert_eq!(
+            reaches(&module),
+            "secret pin (it imports wasi:http/outgoing-handler@0.2.12, \
+             stepwell:execution/executions@1.0.0: each call is refused)"
+        );
+        assert_eq!(reaches(&serde_json::json!({})), "nothing");
     }
 
     #[test]

@@ -153,6 +153,9 @@ impl Catalog {
             (None, Some((v, _))) => v + 1,
             (None, None) => 1,
         };
+        let before = newest.as_ref().map(|(_, m)| &m.grants);
+        let gained = difference(before, Some(&compiled.grants));
+        let lost = difference(Some(&compiled.grants), before);
         let meta = FlowMeta {
             published: same.map_or_else(|| self.0.clock.now(), |(_, m)| m.published),
             digest,
@@ -203,6 +206,8 @@ impl Catalog {
         Ok(Published {
             flow: self.flow(&name, Some(version))?,
             new,
+            gained,
+            lost,
             diagnostics: compiled.warnings,
         })
     }
@@ -279,6 +284,36 @@ impl Catalog {
         let (version, meta) = versions?.last_key_value()?;
         Some((*version, meta.clone()))
     }
+}
+
+/// What one version of a flow, and its modules, may reach that another may not; `None`: there is none.
+/// Without a manifest it is bound by the configuration alone, but has no secrets.
+fn difference(had: Option<&TaskGrants>, has: Option<&TaskGrants>) -> Vec<String> {
+    let Some(has) = has else { return Vec::new() };
+    let nothing = Grants::default();
+    let own = had.map(|had| had.flow.as_deref());
+    let mut lines = match (own, has.flow.as_deref()) {
+        (None | Some(None), None) => Vec::new(),
+        (None, Some(grants)) => grants.beyond(&nothing),
+        (Some(None), Some(grants)) => {
+            let secrets = grants.secrets.clone();
+            let grants = Grants {
+                secrets,
+                ..Grants::default()
+            };
+            grants.beyond(&nothing)
+        }
+        (Some(Some(before)), Some(grants)) => grants.beyond(before),
+        (Some(Some(_)), None) => vec!["all else that the server's configuration allows".to_owned()],
+    };
+    for (name, _, grants) in &has.modules {
+        let same = |(known, ..): &&(Arc<str>, Digest, Arc<Grants>)| known == name;
+        let before = had.and_then(|had| had.modules.iter().find(same));
+        let before = before.map_or(&nothing, |(_, _, grants)| &**grants);
+        let beyond = grants.beyond(before).into_iter();
+        lines.extend(beyond.map(|line| format!("module {name}: {line}")));
+    }
+    lines
 }
 
 fn info(index: &Index, name: &Arc<str>, version: u32, meta: &FlowMeta) -> FlowInfo {

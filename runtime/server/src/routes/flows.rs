@@ -82,6 +82,11 @@ pub(crate) async fn publish(
     if let Value::Object(members) = &mut value {
         let found = published.diagnostics.iter().map(value_of).collect();
         members.insert("new".to_owned(), published.new.into());
+        for (name, lines) in [("gained", &published.gained), ("lost", &published.lost)] {
+            if !lines.is_empty() {
+                members.insert(name.to_owned(), value_of(lines));
+            }
+        }
         members.insert("diagnostics".to_owned(), Value::Array(found));
     }
     let mut response = wire::json(status, &value);

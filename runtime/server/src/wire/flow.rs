@@ -124,6 +124,12 @@ pub struct PublishedFlow {
     pub flow: Flow,
     /// `false`: the newest version already was this text with these modules.
     pub new: bool,
+    /// What it, and each of its modules, may reach that the version before might not, a line each.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub gained: Vec<String>,
+    /// What the version before might reach that it may not.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub lost: Vec<String>,
     /// Warnings.
     pub diagnostics: Vec<Diagnostic>,
 }
