@@ -71,7 +71,12 @@ impl World {
             return;
         }
         let secrets = Arc::new(GivenSecrets::default());
-        let journal = Journal::new(Arc::new(OpenGate), secrets, Arc::new(request.clone()), self.now);
+        let journal = Journal::new(
+            Arc::new(OpenGate),
+            secrets,
+            Arc::new(request.clone()),
+            self.now,
+        );
         let mut view = View::new(self.namespaces.clone(), journal);
         let wrote = now(write(&mut view, request));
         match wrote {

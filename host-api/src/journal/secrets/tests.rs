@@ -456,7 +456,12 @@ fn no_recorded_answer_holds_a_value_and_each_comes_back_as_it_was() {
         ("long", 1, long),
     ]);
     let gate = Arc::new(Log::default());
-    let journal = Journal::new(gate.clone(), shelf.clone(), Arc::new(request(None)), Timestamp(5));
+    let journal = Journal::new(
+        gate.clone(),
+        shelf.clone(),
+        Arc::new(request(None)),
+        Timestamp(5),
+    );
     for name in ["word", "pair", "long"] {
         read(&journal, name).expect("read");
     }
