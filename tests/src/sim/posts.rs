@@ -98,7 +98,7 @@ impl World {
             let same = |p: &Post| matches!(p, Post::Item(_)) && of_loop(p.to()) == to;
             at = self.posts.iter().position(same).unwrap_or(at);
             self.posts.remove(at)
-        } else if self.random.chance(20) {
+        } else if self.random.chance(repeats(&self.posts[at])) {
             self.tally.twice += 1;
             self.posts[at].clone()
         } else {
@@ -109,6 +109,15 @@ impl World {
         self.driver_of(post.to())
             .post(post, now)
             .map_err(|e| e.to_string())
+    }
+}
+
+/// In how many of a hundred cases a delivery comes once more. Cancels outlive what they meant: the next
+/// attempt of a parent must not feel that of the one before.
+fn repeats(post: &Post) -> u64 {
+    match post {
+        Post::Delivery(delivery) if matches!(delivery.parcel, Parcel::Cancel { .. }) => 70,
+        _ => 20,
     }
 }
 
