@@ -35,6 +35,10 @@ use crate::{args, elsewhere, filling, input, output, secrets, validate, wiring};
 pub fn run(args: &args::Run, as_json: bool) -> Result<Exit, Trouble> {
     let mut config = Config::default();
     config.http.allow.clone_from(&args.http_allow);
+    if args.input == "-" && args.flow == Path::new("-") {
+        let why = "standard input is the flow or the input, not both: give one of them as a file";
+        return Err(Trouble::usage(why));
+    }
     let input = input::json("--input", &args.input).map_err(named)?;
     let definition = input::text(&args.flow, DEFINITION_BYTES_MAX).map_err(named)?;
     let values = filling::values(&args.filling).map_err(named)?;

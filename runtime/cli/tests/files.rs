@@ -458,6 +458,15 @@ fn a_run_ends_with_nothing_but_0_1_or_2() {
 }
 
 #[test]
+fn standard_input_is_one_thing() {
+    let dir = folder(&[]);
+    let (status, out, err) = run(dir.path(), &["run", "-", "--input", "-"], TIDY);
+    assert_eq!((status, out.as_str()), (2, ""), "{err}");
+    assert!(err.contains("not both"), "{err}");
+    assert_eq!(run(dir.path(), &["run", "-"], TIDY).0, 0);
+}
+
+#[test]
 fn an_input_is_taken_without_what_editors_put_around_it() {
     let dir = folder(&[
         ("a.yaml", TIDY),
