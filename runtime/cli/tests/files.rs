@@ -402,6 +402,15 @@ fn graph_of_a_file() {
         assert!(out.starts_with(begins), "{out}");
     }
     assert_eq!(run(dir.path(), &["graph", "bad.yaml"], "").0, 2);
+    // What a Task names may be bound later.
+    for resource in ["arn:aws:states:::sqs:sendMessage", "${FunctionArn}"] {
+        let flow = format!(
+            "StartAt: A\nStates:\n  A: {{Type: Task, Resource: \"{resource}\", End: true}}\n"
+        );
+        let (status, out, err) = run(dir.path(), &["graph", "-", "--format", "dot"], &flow);
+        assert_eq!((status, err.as_str()), (0, ""), "{resource}");
+        assert!(out.contains("A\\nTask"), "{out}");
+    }
     // A name that is no file is a published flow's: here nobody listens.
     let (status, _, _) = run(
         dir.path(),
