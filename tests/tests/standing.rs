@@ -314,3 +314,30 @@ fn tasks_of_all_executions_are_listed_with_whose_they_are() -> Result<()> {
     assert_eq!(text, "no task waits for a token\n");
     Ok(())
 }
+
+/// Whoever looks for what a flow asks finds it where the flow asks once for each item.
+#[test]
+fn tasks_of_a_flow_are_those_of_its_items_too() -> Result<()> {
+    let house = House::new("")?;
+    let flow = json!({"StartAt": "Each", "States": {"Each": {"Type": "Map", "End": true,
+        "ItemProcessor": {"ProcessorConfig": {"Mode": "DISTRIBUTED"}, "StartAt": "Ask",
+            "States": {"Ask": {"Type": "Task", "Resource": "callback", "End": true}}}}}});
+    house.api.publish("each", &flow.to_string())?;
+    let path = "/v1/flows/each/executions";
+    let started = house.api.send("POST", path, r#"["a","b"]"#)?.body;
+    let id = started["id"].as_str().context("no id")?;
+    let asked = until("both items ask", || {
+        let (_, text) = house.api.cli(&["tasks", "--json", "--flow", "each"])?;
+        let answer: Value = serde_json::from_str(&text)?;
+        let tasks = answer["tasks"].as_array().cloned().unwrap_or_default();
+        Ok((tasks.len() == 2).then_some(tasks))
+    })?;
+    for task in asked {
+        assert_eq!(task["flow"], "each", "{task}");
+        let token = task["token"].as_str().context("no token")?;
+        let (code, text) = house.api.cli(&["token", "succeed", token])?;
+        ensure!(code == Some(0), "{text}");
+    }
+    assert_eq!(house.api.ended(id)?["status"], "SUCCEEDED");
+    Ok(())
+}

@@ -1,13 +1,14 @@
 //! `stepwell graph`: a definition as a picture.
 
 use serde_json::json;
+use stepwell_flow::graph as draw;
 use stepwell_flow::resource::Bound;
-use stepwell_flow::{AnyModule, graph as draw};
 use stepwell_types::limits::DEFINITION_BYTES_MAX;
 
 use crate::args::{self, Format};
 use crate::exit::{Exit, Trouble};
-use crate::{filling, input, output, validate};
+use crate::validate::{self, Anywhere};
+use crate::{filling, input, output};
 
 /// The name, if the argument is no file here but may be that of a published flow.
 pub fn published(args: &args::Graph) -> Option<&str> {
@@ -27,8 +28,12 @@ pub fn graph(args: &args::Graph, as_json: bool) -> Result<Exit, Trouble> {
     let text = input::text(&args.file, DEFINITION_BYTES_MAX)?;
     let values = filling::values(&args.filling)?;
     let map = filling::resources(args.filling.resources.as_deref())?;
+    // A picture shows states, whatever stands for what they name.
     let resolve = Bound {
-        inner: &AnyModule,
+        inner: &Anywhere {
+            express: false,
+            binds_later: true,
+        },
         map: &map,
     };
     let checked = filling::compile(&text, &values, &resolve)?;

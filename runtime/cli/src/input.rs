@@ -11,7 +11,8 @@ use stepwell_types::limits::{DEFINITION_BYTES_MAX, PAYLOAD_BYTES_MAX};
 
 use crate::exit::Trouble;
 
-/// `JSON`, `@FILE` or `-` of an option, checked and kept as it came.
+/// `JSON`, `@FILE` or `-` of an option, checked and kept as it came, but for what editors and
+/// shells put around it: a byte order mark, and the end of the last line.
 pub fn json(option: &str, given: &str) -> Result<Data, Trouble> {
     let text = match given.strip_prefix('@') {
         Some(file) => text(Path::new(file), PAYLOAD_BYTES_MAX)?,
@@ -23,7 +24,8 @@ pub fn json(option: &str, given: &str) -> Result<Data, Trouble> {
         None if given == "-" => "standard input",
         None => "the value",
     };
-    Data::parse(&text).map_err(|e| {
+    let value = text.strip_prefix('\u{feff}').unwrap_or(&text);
+    Data::parse(value.trim_end_matches([' ', '\t', '\r', '\n'])).map_err(|e| {
         // Text is the usual slip, and quotes that the shell took.
         let hint = if place == "the value" {
             "\n  hint: quote it for the shell, '{\"a\": 1}' or '\"text\"'; @FILE reads a file"

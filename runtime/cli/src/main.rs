@@ -69,7 +69,7 @@ fn dispatch(cli: Cli) -> Result<Exit, exit::Trouble> {
             Exit::Ok => signal_hook::low_level::exit(0),
             other => Ok(other),
         },
-        Command::Run(args) => run::run(&args),
+        Command::Run(args) => run::run(&args, cli.json),
         Command::Validate(args) if args.server => client::validate(&remote?, &args),
         Command::Validate(args) => validate::validate(&args, cli.json),
         Command::Fmt(args) => fmt::fmt(&args, cli.json),

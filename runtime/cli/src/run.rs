@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use serde_json::json;
 use stepwell_flow::program::{Keep, TaskGrants};
 use stepwell_flow::resource::Bound;
 use stepwell_flow::{Program, Resolve, Unresolved};
@@ -31,13 +32,17 @@ use crate::system::{SystemClock, SystemEntropy};
 use crate::{args, elsewhere, filling, input, output, secrets, validate, wiring};
 
 /// Runs a flow to its end and prints how it ended.
-pub fn run(args: &args::Run) -> Result<Exit, Trouble> {
+pub fn run(args: &args::Run, as_json: bool) -> Result<Exit, Trouble> {
     let mut config = Config::default();
     config.http.allow.clone_from(&args.http_allow);
-    let input = input::json("--input", &args.input)?;
-    let definition = input::text(&args.flow, DEFINITION_BYTES_MAX)?;
-    let values = filling::values(&args.filling)?;
-    let map = filling::resources(args.filling.resources.as_deref())?;
+    if args.input == "-" && args.flow == Path::new("-") {
+        let why = "standard input is the flow or the input, not both: give one of them as a file";
+        return Err(Trouble::usage(why));
+    }
+    let input = input::json("--input", &args.input).map_err(named)?;
+    let definition = input::text(&args.flow, DEFINITION_BYTES_MAX).map_err(named)?;
+    let values = filling::values(&args.filling).map_err(named)?;
+    let map = filling::resources(args.filling.resources.as_deref()).map_err(named)?;
     let modules = named_files("--module", &args.modules)?;
     let flows = named_files("--flow", &args.flows)?;
     let manifests = named_files("--grants", &args.grants)?;
@@ -61,11 +66,11 @@ pub fn run(args: &args::Run) -> Result<Exit, Trouble> {
         .context("the runtime")?;
     // Compiled modules live as long as this run.
     let scratch = tempfile::tempdir().context("a folder for compiled modules")?;
-    let secrets = secrets::given("--secret", &args.secrets)?;
+    let secrets = secrets::given("--secret", &args.secrets).map_err(named)?;
     let secrets: Arc<dyn Secrets> = secrets;
     let limiter = config.limits.limiter()?;
     let instance = elsewhere::instance(None)?;
-    let buckets = wiring::buckets(&config, None, instance.clone())?;
+    let buckets = wiring::buckets(&config, None, instance.clone()).map_err(named)?;
     let objects: Arc<dyn Objects> = Arc::new(InBuckets::at_once(buckets.clone()));
     let elsewhere = Elsewhere::open(&config, &limiter, &objects, &instance, &secrets)?;
     let keyvalue = Namespaces::in_memory();
@@ -89,8 +94,10 @@ pub fn run(args: &args::Run) -> Result<Exit, Trouble> {
         inner: &known,
         map: &map,
     };
-    let mut program = compile(&args.flow, &definition, &values, &resolve)?;
-    let grants = known.grants(&manifests, args.flow_grants.as_deref())?;
+    let mut program = compile(&args.flow, &definition, &values, &resolve, as_json)?;
+    let grants = known
+        .grants(&manifests, args.flow_grants.as_deref())
+        .map_err(named)?;
     program.grants.clone_from(&grants);
     if args.express {
         program.make_express(match args.history {
@@ -100,8 +107,8 @@ pub fn run(args: &args::Run) -> Result<Exit, Trouble> {
     }
     let mut others = HashMap::new();
     for (name, file) in &flows {
-        let text = input::text(file, DEFINITION_BYTES_MAX)?;
-        let mut program = compile(file, &text, &values, &resolve)?;
+        let text = input::text(file, DEFINITION_BYTES_MAX).map_err(named)?;
+        let mut program = compile(file, &text, &values, &resolve, as_json)?;
         program.grants.clone_from(&grants);
         others.insert(Arc::from(name.as_str()), Arc::new(program));
     }
@@ -125,7 +132,7 @@ pub fn run(args: &args::Run) -> Result<Exit, Trouble> {
     };
     let history = match &args.history {
         None => None,
-        Some(file) => Some((file, writable(file)?)),
+        Some(file) => Some((file, writable(file).map_err(named)?)),
     };
     let finished = runtime
         .block_on(oneshot::run(shot))
@@ -149,6 +156,16 @@ pub fn run(args: &args::Run) -> Result<Exit, Trouble> {
     Ok(if well { Exit::Ok } else { Exit::Failed })
 }
 
+/// Scripts know three ends of a run, 0, 1 and 2: where a file cannot be opened that the command
+/// line names, the command line is wrong.
+fn named(trouble: Trouble) -> Trouble {
+    let exit = match trouble.exit {
+        Exit::System => Exit::Usage,
+        other => other,
+    };
+    Trouble { exit, ..trouble }
+}
+
 /// Nothing happens for long: without a word it would look like a run that hangs.
 fn rests(until: Timestamp) {
     output::remark(&format!(
@@ -162,18 +179,26 @@ fn failed_as(execution: &Execution, error: &str) -> bool {
     failure.is_some_and(|failure| &*failure.error == error)
 }
 
-/// Checks a flow and shows its problems.
+/// Checks a flow and shows its problems; those of a flow that cannot run are the trouble's own
+/// under `--json`.
 fn compile(
     file: &Path,
     definition: &str,
     values: &BTreeMap<String, String>,
     known: &dyn Resolve,
+    as_json: bool,
 ) -> Result<Program, Trouble> {
     let shown = file.display().to_string();
     let checked = filling::compile(definition, values, known)?;
-    validate::show(&shown, definition, &checked.diagnostics);
-    let invalid = || Trouble::usage(format!("{shown} is not a valid flow"));
-    checked.program.ok_or_else(invalid)
+    let invalid = checked.program.is_none();
+    if !(as_json && invalid) {
+        validate::show(&shown, definition, &checked.diagnostics);
+    }
+    checked.program.ok_or_else(|| {
+        let mut trouble = Trouble::usage(format!("{shown} is not a valid flow"));
+        trouble.problem = Some(json!({ "diagnostics": checked.diagnostics }));
+        trouble
+    })
 }
 
 /// `NAME=FILE` (or a directory), each name once.
@@ -215,7 +240,7 @@ async fn load(
     };
     for (name, file) in files {
         let bytes = std::fs::read(file).map_err(|e| {
-            Trouble::system(format!(
+            Trouble::usage(format!(
                 "--module {name}: cannot read {}: {e}",
                 file.display()
             ))

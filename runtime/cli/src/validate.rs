@@ -10,10 +10,10 @@ use crate::exit::{Exit, Trouble};
 use crate::{filling, input, output};
 
 /// No server is asked what names mean.
-struct Anywhere {
-    express: bool,
+pub struct Anywhere {
+    pub express: bool,
     /// Nobody said what AWS's names stand for: that a server may know.
-    binds_later: bool,
+    pub binds_later: bool,
 }
 
 impl Resolve for Anywhere {

@@ -402,6 +402,15 @@ fn graph_of_a_file() {
         assert!(out.starts_with(begins), "{out}");
     }
     assert_eq!(run(dir.path(), &["graph", "bad.yaml"], "").0, 2);
+    // What a Task names may be bound later.
+    for resource in ["arn:aws:states:::sqs:sendMessage", "${FunctionArn}"] {
+        let flow = format!(
+            "StartAt: A\nStates:\n  A: {{Type: Task, Resource: \"{resource}\", End: true}}\n"
+        );
+        let (status, out, err) = run(dir.path(), &["graph", "-", "--format", "dot"], &flow);
+        assert_eq!((status, err.as_str()), (0, ""), "{resource}");
+        assert!(out.contains("A\\nTask"), "{out}");
+    }
     // A name that is no file is a published flow's: here nobody listens.
     let (status, _, _) = run(
         dir.path(),
@@ -416,8 +425,6 @@ fn a_file_that_cannot_be_read_is_this_machines_failure() {
     let dir = folder(&[("a.yaml", TIDY)]);
     for arguments in [
         &["validate", "absent.yaml"][..],
-        &["run", "absent.yaml"],
-        &["run", "a.yaml", "--module", "m=absent.wasm"],
         &["start", "x", "-i", "@absent"],
         &["module", "push", "m", "absent.wasm"],
         &["assess", "absent"],
@@ -427,6 +434,61 @@ fn a_file_that_cannot_be_read_is_this_machines_failure() {
         let (status, _, err) = run(dir.path(), arguments, "");
         assert_eq!(status, 5, "{arguments:?}: {err}");
         assert!(err.contains("absent"), "{arguments:?}: {err}");
+    }
+}
+
+#[test]
+fn a_run_ends_with_nothing_but_0_1_or_2() {
+    let fails = "StartAt: A\nStates:\n  A: {Type: Fail, Error: E}\n";
+    let dir = folder(&[("a.yaml", TIDY), ("fails.yaml", fails)]);
+    let check = |arguments: &[&str], wanted: i32| {
+        let (status, out, err) = run(dir.path(), arguments, "");
+        assert_eq!(status, wanted, "{arguments:?}: {err}");
+        // One object, or problems on the other side.
+        assert_eq!(out.lines().count(), usize::from(wanted < 2), "{out}");
+        assert_eq!(err.contains("absent"), wanted == 2, "{err}");
+    };
+    check(&["run", "a.yaml"], 0);
+    check(&["run", "fails.yaml"], 1);
+    check(&["run", "absent.yaml"], 2);
+    for absent in [
+        ["--input", "@absent"],
+        ["--module", "m=absent.wasm"],
+        ["--history", "absent/h"],
+        ["--flow", "f=absent.yaml"],
+        ["--flow-grants", "absent"],
+        ["--secret", "s=absent"],
+        ["--set-file", "absent"],
+        ["--resources", "absent"],
+        ["--bucket", "b=absent"],
+    ] {
+        check(&["run", "a.yaml", absent[0], absent[1]], 2);
+    }
+}
+
+#[test]
+fn standard_input_is_one_thing() {
+    let dir = folder(&[]);
+    let (status, out, err) = run(dir.path(), &["run", "-", "--input", "-"], TIDY);
+    assert_eq!((status, out.as_str()), (2, ""), "{err}");
+    assert!(err.contains("not both"), "{err}");
+    assert_eq!(run(dir.path(), &["run", "-"], TIDY).0, 0);
+}
+
+#[test]
+fn an_input_is_taken_without_what_editors_put_around_it() {
+    let dir = folder(&[
+        ("a.yaml", TIDY),
+        ("in.json", "\u{feff}{\"a\": [1,\r\n 2]}\r\n"),
+    ]);
+    for (given, stdin, wanted) in [
+        ("@in.json", "", "{\"a\": [1,   2]}"),
+        ("-", "\"x\" \n\n", "\"x\""),
+    ] {
+        let arguments = ["run", "a.yaml", "--input", given];
+        let (status, out, err) = run(dir.path(), &arguments, stdin);
+        let line = format!("{{\"status\":\"SUCCEEDED\",\"output\":{wanted}}}\n");
+        assert_eq!((status, out.as_str()), (0, line.as_str()), "{given}: {err}");
     }
 }
 
@@ -456,6 +518,11 @@ fn with_json_trouble_and_pictures_are_json_too() {
     for (arguments, exit, member) in [
         (
             &["graph", "typo.yaml", "--json"][..],
+            2,
+            "/problem/diagnostics/0/code",
+        ),
+        (
+            &["run", "typo.yaml", "--json"],
             2,
             "/problem/diagnostics/0/code",
         ),

@@ -38,6 +38,9 @@ use utoipa::openapi::{
 )]
 struct Document;
 
+/// The path of all endpoints of flows.
+const ENDPOINTS: &str = "/t/{path}";
+
 /// What the document says before the routes are added.
 pub(crate) fn begin() -> OpenApi {
     let mut document = Document::openapi();
@@ -72,6 +75,9 @@ pub(crate) fn complete(document: &mut OpenApi) {
                     add_headers(status, response);
                 }
             }
+        }
+        if path == ENDPOINTS {
+            every_method(item);
         }
     }
     let components = document.components.get_or_insert_default();
@@ -252,6 +258,25 @@ fn header(kind: Type, text: &str) -> Header {
         .schema(Some(Object::with_type(kind)))
         .description(Some(text))
         .build()
+}
+
+/// A flow's endpoint has the methods that its flow gives it: each is an operation.
+fn every_method(item: &mut PathItem) {
+    let Some(post) = item.post.clone() else {
+        return;
+    };
+    let by = |method: &str, body: bool| {
+        let mut operation = post.clone();
+        operation.operation_id = Some(format!("fire_endpoint_by_{method}"));
+        if !body {
+            operation.request_body = None;
+        }
+        Some(operation)
+    };
+    item.get = by("get", false);
+    item.put = by("put", true);
+    item.delete = by("delete", false);
+    item.patch = by("patch", true);
 }
 
 /// The operations of a path, with their methods.

@@ -12,6 +12,7 @@ pub mod namespace;
 pub mod object;
 pub mod problem;
 pub mod secret;
+pub mod standing;
 pub mod target;
 pub mod task;
 pub mod trace;

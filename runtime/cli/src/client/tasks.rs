@@ -54,11 +54,13 @@ fn of(remote: &Remote, id: &str) -> Result<Vec<Value>, Trouble> {
 /// Those of all executions that run, or of this flow's, with whose they are: of the oldest first; and
 /// whether each could be asked.
 fn of_all(remote: &Remote, args: &Tasks) -> Result<(Vec<Value>, bool), Trouble> {
-    let mut query = vec![("status", "RUNNING")];
-    query.extend(args.flow.as_deref().map(|flow| ("flow", flow)));
-    let running = pages(remote, "executions", || {
-        remote.get(&["executions"]).query(&query)
+    // The items of a distributed Map run in executions of the flow, too: its own list has not those.
+    let mut running = pages(remote, "executions", || {
+        remote.get(&["executions"]).query(&[("status", "RUNNING")])
     })?;
+    if args.flow.is_some() {
+        running.retain(|execution| output::field(execution, "flow") == args.flow);
+    }
     let (mut found, mut all) = (Vec::new(), true);
     // An express execution waits for nobody.
     let durable = |e: &&Value| output::field(e, "type").is_none();

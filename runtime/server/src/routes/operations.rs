@@ -11,6 +11,7 @@ use crate::Error;
 use crate::app::Api;
 use crate::params::{Page, Params};
 use crate::problem::Problem;
+use crate::wire::standing::Standing;
 use crate::wire::{self, target as outside, usage as shape};
 
 /// Usage per flow and UTC day, by flow and then by day.
@@ -63,10 +64,10 @@ pub(crate) async fn targets(State(api): State<Arc<Api>>, uri: Uri) -> Result<Res
     path = "/healthz",
     tag = "operations",
     security(()),
-    responses((status = 200, description = "It answers", content_type = "application/json", body = String))
+    responses((status = 200, description = "It answers", body = Standing))
 )]
 pub(crate) async fn health() -> Response {
-    wire::ready(StatusCode::OK, b"{\"status\":\"ok\"}".to_vec())
+    wire::json(StatusCode::OK, &Standing::new("ok"))
 }
 
 /// Says whether new work is taken. Needs no token.
@@ -77,16 +78,13 @@ pub(crate) async fn health() -> Response {
     tag = "operations",
     security(()),
     responses(
-        (status = 200, description = "It takes work", content_type = "application/json", body = String),
+        (status = 200, description = "It takes work", body = Standing),
         (status = 503, description = "`RUN0006`: the disk is full; `RUN0007`: it is stopping", body = wire::problem::Problem, content_type = "application/problem+json")
     )
 )]
 pub(crate) async fn ready(State(api): State<Arc<Api>>) -> Result<Response, Problem> {
     api.orchestrator.ready()?;
-    Ok(wire::ready(
-        StatusCode::OK,
-        b"{\"status\":\"ready\"}".to_vec(),
-    ))
+    Ok(wire::json(StatusCode::OK, &Standing::new("ready")))
 }
 
 /// Metrics in the OpenMetrics text format, for Prometheus.
@@ -113,7 +111,7 @@ pub(crate) async fn metrics(State(api): State<Arc<Api>>) -> Response {
     operation_id = "read_openapi",
     path = "/v1/openapi.json",
     tag = "operations",
-    responses((status = 200, description = "OpenAPI 3.1", content_type = "application/json", body = String))
+    responses((status = 200, description = "OpenAPI 3.1", body = serde_json::Value))
 )]
 pub(crate) async fn openapi(State(api): State<Arc<Api>>, uri: Uri) -> Result<Response, Problem> {
     Params::read(&uri, &[])?;

@@ -81,6 +81,36 @@ fn no_two_operations_have_one_id() {
     }
 }
 
+/// Checked of what answers in a house without anything in it.
+#[test]
+fn an_answer_is_of_the_kind_that_the_document_says() {
+    let document = serde_json::to_value(openapi()).unwrap();
+    let open = house(|_| {});
+    let mut checked = 0;
+    for one in Operation::all().iter().filter(|one| one.method == "GET") {
+        let about = format!("{} {}", one.method, one.path);
+        let (status, said) = one.ask(&open, "", "localhost");
+        let content = &one.about["responses"][status.to_string()]["content"];
+        let Some(mut schema) = content.pointer("/application~1json/schema") else {
+            continue;
+        };
+        if let Some(place) = schema["$ref"].as_str() {
+            schema = document.pointer(place.trim_start_matches('#')).unwrap();
+        }
+        let kind = schema["type"].as_str();
+        assert!(
+            kind.is_none() || (kind == Some("object")) == said.is_object(),
+            "{about}: {said}"
+        );
+        for name in schema["required"].as_array().into_iter().flatten() {
+            let name = name.as_str().unwrap();
+            assert!(said.get(name).is_some(), "{about} has no {name}: {said}");
+        }
+        checked += 1;
+    }
+    assert!(checked >= 8, "{checked}");
+}
+
 #[test]
 fn an_operation_has_the_refusals_that_the_document_gives_to_all() {
     let open = house(|_| {});
