@@ -37,6 +37,8 @@ struct Form {
 #[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Masked {
     bytes: Vec<u8>,
+    /// The secrets whose values these were. A short value may have stood a million times.
+    names: Vec<String>,
     gaps: Vec<Gap>,
 }
 
@@ -45,12 +47,12 @@ pub(super) struct Masked {
 struct Gap {
     /// So many of the other bytes come before it.
     at: u32,
-    /// The secret's name.
-    name: String,
+    /// Which of the names is its secret's.
+    name: u32,
     /// Which of its value's forms was there.
     number: u32,
-    /// All of the form, or no more than is looked for.
-    whole: bool,
+    /// So many bytes of it were there behind those that are looked for.
+    rest: u32,
 }
 
 impl Search {
@@ -117,20 +119,38 @@ impl Search {
                 continue;
             }
             masked.bytes.extend_from_slice(&bytes[from..found.start()]);
-            let whole = bytes[found.end()..].starts_with(form.rest.as_bytes());
+            let (form, rest) = self.longest(form, &bytes[found.end()..]);
+            let at = u32::try_from(masked.bytes.len()).ok()?;
+            let name = masked.name(&form.name)?;
             masked.gaps.push(Gap {
-                at: u32::try_from(masked.bytes.len()).ok()?,
-                name: form.name.clone(),
+                at,
+                name,
                 number: form.number,
-                whole,
+                rest: u32::try_from(rest).ok()?,
             });
-            from = found.end() + if whole { form.rest.len() } else { 0 };
+            from = found.end() + rest;
         }
         if masked.gaps.is_empty() {
             return None;
         }
         masked.bytes.extend_from_slice(&bytes[from..]);
         Some(masked)
+    }
+
+    /// Long forms that begin alike are found as one of them: that of which most is there, and how many
+    /// bytes behind those that are looked for.
+    fn longest<'a>(&'a self, found: &'a Form, behind: &[u8]) -> (&'a Form, usize) {
+        // No character has more than four bytes: nothing of it was cut off.
+        if found.text.len() + 4 <= FORM_BYTES_MAX {
+            return (found, 0);
+        }
+        let there = |form: &Form| {
+            let both = form.rest.bytes().zip(behind);
+            both.take_while(|(one, other)| one == *other).count()
+        };
+        let alike = self.forms.iter().filter(|form| form.text == found.text);
+        let all = alike.map(|form| (form, there(form)));
+        all.max_by_key(|(_, rest)| *rest).unwrap_or((found, 0))
     }
 
     /// A text that was cut may end with the beginning of a value.
@@ -152,6 +172,16 @@ impl Search {
 }
 
 impl Masked {
+    /// The number of a secret's name.
+    fn name(&mut self, name: &str) -> Option<u32> {
+        let known = self.names.iter().position(|known| known == name);
+        let number = known.unwrap_or_else(|| {
+            self.names.push(name.to_owned());
+            self.names.len() - 1
+        });
+        u32::try_from(number).ok()
+    }
+
     /// The bytes as they were, with values by their names. `None`: these are not the values.
     /// # Errors
     /// That of a value which is not to be had.
@@ -159,19 +189,22 @@ impl Masked {
         &self,
         mut value: impl FnMut(&str) -> Result<Secret, E>,
     ) -> Result<Option<Vec<u8>>, E> {
+        let mut values = Vec::new();
+        for name in &self.names {
+            values.push(forms(name, &value(name)?));
+        }
         let (mut bytes, mut from) = (Vec::with_capacity(self.bytes.len()), 0);
         for gap in &self.gaps {
-            let forms = forms(&gap.name, &value(&gap.name)?);
-            let form = forms.iter().find(|form| form.number == gap.number);
+            let forms = values.get(gap.name as usize);
+            let form = forms.and_then(|all| all.iter().find(|form| form.number == gap.number));
+            let rest = form.and_then(|form| form.rest.as_bytes().get(..gap.rest as usize));
             let before = self.bytes.get(from..gap.at as usize);
-            let (Some(form), Some(before)) = (form, before) else {
+            let (Some(form), Some(rest), Some(before)) = (form, rest, before) else {
                 return Ok(None);
             };
             bytes.extend_from_slice(before);
             bytes.extend_from_slice(form.text.as_bytes());
-            if gap.whole {
-                bytes.extend_from_slice(form.rest.as_bytes());
-            }
+            bytes.extend_from_slice(rest);
             from = gap.at as usize;
         }
         bytes.extend_from_slice(self.bytes.get(from..).unwrap_or_default());

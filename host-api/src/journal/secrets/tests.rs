@@ -515,6 +515,54 @@ fn no_recorded_answer_holds_a_value_and_each_comes_back_as_it_was() {
     assert_eq!(broken.as_deref(), Some("Stepwell.SecretGone"));
 }
 
+/// Forms of a long value begin alike, and differ behind what is looked for.
+#[test]
+fn of_a_long_value_no_recorded_answer_keeps_the_rest() {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::{STANDARD, URL_SAFE};
+    let value: &'static str = format!("{}\"?>?>?>\n", "0123456789abcdef".repeat(40)).leak();
+    let quoted = value.replace('"', "\\\"").replace('\n', "\\n");
+    let parts = [
+        value.to_owned(),
+        value.trim().to_owned(),
+        quoted.trim_end_matches("\\n").to_owned(),
+        quoted,
+        STANDARD.encode(value),
+        STANDARD.encode(value.trim()),
+        URL_SAFE.encode(value),
+        // Cut on its way.
+        value[..500].to_owned(),
+    ];
+    let shelf = self::shelf([("long", 1, value)]);
+    let (journal, _) = self::journal(None, &shelf);
+    read(&journal, "long").expect("read");
+    for part in parts {
+        let part = format!("\u{1}you sent <{part}>").into_bytes();
+        let masked = journal.masked(part.clone());
+        assert!(masked.len() < 64, "{}", String::from_utf8_lossy(&masked));
+        assert_eq!(journal.unmasked(&masked), Ok(part));
+    }
+}
+
+#[test]
+fn what_an_answer_repeats_often_costs_little() {
+    let shelf = self::shelf([("a-name-much-longer-than-its-value", 1, "123456")]);
+    let (journal, _) = self::journal(None, &shelf);
+    read(&journal, "a-name-much-longer-than-its-value").expect("read");
+    let part = format!("\u{1}{}", "123456".repeat(1_000)).into_bytes();
+    let masked = journal.masked(part.clone());
+    assert!(masked.len() < part.len(), "{}", masked.len());
+    assert_eq!(journal.unmasked(&masked), Ok(part.clone()));
+    let search = journal.search().expect("something is looked for");
+    let masked = search.masked(&part).expect("it is there");
+    let mut asked = 0;
+    let unmasked = masked.unmasked(|_| {
+        asked += 1;
+        Ok::<_, Failure>(Secret::new(b"123456".to_vec()))
+    });
+    assert_eq!((unmasked, asked), (Ok(Some(part)), 1));
+}
+
 #[test]
 fn no_name_holds_a_value() {
     let shelf = shelf([("word", 1, "correct-horse"), ("late", 1, "battery-staple")]);
