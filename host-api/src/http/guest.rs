@@ -9,7 +9,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, HeaderName, TE, TRAILER};
+use http::Method;
+use http::header::{CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue, TE, TRAILER};
 use stepwell_types::{Granted, Grants, LogLevel};
 use wasmtime::component::{Linker, Resource};
 use wasmtime::{Result as Trappable, StoreContextMut};
@@ -205,10 +206,7 @@ async fn take_in(
         trailers,
     } = intake;
     let mut headers = parts.headers;
-    // Of what follows a body that is not here yet its guest says the names, and then, over HTTP/1.1,
-    // the body has no length.
-    let named = headers.remove(TRAILER).filter(|_| rest.is_some());
-    let length = length.filter(|_| named.is_none());
+    let (named, length) = follows(&parts.method, &mut headers, rest.is_some(), length);
     let streams = rest.as_ref().map(|_| Streams(length));
     // That it takes trailers is all that it may say of the answer's transfer.
     let takes = headers.remove(TE);
@@ -234,6 +232,24 @@ async fn take_in(
     }
     checked.response_bytes_max = bridge.ceilings.response_bytes;
     Ok((checked, rest))
+}
+
+/// The names of what follows a body that is not here yet, as its guest says them, and how long that body
+/// is then: over HTTP/1.1 one with trailers has no length. A GET or HEAD has no trailers there, and
+/// nothing of its body would go out without a length.
+fn follows(
+    method: &Method,
+    headers: &mut HeaderMap,
+    streams: bool,
+    length: Option<u64>,
+) -> (Option<HeaderValue>, Option<u64>) {
+    let names = headers.get_all(TRAILER).iter().map(HeaderValue::as_bytes);
+    let names = names.collect::<Vec<&[u8]>>().join(&b", "[..]);
+    headers.remove(TRAILER);
+    if !streams || names.is_empty() || matches!(*method, Method::GET | Method::HEAD) {
+        return (None, length);
+    }
+    (HeaderValue::try_from(names).ok(), None)
 }
 
 /// A body that guests read: nothing of it is there before the guest waits for it.
@@ -323,5 +339,31 @@ impl From<Granted> for super::send::Strictness {
             Granted::Public => super::send::Strictness::PublicOnly,
             Granted::Named => super::send::Strictness::Configured,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_body_that_streams_has_a_length_or_trailers() {
+        let check = |method: Method, streams: bool, given: &[&'static str], kept: Option<&str>| {
+            let values = given.iter().copied().map(HeaderValue::from_static);
+            let mut headers: HeaderMap = values.map(|value| (TRAILER, value)).collect();
+            let (named, length) = follows(&method, &mut headers, streams, Some(1 << 20));
+            let named = named.as_ref().and_then(|names| names.to_str().ok());
+            assert_eq!(named, kept, "{method} {streams} {given:?}");
+            assert_eq!(length.is_none(), kept.is_some());
+            assert!(headers.is_empty());
+        };
+        check(Method::PUT, true, &[], None);
+        check(Method::PUT, true, &["x-sum"], Some("x-sum"));
+        let both = Some("x-sum, x-more");
+        check(Method::PUT, true, &["x-sum", "x-more"], both);
+        // A small one's are known.
+        check(Method::PUT, false, &["x-sum"], None);
+        check(Method::GET, true, &["x-sum"], None);
+        check(Method::HEAD, true, &["x-sum"], None);
     }
 }
