@@ -163,7 +163,7 @@ fn key(flow: &FlowRef) -> Key {
     }
 }
 
-/// Other flows whose newest version has the name of this one in its text, and may start it: any
+/// Other flows whose newest version may have the name of this one in its text, and start it: any
 /// other need not be compiled. Of those that were published in `before` nothing is looked at again.
 fn saying(
     reader: &dyn Reader,
@@ -189,11 +189,18 @@ fn saying(
             continue;
         };
         let row: FlowRow = rows::decode(&row)?;
-        let values = row.substitutions.iter().map(|(_, value)| value);
-        let mut texts = values.chain([&row.definition]);
-        if texts.any(|text| text.contains(flow)) {
+        if may_say(&row, flow) {
             saying.push(other);
         }
     }
     Ok(saying)
+}
+
+/// Whether a definition may have a name in it: as it is, spelt with escapes, put together from what fills
+/// the definition in, or in the place of a resource that is bound to it.
+fn may_say(row: &FlowRow, name: &str) -> bool {
+    let filled = !row.substitutions.is_empty() && row.definition.contains("${");
+    let bound = row.resources.iter().map(|(_, target)| target);
+    let mut texts = bound.chain([&row.definition]);
+    filled || texts.any(|text| text.contains(name) || text.contains('\\'))
 }

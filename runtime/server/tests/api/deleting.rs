@@ -4,10 +4,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
+use serde_json::json;
 use stepwell_store::memory::Memory;
 use stepwell_store::{Error, Key, Range, Reader};
 
-use super::{House, PASS, block, house_reading, no_vault};
+use super::{House, PASS, block, house_reading, no_vault, request};
 
 const WAIT: &str =
     r#"{"StartAt": "W", "States": {"W": {"Type": "Wait", "Seconds": 600, "End": true}}}"#;
@@ -101,6 +102,37 @@ fn flows_are_published_while_one_is_being_deleted() {
     assert_eq!(status, 201, "{said}");
     house.check("GET", "/v1/flows/gone", "", 404, "RUN0002");
     house.check("GET", "/v1/flows/other", "", 200, "");
+}
+
+#[test]
+fn a_flow_is_in_use_however_another_spells_its_name() {
+    let (_, house) = house();
+    house.check("PUT", "/v1/flows/gone", PASS, 201, "");
+    let task = |how: &str| {
+        format!(
+            r#"{{"StartAt": "C", "States": {{"C": {{"Type": "Task", "End": true, "Resource": {how}}}}}}}"#
+        )
+    };
+    let start = |name: &str| {
+        task(&format!(
+            r#""flow:start", "Parameters": {{"StateMachineArn": "{name}"}}"#
+        ))
+    };
+    let bound = task(r#""arn:aws:lambda:eu-west-1:123456789012:function:go""#);
+    for caller in [
+        json!({"definition": start("${Begins}ne"), "substitutions": {"Begins": "go"}}),
+        json!({"definition": start(r"\u0067one")}),
+        json!({"definition": bound, "resources": {"arn:aws:lambda:*:function:go": {"flow": "gone"}}}),
+    ] {
+        let mut publish = request("PUT", "/v1/flows/caller", caller.to_string());
+        let kind = "application/vnd.stepwell.publish+json".parse().unwrap();
+        publish.headers_mut().insert("content-type", kind);
+        let (status, said) = block(house.fill(publish));
+        assert_eq!(status, 201, "{said}");
+        house.check("DELETE", "/v1/flows/gone", "", 409, "flow caller");
+    }
+    house.check("PUT", "/v1/flows/caller", PASS, 201, "");
+    house.check("DELETE", "/v1/flows/gone", "", 204, "");
 }
 
 #[test]
