@@ -127,6 +127,7 @@ impl Shell {
         begin.delete(clean_key());
         let last = ports.black_box.last();
         let suspects = suspects::count(&*ports.reader, &last, &mut begin)?;
+        driver::count_open_once(&*ports.reader, &mut begin)?;
         ports.writer.commit(&[begin])?;
         if !last.steps.is_empty() {
             tracing::warn!(

@@ -4,16 +4,19 @@
 //! other. What a flow has in all is the sum over the loops that ever counted: one may end on another
 //! loop than it began on. Refuses to count what nothing is stored of.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use stepwell_store::{Batch, Key, Reader};
+use stepwell_store::{Batch, Key, Range, Reader};
 use stepwell_types::ExecutionId;
 use stepwell_types::id::SHARDS;
 
 use super::Driver;
 use crate::Error;
-use crate::rows;
+use crate::rows::{self, SummaryRow};
+
+/// Summaries that are read at once.
+const ROWS: usize = 256;
 
 /// The counts of one loop.
 pub(super) struct Open {
@@ -46,6 +49,18 @@ fn key_of(index: u8, flow: &str) -> Key {
     }
 }
 
+/// The row that says that flows are counted.
+fn counted_key() -> Key {
+    Key::Meta {
+        name: "open-by-flow".into(),
+    }
+}
+
+/// Every number that a loop may have.
+fn loops() -> impl Iterator<Item = u8> {
+    (0..SHARDS).filter_map(|index| u8::try_from(index).ok())
+}
+
 fn read(reader: &dyn Reader, key: &Key) -> Result<i64, Error> {
     let row = reader.get(key)?;
     row.map_or(Ok(0), |row| rows::decode(&row))
@@ -56,10 +71,47 @@ fn read(reader: &dyn Reader, key: &Key) -> Result<i64, Error> {
 /// # Errors
 /// `RUN0012`.
 pub fn open_by_flow(reader: &dyn Reader, flow: &str) -> Result<i64, Error> {
-    let loops = (0..SHARDS).filter_map(|index| u8::try_from(index).ok());
-    loops
+    loops()
         .map(|index| read(reader, &key_of(index, flow)))
         .sum::<Result<i64, Error>>()
+}
+
+/// Counts by flow what has not ended in a store that was written before there were such counts: `batch`
+/// gets them, and must be durable before anything begins or ends. Reads the summaries of all executions,
+/// once in a store's life.
+/// # Errors
+/// `RUN0012`.
+pub fn count_open_once(reader: &dyn Reader, batch: &mut Batch) -> Result<(), Error> {
+    if reader.get(&counted_key())?.is_some() {
+        return Ok(());
+    }
+    let mut flows: BTreeMap<Arc<str>, i64> = BTreeMap::new();
+    let mut before = None;
+    loop {
+        let found = reader.scan(&Range::Summaries { before }, ROWS)?;
+        for (key, row) in &found {
+            if let Key::Summary { execution } = key {
+                before = Some(*execution);
+            }
+            // One that is damaged shows where it is asked for, and keeps no server from starting.
+            if let Ok(row) = rows::decode::<SummaryRow>(row) {
+                *flows.entry(row.flow).or_default() += i64::from(row.status == 0);
+            }
+        }
+        if found.len() < ROWS {
+            break;
+        }
+    }
+    for (flow, open) in flows {
+        for index in loops() {
+            batch.delete(key_of(index, &flow));
+        }
+        if open > 0 {
+            batch.put(key_of(0, &flow), rows::encode(&open));
+        }
+    }
+    batch.put(counted_key(), rows::encode(&true));
+    Ok(())
 }
 
 impl Open {

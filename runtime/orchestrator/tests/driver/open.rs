@@ -4,7 +4,8 @@
 use std::sync::Arc;
 
 use stepwell_flow::program::Keep;
-use stepwell_orchestrator::driver::{Driver, Redrive, Request, open_by_flow};
+use stepwell_orchestrator::driver::{Driver, Redrive, Request, count_open_once, open_by_flow};
+use stepwell_store::{Batch, Key, Writer};
 use stepwell_types::{Data, ExecutionId, Failure, ShardId};
 
 use super::world::{NOW, World, compiled, flows, options, start};
@@ -90,4 +91,40 @@ fn of_express_executions_those_count_that_begin_again_after_a_crash() {
     assert_eq!(open(&world), (1, 0));
     end(&mut world, sent, Err("Mine"));
     assert_eq!(open(&world), (0, 0));
+}
+
+#[test]
+fn a_store_without_counts_is_counted_once() {
+    let mut world = World::new(
+        flows([("f", compiled(STEP)), ("g", compiled(STEP))]),
+        options(),
+    );
+    let first = begin(&mut world, "f", false);
+    begin(&mut world, "f", false);
+    begin(&mut world, "g", false);
+    world.commit();
+    end(&mut world, first, Err("Mine"));
+    assert_eq!(open(&world), (1, 1));
+    let commit = |world: &World, batch: Batch| {
+        let mut writer = world.memory.writer();
+        writer.commit(&[batch]).expect("memory");
+    };
+    let without = || {
+        let mut without = Batch::default();
+        for name in ["open/0/f", "open/0/g"] {
+            without.delete(Key::Meta { name: name.into() });
+        }
+        without
+    };
+    commit(&world, without());
+    assert_eq!(open(&world), (0, 0), "as a release before wrote it");
+    let mut counts = Batch::default();
+    count_open_once(&world.memory, &mut counts).expect("memory");
+    commit(&world, counts);
+    assert_eq!(open(&world), (1, 1));
+
+    commit(&world, without());
+    let mut counts = Batch::default();
+    count_open_once(&world.memory, &mut counts).expect("memory");
+    assert!(counts.is_empty());
 }
