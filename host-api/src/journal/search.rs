@@ -3,7 +3,7 @@
 //! Refuses nothing: it finds, and puts a name in a value's place, for good or so that the value can come
 //! back. A net, not a wall: a value in other words is not found.
 
-use aho_corasick::{AhoCorasick, MatchKind};
+use aho_corasick::{AhoCorasick, Input, MatchKind};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE};
 use serde::{Deserialize, Serialize};
@@ -110,14 +110,10 @@ impl Search {
     pub(super) fn masked(&self, bytes: &[u8]) -> Option<Masked> {
         let mut masked = Masked::default();
         let mut from = 0;
-        for found in self.finder.find_iter(bytes) {
-            let Some(form) = self.forms.get(found.pattern().as_usize()) else {
-                continue;
-            };
-            // Within what follows of a longer one.
-            if found.start() < from {
-                continue;
-            }
+        // Each time behind all of the last one: a long one may have others within.
+        while let Some(found) = self.finder.find(Input::new(bytes).range(from..))
+            && let Some(form) = self.forms.get(found.pattern().as_usize())
+        {
             masked.bytes.extend_from_slice(&bytes[from..found.start()]);
             let (form, rest) = self.longest(form, &bytes[found.end()..]);
             let at = u32::try_from(masked.bytes.len()).ok()?;

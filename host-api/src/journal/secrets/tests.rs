@@ -545,6 +545,18 @@ fn of_a_long_value_no_recorded_answer_keeps_the_rest() {
 }
 
 #[test]
+fn a_long_value_is_found_right_behind_itself() {
+    let value: &'static str = "0123456789abcdef".repeat(35).leak();
+    let shelf = self::shelf([("long", 1, value)]);
+    let (journal, _) = self::journal(None, &shelf);
+    read(&journal, "long").expect("read");
+    let part = format!("\u{1}{value}{value}").into_bytes();
+    let masked = journal.masked(part.clone());
+    assert!(masked.len() < 64, "{}", String::from_utf8_lossy(&masked));
+    assert_eq!(journal.unmasked(&masked), Ok(part));
+}
+
+#[test]
 fn what_an_answer_repeats_often_costs_little() {
     let shelf = self::shelf([("a-name-much-longer-than-its-value", 1, "123456")]);
     let (journal, _) = self::journal(None, &shelf);
