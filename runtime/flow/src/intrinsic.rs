@@ -62,6 +62,26 @@ pub(crate) fn parse(text: &str, patterns: &Patterns) -> Result<Expression, Fault
     Ok(call)
 }
 
+/// What is wrong with a call where a string is needed; `None`: it may yield one.
+pub(crate) fn no_text(function: Intrinsic, source: &str) -> Option<Fault> {
+    let may = matches!(
+        function,
+        Intrinsic::Format
+            | Intrinsic::JsonToString
+            | Intrinsic::ArrayGetItem
+            | Intrinsic::Base64Encode
+            | Intrinsic::Base64Decode
+            | Intrinsic::Hash
+            | Intrinsic::Uuid
+    );
+    let fault = || {
+        bad(format!("{} yields no string", clip(source))).hint(
+            "States.Format, States.JsonToString, States.ArrayGetItem, States.Base64Encode, States.Base64Decode, States.Hash and States.UUID yield one",
+        )
+    };
+    (!may).then(fault)
+}
+
 fn bad(message: impl Into<String>) -> Fault {
     Fault::new(message).code(code::BAD_INTRINSIC)
 }

@@ -196,7 +196,8 @@ pub(crate) fn parse_write(source: &str, patterns: &Patterns) -> Result<WritePath
     }
 }
 
-fn not_reference(source: &str) -> Fault {
+/// What is wrong with a path that may select several places where one is needed.
+pub(crate) fn not_reference(source: &str) -> Fault {
     Fault::new(format!(
         "{:?} may select several places; a reference path names one",
         clip(source)

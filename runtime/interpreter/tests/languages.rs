@@ -213,6 +213,16 @@ fn paths_that_lead_nowhere() {
     path("$.o.a.b", "Missing property in path $['o']['a']");
     path("$.none['a','b']", "No results for path: $['none']");
     path("$.l['a','b']", "No results for path: $['l']");
+    for state in [json!({"InputPath": "$.a"}), json!({"OutputPath": "$.a.b"})] {
+        let cause = "Unable to apply Path transformation to null or empty input.";
+        let flow = one("JSONPath", &state);
+        check_failure(&flow, Value::Null, "States.Runtime", cause);
+    }
+    check(
+        &one("JSONPath", &json!({"InputPath": "$"})),
+        Value::Null,
+        &Value::Null,
+    );
     let field = "The JSONPath '$.none' specified for the field 'a.$' could not be found in the input '{\"l\"";
     wrong(
         json!({"Parameters": {"a.$": "$.none"}}),
@@ -268,6 +278,30 @@ fn filters_of_jayway() {
     of("@.k nin ['bus', 'Car']", json!([2, 4]));
     of("@.k size 3", json!([1, 3]));
     of("@.k contains 'ar'", json!([1, 2]));
+}
+
+#[test]
+fn base_64_is_read_without_its_padding() {
+    for (text, expected) in [
+        ("SGk=", "Hi"),
+        ("SGk", "Hi"),
+        ("SGl=", "Hi"),
+        ("SGVsbG8gV29ybGQ", "Hello World"),
+        ("", ""),
+    ] {
+        let state = json!({"Parameters": {"a.$": "States.Base64Decode($.x)"}});
+        let expected = json!({"a": expected});
+        check(&one("JSONPath", &state), json!({"x": text}), &expected);
+    }
+    for text in ["S", "SGk==", "SG k=", "SGk-", "/w=="] {
+        let state = json!({"Parameters": {"a.$": "States.Base64Decode($.x)"}});
+        check_failure(
+            &one("JSONPath", &state),
+            json!({"x": text}),
+            "States.IntrinsicFailure",
+            "the text is not base 64 of UTF-8",
+        );
+    }
 }
 
 #[test]

@@ -4,9 +4,10 @@ use serde_json::Value;
 
 use super::Compiler;
 use crate::document::At;
-use crate::expression::{Expression, QueryLanguage};
+use crate::expression::{Expression, Query, QueryLanguage};
 use crate::program::Kind;
-use crate::{jsonata, slip};
+use crate::template::report_fault;
+use crate::{intrinsic, jsonata, path, slip};
 
 /// Fields of a Fail beyond the common ones.
 pub(super) const FIELDS: &[&str] = &["Error", "ErrorPath", "Cause", "CausePath"];
@@ -46,6 +47,25 @@ impl<'t> Compiler<'t, '_> {
         if self.language == QueryLanguage::Jsonata {
             return None;
         }
-        at.get(path_name).map(|field| self.expression(&field))
+        at.get(path_name).map(|field| self.text_from_data(&field))
+    }
+
+    /// A path or intrinsic function that can yield a string.
+    /// Source: the Step Functions guide, "Fail workflow state", which lists the functions.
+    fn text_from_data(&mut self, field: &At<'_, 't>) -> Expression {
+        let expression = self.expression(field);
+        let fault = match &expression {
+            Expression::Path(path) if matches!(path.query, Query::Indefinite(_)) => {
+                Some(path::not_reference(&path.source))
+            }
+            Expression::Call {
+                function, source, ..
+            } => intrinsic::no_text(*function, source),
+            _ => None,
+        };
+        if let Some(fault) = fault {
+            report_fault(field, fault, self.report);
+        }
+        expression
     }
 }

@@ -5,10 +5,10 @@
 //! Source: states-language.net, "Input and Output Processing".
 
 use serde_json::Value;
-use stepwell_flow::expression::{DataPath, Segment, Template, WritePath};
+use stepwell_flow::expression::{DataPath, Root, Segment, Template, WritePath};
 use stepwell_types::Data;
 
-use super::path::{self, read_data};
+use super::path::{self, Miss, read_data};
 use super::{Env, Fault, bounded, size, template};
 use stepwell_types::limits::PAYLOAD_BYTES_MAX;
 
@@ -16,7 +16,13 @@ use stepwell_types::limits::PAYLOAD_BYTES_MAX;
 pub(crate) fn through(env: &Env<'_>, path: Option<&DataPath>) -> Result<Data, Fault> {
     match path {
         None => Ok(Data::empty_object()),
-        Some(path) => read_data(env, path).map_err(|miss| miss.invalid_path(path)),
+        Some(path) => read_data(env, path).map_err(|miss| match miss {
+            // Said of the data, and not of the path, as Step Functions says it.
+            Miss::Absent(_) if matches!(path.root, Root::Data) && env.data.value().is_null() => {
+                Fault::runtime("Unable to apply Path transformation to null or empty input.")
+            }
+            miss => miss.invalid_path(path),
+        }),
     }
 }
 

@@ -5,8 +5,8 @@
 
 use std::borrow::Cow;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STANDARD};
+use base64::engine::{DecodePaddingMode, Engine as _};
 use serde_json::{Number, Value};
 use stepwell_flow::expression::Intrinsic;
 use stepwell_types::limits::PAYLOAD_BYTES_MAX;
@@ -18,6 +18,15 @@ use crate::random;
 const TEXT_CHARS_MAX: usize = 10_000;
 /// Most elements that `ArrayRange` makes.
 const RANGE_MAX: i64 = 1_000;
+
+/// Reads base 64 as Java's libraries do, in which Step Functions is written: the padding may be
+/// left out, and bits that are over do not count.
+const DECODER: GeneralPurpose = GeneralPurpose::new(
+    &base64::alphabet::STANDARD,
+    GeneralPurposeConfig::new()
+        .with_decode_padding_mode(DecodePaddingMode::Indifferent)
+        .with_decode_allow_trailing_bits(true),
+);
 
 type Values<'a> = Vec<Cow<'a, Value>>;
 
@@ -68,7 +77,7 @@ pub(crate) fn call(
         Intrinsic::ArrayLength => Ok(a.array(0)?.len().into()),
         Intrinsic::ArrayUnique => array_unique(&a),
         Intrinsic::Base64Encode => Ok(STANDARD.encode(a.short_text(0)?).into()),
-        Intrinsic::Base64Decode => STANDARD
+        Intrinsic::Base64Decode => DECODER
             .decode(a.short_text(0)?)
             .ok()
             .and_then(|bytes| String::from_utf8(bytes).ok())
