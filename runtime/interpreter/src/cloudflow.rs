@@ -338,7 +338,6 @@ pub(crate) fn named(node: &Node, failure: Failure) -> Failure {
     let error: Arc<str> = match &*failure.error {
         "States.Timeout" | "States.HeartbeatTimeout" => "FnF.TaskTimeout".into(),
         "States.Runtime"
-        | "States.ParameterPathFailure"
         | "States.IntrinsicFailure"
         | "States.ResultPathMatchFailure"
         | "States.QueryEvaluationError" => crate::evaluate::fdl::FAILED.into(),

@@ -226,7 +226,7 @@ fn paths_that_lead_nowhere() {
     let field = "The JSONPath '$.none' specified for the field 'a.$' could not be found in the input '{\"l\"";
     wrong(
         json!({"Parameters": {"a.$": "$.none"}}),
-        "States.ParameterPathFailure",
+        "States.Runtime",
         field,
     );
     let call = "The function 'States.Format('{}', $.none)' had the following error: The JsonPath argument for the field '$.none' could not be found in the input '{\"l\"";

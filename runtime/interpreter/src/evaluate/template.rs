@@ -78,9 +78,11 @@ fn owned(env: &Env<'_>, value: Cow<'_, Value>) -> Result<Value, Fault> {
     }
 }
 
+/// The specification's Appendix A calls it `States.ParameterPathFailure`; the service that flows come
+/// from reports it as the others of paths that lead nowhere.
 fn missing_field(env: &Env<'_>, path: &DataPath, field: &str) -> Fault {
     Fault::new(
-        "States.ParameterPathFailure",
+        "States.Runtime",
         format!(
             "The JSONPath '{}' specified for the field '{field}.$' could not be found in the input '{}'",
             path.source,

@@ -91,6 +91,7 @@ fn a_child_whose_flow_is_being_deleted_holds_up_no_child_of_another() {
     world.run();
     world.commit();
     assert_eq!((of(&world, "step"), of(&world, "child")), (1, 1));
+    world.driver.tick(world.now).expect("memory");
     assert_ne!(world.driver.next_tick(), Some(NOW.plus_ms(10)));
 }
 
