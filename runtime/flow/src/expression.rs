@@ -204,13 +204,10 @@ pub mod meter {
     pub const REPLACE: &str = "bounded replace";
     /// `$formatBase` that rounds as JSONata does, and takes large numbers.
     pub const FORMAT_BASE: &str = "bounded formatBase";
+    /// `$round` that shifts a number's decimal digits, as JSONata does.
+    pub const ROUND: &str = "bounded round";
     /// Gives the argument of `$number` back, if it is the text of a number.
     pub const CHECK_NUMBER: &str = "check number";
-    /// Functions that decode, and what gives their argument back if it can be decoded.
-    pub const CHECK_URL: [(&str, &str); 2] = [
-        ("decodeUrl", "check decodeUrl"),
-        ("decodeUrlComponent", "check decodeUrlComponent"),
-    ];
     /// Gives its argument back; for `null` an array of it.
     pub const LISTED: &str = "check listed";
     /// Gives its argument back; for an empty array nothing.
@@ -218,12 +215,13 @@ pub mod meter {
     /// `$split` by what may be a regular expression that tracks back.
     pub const SPLIT: &str = "bounded split";
     /// Functions of the library, and the names under which there are bounded forms.
-    pub const BOUNDED: [(&str, &str); 5] = [
+    pub const BOUNDED: [(&str, &str); 6] = [
         ("distinct", DISTINCT),
         ("formatBase", FORMAT_BASE),
         ("join", JOIN),
         ("pad", PAD),
         ("replace", REPLACE),
+        ("round", ROUND),
     ];
     /// Functions that take a picture, and their forms that are given `$` before their
     /// own arguments.
@@ -233,6 +231,13 @@ pub mod meter {
         ("fromMillis", "bounded fromMillis"),
         ("parseInteger", "bounded parseInteger"),
         ("toMillis", "bounded toMillis"),
+    ];
+    /// Functions of URLs, and their forms that are given `$` before their own argument.
+    pub const URLS: [(&str, &str); 4] = [
+        ("decodeUrl", "bounded decodeUrl"),
+        ("decodeUrlComponent", "bounded decodeUrlComponent"),
+        ("encodeUrl", "bounded encodeUrl"),
+        ("encodeUrlComponent", "bounded encodeUrlComponent"),
     ];
 }
 

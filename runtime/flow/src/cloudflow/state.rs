@@ -139,34 +139,33 @@ impl<'t> Compiler<'_> {
             "Choice" => return Next::ByKind,
             _ => {}
         }
-        let next = at.get("Next").map(|n| self.target(&n, scope, true));
-        match (next, end) {
-            (Some(next), None | Some(false)) => Next::State(next),
-            (None, Some(true)) => {
-                scope.end();
-                Next::End
+        let next = at.get("Next");
+        // Next is looked up only where End is not set.
+        if end == Some(true) {
+            scope.end();
+            if let Some(next) = next {
+                self.report.warning(
+                    &next,
+                    code::NEXT_OR_END,
+                    "with `End: true` the state ends its scope, and this is not looked up".into(),
+                    Some("remove Next, or End if the flow shall go on".into()),
+                );
             }
-            (Some(_), Some(true)) => {
-                scope.end();
-                self.next_or_end(at, "has both Next and End; it needs one of them");
-                Next::End
-            }
-            // What is wrong with its End was said.
-            (None, None) if at.get("End").is_some() => {
-                scope.broken = true;
-                Next::End
-            }
-            (None, _) => {
-                scope.broken = true;
-                self.next_or_end(at, "has neither Next nor `End: true`; it needs one of them");
-                Next::End
-            }
+            return Next::End;
         }
-    }
-
-    fn next_or_end(&mut self, at: &At<'_, 't>, what: &str) {
-        self.report
-            .error(at, code::NEXT_OR_END, format!("the state {what}"));
+        if let Some(next) = next {
+            return Next::State(self.target(&next, scope, true));
+        }
+        scope.broken = true;
+        // What is wrong with its End was said.
+        if end.is_some() || at.get("End").is_none() {
+            self.report.error(
+                at,
+                code::NEXT_OR_END,
+                "the state has neither Next nor `End: true`; it needs one of them".into(),
+            );
+        }
+        Next::End
     }
 
     fn choice(&mut self, at: &At<'_, 't>, scope: &mut Scope<'t>) -> Kind {

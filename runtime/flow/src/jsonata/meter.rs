@@ -13,8 +13,8 @@ use std::collections::BTreeSet;
 
 use super::{free, value, walk};
 use crate::expression::meter::{
-    BACKTRACKS, BOUNDED, CHECK_NUMBER, CHECK_URL, FILLED, LISTED, PATTERN, PATTERN_ALL, PICTURES,
-    RANGE_FROM, RANGE_TO, SPLIT, SUBJECT, TICK, WEIGH, WEIGH_DEEP, WEIGH_EACH, WEIGH_KEYS,
+    BACKTRACKS, BOUNDED, CHECK_NUMBER, FILLED, LISTED, PATTERN, PATTERN_ALL, PICTURES, RANGE_FROM,
+    RANGE_TO, ROUND, SPLIT, SUBJECT, TICK, URLS, WEIGH, WEIGH_DEEP, WEIGH_EACH, WEIGH_KEYS,
     WEIGH_LINES, WEIGH_SHARED, WEIGH_SORT, WEIGH_TREE, WEIGH_TRUTH,
 };
 use steps::{path, tuples, weigh_path};
@@ -445,7 +445,7 @@ fn scalar(node: &AstNode) -> bool {
                 | "type"
                 | "floor"
                 | "ceil"
-                | "round"
+                | ROUND
                 | "abs"
                 | "max"
                 | "min"
@@ -465,7 +465,7 @@ fn function(name: &mut String, args: &mut Vec<AstNode>, piped: Option<&mut AstNo
         "split" if splits => 2,
         // What is weighed must be seen.
         "keys" | "boolean" | "not" | "spread" => 1,
-        "number" | "decodeUrl" | "decodeUrlComponent" | "formatBase" => 1,
+        "number" | "formatBase" | "round" => 1,
         "pad" => 2,
         "replace" => 3,
         _ => 0,
@@ -473,8 +473,8 @@ fn function(name: &mut String, args: &mut Vec<AstNode>, piped: Option<&mut AstNo
     if piped.is_none() && args.len() + 1 == takes {
         args.insert(0, AstNode::Variable(String::new()));
     }
-    let picture = PICTURES.iter().find(|(plain, _)| plain == name);
-    if let Some((_, bounded)) = picture
+    let given = PICTURES.iter().chain(&URLS);
+    if let Some((_, bounded)) = given.clone().find(|(plain, _)| plain == name)
         && piped.is_none()
     {
         args.insert(0, AstNode::Variable(String::new()));
@@ -485,8 +485,7 @@ fn function(name: &mut String, args: &mut Vec<AstNode>, piped: Option<&mut AstNo
     let costly = match name.as_str() {
         "string" if count > 1 => WEIGH_LINES,
         "distinct" | "string" | "hash" | "parse" | "base64encode" | "base64decode" | "merge"
-        | "spread" | "sift" | "each" | "formatNumber" | "eval" | "encodeUrl"
-        | "encodeUrlComponent" | "decodeUrl" | "decodeUrlComponent" | "number" => WEIGH_DEEP,
+        | "spread" | "sift" | "each" | "formatNumber" | "eval" | "number" => WEIGH_DEEP,
         "zip" => WEIGH_TREE,
         "boolean" | "not" | "assert" => WEIGH_TRUTH,
         "keys" => WEIGH_KEYS,
@@ -551,10 +550,7 @@ fn checked(name: &str, count: usize) -> Option<&'static str> {
         ("filter", _) => Some(LISTED),
         // Without a value to begin with.
         ("reduce", 2) => Some(FILLED),
-        _ => {
-            let url = CHECK_URL.iter().find(|(plain, _)| *plain == name);
-            url.map(|(_, checking)| *checking)
-        }
+        _ => None,
     }
 }
 

@@ -37,7 +37,7 @@ const fn of(
 }
 
 /// Source: docs.jsonata.org; the signatures are those of JSONata's own implementation.
-const BUILT_INS: [BuiltIn; 49] = [
+const BUILT_INS: [BuiltIn; 50] = [
     of("append", 2, 2, None),
     of("assert", 1, 2, None),
     of("average", 1, 1, None),
@@ -74,6 +74,7 @@ const BUILT_INS: [BuiltIn; 49] = [
     of("reduce", 2, 3, None),
     of("replace", 3, 4, Some("<s-(sf)(sf)n?:s>")),
     of("reverse", 1, 1, None),
+    of("round", 1, 2, Some("<n-n?:n>")),
     of("sift", 2, 2, Some("<o-f?:o>")),
     of("single", 2, 2, None),
     of("sort", 1, 2, None),

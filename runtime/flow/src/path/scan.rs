@@ -198,6 +198,8 @@ impl<'a> Scan<'a> {
             )
             || (self.mode == Mode::Filter
                 && matches!(c, '=' | '<' | '>' | '!' | '&' | '|' | '+' | '/'))
+            // `-` is a part of many names there, `%` of few.
+            || (self.cloudflow.is_some() && c == '%')
     }
 
     /// An unquoted name, with the backslash escapes of a reference path.

@@ -12,7 +12,7 @@ use jsonata_core::ast::AstNode;
 use jsonata_core::evaluator::{Context, Evaluator, EvaluatorError, EvaluatorOptions};
 use jsonata_core::value::JValue;
 use serde_json::{Map, Number, Value};
-use stepwell_flow::expression::meter::{BOUNDED, PICTURES};
+use stepwell_flow::expression::meter::{BOUNDED, PICTURES, URLS};
 use stepwell_flow::expression::{Jsonata, Needs};
 use stepwell_types::limits::{JSON_DEPTH_MAX, PAYLOAD_BYTES_MAX};
 
@@ -26,6 +26,7 @@ mod meter;
 mod notes;
 mod pictures;
 mod strict;
+mod urls;
 mod words;
 
 use functions::Draws;
@@ -159,6 +160,7 @@ impl Kit {
     fn equip(self: &Rc<Kit>, evaluator: &mut Evaluator) {
         functions::register(evaluator, self.now, &self.draws, &self.meter);
         pictures::register(evaluator, &self.meter, self.now);
+        urls::register(evaluator, &self.meter);
         meter::register(evaluator, self);
         matcher::register(evaluator, self);
         strict::register(evaluator, self);
@@ -305,7 +307,7 @@ fn bind(env: &Env<'_>, needs: &Needs, context: &mut Context) -> Result<(), Fault
 
 /// Binds a variable. One that is named like a function hides the bounded form of it too.
 fn bind_variable(context: &mut Context, name: &str, value: JValue) {
-    for (plain, bounded) in BOUNDED.iter().chain(&PICTURES) {
+    for (plain, bounded) in BOUNDED.iter().chain(&PICTURES).chain(&URLS) {
         if *plain == name {
             context.bind((*bounded).to_owned(), value.clone());
         }

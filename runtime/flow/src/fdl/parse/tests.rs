@@ -74,6 +74,8 @@ fn expressions_are_read() {
     );
     check(r#"$Input.a in ["x", 2]"#, r#"In($Input.a; ["x"; 2])"#);
     check("$Input.index*2", "Multiply($Input.index; 2)");
+    check("$Input.n%2==1", "Equal(Remainder($Input.n; 2); 1)");
+    check("$Input['n%2']%$.b", "Remainder($Input['n%2']; $.b)");
     check("uuid( )", "Uuid()");
     check(
         r#"format("{}-{}", $Input.a, length(toArray(1,2)))"#,

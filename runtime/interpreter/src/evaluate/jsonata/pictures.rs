@@ -88,7 +88,12 @@ pub(super) fn call(
     library(name, context, args)
 }
 
-fn library(name: &str, context: &JValue, args: Vec<JValue>) -> Result<JValue, EvaluatorError> {
+/// Calls the library's own function.
+pub(super) fn library(
+    name: &str,
+    context: &JValue,
+    args: Vec<JValue>,
+) -> Result<JValue, EvaluatorError> {
     let names: Vec<String> = (0..args.len()).map(|i| format!("$a{i}")).collect();
     let tree = parser::parse(&format!("${name}({})", names.join(", ")))
         .map_err(|e| error(e.display_message()))?;

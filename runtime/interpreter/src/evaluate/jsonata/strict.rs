@@ -7,7 +7,7 @@ use std::rc::Rc;
 
 use jsonata_core::evaluator::{Evaluator, EvaluatorError};
 use jsonata_core::value::JValue;
-use stepwell_flow::expression::meter::{CHECK_NUMBER, CHECK_URL, FILLED, FORMAT_BASE, LISTED};
+use stepwell_flow::expression::meter::{CHECK_NUMBER, FILLED, FORMAT_BASE, LISTED, ROUND};
 
 use super::Kit;
 use super::functions::{error, set};
@@ -27,15 +27,6 @@ pub(super) fn register(evaluator: &mut Evaluator, kit: &Rc<Kit>) {
         }
         args => Ok(first(args)),
     });
-    for (name, checking) in CHECK_URL {
-        set(evaluator, checking, move |args| match args {
-            [JValue::String(text)] if !decodes(text) => Err(error(format!(
-                "D3140: Malformed URL passed to ${name}(): {}",
-                serde_json::Value::from(&**text)
-            ))),
-            args => Ok(first(args)),
-        });
-    }
     set(evaluator, LISTED, |args| {
         Ok(match first(args) {
             JValue::Null => JValue::array(vec![JValue::Null]),
@@ -47,6 +38,22 @@ pub(super) fn register(evaluator: &mut Evaluator, kit: &Rc<Kit>) {
             JValue::Array(items) if items.is_empty() => JValue::Undefined,
             value => value,
         })
+    });
+    let weak = Rc::downgrade(kit);
+    set(evaluator, ROUND, move |args| {
+        let rounded = match args {
+            [JValue::Number(n)] => round(*n, 0),
+            [JValue::Number(n), JValue::Number(places)] if places.fract() == 0.0 => {
+                round(*n, *places as i32)
+            }
+            _ => None,
+        };
+        match (rounded, weak.upgrade()) {
+            (Some(n), _) => Ok(JValue::Number(n)),
+            // Its errors are the library's.
+            (None, Some(kit)) => native(&kit, "$round($a0, $a1)", args),
+            (None, None) => Err(error("the evaluation is over")),
+        }
     });
     let kit = Rc::downgrade(kit);
     set(evaluator, FORMAT_BASE, move |args| {
@@ -89,15 +96,6 @@ fn is_number(text: &str) -> bool {
     digits(whole) && fraction.is_none_or(digits) && exponent.is_none_or(digits)
 }
 
-/// Whether two hexadecimal digits follow each `%`.
-fn decodes(text: &str) -> bool {
-    text.split('%').skip(1).all(|rest| {
-        let mut digits = rest.bytes();
-        let mut hex = || digits.next().is_some_and(|b| b.is_ascii_hexdigit());
-        hex() && hex()
-    })
-}
-
 /// `$formatBase(number, radix)`: the number is rounded as by `$round`.
 fn format_base(kit: &Rc<Kit>, args: &[JValue]) -> Result<JValue, EvaluatorError> {
     let mut args = args.to_vec();
@@ -117,6 +115,30 @@ fn format_base(kit: &Rc<Kit>, args: &[JValue]) -> Result<JValue, EvaluatorError>
         }
     }
     native(kit, "$formatBase($a0, $a1)", &args)
+}
+
+/// Rounds to so many places, halves to the even digit: the decimal digits are shifted, so
+/// that no multiplication makes a half of what is none. `None`: it is out of range.
+fn round(n: f64, places: i32) -> Option<f64> {
+    let shifted = shift(n, places)?;
+    let below = shifted.floor();
+    let rounded = match shifted - below {
+        rest if rest < 0.5 => below,
+        rest if rest > 0.5 => below + 1.0,
+        _ if below % 2.0 == 0.0 => below,
+        _ => below + 1.0,
+    };
+    // JSON has no negative zero.
+    shift(rounded, places.checked_neg()?).map(|n| n + 0.0)
+}
+
+/// The number ten times as large, so many times, by its decimal digits.
+fn shift(n: f64, places: i32) -> Option<f64> {
+    let text = format!("{n:e}");
+    let (digits, exponent) = text.split_once('e')?;
+    let exponent = exponent.parse::<i32>().ok()?.checked_add(places)?;
+    let shifted: f64 = format!("{digits}e{exponent}").parse().ok()?;
+    shifted.is_finite().then_some(shifted)
 }
 
 /// A large whole number in a base, as JavaScript writes it: digits that a double does not
@@ -147,7 +169,26 @@ fn digits(n: f64, radix: u32) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{decodes, digits, is_number};
+    use super::{digits, is_number, round};
+
+    #[test]
+    fn halves_of_decimal_digits() {
+        for (n, places, expected) in [
+            (7.034_999_999_999_999, 2, 7.03),
+            (1.255, 2, 1.26),
+            (2.675, 2, 2.68),
+            (2.5, 0, 2.0),
+            (-2.5, 0, -2.0),
+            (-3.5, 0, -4.0),
+            (1150.0, -2, 1200.0),
+            (1e21, 2, 1e21),
+            (0.499_999_999_999_999_94, 0, 0.0),
+        ] {
+            assert_eq!(round(n, places), Some(expected), "{n} {places}");
+        }
+        assert_eq!(round(1e300, 100), None);
+        assert_eq!(round(-0.2, 0).map(f64::is_sign_positive), Some(true));
+    }
 
     #[test]
     fn texts_of_numbers() {
@@ -158,14 +199,6 @@ mod tests {
             "", " 5", "5 ", "+5", ".5", "1.", "1e", "-", "0x", "0xg", "inf", "é",
         ] {
             assert!(!is_number(text), "{text}");
-        }
-    }
-
-    #[test]
-    fn escapes_of_urls() {
-        assert!(decodes("a%20b%C3%A9"));
-        for text in ["%", "%%", "%2", "%2g", "a%"] {
-            assert!(!decodes(text), "{text}");
         }
     }
 
