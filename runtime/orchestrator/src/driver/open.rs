@@ -30,8 +30,10 @@ pub(super) struct Open {
 }
 
 struct Count {
-    open: i64,
-    saved: i64,
+    /// What the store has, with all sealed batches; `None`: it could not be read.
+    stored: Option<i64>,
+    /// What has begun since, less what has ended.
+    more: i64,
     is_changed: bool,
 }
 
@@ -141,38 +143,44 @@ impl Open {
 
     fn add(&mut self, reader: &dyn Reader, flow: &Arc<str>, by: i64) {
         self.all += by;
-        let index = self.index;
-        let count = self.flows.entry(flow.clone()).or_insert_with(|| {
-            // First sight since the start. A store that cannot be read shows in every other place too.
-            let open = read(reader, &key_of(index, flow)).unwrap_or_default();
-            Count {
-                open,
-                saved: open,
-                is_changed: false,
-            }
+        let key = || key_of(self.index, flow);
+        let count = self.flows.entry(flow.clone()).or_insert_with(|| Count {
+            stored: read(reader, &key()).ok(),
+            more: 0,
+            is_changed: false,
         });
-        count.open += by;
+        count.more += by;
         if !std::mem::replace(&mut count.is_changed, true) {
             self.changed.push(flow.clone());
         }
     }
 
     /// Puts what has changed into the batch that is closed.
-    pub fn write(&mut self, batch: &mut Batch) {
-        for flow in std::mem::take(&mut self.changed) {
+    pub fn write(&mut self, reader: &dyn Reader, batch: &mut Batch) {
+        let changed = std::mem::take(&mut self.changed);
+        for flow in changed {
             let Some(count) = self.flows.get_mut(&flow) else {
                 continue;
             };
-            count.is_changed = false;
-            if count.open == count.saved {
-                continue;
-            }
-            count.saved = count.open;
             let key = key_of(self.index, &flow);
-            match count.open {
-                0 => batch.delete(key),
-                open => batch.put(key, rows::encode(&open)),
+            // Where it cannot be read nothing is written over it: a later batch has it.
+            let stored = count.stored.or_else(|| read(reader, &key).ok());
+            let Some(stored) = stored else {
+                self.changed.push(flow);
+                continue;
+            };
+            let open = stored + count.more;
+            if open != stored {
+                match open {
+                    0 => batch.delete(key),
+                    open => batch.put(key, rows::encode(&open)),
+                }
             }
+            *count = Count {
+                stored: Some(open),
+                more: 0,
+                is_changed: false,
+            };
         }
         if self.all != self.all_saved {
             self.all_saved = self.all;

@@ -68,7 +68,7 @@ impl Driver {
             }
         }
         self.suspects.write(&mut batch);
-        self.open.write(&mut batch);
+        self.open.write(&*self.reader, &mut batch);
         self.sealed_bytes.insert(number, self.open_bytes);
         self.sealed_bytes_all += self.open_bytes;
         self.open_bytes = 0;
