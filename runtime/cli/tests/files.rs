@@ -202,6 +202,33 @@ fn validate_judges_the_definition_and_tells_what_is_to_be_bound() {
     told("queue.json:1:63: warning[FLOW0026] nothing here stands for the AWS resource");
     told("warning[FLOW0024] \"${Fn}\" is no resource; publishing refuses it");
     told("--set Fn=VALUE");
+    // CloudFlow's services too, but no slip of the pen.
+    let action = |name: &str| {
+        format!(
+            "Type: StateMachine\nSpecVersion: v1\nName: f\nStartAt: A\nStates:\n  - {{Type: Task, Name: A, Action: {name}, End: true}}\n"
+        )
+    };
+    let step = |arn: &str| {
+        format!(
+            "version: v1\ntype: flow\nsteps:\n  - {{type: task, name: A, resourceArn: {arn}, serviceParams: {{MessageBody: hi}}}}\n"
+        )
+    };
+    for (flow, wanted) in [
+        (action("MNS:PublishMessage"), 0),
+        (action("FC:InvokeFunctoin"), 1),
+        (action("no name"), 1),
+        (step("acs:mns:::/topics/t/messages"), 0),
+        (step("mns"), 1),
+    ] {
+        let (status, _, err) = run(at, &["validate", "-"], &flow);
+        assert_eq!(status, wanted, "{err}");
+        let level = ["warning", "error"][usize::from(wanted == 1)];
+        assert!(
+            err.contains(&format!("{level}[FLOW0024] nothing here carries out")),
+            "{err}"
+        );
+        assert_eq!(run(at, &["run", "-"], &flow).0, 2);
+    }
     // Who says what is bound, says it of all.
     let (status, _, err) = run(
         at,

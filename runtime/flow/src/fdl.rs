@@ -28,7 +28,7 @@ pub(crate) use flow::{answer, flow};
 pub use function::Function;
 pub(crate) use notes::Notes;
 pub(crate) use parse::{Roots, parse};
-pub(crate) use resource::function;
+pub(crate) use resource::{function, unbound};
 pub(crate) use rules::{catcher, errors_of, retrier, rules};
 pub(crate) use template::{expression, fields, part, rearranged, template};
 pub(crate) use unset::{Kept, unset};

@@ -59,8 +59,8 @@ pub trait Resolve {
         Advice::CommandLine
     }
 
-    /// Whether what is bound is not known here: an AWS name that nothing stands for, or one with a
-    /// substitution that was not filled in, is then a warning. Its program must not run.
+    /// Whether what is bound is not known here: a service's name that nothing stands for, or one with
+    /// a substitution that was not filled in, is then a warning. Its program must not run.
     fn binds_later(&self) -> bool {
         false
     }

@@ -93,10 +93,7 @@ impl<'t> Compiler<'_> {
                 wait_for_token = waits;
                 target
             }
-            _ => {
-                self.unbound(&field, action);
-                return None;
-            }
+            _ => self.unbound(&field, action)?,
         };
         if stand_in.is_some() && !wait_for_token && target == StepTarget::Flow(ChildMode::Start) {
             data.result = Some(fdl::answer(ChildMode::Start));
@@ -139,8 +136,14 @@ impl<'t> Compiler<'_> {
             .map(|p| fdl::template(&p, BEFORE, self.report, &mut self.notes))
     }
 
-    fn unbound(&mut self, at: &At<'_, 't>, action: &str) {
-        let hint = suggest::hint(action, ACTIONS).unwrap_or_else(|| {
+    /// What nothing here carries out. A service's is named `PRODUCT:Operation`.
+    fn unbound(&mut self, at: &At<'_, 't>, action: &str) -> Option<StepTarget> {
+        let slip = suggest::hint(action, ACTIONS);
+        let word = |w: &str| !w.is_empty() && w.bytes().all(|b| b.is_ascii_alphanumeric());
+        let service = action.split_once(':');
+        let service = service.is_some_and(|(product, operation)| word(product) && word(operation));
+        let later = service && slip.is_none();
+        let hint = slip.unwrap_or_else(|| {
             let modules = self.resolve.modules();
             let names: Vec<&str> = modules.iter().map(|(name, _)| &**name).collect();
             format!(
@@ -150,12 +153,8 @@ impl<'t> Compiler<'_> {
                 crate::resource::listed(&names)
             )
         });
-        self.report.error_hint(
-            at,
-            code::BAD_RESOURCE,
-            format!("nothing here carries out the Action {:?}", clip(action)),
-            Some(hint),
-        );
+        let what = format!("nothing here carries out the Action {:?}", clip(action));
+        fdl::unbound(at, (what, hint), later, self.report, self.resolve)
     }
 
     /// The module of the function's name, or what it is bound to, with `body` as its input.

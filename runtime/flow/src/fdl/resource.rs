@@ -11,7 +11,7 @@ use crate::diagnostic::{Report, code};
 use crate::document::At;
 use crate::path::clip;
 use crate::program::StandIn;
-use crate::resource::{FOR_A_FUNCTION, Resolve};
+use crate::resource::{FOR_A_FUNCTION, Resolve, UNBOUND};
 
 const FORM: &str = "a function is named acs:fc:REGION:ACCOUNT:functions/NAME[/QUALIFIER]";
 
@@ -75,6 +75,28 @@ pub(crate) fn function(
             None
         }
     }
+}
+
+/// Refuses what nothing here carries out: `what` is wrong with it, and `hint` what to do. `later`: it
+/// is a service's name; where it is not known what those are bound to, what stands in its place.
+pub(crate) fn unbound(
+    at: &At<'_, '_>,
+    (what, hint): (String, String),
+    later: bool,
+    report: &mut Report,
+    resolve: &dyn Resolve,
+) -> Option<StepTarget> {
+    if !(later && resolve.binds_later()) {
+        report.error_hint(at, code::BAD_RESOURCE, what, Some(hint));
+        return None;
+    }
+    let what = format!("{what}; publishing refuses it");
+    report.warning(at, code::BAD_RESOURCE, what, Some(hint));
+    Some(StepTarget::Wasm {
+        name: UNBOUND.into(),
+        digest: resolve.module(UNBOUND, None, None).ok()?,
+        function: None,
+    })
 }
 
 /// Service, function and version.

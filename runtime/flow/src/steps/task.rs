@@ -40,8 +40,9 @@ impl<'t> Compiler<'_> {
         if text.starts_with("acs:fnf:") && !bound {
             return self.start(at, &field, text, data, pattern, timeout);
         }
+        let function = text.starts_with("acs:fc:");
         match at.get("serviceParams") {
-            Some(params) if bound => data.arguments = self.service_params(&params),
+            Some(params) if bound || !function => data.arguments = self.service_params(&params),
             Some(params) => self.report.warning(
                 &params,
                 code::IGNORED_FIELD,
@@ -50,12 +51,12 @@ impl<'t> Compiler<'_> {
             ),
             None => {}
         }
-        if !text.starts_with("acs:fc:") && !bound {
-            self.unbound(&field, text);
-            return None;
-        }
         let token = pattern == Some("waitForCallback");
-        let (target, stand_in) = fdl::function(&field, text, token, self.report, self.resolve)?;
+        let (target, stand_in) = if bound || function {
+            fdl::function(&field, text, token, self.report, self.resolve)?
+        } else {
+            (self.unbound(&field, text)?, None)
+        };
         if stand_in.is_some() && !token && target == StepTarget::Flow(ChildMode::Start) {
             data.result = Some(fdl::answer(ChildMode::Start));
         }
@@ -169,20 +170,17 @@ impl<'t> Compiler<'_> {
         })
     }
 
-    fn unbound(&mut self, at: &At<'_, 't>, text: &str) {
+    fn unbound(&mut self, at: &At<'_, 't>, text: &str) -> Option<StepTarget> {
         let what = if text.starts_with('$') {
             "a resource from the data cannot be looked up when the flow is published".to_owned()
         } else {
             format!("nothing here carries out {:?}", crate::path::clip(text))
         };
-        self.report.error_hint(
-            at,
-            code::BAD_RESOURCE,
-            what,
-            Some(format!(
-                "a task runs a function, acs:fc:REGION:ACCOUNT:functions/NAME[/QUALIFIER], or a flow, acs:fnf:REGION:ACCOUNT:flow/NAME; {}",
-                self.resolve.advice().bind()
-            )),
+        let hint = format!(
+            "a task runs a function, acs:fc:REGION:ACCOUNT:functions/NAME[/QUALIFIER], or a flow, acs:fnf:REGION:ACCOUNT:flow/NAME; {}",
+            self.resolve.advice().bind()
         );
+        let later = text.starts_with("acs:");
+        fdl::unbound(at, (what, hint), later, self.report, self.resolve)
     }
 }
