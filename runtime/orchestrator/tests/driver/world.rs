@@ -78,7 +78,7 @@ pub fn driver_of(
     driver
 }
 
-/// A start at version 1.
+/// A start at version 1. Its seed is its id: children of two executions are not the same ones.
 pub fn start(flow: &str, name: Option<&str>, input: Data, id: ExecutionId, wait: bool) -> Request {
     Request::Start {
         flow: FlowRef {
@@ -88,7 +88,7 @@ pub fn start(flow: &str, name: Option<&str>, input: Data, id: ExecutionId, wait:
         name: name.map(Arc::from),
         input,
         id,
-        seed: [7; 16],
+        seed: id.0,
         wait,
     }
 }
