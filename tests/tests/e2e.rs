@@ -548,7 +548,7 @@ fn the_command_line_tells_by_its_exit_status() -> Result<()> {
         ),
         (
             &["run", &pass, "--bucket", "b=/nonexistent/x"],
-            5,
+            2,
             "BUCKET0009",
         ),
     ] {
