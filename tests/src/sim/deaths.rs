@@ -58,6 +58,7 @@ impl World {
         self.commit(&batches)?;
         self.pending.clear();
         self.posts.clear();
+        self.cancels.clear();
         self.turns.clear();
         self.running.clear();
         self.keeping.clear();

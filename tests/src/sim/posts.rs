@@ -58,12 +58,14 @@ impl World {
                     checks::start_may_leave(self, delivery.sender, start)?;
                     if start.again {
                         self.redriven.insert(start.child, self.life);
+                        self.cancels_come_late(start.child);
                     }
                 }
                 Parcel::Signal { send, .. } => {
                     signals::may_leave(self, delivery.sender, send)?;
                 }
-                Parcel::Cancel { .. } | Parcel::Ended { .. } => {}
+                Parcel::Cancel { .. } => self.cancels.push(post.clone()),
+                Parcel::Ended { .. } => {}
                 Parcel::Tombstone { .. } => return Err("a tombstone was sent".into()),
             }
         } else {
@@ -71,6 +73,21 @@ impl World {
         }
         self.posts.push(post);
         Ok(())
+    }
+
+    /// A child is wanted again: what cancelled it for an earlier attempt of its parent may come once
+    /// more, and this one must not feel it.
+    fn cancels_come_late(&mut self, child: ExecutionId) {
+        let late: Vec<Post> = self
+            .cancels
+            .iter()
+            .filter(|post| post.to() == child)
+            .cloned()
+            .collect();
+        if self.random.chance(50) {
+            self.tally.twice += late.len() as u64;
+            self.posts.extend(late);
+        }
     }
 
     /// One of the turns that are away comes back.
@@ -98,7 +115,7 @@ impl World {
             let same = |p: &Post| matches!(p, Post::Item(_)) && of_loop(p.to()) == to;
             at = self.posts.iter().position(same).unwrap_or(at);
             self.posts.remove(at)
-        } else if self.random.chance(repeats(&self.posts[at])) {
+        } else if self.random.chance(20) {
             self.tally.twice += 1;
             self.posts[at].clone()
         } else {
@@ -109,15 +126,6 @@ impl World {
         self.driver_of(post.to())
             .post(post, now)
             .map_err(|e| e.to_string())
-    }
-}
-
-/// In how many of a hundred cases a delivery comes once more. Cancels outlive what they meant: the next
-/// attempt of a parent must not feel that of the one before.
-fn repeats(post: &Post) -> u64 {
-    match post {
-        Post::Delivery(delivery) if matches!(delivery.parcel, Parcel::Cancel { .. }) => 70,
-        _ => 20,
     }
 }
 

@@ -180,6 +180,8 @@ pub struct World {
     pub(super) pending: VecDeque<(usize, u64, Batch)>,
     /// What is under way between the drivers, in no order.
     pub(super) posts: Vec<Post>,
+    /// Cancels of children that were sent in this life.
+    pub(super) cancels: Vec<Post>,
     /// Turns that are walked elsewhere.
     pub(super) turns: Vec<Turn>,
     /// Which those are.
@@ -247,6 +249,7 @@ impl World {
             drivers,
             pending: VecDeque::new(),
             posts: Vec::new(),
+            cancels: Vec::new(),
             turns: Vec::new(),
             aside,
             running: Vec::new(),
