@@ -23,6 +23,9 @@ use crate::report::Report;
 /// What every step gets: 200 bytes of JSON, printed as the guest prints it.
 pub const INPUT: &str = r#"{"order":"A-1007","customer":{"id":41772,"name":"Maria Schmidt","tier":"gold"},"lines":[{"sku":"kb-12","quantity":2,"price":49.9},{"sku":"m-7","quantity":1,"price":19.5}],"paid":true,"note":"leave it"}"#;
 
+/// Threads that run steps at once, at most: the goals are for two cores.
+const THREADS_MAX: usize = 2;
+
 /// The guest that parses and prints JSON.
 pub fn guest() -> Result<PathBuf> {
     xtask::guests::component("tests/programs", "json-step")
@@ -30,12 +33,12 @@ pub fn guest() -> Result<PathBuf> {
 
 /// A loop of steps on some threads.
 pub trait Steps: Sync {
-    /// One step in a fresh instance; the answer's length.
-    fn one(&self) -> Result<usize>;
+    /// One step in a fresh instance, on this one of the threads; the answer's length.
+    fn one(&self, thread: usize) -> Result<usize>;
 }
 
 impl Steps for Bare {
-    fn one(&self) -> Result<usize> {
+    fn one(&self, _: usize) -> Result<usize> {
         Ok(self.call(INPUT)?.len())
     }
 }
@@ -56,14 +59,17 @@ pub struct Pace {
 /// A step failed, or answered wrongly.
 pub fn pace(steps: &dyn Steps, threads: usize, window: Duration) -> Result<Pace> {
     let barrier = Barrier::new(threads);
-    let worker = || -> Result<(u64, f64, Duration)> {
-        steps.one()?;
+    let worker = |thread: usize| -> Result<(u64, f64, Duration)> {
+        steps.one(thread)?;
         barrier.wait();
         let (began, cpu) = (Instant::now(), thread_cpu()?);
         let mut done = 0_u64;
         while began.elapsed() < window {
             for _ in 0..32 {
-                ensure!(steps.one()? == INPUT.len(), "the guest's answer is wrong");
+                ensure!(
+                    steps.one(thread)? == INPUT.len(),
+                    "the guest's answer is wrong"
+                );
             }
             done += 32;
         }
@@ -71,7 +77,9 @@ pub fn pace(steps: &dyn Steps, threads: usize, window: Duration) -> Result<Pace>
         Ok((done, began.elapsed().as_secs_f64(), cpu))
     };
     std::thread::scope(|scope| {
-        let running: Vec<_> = (0..threads).map(|_| scope.spawn(worker)).collect();
+        let running: Vec<_> = (0..threads)
+            .map(|thread| scope.spawn(move || worker(thread)))
+            .collect();
         let (mut rate, mut all, mut cpu_s) = (0.0, 0, 0.0);
         for thread in running {
             let (done, seconds, cpu) = thread.join().ok().context("a thread panicked")??;
@@ -100,7 +108,7 @@ pub fn measure(scale: &Scale, report: &mut Report) -> Result<()> {
     let boxed = Boxed::open(&wasm)?;
     let window = Duration::from_secs_f64(scale.window_s / 3.0);
     let rounds = scale.rounds * 2 + 1;
-    for threads in [1, 2] {
+    for threads in [1, THREADS_MAX] {
         let mut pairs = Vec::new();
         for _ in 0..rounds {
             pairs.push((
@@ -145,13 +153,16 @@ fn tell(threads: usize, pairs: &[(Pace, Pace)], report: &mut Report) {
 /// The sandbox with one module, as the server holds it.
 struct Boxed {
     sandbox: Arc<Sandbox>,
-    request: StepRequest,
+    /// Each thread's own: executions that run at once share the names of their flow and state,
+    /// and neither their own name nor what they hand to a step.
+    requests: Vec<StepRequest>,
     _dir: tempfile::TempDir,
 }
 
 impl Steps for Boxed {
-    fn one(&self) -> Result<usize> {
-        let outcome = drive(self.sandbox.run(self.request.clone(), Arc::new(OpenGate)));
+    fn one(&self, thread: usize) -> Result<usize> {
+        let request = self.requests.get(thread).context("too many threads")?;
+        let outcome = drive(self.sandbox.run(request.clone(), Arc::new(OpenGate)));
         ensure!(outcome.spent.fuel > 0, "no fuel was counted");
         match outcome.result {
             Ok(data) => Ok(data.len_bytes()),
@@ -199,7 +210,7 @@ impl Boxed {
             sandbox.modules().warm(&info.digest).await?;
             anyhow::Ok(info)
         })?;
-        let request = StepRequest {
+        let first = StepRequest {
             execution: ExecutionId::new(Timestamp(1), ShardId(0), 7),
             execution_name: "order-7".into(),
             flow: "ten".into(),
@@ -218,9 +229,17 @@ impl Boxed {
             grants: None,
             recorded: None,
         };
+        let own = || -> Result<StepRequest> {
+            Ok(StepRequest {
+                execution_name: "order-7".into(),
+                input: Data::parse(INPUT)?,
+                ..first.clone()
+            })
+        };
+        let requests = (0..THREADS_MAX).map(|_| own()).collect::<Result<_>>()?;
         Ok(Boxed {
             sandbox,
-            request,
+            requests,
             _dir: dir,
         })
     }
