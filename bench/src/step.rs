@@ -217,6 +217,7 @@ impl Boxed {
             seed: 7,
             grants: None,
             recorded: None,
+            entered: None,
         };
         Ok(Boxed {
             sandbox,

@@ -604,6 +604,7 @@ pub(crate) fn attempt_for_tests() -> StepRequest {
         seed: 1,
         grants: None,
         recorded: None,
+        entered: None,
     }
 }
 
