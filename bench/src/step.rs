@@ -228,6 +228,7 @@ impl Boxed {
             seed: 7,
             grants: None,
             recorded: None,
+            entered: None,
         };
         let own = || -> Result<StepRequest> {
             Ok(StepRequest {

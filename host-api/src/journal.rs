@@ -5,6 +5,7 @@
 //! key. Every bridge calls through here, whichever door it was called by.
 //! Refuses to go on after a divergence: the attempt ends with its name.
 
+mod masked;
 mod search;
 mod secrets;
 mod seen;
@@ -25,6 +26,7 @@ use crate::answer;
 use crate::gate::{Asked, Gate, Verdict};
 use crate::limit::Asker;
 use crate::secrets::Secrets;
+use masked::Seam;
 pub(crate) use seen::{Seen, page};
 
 /// First byte of recorded notes. Version 1 knew neither secrets nor namespaces, version 2 no namespaces,
@@ -192,6 +194,7 @@ impl Journal {
             number,
             next: 0,
             known_by: OnceLock::new(),
+            seam: Mutex::default(),
         }
     }
 
@@ -313,6 +316,8 @@ pub struct Call {
     next: usize,
     /// What the log knows its request by: decided once.
     known_by: OnceLock<Digest>,
+    /// Where the recorded pieces of a long answer are.
+    seam: Mutex<Seam>,
 }
 
 impl Call {
@@ -497,8 +502,18 @@ impl Call {
 
     /// Records a piece of the answer. To be done before the guest sees it.
     pub fn record(&self, part: Vec<u8>) {
+        self.record_streamed(part, 0);
+    }
+
+    /// The same of a piece whose last `streamed` bytes go on where those of the piece before end: a value
+    /// may be in both.
+    pub(crate) fn record_streamed(&self, part: Vec<u8>, streamed: usize) {
         self.journal.weigh(part.len());
-        let part = self.journal.masked(part);
+        let masked = self.journal.masked(part, streamed, &mut self.seam.lock());
+        let part = match masked {
+            Ok(part) => part,
+            Err(failure) => return self.journal.break_off(failure),
+        };
         let _in_order = self.journal.in_order.lock();
         self.journal.asker.gate.answered(BridgeAnswer {
             by: self.journal.asker.by(),
@@ -506,6 +521,13 @@ impl Call {
             part,
             notes: self.journal.take_notes(),
         });
+    }
+
+    /// The answer goes on behind these bytes, which were recorded before a crash.
+    pub(crate) fn goes_on_behind(&self, streamed: &[u8]) {
+        if let Some(search) = self.journal.search() {
+            self.seam.lock().pass(&search, streamed);
+        }
     }
 
     /// The recorded answer, which came in one piece.
@@ -582,6 +604,7 @@ pub(crate) fn attempt_for_tests() -> StepRequest {
         seed: 1,
         grants: None,
         recorded: None,
+        entered: None,
     }
 }
 

@@ -31,6 +31,7 @@ pub use options::{Limit, LimitOptions, Rules};
 
 use crate::gate::Gate;
 use crate::http::WallClock;
+use queue::Ticket;
 use target::{Gone, Target, Turn};
 
 /// A call that was given less time than this says nothing of its target by taking more.
@@ -57,9 +58,20 @@ struct Table {
     sweep_at: usize,
 }
 
+impl Table {
+    /// A ticket for who comes now. Who waited in an earlier life of the process may come in any order: there they
+    /// go by when their states were entered, and before all others of their flow.
+    fn ticket(&mut self, entered: Option<Timestamp>) -> Ticket {
+        let number = self.tickets;
+        self.tickets += 1;
+        let before = entered.map_or(u64::MAX, |at| at.0.max(0).unsigned_abs());
+        (Ticket::from(before) << 64) | Ticket::from(number)
+    }
+}
+
 struct Slot {
     target: Target,
-    waiting: HashMap<u64, Waiter>,
+    waiting: HashMap<Ticket, Waiter>,
 }
 
 /// How a call that waits hears that something changed.
@@ -111,7 +123,8 @@ impl Limiter {
         }))
     }
 
-    /// Waits until a call may go: in turn among flows, first come first served within one.
+    /// Waits until a call may go: in turn among flows, first come first served within one, also over
+    /// the death of a process.
     /// Dropping the future gives the place up.
     /// # Errors
     /// `Stepwell.CircuitOpen`, `Stepwell.TooManyWaiting`.
@@ -200,8 +213,7 @@ impl Limiter {
     fn enter(&self, name: &TargetName, asker: &Asker) -> Result<Entered, Failure> {
         let now = self.0.now_us();
         let mut table = self.0.table.lock();
-        let ticket = table.tickets;
-        table.tickets += 1;
+        let ticket = table.ticket(asker.request.entered);
         let slot = self.0.slot(&mut table, name, now);
         if slot.target.waiting() >= self.0.options.waiting_max {
             // Who asks for ten thousand calls keeps nobody else out.
@@ -327,7 +339,7 @@ struct Place {
     limiter: Limiter,
     name: TargetName,
     line: Arc<str>,
-    ticket: u64,
+    ticket: Ticket,
     wake: Arc<Wake>,
 }
 

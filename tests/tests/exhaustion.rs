@@ -221,6 +221,8 @@ fn a_really_full_disk_loses_nothing_and_is_got_over() -> Result<()> {
     Ok(())
 }
 
+/// A call that is refused as soon as it has begun, when it is told to.
+const CALL: &str = "StartAt: A\nStates:\n  A: {Type: Task, Resource: callback, Next: C}\n  C: {Type: Task, Resource: \"http:request\", Parameters: {method: GET, url: \"http://127.0.0.1:1/\"}, End: true}\n";
 const RESULTS: &str = r#"{"StartAt": "M", "States": {"M": {"Type": "Map", "End": true, "ItemsPath": "$",
     "ItemProcessor": {"ProcessorConfig": {"Mode": "DISTRIBUTED"}, "StartAt": "A",
         "States": {"A": {"Type": "Task", "Resource": "callback", "End": true}}},
@@ -232,8 +234,12 @@ fn results_of_a_map_wait_for_room_and_are_not_lost() -> Result<()> {
     let Some(disk) = mounted(&dir, "results_of_a_map_wait_for_room_and_are_not_lost")? else {
         return Ok(());
     };
-    let (mut server, api) = started(dir.path(), "disk_floor_mib = 64\n")?;
+    // One place for all calls, files of results among them.
+    let config = "disk_floor_mib = 64\n[experimental]\nloops = 1\ncalls_max = 1\n";
+    let (mut server, api) = started(dir.path(), config)?;
     api.publish("results", RESULTS)?;
+    api.publish("call", CALL)?;
+    let other = api.start("call", "1")?;
     let items: Vec<u32> = (0..3).collect();
     let id = api.start("results", json!(items).to_string())?;
     let mut children = Vec::new();
@@ -272,6 +278,12 @@ fn results_of_a_map_wait_for_room_and_are_not_lost() -> Result<()> {
         Ok(())
     };
     nothing_is_there()?;
+    // Their place is another's meanwhile.
+    let path = format!("/v1/tasks/{}/succeed", token(&api, &other)?);
+    let answer = api.send("POST", &path, "1")?;
+    ensure!(answer.status == 204, "{answer:?}");
+    let shown = api.ended(&other)?;
+    ensure!(shown["error"] == "Stepwell.HttpDenied", "{shown}");
     // The next process begins on the full disk, and waits too.
     server.kill()?;
     server.spawn()?;

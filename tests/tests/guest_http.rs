@@ -225,8 +225,6 @@ fn what_a_server_says_beside_a_plain_answer_breaks_nothing() -> Result<()> {
     let (house, new, old) = with_both_versions()?;
     for server in [&new, &old] {
         let call = json!({"url": server.url("/trailers")});
-        let shown = guest(&house, call.clone())?;
-        assert_eq!(shown["output"][0]["body"], "with trailers", "{shown}");
         let shown = task(&house, &call)?;
         assert_eq!(shown["output"]["body"], "with trailers", "{shown}");
         let errors = errors(&house, &json!({"url": server.url("/status/503")}))?;
@@ -243,6 +241,39 @@ fn what_a_server_says_beside_a_plain_answer_breaks_nothing() -> Result<()> {
         let sizes: Vec<u64> = pieces.iter().filter_map(Value::as_u64).collect();
         assert_eq!(sizes.iter().sum::<u64>(), 3_000_000);
         assert!(sizes.len() > 30, "{sizes:?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn what_follows_a_body_goes_out_and_comes_back() -> Result<()> {
+    let (house, new, old) = with_both_versions()?;
+    for server in [&new, &old] {
+        // Small, and one that streams.
+        for times in [1, 8] {
+            let mut call = upload(server, "/trailers", times);
+            call["headers"] = json!([["te", "trailers"], ["trailer", "x-mine"]]);
+            call["trailers"] = json!([["x-mine", "8"]]);
+            let id = start(&house, &[call])?;
+            let shown = house.api.ended(&id)?;
+            let answer = &shown["output"][0];
+            assert_eq!(answer["body"], "with trailers", "{shown}");
+            assert_eq!(answer["trailers"], json!([["x-sum", "7"]]), "{shown}");
+            let calls = server.calls();
+            let sent = calls.last().context("no call")?;
+            assert_eq!(sent.trailers, ["x-mine: 8"], "{sent:?}");
+            assert!(sent.whole && sent.bytes == times * PIECE, "{sent:?}");
+            // `TE` is between neighbours: HTTP/1.1 wants it named, HTTP/2 has no such names.
+            let (takes, named) = &sent.between;
+            assert_eq!(takes, "trailers", "{sent:?}");
+            match sent.version.as_str() {
+                "HTTP/1.1" => assert!(named.split(", ").any(|name| name == "te"), "{sent:?}"),
+                _ => assert_eq!(named, "", "{sent:?}"),
+            }
+            // The journal repeats them.
+            house.api.replays_the_same(&id)?;
+            assert_eq!(server.calls().len(), calls.len());
+        }
     }
     Ok(())
 }

@@ -115,6 +115,42 @@ fn who_waits_is_seen_outlives_a_crash_and_a_stop_and_goes_in_turn() -> Result<()
 }
 
 #[test]
+fn who_waits_goes_in_the_old_order_after_a_crash() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let receiver = Receiver::start()?;
+    let limits = format!("[limits.hosts.\"{}\"]\nconcurrency = 1\n", receiver.address);
+    let (mut server, api) = started(dir.path(), &receiver, &limits)?;
+    let wait = |many: usize| {
+        until("so many in wait", || {
+            Ok((target(&api, &receiver)?["waiting"] == many).then_some(()))
+        })
+    };
+    let paths: Vec<String> = (0..12).map(|n| format!("/held/{n:02}")).collect();
+    let mut ids = Vec::new();
+    for (n, path) in paths.iter().enumerate() {
+        ids.push(api.start("http", input(&receiver, path))?);
+        receiver.until(1)?;
+        wait(n)?;
+        // Each state is entered in a millisecond of its own.
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    server.again()?;
+    // Whoever asks first finds nobody before him, and goes. The others have come when he is let go.
+    receiver.until(2)?;
+    wait(paths.len() - 1)?;
+    receiver.open();
+    for id in &ids {
+        let shown = api.ended(id)?;
+        assert_eq!(shown["status"], "SUCCEEDED", "{shown}");
+    }
+    let calls = receiver.calls();
+    let after: Vec<&String> = calls.iter().skip(1).map(|(path, _)| path).collect();
+    assert_eq!(after.len(), paths.len(), "{calls:?}");
+    assert!(after[1..].is_sorted(), "{calls:?}");
+    Ok(())
+}
+
+#[test]
 fn a_stop_does_not_wait_for_who_waits() -> Result<()> {
     let dir = tempfile::tempdir()?;
     let receiver = Receiver::start()?;

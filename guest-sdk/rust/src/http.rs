@@ -210,8 +210,26 @@ impl Upload {
     /// # Errors
     /// `States.Http.Socket`; `Stepwell.HttpInvalidRequest`: its length is not the one told.
     pub fn finish(self) -> Result<(), Failure> {
+        self.end(None)
+    }
+
+    /// Ends the body, and sends these fields behind it. Over HTTP/1.1 a request with a long body names them
+    /// in a `trailer` header.
+    /// # Errors
+    /// As [`Upload::finish`]; `Stepwell.HttpInvalidRequest`: one of them can't be sent.
+    pub fn finish_with(self, trailers: &[(&str, &str)]) -> Result<(), Failure> {
+        let list = trailers.iter();
+        let list = list.map(|(name, value)| ((*name).to_owned(), value.as_bytes().to_vec()));
+        let fields = Fields::from_list(&list.collect::<Vec<_>>()).map_err(|e| {
+            let cause = format!("a trailer can't be sent: {e:?}");
+            Failure::new("Stepwell.HttpInvalidRequest", cause)
+        })?;
+        self.end((!trailers.is_empty()).then_some(fields))
+    }
+
+    fn end(self, trailers: Option<Fields>) -> Result<(), Failure> {
         drop(self.stream);
-        OutgoingBody::finish(self.body, None).map_err(failure)
+        OutgoingBody::finish(self.body, trailers).map_err(failure)
     }
 }
 
@@ -261,7 +279,7 @@ impl Started {
             status: response.status(),
             headers,
             stream,
-            _body: body,
+            body,
         })
     }
 }
@@ -274,7 +292,7 @@ pub struct Response {
     headers: Vec<(String, Vec<u8>)>,
     // Before the body: a stream goes before what it came from.
     stream: InputStream,
-    _body: IncomingBody,
+    body: IncomingBody,
 }
 
 impl Response {
@@ -326,6 +344,24 @@ impl Response {
     /// As [`Response::chunk`]; `Step.Failed`: it is no such JSON.
     pub fn json<T: DeserializeOwned>(self) -> Result<T, Failure> {
         Ok(serde_json::from_slice(&self.bytes()?)?)
+    }
+
+    /// What follows the body, which is read to its end for it. Over HTTP/1.1 a server sends trailers to who
+    /// says that it takes them: `te: trailers` among the request's headers.
+    /// # Errors
+    /// As [`Response::chunk`].
+    pub fn trailers(mut self) -> Result<Vec<(String, Vec<u8>)>, Failure> {
+        while self.chunk()?.is_some() {}
+        drop(self.stream);
+        let coming = IncomingBody::finish(self.body);
+        let trailers = loop {
+            match coming.get() {
+                Some(Ok(trailers)) => break trailers.map_err(failure)?,
+                Some(Err(())) => return Err(socket("the trailers are taken")),
+                None => coming.subscribe().block(),
+            }
+        };
+        Ok(trailers.map(|fields| fields.entries()).unwrap_or_default())
     }
 
     /// Fails for a status from 400, as a Task does: `States.Http.StatusCode.NNN`, with the

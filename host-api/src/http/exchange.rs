@@ -75,6 +75,15 @@ impl Piece {
         }
     }
 
+    /// How many bytes of its body it ends with, if it is not all of that.
+    fn streamed(&self) -> usize {
+        match self {
+            Piece::Body(bytes) => bytes.len(),
+            Piece::Sent(_, piece) => piece.streamed(),
+            Piece::Head { .. } | Piece::End | Piece::Lost(_) | Piece::Trailers(_) => 0,
+        }
+    }
+
     /// What of it is an answer.
     fn answer(self) -> Piece {
         match self {
@@ -255,7 +264,7 @@ impl Exchange {
             Some(sent) => Piece::Sent(sent, Box::new(piece)),
             None => piece,
         };
-        self.call.record(piece.encode());
+        self.call.record_streamed(piece.encode(), piece.streamed());
         piece.answer()
     }
 
@@ -509,6 +518,7 @@ impl Reading {
                 body.put_back(piece.slice(known..));
             }
         }
+        self.exchange.call.goes_on_behind(&self.given);
         Ok(body)
     }
 }
@@ -602,7 +612,9 @@ mod tests {
         };
         let uri = Uri::from_str(&format!("http://{address}/")).expect("a URI");
         let body = (b"hello".to_vec(), None);
-        let request = request::from_guest(&Method::POST, &uri, HeaderMap::new(), body, sum("7"));
+        let takes = (http::header::TE, HeaderValue::from_static("trailers"));
+        let headers = HeaderMap::from_iter([takes]);
+        let request = request::from_guest(&Method::POST, &uri, headers, body, sum("7"));
         let wait = Duration::from_secs(20);
         let timeouts = Timeouts {
             connect: wait,
@@ -618,7 +630,9 @@ mod tests {
         assert_eq!(body.trailers(), Some(&sum("8")));
         assert_eq!(body.to_bytes(), "ok");
         let got = served.await.expect("served");
-        assert!(got.contains("\r\ntrailer: x-sum\r\n"), "{got}");
+        for line in ["trailer: x-sum", "te: trailers", "connection: te"] {
+            assert!(got.contains(&format!("\r\n{line}\r\n")), "{got}");
+        }
         assert!(
             got.ends_with("\r\n5\r\nhello\r\n0\r\nx-sum: 7\r\n\r\n"),
             "{got}"

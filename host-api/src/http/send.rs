@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::{
-    ACCEPT, ACCEPT_ENCODING, ACCEPT_LANGUAGE, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LENGTH,
-    CONTENT_TYPE, HeaderMap, HeaderName, LOCATION, USER_AGENT,
+    ACCEPT, ACCEPT_ENCODING, ACCEPT_LANGUAGE, CONNECTION, CONTENT_ENCODING, CONTENT_LANGUAGE,
+    CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION, TE, USER_AGENT,
 };
 use parking_lot::Mutex;
 use reqwest::{Client, Method, StatusCode, Url};
@@ -221,6 +221,7 @@ impl Sender {
         if let Some(Streams(Some(bytes))) = request.streams {
             headers.insert(CONTENT_LENGTH, bytes.into());
         }
+        name_te(&mut headers);
         client
             .request(request.method.clone(), request.url.clone())
             .headers(headers)
@@ -241,6 +242,16 @@ impl Sender {
             Place::Name | Place::Address => Ok(checked),
             Place::Refused(reason) => Err(denied(url.host_str().unwrap_or_default(), reason)),
         }
+    }
+}
+
+/// Over HTTP/1.1 a call that sends `TE` names it in `Connection` (RFC 9110, 10.1.4). Which version a
+/// connection speaks nobody knows here: over HTTP/2 the client drops `Connection` and what its first line
+/// names, so that `TE` has a line behind that.
+fn name_te(headers: &mut HeaderMap) {
+    if headers.contains_key(TE) {
+        headers.insert(CONNECTION, HeaderValue::from_static("keep-alive"));
+        headers.append(CONNECTION, HeaderValue::from_static("te"));
     }
 }
 

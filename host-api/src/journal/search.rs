@@ -1,12 +1,13 @@
 //! Looks for values of secrets in texts: as they are, in base 64, and within JSON however it is spelt.
 //!
-//! Refuses nothing: it finds, and puts a name in a value's place, for good or so that the value can come
-//! back. A net, not a wall: a value in other words is not found.
+//! Refuses nothing: it finds, and puts a name in a value's place for good. A net, not a wall: a value in
+//! other words is not found.
+
+use std::ops::Range;
 
 use aho_corasick::{AhoCorasick, Input, MatchKind};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE};
-use serde::{Deserialize, Serialize};
 use stepwell_types::Secret;
 
 /// What is shorter is found everywhere and guards nothing: it is not looked for.
@@ -22,51 +23,65 @@ const LEVELS: usize = 3;
 pub(super) struct Search {
     finder: AhoCorasick,
     forms: Vec<Form>,
+    /// Numbers of the forms that can come back, in the order of their texts.
+    sorted: Vec<usize>,
 }
 
-struct Form {
-    name: String,
+/// How one value may look.
+pub(super) struct Form {
+    pub(super) name: String,
     /// Which of its value's forms it is.
-    number: u32,
-    text: String,
+    pub(super) number: u32,
+    /// Whether the value is to be had again by that name; of what was got with a secret, or made of it, it is not.
+    pub(super) comes_back: bool,
+    pub(super) text: String,
     /// What follows of a longer one: it is not looked for.
     rest: String,
 }
 
-/// Bytes from which values were taken out, and where these were.
-#[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Masked {
-    bytes: Vec<u8>,
-    /// The secrets whose values these were. A short value may have stood a million times.
-    names: Vec<String>,
-    gaps: Vec<Gap>,
-}
-
-/// A value's place.
-#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Gap {
-    /// So many of the other bytes come before it.
-    at: u32,
-    /// Which of the names is its secret's.
-    name: u32,
-    /// Which of its value's forms was there.
-    number: u32,
-    /// So many bytes of it were there behind those that are looked for.
-    rest: u32,
+/// How much of which form is at the beginning of some bytes.
+pub(super) struct Most {
+    /// The number of the form of which most is.
+    pub(super) form: usize,
+    /// So many bytes.
+    pub(super) bytes: usize,
+    /// The forms that may go on where the bytes end.
+    pub(super) open: Vec<usize>,
 }
 
 impl Search {
-    /// For these names and values; `None`: nothing is looked for.
-    pub(super) fn new<'a>(all: impl Iterator<Item = (&'a String, &'a Secret)>) -> Option<Search> {
-        let forms: Vec<Form> = all.flat_map(|(name, value)| forms(name, value)).collect();
-        if forms.is_empty() {
+    /// For these names and values, of secrets and of what was got with them; `None`: nothing is looked for.
+    pub(super) fn new<'a>(
+        secrets: impl Iterator<Item = (&'a String, &'a Secret)>,
+        others: impl Iterator<Item = (&'a String, &'a Secret)>,
+    ) -> Option<Search> {
+        let mut all: Vec<Form> = secrets
+            .flat_map(|(name, value)| forms(name, value))
+            .collect();
+        let mut sorted: Vec<usize> = (0..all.len()).collect();
+        let text = |number: &usize| all[*number].text.as_bytes();
+        sorted.sort_unstable_by(|a, b| text(a).cmp(text(b)));
+        // Behind the secrets: of two that are spelt alike the first is found.
+        all.extend(
+            others
+                .flat_map(|(name, value)| forms(name, value))
+                .map(|form| Form {
+                    comes_back: false,
+                    ..form
+                }),
+        );
+        if all.is_empty() {
             return None;
         }
         let finder = AhoCorasick::builder()
             .match_kind(MatchKind::LeftmostLongest)
-            .build(forms.iter().map(|form| &form.text))
+            .build(all.iter().map(|form| &form.text))
             .ok()?;
-        Some(Search { finder, forms })
+        Some(Search {
+            finder,
+            forms: all,
+            sorted,
+        })
     }
 
     /// The name of a secret in a text.
@@ -106,47 +121,66 @@ impl Search {
         }
     }
 
-    /// Bytes without values, which [`Masked::unmasked`] puts back. `None`: there are none in them.
-    pub(super) fn masked(&self, bytes: &[u8]) -> Option<Masked> {
-        let mut masked = Masked::default();
-        let mut from = 0;
-        // Each time behind all of the last one: a long one may have others within.
-        while let Some(found) = self.finder.find(Input::new(bytes).range(from..))
-            && let Some(form) = self.forms.get(found.pattern().as_usize())
-        {
-            masked.bytes.extend_from_slice(&bytes[from..found.start()]);
-            let (form, rest) = self.longest(form, &bytes[found.end()..]);
-            let at = u32::try_from(masked.bytes.len()).ok()?;
-            let name = masked.name(&form.name)?;
-            masked.gaps.push(Gap {
-                at,
-                name,
-                number: form.number,
-                rest: u32::try_from(rest).ok()?,
-            });
-            from = found.end() + rest;
-        }
-        if masked.gaps.is_empty() {
-            return None;
-        }
-        masked.bytes.extend_from_slice(&bytes[from..]);
-        Some(masked)
+    /// The next value in bytes, from this place on: where it is, and the number of its form.
+    pub(super) fn next(&self, bytes: &[u8], from: usize) -> Option<(Range<usize>, usize)> {
+        let found = self.finder.find(Input::new(bytes).range(from..))?;
+        Some((found.range(), found.pattern().as_usize()))
     }
 
-    /// Long forms that begin alike are found as one of them: that of which most is there, and how many
-    /// bytes behind those that are looked for.
-    fn longest<'a>(&'a self, found: &'a Form, behind: &[u8]) -> (&'a Form, usize) {
+    /// The form of this number.
+    pub(super) fn form(&self, number: usize) -> &Form {
+        &self.forms[number]
+    }
+
+    /// Forms that begin like this one, as far as they are looked for.
+    pub(super) fn alike(&self, number: usize) -> Vec<usize> {
+        let found = &self.forms[number];
         // No character has more than four bytes: nothing of it was cut off.
         if found.text.len() + 4 <= FORM_BYTES_MAX {
-            return (found, 0);
+            return vec![number];
         }
-        let there = |form: &Form| {
-            let both = form.rest.bytes().zip(behind);
-            both.take_while(|(one, other)| one == *other).count()
+        let same = |other: &usize| {
+            let other = &self.forms[*other];
+            other.text == found.text && other.comes_back == found.comes_back
         };
-        let alike = self.forms.iter().filter(|form| form.text == found.text);
-        let all = alike.map(|form| (form, there(form)));
-        all.max_by_key(|(_, rest)| *rest).unwrap_or((found, 0))
+        (0..self.forms.len()).filter(same).collect()
+    }
+
+    /// How much of these forms is at the beginning of `bytes`, from the byte of number `from` on that
+    /// is behind what is looked for.
+    pub(super) fn most(&self, forms: &[usize], from: usize, bytes: &[u8]) -> Option<Most> {
+        let mut most = Most {
+            form: *forms.first()?,
+            bytes: 0,
+            open: Vec::new(),
+        };
+        for &form in forms {
+            let rest = self.forms[form].rest.as_bytes();
+            let rest = rest.get(from..).unwrap_or_default();
+            let both = rest.iter().zip(bytes);
+            let there = both.take_while(|(one, other)| one == other).count();
+            if there > most.bytes {
+                (most.form, most.bytes) = (form, there);
+            }
+            if there == bytes.len() && there < rest.len() {
+                most.open.push(form);
+            }
+        }
+        Some(most)
+    }
+
+    /// Where the longest beginning of a value starts with which bytes end, and the number of its form. A whole
+    /// text is none, unless a longer one begins with it.
+    pub(super) fn begun(&self, bytes: &[u8]) -> Option<(usize, usize)> {
+        let from = bytes.len().saturating_sub(FORM_BYTES_MAX - 1);
+        (from..bytes.len()).find_map(|start| {
+            let end = &bytes[start..];
+            let text = |number: &usize| self.forms[*number].text.as_bytes();
+            // The first text behind it: if any begins with it, then this one.
+            let at = self.sorted.partition_point(|number| text(number) <= end);
+            let number = self.sorted.get(at)?;
+            text(number).starts_with(end).then_some((start, *number))
+        })
     }
 
     /// A text that was cut may end with the beginning of a value.
@@ -167,50 +201,19 @@ impl Search {
     }
 }
 
-impl Masked {
-    /// The number of a secret's name.
-    fn name(&mut self, name: &str) -> Option<u32> {
-        let known = self.names.iter().position(|known| known == name);
-        let number = known.unwrap_or_else(|| {
-            self.names.push(name.to_owned());
-            self.names.len() - 1
-        });
-        u32::try_from(number).ok()
-    }
-
-    /// The bytes as they were, with values by their names. `None`: these are not the values.
-    /// # Errors
-    /// That of a value which is not to be had.
-    pub(super) fn unmasked<E>(
-        &self,
-        mut value: impl FnMut(&str) -> Result<Secret, E>,
-    ) -> Result<Option<Vec<u8>>, E> {
-        let mut values = Vec::new();
-        for name in &self.names {
-            values.push(forms(name, &value(name)?));
-        }
-        let (mut bytes, mut from) = (Vec::with_capacity(self.bytes.len()), 0);
-        for gap in &self.gaps {
-            let forms = values.get(gap.name as usize);
-            let form = forms.and_then(|all| all.iter().find(|form| form.number == gap.number));
-            let rest = form.and_then(|form| form.rest.as_bytes().get(..gap.rest as usize));
-            let before = self.bytes.get(from..gap.at as usize);
-            let (Some(form), Some(rest), Some(before)) = (form, rest, before) else {
-                return Ok(None);
-            };
-            bytes.extend_from_slice(before);
-            bytes.extend_from_slice(form.text.as_bytes());
-            bytes.extend_from_slice(rest);
-            from = gap.at as usize;
-        }
-        bytes.extend_from_slice(self.bytes.get(from..).unwrap_or_default());
-        Ok(Some(bytes))
+impl Form {
+    /// Some of its bytes.
+    pub(super) fn bytes(&self, from: usize, bytes: usize) -> Option<impl Iterator<Item = u8>> {
+        let all = self.text.len() + self.rest.len();
+        let fits = from.checked_add(bytes).is_some_and(|end| end <= all);
+        let both = self.text.bytes().chain(self.rest.bytes());
+        fits.then(|| both.skip(from).take(bytes))
     }
 }
 
 /// How a value may look in text: as it is, as JSON writes it, and in base 64; of one with several lines,
-/// each line. Their order is part of what [`Masked`] says.
-fn forms(name: &str, value: &Secret) -> Vec<Form> {
+/// each line. Their order is part of what records of answers say.
+pub(super) fn forms(name: &str, value: &Secret) -> Vec<Form> {
     let mut texts = vec![
         STANDARD.encode(value.bytes()),
         URL_SAFE.encode(value.bytes()),
@@ -235,6 +238,7 @@ fn forms(name: &str, value: &Secret) -> Vec<Form> {
         Form {
             name: name.to_owned(),
             number,
+            comes_back: true,
             text,
             rest,
         }

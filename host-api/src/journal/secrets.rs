@@ -10,13 +10,14 @@ use std::sync::Arc;
 
 use stepwell_types::{Data, Digest, Failure, LogLine, Secret};
 
-use super::search::{Masked, Search};
+use super::masked::{Lost, Masked, Seam};
+use super::search::Search;
 use super::{Journal, diverged};
 use crate::secrets::Opened;
 
 /// First byte of a recorded piece of an answer that holds values no more. Those of bridges begin with
 /// the numbers of their versions, which are far below.
-const MASKED: u8 = 0xf7;
+const MASKED: u8 = 0xf8;
 /// Most secrets that one attempt may read.
 const SECRETS_READ_MAX: usize = 64;
 
@@ -128,7 +129,8 @@ impl Journal {
         Ok(value)
     }
 
-    /// Also keeps back what was made of a secret of this name, or got with it.
+    /// Also keeps back what was made of a secret of this name, or got with it. No answer that holds it can be
+    /// recorded: a name stands for its secret's value alone.
     pub(crate) fn conceal(&self, name: &str, token: &Secret) {
         let known = &mut *self.known.lock();
         let same = |(_, other): &(String, Secret)| other.bytes() == token.bytes();
@@ -228,15 +230,30 @@ impl Journal {
         }
     }
 
-    /// A piece of an answer as the log may have it: with names in the place of what the attempt read.
-    pub(super) fn masked(&self, part: Vec<u8>) -> Vec<u8> {
-        let search = self.search();
-        let masked = search.and_then(|search| search.masked(&part));
-        let Some(masked) = masked else { return part };
+    /// A record of an answer as the log may have it: with names in the place of what the attempt read. Its
+    /// last `streamed` bytes are a piece of the stream that is at `seam`.
+    /// # Errors
+    /// `Stepwell.SecretInOutput`: it holds what could not be put back.
+    pub(super) fn masked(
+        &self,
+        part: Vec<u8>,
+        streamed: usize,
+        seam: &mut Seam,
+    ) -> Result<Vec<u8>, Failure> {
+        let Some(search) = self.search() else {
+            return Ok(part);
+        };
+        let masked = Masked::of(&search, &part, streamed, seam).map_err(|Lost(name)| {
+            let what = format!("an answer holds what was got with secret {name:?}");
+            slips(what, "in the journal")
+        })?;
+        let Some(masked) = masked else {
+            return Ok(part);
+        };
         let mut bytes = vec![MASKED];
         // Plain data into memory: the encoder has no way to fail.
         bytes.extend(postcard::to_allocvec(&masked).unwrap_or_default());
-        bytes
+        Ok(bytes)
     }
 
     /// A recorded piece as it came.
@@ -277,8 +294,8 @@ impl Journal {
         }
         let read = known.read.iter();
         let read = read.filter_map(|(name, value)| value.as_ref().map(|value| (name, value)));
-        let all = read.chain(known.others.iter().map(|(name, value)| (name, value)));
-        let search = Search::new(all).map(Arc::new);
+        let others = known.others.iter().map(|(name, value)| (name, value));
+        let search = Search::new(read, others).map(Arc::new);
         known.search.clone_from(&search);
         search
     }

@@ -1,13 +1,16 @@
-//! Who is next: in turn among flows, first come first served within one.
+//! Who is next: in turn among flows, and within one by ticket.
 //!
 //! Refuses to let a flow that asks for ten thousand calls hold up one that asks for one.
 
 use std::collections::{BTreeMap, VecDeque};
 
+/// Of two in a line the lower goes first.
+pub(super) type Ticket = u128;
+
 /// A queue in turn among lines. A ticket stands in one line once.
 #[derive(Debug, Clone)]
 pub(super) struct FairQueue<K> {
-    lines: BTreeMap<K, VecDeque<u64>>,
+    lines: BTreeMap<K, VecDeque<Ticket>>,
     /// Every line that is not empty, once; the first one's first ticket is next.
     turns: VecDeque<K>,
     tickets: usize,
@@ -26,11 +29,15 @@ impl<K: Ord + Clone> FairQueue<K> {
         self.tickets
     }
 
-    /// Goes to the end of its line.
-    pub(super) fn push(&mut self, line: &K, ticket: u64) {
+    /// Goes into its line, behind those before it.
+    pub(super) fn push(&mut self, line: &K, ticket: Ticket) {
         self.tickets += 1;
         match self.lines.get_mut(line) {
-            Some(tickets) => tickets.push_back(ticket),
+            Some(tickets) => {
+                // Nearly always the end.
+                let before = tickets.iter().rposition(|other| *other < ticket);
+                tickets.insert(before.map_or(0, |at| at + 1), ticket);
+            }
             None => {
                 self.turns.push_back(line.clone());
                 self.lines.insert(line.clone(), VecDeque::from([ticket]));
@@ -39,13 +46,13 @@ impl<K: Ord + Clone> FairQueue<K> {
     }
 
     /// The ticket whose turn it is.
-    pub(super) fn head(&self) -> Option<u64> {
+    pub(super) fn head(&self) -> Option<Ticket> {
         let line = self.lines.get(self.turns.front()?)?;
         line.front().copied()
     }
 
     /// It goes; its line is last now.
-    pub(super) fn pop(&mut self) -> Option<u64> {
+    pub(super) fn pop(&mut self) -> Option<Ticket> {
         let line = self.turns.pop_front()?;
         let tickets = self.lines.get_mut(&line)?;
         let ticket = tickets.pop_front()?;
@@ -59,7 +66,7 @@ impl<K: Ord + Clone> FairQueue<K> {
     }
 
     /// The last of the longest line, if that is longer than this one.
-    pub(super) fn crowds(&self, line: &K) -> Option<(K, u64)> {
+    pub(super) fn crowds(&self, line: &K) -> Option<(K, Ticket)> {
         let own = self.lines.get(line).map_or(0, VecDeque::len);
         let (longest, tickets) = self.lines.iter().max_by_key(|(_, t)| t.len())?;
         let last = tickets.back().filter(|_| tickets.len() > own + 1)?;
@@ -72,7 +79,7 @@ impl<K: Ord + Clone> FairQueue<K> {
     }
 
     /// Leaves its line, wherever it stands.
-    pub(super) fn remove(&mut self, line: &K, ticket: u64) {
+    pub(super) fn remove(&mut self, line: &K, ticket: Ticket) {
         let Some(tickets) = self.lines.get_mut(line) else {
             return;
         };
@@ -104,7 +111,7 @@ mod tests {
         queue.remove(&"c", 5);
         queue.remove(&"c", 5);
         queue.remove(&"a", 2);
-        let order: Vec<u64> = std::iter::from_fn(|| {
+        let order: Vec<Ticket> = std::iter::from_fn(|| {
             let head = queue.head();
             assert_eq!(queue.pop(), head);
             head
@@ -112,6 +119,12 @@ mod tests {
         .collect();
         assert_eq!(order, [1, 4, 3, 6]);
         assert_eq!((queue.len(), queue.head()), (0, None));
+        // A line goes by its tickets, in whatever order they came.
+        for ticket in [7, 3, 9, 1, 8] {
+            queue.push(&"a", ticket);
+        }
+        let order: Vec<Ticket> = std::iter::from_fn(|| queue.pop()).collect();
+        assert_eq!(order, [1, 3, 7, 8, 9]);
     }
 
     proptest! {
@@ -121,14 +134,14 @@ mod tests {
         fn all_come_in_turn(lines in prop::collection::vec(0u8..5, 0..100)) {
             let mut queue = FairQueue::new();
             for (ticket, line) in lines.iter().enumerate() {
-                queue.push(line, ticket as u64);
+                queue.push(line, ticket as Ticket);
             }
             prop_assert_eq!(queue.len(), lines.len());
             let mut went = Vec::new();
             while let Some(ticket) = queue.pop() {
                 went.push(ticket);
             }
-            let of = |line: u8| -> Vec<u64> {
+            let of = |line: u8| -> Vec<Ticket> {
                 let mine = went.iter().filter(|t| lines[**t as usize] == line);
                 mine.copied().collect()
             };
@@ -137,7 +150,7 @@ mod tests {
             }
             let mut sorted = went.clone();
             sorted.sort_unstable();
-            prop_assert_eq!(sorted, (0..lines.len() as u64).collect::<Vec<_>>());
+            prop_assert_eq!(sorted, (0..lines.len() as Ticket).collect::<Vec<_>>());
             // While all wait, each round has each line once.
             let mut waiting: BTreeMap<u8, usize> = BTreeMap::new();
             for line in &lines {

@@ -8,7 +8,7 @@ use stepwell_types::{Circuit, TargetName, TargetStatus, WaitReason};
 
 use super::breaker::{Breaker, Epoch, Went};
 use super::options::Limit;
-use super::queue::FairQueue;
+use super::queue::{FairQueue, Ticket};
 use super::rate::Rate;
 
 /// A call that was let go.
@@ -87,7 +87,7 @@ impl Target {
     }
 
     /// A new call: it goes, fails, or gets a place in the queue.
-    pub(super) fn enter(&mut self, line: &Arc<str>, ticket: u64, now_us: u64) -> Turn {
+    pub(super) fn enter(&mut self, line: &Arc<str>, ticket: Ticket, now_us: u64) -> Turn {
         if self.breaker.refuses(now_us) {
             self.refused += 1;
             return Turn::Refused;
@@ -100,7 +100,7 @@ impl Target {
     }
 
     /// Asks for a call in the queue. Unless it is told to wait, it is in the queue no longer.
-    pub(super) fn ask(&mut self, line: &Arc<str>, ticket: u64, now_us: u64) -> Turn {
+    pub(super) fn ask(&mut self, line: &Arc<str>, ticket: Ticket, now_us: u64) -> Turn {
         if self.breaker.refuses(now_us) {
             self.queue.remove(line, ticket);
             self.refused += 1;
@@ -162,13 +162,13 @@ impl Target {
     }
 
     /// A call in the queue is given up.
-    pub(super) fn leave(&mut self, line: &Arc<str>, ticket: u64) {
+    pub(super) fn leave(&mut self, line: &Arc<str>, ticket: Ticket) {
         self.queue.remove(line, ticket);
     }
 
     /// Makes room in a full queue for a call of this line: the ticket that goes instead, from the
     /// longest line. `None`: the call itself is refused.
-    pub(super) fn crowd_out(&mut self, line: &Arc<str>) -> Option<u64> {
+    pub(super) fn crowd_out(&mut self, line: &Arc<str>) -> Option<Ticket> {
         self.refused += 1;
         let (longest, last) = self.queue.crowds(line)?;
         self.queue.remove(&longest, last);
@@ -202,7 +202,7 @@ impl Target {
     }
 
     /// The ticket that is next.
-    pub(super) fn head(&self) -> Option<u64> {
+    pub(super) fn head(&self) -> Option<Ticket> {
         self.queue.head()
     }
 

@@ -106,6 +106,37 @@ async fn who_waits_is_seen_and_goes_in_turn() {
 }
 
 #[tokio::test]
+async fn who_waited_before_a_death_goes_first_and_in_that_order() {
+    let limiter = limiter(at_once(1), |_| {});
+    let gate = Arc::new(Counts::default());
+    let target = host("a.example");
+    let first = limiter.turn(&target, &asker(&gate, 0, "f")).await;
+    let order = Arc::new(Mutex::new(Vec::new()));
+    let mut tasks = Vec::new();
+    // As they are read back; the third was never here before.
+    for (number, entered) in [(1, Some(30)), (2, Some(10)), (3, None), (4, Some(20))] {
+        let mut asker = asker(&gate, number, "f");
+        asker.request = Arc::new(StepRequest {
+            entered: entered.map(Timestamp),
+            ..(*asker.request).clone()
+        });
+        let (limiter, target, order) = (limiter.clone(), target.clone(), Arc::clone(&order));
+        tasks.push(tokio::spawn(async move {
+            let permit = limiter.turn(&target, &asker).await.expect("a turn");
+            order.lock().push(number);
+            drop(permit);
+        }));
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(status(&limiter, &target).waiting, 4);
+    drop(first.expect("free"));
+    for task in tasks {
+        task.await.expect("done");
+    }
+    assert_eq!(*order.lock(), [2, 4, 1, 3]);
+}
+
+#[tokio::test]
 async fn all_of_a_kind_together_have_a_limit() {
     let limiter = limiter(at_once(5), |options| options.hosts.total = 2);
     let gate = Arc::new(Counts::default());

@@ -30,6 +30,7 @@ pub fn request(input: &str) -> StepRequest {
         seed: 0,
         grants: None,
         recorded: None,
+        entered: None,
     }
 }
 

@@ -308,6 +308,12 @@ impl State {
         self.core.transitions
     }
 
+    /// When a live entry began.
+    #[must_use]
+    pub fn entered(&self, entry: EntryId) -> Option<Timestamp> {
+        self.core.entries.get(&entry).map(|entry| entry.entered_at)
+    }
+
     /// How often it was redriven.
     #[must_use]
     pub fn redrives(&self) -> u32 {

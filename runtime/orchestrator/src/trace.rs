@@ -108,6 +108,7 @@ pub(crate) fn find(
         token: step.token,
         seed: step.seed,
         recorded: Some(Arc::new(recorded)),
+        entered: None,
     };
     Ok(Trace { request, at, ended })
 }

@@ -139,6 +139,8 @@ pub struct StepRequest {
     pub grants: Option<Arc<Grants>>,
     /// What it recorded before a crash.
     pub recorded: Option<Arc<Recorded>>,
+    /// When its state was entered, if an earlier process did that: it goes before what came since.
+    pub entered: Option<Timestamp>,
 }
 
 impl StepRequest {

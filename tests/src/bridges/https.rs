@@ -92,6 +92,10 @@ pub struct Call {
     pub version: String,
     /// Its `Idempotency-Key`.
     pub key: String,
+    /// Its `TE`, and all that its `Connection` names.
+    pub between: (String, String),
+    /// What followed its body: `name: value`, each behind the other.
+    pub trailers: Vec<String>,
     /// Bytes of the body that came.
     pub bytes: usize,
     /// Whether the body came to its end.
@@ -235,18 +239,32 @@ impl Seen {
 
     /// Keeps a call; where it is, for what comes to be known of it.
     fn keep(&self, head: &http::request::Parts) -> usize {
-        let key = head.headers.get("idempotency-key");
-        let key = key.and_then(|value| value.to_str().ok());
+        let all = |name: &str| {
+            let values = head.headers.get_all(name).iter();
+            let values: Vec<&str> = values.filter_map(|value| value.to_str().ok()).collect();
+            values.join(", ")
+        };
         let mut calls = self.calls();
         calls.push(Call {
             target: format!("{} {}", head.method, head.uri.path()),
             version: format!("{:?}", head.version),
-            key: key.unwrap_or_default().to_owned(),
+            key: all("idempotency-key"),
+            between: (all("te"), all("connection")),
+            trailers: Vec::new(),
             bytes: 0,
             whole: false,
             over: false,
         });
         calls.len() - 1
+    }
+
+    fn followed(&self, call: usize, trailers: &http::HeaderMap) {
+        let shown = trailers
+            .iter()
+            .map(|(name, value)| format!("{name}: {}", String::from_utf8_lossy(value.as_bytes())));
+        if let Some(call) = self.calls().get_mut(call) {
+            call.trailers.extend(shown);
+        }
     }
 
     fn came(&self, call: usize, bytes: usize, whole: bool) {
@@ -354,10 +372,17 @@ impl Drop for Over {
 async fn read(seen: &Seen, call: usize, mut body: Incoming) -> Result<usize> {
     let mut bytes = 0;
     while let Some(frame) = body.frame().await {
-        let data = frame.context("the body broke off")?.into_data();
-        let came = data.map_or(0, |data| data.len());
-        bytes += came;
-        seen.came(call, came, false);
+        match frame.context("the body broke off")?.into_data() {
+            Ok(data) => {
+                bytes += data.len();
+                seen.came(call, data.len(), false);
+            }
+            Err(other) => {
+                if let Ok(trailers) = other.into_trailers() {
+                    seen.followed(call, &trailers);
+                }
+            }
+        }
     }
     seen.came(call, 0, true);
     Ok(bytes)

@@ -10,7 +10,7 @@ use crate::wait::until_told;
 
 /// An HTTP server that counts calls by path and key.
 ///
-/// It holds those to `/held` until told, answers `/busy` with 429 and `Retry-After` as often as was
+/// It holds those to `/held` and below until told, answers `/busy` with 429 and `Retry-After` as often as was
 /// asked for, `/broken` with 500 as long as was asked for, and all others with 200.
 #[derive(Clone)]
 pub struct Receiver {
@@ -105,7 +105,7 @@ fn answer(shared: &Shared, request: &Request) -> Answer {
     let key = request.header("idempotency-key").to_owned();
     state.calls.push((path.clone(), key));
     changed.notify_all();
-    if path == "/held" {
+    if path.starts_with("/held") {
         state = changed
             .wait_while(state, |s| !s.open)
             .unwrap_or_else(|e| e.into_inner());

@@ -171,6 +171,7 @@ fn walk(
                         seed: 0,
                         grants: None,
                         recorded: None,
+                        entered: None,
                     };
                     queue.push_back(Event::StepEnded {
                         entry,

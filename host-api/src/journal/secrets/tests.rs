@@ -515,6 +515,70 @@ fn no_recorded_answer_holds_a_value_and_each_comes_back_as_it_was() {
     assert_eq!(broken.as_deref(), Some("Stepwell.SecretGone"));
 }
 
+/// An answer in one piece, as it is recorded.
+fn masked(journal: &Journal, part: &[u8]) -> Vec<u8> {
+    let masked = journal.masked(part.to_vec(), 0, &mut Seam::default());
+    masked.expect("it comes back")
+}
+
+#[test]
+fn a_value_in_two_pieces_of_an_answer_is_in_no_record_also_over_a_crash() {
+    let shelf = self::shelf([("word", 1, "correct horse")]);
+    // What an attempt records of a stream behind what it recorded before.
+    let life = |before: &[u8], pieces: &[&str]| {
+        let gate = Arc::new(Log::default());
+        let request = Arc::new(request(None));
+        let journal = Journal::new(gate.clone(), shelf.clone(), request, Timestamp(5));
+        read(&journal, "word").expect("read");
+        let call = journal.call();
+        leaves(&call, 1).expect("admitted");
+        call.goes_on_behind(before);
+        for piece in pieces {
+            let record = [b"\x01", piece.as_bytes()].concat();
+            call.record_streamed(record, piece.len());
+        }
+        let parts = gate.parts.lock().clone();
+        let came = parts.iter().map(|part| journal.unmasked(part));
+        let came: Result<Vec<_>, _> = came.collect();
+        let sent = pieces
+            .iter()
+            .map(|piece| [b"\x01", piece.as_bytes()].concat());
+        assert_eq!(came, Ok(sent.collect::<Vec<_>>()));
+        String::from_utf8_lossy(&parts.concat()).into_owned()
+    };
+    for cut in 1..13 {
+        let (one, other) = "correct horse".split_at(cut);
+        let (one, other) = (format!("Bearer {one}"), format!("{other}."));
+        let (one, other) = (one.as_str(), other.as_str());
+        let logged = life(b"", &[one, other]);
+        assert!(
+            logged.contains("Bearer ") && logged.contains('.'),
+            "{logged}"
+        );
+        let words = ["correct", "horse", one, other];
+        assert!(words.iter().all(|word| !logged.contains(word)), "{logged}");
+        let logged = life(one.as_bytes(), &[other]);
+        assert!(!logged.contains(other), "{logged}");
+    }
+}
+
+#[test]
+fn what_was_got_with_a_secret_is_in_no_record() {
+    let shelf = self::shelf([("word", 1, "correct horse")]);
+    let gate = Arc::new(Log::default());
+    let request = Arc::new(request(None));
+    let journal = Journal::new(gate.clone(), shelf, request, Timestamp(5));
+    read(&journal, "word").expect("read");
+    journal.conceal("word", &Secret::new(b"battery staple".to_vec()));
+    let call = journal.call();
+    leaves(&call, 1).expect("admitted");
+    // As the secret's value it would come back, and not as itself.
+    call.record(b"\x01it is battery staple".to_vec());
+    assert_eq!(gate.parts.lock().len(), 0);
+    let broken = journal.broken().map(|failure| failure.error.to_string());
+    assert_eq!(broken.as_deref(), Some("Stepwell.SecretInOutput"));
+}
+
 /// Forms of a long value begin alike, and differ behind what is looked for.
 #[test]
 fn of_a_long_value_no_recorded_answer_keeps_the_rest() {
@@ -538,9 +602,9 @@ fn of_a_long_value_no_recorded_answer_keeps_the_rest() {
     read(&journal, "long").expect("read");
     for part in parts {
         let part = format!("\u{1}you sent <{part}>").into_bytes();
-        let masked = journal.masked(part.clone());
-        assert!(masked.len() < 64, "{}", String::from_utf8_lossy(&masked));
-        assert_eq!(journal.unmasked(&masked), Ok(part));
+        let kept = masked(&journal, &part);
+        assert!(kept.len() < 64, "{}", String::from_utf8_lossy(&kept));
+        assert_eq!(journal.unmasked(&kept), Ok(part));
     }
 }
 
@@ -551,9 +615,9 @@ fn a_long_value_is_found_right_behind_itself() {
     let (journal, _) = self::journal(None, &shelf);
     read(&journal, "long").expect("read");
     let part = format!("\u{1}{value}{value}").into_bytes();
-    let masked = journal.masked(part.clone());
-    assert!(masked.len() < 64, "{}", String::from_utf8_lossy(&masked));
-    assert_eq!(journal.unmasked(&masked), Ok(part));
+    let kept = masked(&journal, &part);
+    assert!(kept.len() < 64, "{}", String::from_utf8_lossy(&kept));
+    assert_eq!(journal.unmasked(&kept), Ok(part));
 }
 
 #[test]
@@ -562,11 +626,12 @@ fn what_an_answer_repeats_often_costs_little() {
     let (journal, _) = self::journal(None, &shelf);
     read(&journal, "a-name-much-longer-than-its-value").expect("read");
     let part = format!("\u{1}{}", "123456".repeat(1_000)).into_bytes();
-    let masked = journal.masked(part.clone());
-    assert!(masked.len() < part.len(), "{}", masked.len());
-    assert_eq!(journal.unmasked(&masked), Ok(part.clone()));
+    let kept = masked(&journal, &part);
+    assert!(kept.len() < part.len(), "{}", kept.len());
+    assert_eq!(journal.unmasked(&kept), Ok(part.clone()));
     let search = journal.search().expect("something is looked for");
-    let masked = search.masked(&part).expect("it is there");
+    let masked = Masked::of(&search, &part, 0, &mut Seam::default());
+    let masked = masked.expect("it comes back").expect("it is there");
     let mut asked = 0;
     let unmasked = masked.unmasked(|_| {
         asked += 1;

@@ -132,6 +132,7 @@ fn read(remote: &Remote, trace: &Trace) -> Result<StepRequest, Trouble> {
         seed: trace.seed.parse().map_err(|_| odd())?,
         grants: trace.grants.clone().map(|grants| Arc::new(grants.into())),
         recorded: Some(Arc::new(recorded)),
+        entered: None,
     })
 }
 

@@ -367,6 +367,7 @@ impl Driver {
             return;
         };
         let grants = hot.program.grants.of(&step.target);
+        let entered = hot.state.entered(step.entry);
         let request = Box::new(StepRequest {
             execution: id,
             execution_name: hot.name(),
@@ -381,6 +382,7 @@ impl Driver {
             seed: step.seed,
             grants,
             recorded,
+            entered: entered.filter(|at| *at < self.up_since),
         });
         // A step that kills the process must find its deaths counted when it comes again:
         // its execution must be there, and one that is suspected must come to this very

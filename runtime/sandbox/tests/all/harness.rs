@@ -198,5 +198,6 @@ pub fn request(digest: Digest, input: &str) -> StepRequest {
         seed: 99,
         grants: None,
         recorded: None,
+        entered: None,
     }
 }

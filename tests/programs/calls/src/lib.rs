@@ -32,6 +32,8 @@ struct Call {
     /// It is dropped before its end.
     #[serde(default)]
     broken: bool,
+    /// These follow a body that is written piece by piece; and what follows the answer's is told.
+    trailers: Option<Vec<(String, String)>>,
     timeout_ms: Option<u64>,
     /// Says how the body came instead of what it was.
     #[serde(default)]
@@ -49,6 +51,8 @@ struct Answer {
     body: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pieces: Option<Vec<usize>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trailers: Option<Vec<(String, String)>>,
 }
 
 fn get() -> String {
@@ -89,7 +93,9 @@ fn streamed(call: &Call, request: &Request) -> Result<stepwell_guest::http::Resp
     if call.broken {
         drop(upload);
     } else {
-        upload.finish()?;
+        let trailers = call.trailers.iter().flatten();
+        let trailers: Vec<_> = trailers.map(|(n, v)| (n.as_str(), v.as_str())).collect();
+        upload.finish_with(&trailers)?;
     }
     started.wait()
 }
@@ -119,13 +125,24 @@ fn answer(call: &Call, response: stepwell_guest::http::Response) -> Result<Answe
         sizes.push(piece.len());
         body.extend(piece);
     }
+    let trailers = match call.trailers {
+        Some(_) => Some(told(response.trailers()?)),
+        None => None,
+    };
     Ok(Answer {
         status,
         kind,
         location,
         body: (!call.pieces).then(|| String::from_utf8_lossy(&body).into_owned()),
         pieces: call.pieces.then_some(sizes),
+        trailers,
     })
+}
+
+fn told(trailers: Vec<(String, Vec<u8>)>) -> Vec<(String, String)> {
+    let text =
+        |(name, value): (String, Vec<u8>)| (name, String::from_utf8_lossy(&value).into_owned());
+    trailers.into_iter().map(text).collect()
 }
 
 stepwell_guest::step!(calls);
