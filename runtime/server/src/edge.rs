@@ -23,7 +23,9 @@ use crate::answers::Answers;
 use crate::auth::{Token, is_local};
 use crate::linger::Lingering;
 use crate::metrics::HttpMetrics;
+use crate::patient::TAKES;
 use crate::problem::Problem;
+use crate::stalled::Stalled;
 use crate::{Error, Options};
 
 /// Paths that tell only whether the server is up, and need no token.
@@ -120,7 +122,8 @@ where
                 }
             };
             let response = match shared.answers.hold(response) {
-                Ok(response) => response,
+                Ok(response) if one_by_one => response,
+                Ok(response) => response.map(|body| Stalled::around(body, TAKES)),
                 Err(full) => Problem::from(full).into_response(),
             };
             let response = finish(response, &path, id, held_back);

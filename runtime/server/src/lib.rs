@@ -21,6 +21,7 @@ mod linger;
 mod params;
 mod patient;
 mod routes;
+mod stalled;
 
 pub use app::{app, openapi};
 pub use auth::Token;

@@ -21,7 +21,7 @@ use crate::rows::{self, CheckpointRow, Kept, SummaryRow};
 use crate::walk::{outstanding, walk};
 
 /// Rows read at a time.
-const ROWS: usize = 512;
+pub(super) const ROWS: usize = 512;
 
 /// Why an execution is parked that is not even read any more.
 pub(crate) const TURN_KILLS: &str = "Stepwell.TurnKillsServer";
@@ -227,11 +227,6 @@ impl Driver {
             }
         }
         Ok(())
-    }
-
-    /// All records of an execution from number `from` on.
-    pub(super) fn read_log(&self, id: ExecutionId, from: u64) -> Result<Vec<Logged>, Error> {
-        read_log(&*self.reader, id, from)
     }
 }
 

@@ -4,10 +4,12 @@
 //! the process are gone: the log is the memory of that.
 
 use stepwell_interpreter::Event;
-use stepwell_interpreter::codec::Logged;
-use stepwell_types::{Data, Digest, Failure, TaskToken, Timestamp};
+use stepwell_interpreter::codec::{self, Logged};
+use stepwell_store::{Key, Range, Reader};
+use stepwell_types::{Data, Digest, EntryId, ExecutionId, Failure, TaskToken, Timestamp};
 use subtle::ConstantTimeEq as _;
 
+use super::recover::{ROWS, blob};
 use super::{Driver, Output, Reply, Ticket, TokenAnswer};
 use crate::Error;
 
@@ -85,30 +87,13 @@ impl Driver {
             self.after(batch, Output::Reply(ticket, Reply::Done));
             return Ok(());
         }
-        let records = self.read_log(id, 0)?;
-        let mut seed = None;
-        let mut first = None;
-        for logged in &records {
-            let event = match logged {
-                Logged::Event(record) => &record.event,
-                Logged::Troubled { event, .. } => event,
-                _ => continue,
-            };
-            match event {
-                Event::Started { seed: s, .. } => seed = Some(*s),
-                Event::TokenEnded {
-                    entry: e,
-                    attempt: a,
-                    result,
-                } if (*e, *a) == (entry, attempt) => first = first.or(Some(digest(result))),
-                _ => {}
-            }
-        }
-        let genuine = seed.is_some_and(|s| TaskToken::derive(&s, id, entry, attempt) == *token);
-        if !genuine {
+        // Who does not hold the token has nothing read for him but the first record.
+        let seed = seed_of(&*self.reader, id)?;
+        if seed.is_none_or(|seed| TaskToken::derive(&seed, id, entry, attempt) != *token) {
             return Err(Error::BadToken);
         }
-        if first != Some(digest(result)) {
+        let first = token_end(&*self.reader, id, entry, attempt)?;
+        if first.map(|first| digest(&first)) != Some(digest(result)) {
             return Err(Error::TaskOver);
         }
         self.out.push_back(Output::Reply(ticket, Reply::Done));
@@ -121,5 +106,77 @@ fn digest(result: &Result<Data, Failure>) -> Digest {
     match result {
         Ok(data) => Digest::of(format!("ok {}", data.text()).as_bytes()),
         Err(f) => Digest::of(format!("err {} {}", f.error, f.cause).as_bytes()),
+    }
+}
+
+/// The secret seed of an execution, from which its tokens are derived; `None`: it has no log. Reads
+/// one row, and no payload that lies apart.
+fn seed_of(reader: &dyn Reader, id: ExecutionId) -> Result<Option<[u8; 16]>, Error> {
+    let key = Key::Log {
+        execution: id,
+        seq: 0,
+    };
+    let Some(row) = reader.get(&key)? else {
+        return Ok(None);
+    };
+    let records = decoded(&row, &|_| Ok(Data::null()))?;
+    Ok(records.iter().find_map(|logged| match event(logged) {
+        Some(Event::Started { seed, .. }) => Some(*seed),
+        _ => None,
+    }))
+}
+
+/// What ended an attempt by its token, if the log has that. A row at a time, and of the payloads
+/// that lie apart only those of the row that has it: the whole of a long log would fill the memory.
+fn token_end(
+    reader: &dyn Reader,
+    id: ExecutionId,
+    entry: EntryId,
+    attempt: u32,
+) -> Result<Option<Result<Data, Failure>>, Error> {
+    let end = |records: &[Logged]| {
+        records.iter().find_map(|logged| match event(logged) {
+            Some(Event::TokenEnded {
+                entry: e,
+                attempt: a,
+                result,
+            }) if (*e, *a) == (entry, attempt) => Some(result.clone()),
+            _ => None,
+        })
+    };
+    let mut from = 0;
+    loop {
+        let range = Range::Log {
+            execution: id,
+            from_seq: from,
+        };
+        let rows = reader.scan(&range, ROWS)?;
+        let before = from;
+        for (key, row) in &rows {
+            let Key::Log { seq, .. } = key else {
+                continue;
+            };
+            let records = decoded(row, &|_| Ok(Data::null()))?;
+            if end(&records).is_some() {
+                return Ok(end(&decoded(row, &|d: &Digest| blob(reader, d))?));
+            }
+            from = seq + records.len() as u64;
+        }
+        if from == before {
+            return Ok(None);
+        }
+    }
+}
+
+fn decoded(row: &[u8], fetch: &codec::Fetch<'_>) -> Result<Vec<Logged>, Error> {
+    codec::decode(row, fetch).map_err(|e| Error::Store(e.to_string()))
+}
+
+/// The event of a record, whether or not it could be walked.
+fn event(logged: &Logged) -> Option<&Event> {
+    match logged {
+        Logged::Event(record) => Some(&record.event),
+        Logged::Troubled { event, .. } => Some(event),
+        _ => None,
     }
 }

@@ -8,5 +8,6 @@ mod memory;
 mod open;
 mod places;
 mod signals;
+mod tokens;
 mod tombstones;
 mod world;
