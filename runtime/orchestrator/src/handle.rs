@@ -675,6 +675,8 @@ impl Shared {
             sum.open += m.open;
             sum.steps_running += m.steps_running;
         }
+        // One loop may have told of an end before another told of the beginning.
+        sum.open = sum.open.max(0);
         let counts = &self.committer.counts;
         sum.commits = counts.commits.load(Ordering::Relaxed);
         sum.commit_bytes = counts.bytes.load(Ordering::Relaxed);
