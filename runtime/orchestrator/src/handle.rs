@@ -26,6 +26,7 @@ use crate::driver::{Redrive, Reply, Request, Ticket, TokenAnswer, read_execution
 use crate::gate::GateHandle;
 use crate::lists::{read_list, read_usage};
 use crate::rows::{self, NameRow, SummaryRow};
+use crate::same::started_with;
 use crate::shell::event_loop::LoopGate;
 use crate::shell::{Shared, shard_for};
 use crate::{Error, Executions};
@@ -143,18 +144,12 @@ impl Orchestrator {
         let watch = self.shared.watchers.follow(id);
         let named = named.map(|(flow, name, input)| {
             let (flow, name) = (flow.clone(), name.clone());
-            (
-                Key::Name { flow, name },
-                Digest::of(input.text().as_bytes()),
-            )
+            (Key::Name { flow, name }, input)
         });
         loop {
             let found = match &named {
                 None => self.read(id).map(|_| Some(id)),
-                Some((key, digest)) => self.named(key).map(|row| {
-                    let row = row.filter(|row| row.input == *digest)?;
-                    Some(row.execution)
-                }),
+                Some((key, input)) => self.started_as(key, input),
             };
             match found {
                 Ok(Some(id)) => return Ok(id),
@@ -230,6 +225,15 @@ impl Orchestrator {
             name: name.into(),
         };
         Ok(self.named(&key)?.map(|row| row.execution))
+    }
+
+    /// The execution of this name, if it had this input.
+    fn started_as(&self, key: &Key, input: &Data) -> Result<Option<ExecutionId>, Error> {
+        let Some(row) = self.named(key)? else {
+            return Ok(None);
+        };
+        let same = started_with(&*self.shared.reader, &row, input)?;
+        Ok(same.then_some(row.execution))
     }
 
     fn named(&self, key: &Key) -> Result<Option<NameRow>, Error> {

@@ -42,10 +42,13 @@ fn a_request_sent_again_by_another_client_is_the_same() {
         201,
         "new",
     );
-    let send = |agent: &str, tenant: &str| {
-        let mut asked = request("POST", "/t/orders?x=1", "{}");
+    let send = |agent: &str, tenant: &str, body: &str| {
+        let mut asked = request("POST", "/t/orders?x=1", body.to_owned());
+        let length = body.len().to_string();
         for (name, value) in [
             ("idempotency-key", "order-7"),
+            ("content-type", "application/json"),
+            ("content-length", &length),
             ("user-agent", agent),
             ("x-forwarded-for", agent),
             ("x-tenant", tenant),
@@ -56,8 +59,13 @@ fn a_request_sent_again_by_another_client_is_the_same() {
         let id = answer.headers().get("stepwell-execution-id").cloned();
         (answer.status().as_u16(), id)
     };
-    let first = send("one", "a");
+    let body = r#"{"amount":12,"to":"ada"}"#;
+    let first = send("one", "a", body);
     assert_eq!(first.0, 200);
-    assert_eq!(send("two", "a"), first);
-    assert_eq!(send("one", "b").0, 409, "the sender's own header counts");
+    assert_eq!(send("two", "a", body), first);
+    let respelt = r#"{ "to": "ada", "amount": 12 }"#;
+    assert_eq!(send("two", "a", respelt), first);
+    assert_eq!(send("one", "a", "{}").0, 409);
+    let other = send("one", "b", body);
+    assert_eq!(other.0, 409, "the sender's own header counts");
 }
