@@ -291,6 +291,7 @@ fn refusals_are_problems_with_a_status_and_a_code() {
         ("GET", "/v1/executions?after=x", "", 400, "API0008"),
         ("GET", "/v1/executions/nope", "", 400, "API0008"),
         ("GET", "/v1/executions/nope", "", 400, "26 characters"),
+        ("GET", "/v1/executions/nope", "", 400, "NAME --flow FLOW"),
         ("GET", &format!("/v1/executions/{id}"), "", 404, "RUN0001"),
         (
             "GET",
