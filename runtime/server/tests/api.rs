@@ -40,6 +40,8 @@ mod gate;
 mod gauges;
 #[path = "api/keeper.rs"]
 mod keeper;
+#[path = "api/lists.rs"]
+mod lists;
 #[path = "api/no_vault.rs"]
 mod no_vault;
 #[path = "api/objects.rs"]
