@@ -53,13 +53,16 @@ impl Bounds {
 }
 
 impl Chunks {
-    /// Refuses at once when the announced length is above `max` bytes.
+    /// Refuses at once when it is packed, or when the announced length is above `max` bytes.
     pub(crate) fn open(
         headers: &HeaderMap,
         body: Body,
         max: u64,
         bounds: &Bounds,
     ) -> Result<Chunks, Problem> {
+        if let Some(coding) = packed(headers).filter(|_| !body.is_end_stream()) {
+            return Err(Error::BodyPacked { coding }.into());
+        }
         let announced = headers
             .get(header::CONTENT_LENGTH)
             .and_then(|v| v.to_str().ok())
@@ -111,6 +114,15 @@ impl Chunks {
     fn too_large(&self) -> Problem {
         Error::BodyTooLarge { max: self.max }.into()
     }
+}
+
+/// How a body is packed, if its headers say so.
+fn packed(headers: &HeaderMap) -> Option<String> {
+    let mut codings = headers.get_all(header::CONTENT_ENCODING).iter();
+    let packs = |coding: &[u8]| !coding.is_empty() && !coding.eq_ignore_ascii_case(b"identity");
+    let coding = codings.find(|value| packs(value.as_bytes().trim_ascii()))?;
+    let text = String::from_utf8_lossy(coding.as_bytes());
+    Some(text.chars().take(40).collect())
 }
 
 /// The whole body, at most `max` bytes.
