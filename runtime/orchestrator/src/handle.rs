@@ -117,7 +117,10 @@ impl Orchestrator {
             },
         };
         let ended = match answer {
-            Ok(Reply::Ended(Some(execution))) => return Ok((execution.id, Some(*execution))),
+            Ok(Reply::Ended(Some(mut execution))) => {
+                self.name_parent(&mut execution)?;
+                return Ok((execution.id, Some(*execution)));
+            }
             Ok(_) => true,
             Err(Error::Stopping) => false,
             Err(e) => return Err(e),
@@ -128,7 +131,10 @@ impl Orchestrator {
             None => id,
         };
         match self.read(id) {
-            Ok(found) => Ok((id, Some(found).filter(|_| ended))),
+            Ok(mut found) => {
+                self.name_parent(&mut found)?;
+                Ok((id, Some(found).filter(|_| ended)))
+            }
             Err(Error::NoExecution(_)) if !ended => Err(Error::Stopping),
             Err(e) => Err(e),
         }
@@ -249,11 +255,7 @@ impl Orchestrator {
         let now = crate::history::progress(self, id, &found).await?;
         found.input = now.input;
         found.flow_gone = self.shared.catalog.newest(&found.flow).is_err();
-        if let Some(execution) = found.parent {
-            let row = self.shared.reader.get(&Key::Summary { execution })?;
-            let row: Option<SummaryRow> = row.map(|row| rows::decode(&row)).transpose()?;
-            found.parent_name = row.and_then(|row| row.name);
-        }
+        self.name_parent(&mut found)?;
         if found.status == Status::Running {
             found.waiting = self.shared.outward.waiting(id);
             if let Ok(Reply::Queued(queued)) = self.shared.ask(id, Request::Queued(id)).await {
@@ -275,6 +277,16 @@ impl Orchestrator {
             found.fuel = now.fuel;
         }
         Ok(found)
+    }
+
+    /// Says by which name the execution was started that started this one.
+    fn name_parent(&self, found: &mut Execution) -> Result<(), Error> {
+        if let Some(execution) = found.parent {
+            let row = self.shared.reader.get(&Key::Summary { execution })?;
+            let row: Option<SummaryRow> = row.map(|row| rows::decode(&row)).transpose()?;
+            found.parent_name = row.and_then(|row| row.name);
+        }
+        Ok(())
     }
 
     /// Every target outside that was called lately.

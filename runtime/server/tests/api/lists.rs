@@ -1,8 +1,8 @@
-//! Which executions a list has.
+//! Which executions a list has, and whose children are.
 
 use serde_json::Value;
 
-use super::{House, block, house};
+use super::{House, PASS, block, house};
 
 const EACH: &str = r#"{"StartAt": "Each", "States": {"Each": {"Type": "Map", "End": true, "ItemProcessor": {
     "ProcessorConfig": {"Mode": "DISTRIBUTED"}, "StartAt": "P", "States": {"P": {"Type": "Pass", "End": true}}}}}}"#;
@@ -31,4 +31,27 @@ fn items_are_listed_by_the_execution_that_maps() {
     assert_eq!(ids(&h, "").len(), 3);
     let (_, item) = block(h.ask("GET", &format!("/v1/executions/{}", items[0]), ""));
     assert_eq!(item["flow"], Value::from("each"), "{item}");
+}
+
+/// Whoever starts what another execution has started by this name gets that one.
+#[test]
+fn who_waits_for_a_child_learns_its_parents_name() {
+    let h = house(|_| {});
+    h.check("PUT", "/v1/flows/child", PASS, 201, "");
+    let start = r#"{"StartAt": "C", "States": {"C": {"Type": "Task", "End": true,
+        "Resource": "arn:aws:states:::states:startExecution.sync",
+        "Parameters": {"StateMachineArn": "child", "Name": "c", "Input": {"n": 1}}}}}"#;
+    h.check("PUT", "/v1/flows/parent", start, 201, "");
+    let start = "/v1/flows/parent/executions?name=order-7&wait=10";
+    h.check("POST", start, "{}", 200, "SUCCEEDED");
+    let named = r#""parent_name":"order-7""#;
+    let child = "/v1/flows/child/executions";
+    h.check(
+        "POST",
+        &format!("{child}?name=c&wait=10"),
+        r#"{ "n": 1 }"#,
+        200,
+        named,
+    );
+    h.check("GET", &format!("{child}/c?wait=10"), "", 200, named);
 }
