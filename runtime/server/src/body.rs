@@ -185,14 +185,15 @@ pub(crate) async fn over<T: Send + 'static>(
         .map_err(|_| Error::Internal.into())
 }
 
-/// The body as JSON, checked and kept as it came; `{}` when it is empty.
+/// The body as JSON, checked and kept as it came but for blanks around it: a file ends with a line, and
+/// says the same as what was typed. `{}` when it is empty.
 pub(crate) async fn data(body: Bytes) -> Result<Data, Problem> {
     over(body.len(), move || checked(&body)).await?
 }
 
 fn checked(body: &Bytes) -> Result<Data, Problem> {
-    let text = text(body)?;
-    if text.trim_ascii().is_empty() {
+    let text = text(body)?.trim_ascii();
+    if text.is_empty() {
         return Ok(Data::empty_object());
     }
     Data::parse(text).map_err(|e| Error::BadJson(e.to_string()).into())
@@ -315,6 +316,7 @@ mod tests {
         check(b"", Ok("{}"));
         check(b" \n", Ok("{}"));
         check(b"{\"b\":1.10,\"a\":2}", Ok("{\"b\":1.10,\"a\":2}"));
+        check(b"\n[ 1 ]\r\n", Ok("[ 1 ]"));
         check(b"{} {}", Err("API0005"));
         check(b"nul", Err("API0005"));
         check(b"\xff", Err("API0010"));
