@@ -192,11 +192,14 @@ pub(crate) async fn data(body: Bytes) -> Result<Data, Problem> {
 }
 
 fn checked(body: &Bytes) -> Result<Data, Problem> {
-    let text = text(body)?.trim_ascii();
-    if text.is_empty() {
+    let text = text(body)?;
+    let said = text.trim_ascii();
+    if said.is_empty() {
         return Ok(Data::empty_object());
     }
-    Data::parse(text).map_err(|e| Error::BadJson(e.to_string()).into())
+    // With all of it, so that the place of what is wrong is right.
+    Data::check(text).map_err(|e| Problem::from(Error::BadJson(e.to_string())))?;
+    Ok(Data::from_valid_text(said))
 }
 
 /// The body as one of our shapes; its default when it is empty.
