@@ -502,11 +502,12 @@ fn the_command_line_tells_by_its_exit_status() -> Result<()> {
     check(&["module", "push", "text", &text], 4, "BOX0001")?;
     let folder = dir.path().display().to_string();
     check(&["module", "push", "text", &folder], 5, "no regular file")?;
-    check(
-        &["start", "pass", "--input", "{\"a\":1}", "--wait"],
-        0,
-        "{\"a\":1}",
-    )?;
+    // Numbers come back as they are written.
+    let numbers = r#"{"a":1.0,"b":1e3,"c":12345678901234567890123}"#;
+    let start = ["start", "pass", "--input", numbers, "--name", "numbers"];
+    check(&[&start[..], &["--wait"]].concat(), 0, numbers)?;
+    check(&["describe", "numbers", "--flow", "pass"], 0, numbers)?;
+    check(&["poll", "nobody", "--wait", "0", "--json"], 6, "null\n")?;
     check(&["start", "fail", "--wait"], 1, "FAILED: E: c")?;
     for (flow, status, part) in [
         ("pass", 0, "SUCCEEDED"),

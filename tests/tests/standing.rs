@@ -274,6 +274,9 @@ fn each_event_of_a_history_says_whose_it_is_and_shows_its_data() -> Result<()> {
     Ok(())
 }
 
+/// Whoever looks at a task sees its numbers as they are written.
+const NUMBERS: &str = r#"{"a":1.0,"b":1e3,"c":12345678901234567890123}"#;
+
 #[test]
 fn tasks_of_all_executions_are_listed_with_whose_they_are() -> Result<()> {
     let house = House::new("")?;
@@ -282,14 +285,16 @@ fn tasks_of_all_executions_are_listed_with_whose_they_are() -> Result<()> {
         house.api.publish(flow, asks)?;
         for name in ["a", "b"] {
             let path = format!("/v1/flows/{flow}/executions?name={name}");
-            ensure!(house.api.send("POST", &path, r#"{"n":1}"#)?.status < 300);
+            ensure!(house.api.send("POST", &path, NUMBERS)?.status < 300);
         }
     }
     let list = |more: &[&str]| -> Result<Vec<Value>> {
         let (code, text) = house.api.cli(&[&["tasks", "--json"][..], more].concat())?;
         ensure!(code == Some(0), "{text}");
         let answer: Value = serde_json::from_str(&text)?;
-        answer["tasks"].as_array().cloned().context(text)
+        let tasks = answer["tasks"].as_array().cloned().context(text.clone())?;
+        assert_eq!(text.matches(NUMBERS).count(), tasks.len(), "{text}");
+        Ok(tasks)
     };
     assert_eq!(list(&[])?.len(), 4);
     assert_eq!(list(&["--state", "Else"])?.len(), 0);
@@ -305,6 +310,7 @@ fn tasks_of_all_executions_are_listed_with_whose_they_are() -> Result<()> {
         "{text}"
     );
     ensure!(text.contains("flow       asks@1\n"), "{text}");
+    ensure!(text.contains(NUMBERS), "{text}");
     let token = asked[0]["token"].as_str().context("no token")?;
     let (code, text) = house.api.cli(&["token", "succeed", token])?;
     ensure!(code == Some(0), "{text}");

@@ -180,7 +180,7 @@ Examples:
     Token(Token),
     /// Take a task of an activity, as a worker does: prints its token and input
     #[command(after_help = "\
-Exit status 6 when no task came in time. Answer with `stepwell token`.
+Exit status 6 when no task came in time, and null with --json. Answer with `stepwell token`.
 
 Examples:
   stepwell poll print --worker desk-2

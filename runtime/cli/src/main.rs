@@ -28,6 +28,7 @@ mod state;
 mod system;
 mod validate;
 mod wiring;
+mod written;
 
 use std::process::ExitCode;
 

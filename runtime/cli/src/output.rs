@@ -4,8 +4,10 @@ use std::io::{self, IsTerminal as _, Write as _};
 use std::sync::OnceLock;
 
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 use crate::exit::Trouble;
+use crate::written;
 
 /// Why what was to be printed is not where it should be, for [`lost`].
 static LOST: OnceLock<io::Error> = OnceLock::new();
@@ -50,11 +52,8 @@ pub fn print_raw(bytes: &[u8]) {
 
 /// Prints JSON text: indented on a terminal, as it came elsewhere.
 pub fn print_json(text: &str) {
-    if io::stdout().is_terminal()
-        && let Ok(value) = serde_json::from_str::<Value>(text)
-        && let Ok(pretty) = serde_json::to_string_pretty(&value)
-    {
-        write(format!("{}\n", escaped(&pretty)).as_bytes());
+    if io::stdout().is_terminal() && serde_json::from_str::<&RawValue>(text).is_ok() {
+        write(format!("{}\n", escaped(&written::indented(text))).as_bytes());
     } else {
         write(format!("{}\n", text.trim_end()).as_bytes());
     }

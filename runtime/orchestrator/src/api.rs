@@ -425,8 +425,9 @@ pub struct Metrics {
     pub signals: [u64; 3],
     /// Executions in memory.
     pub hot: u64,
-    /// Executions accepted and not ended.
-    pub open: u64,
+    /// Executions accepted and not ended. One loop's may be below 0, as after a change of `loops` what
+    /// another has counted ends there; the sum is right.
+    pub open: i64,
     /// Attempts that run outside their first slice.
     pub steps_running: u64,
 }

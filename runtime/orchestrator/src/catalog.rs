@@ -95,6 +95,9 @@ struct Inner {
     /// Held while one definition is checked, also when nobody waits for it any more:
     /// a check may take seconds, and all others keep the rest of the processors.
     checking: Arc<tokio::sync::Semaphore>,
+    /// Held while all definitions are looked through for a flow that is to be deleted: hundreds of
+    /// such wishes must not take every thread that may block.
+    looking: tokio::sync::Semaphore,
     reader: Arc<dyn Reader>,
     store: Arc<dyn ModuleStore>,
     vault: Arc<dyn Vault>,
@@ -183,6 +186,7 @@ impl Catalog {
             uploads: Arc::default(),
             orphans: Mutex::default(),
             checking: Arc::new(tokio::sync::Semaphore::new(1)),
+            looking: tokio::sync::Semaphore::new(1),
             reader,
             store,
             vault,

@@ -46,7 +46,7 @@ pub use away::Aside;
 pub use errand::{Turn, Walked};
 pub use items::{Ended, Item};
 pub use journal::read_recorded;
-pub use open::{count_open_once, open_by_flow};
+pub use open::{count_open_once, gather_open, open_by_flow};
 pub use outbox::{Answer, Delivery, Parcel, Post};
 pub use recover::{
     Recovered, is_parked, read_execution, read_log, read_some, read_state, usage_transitions,

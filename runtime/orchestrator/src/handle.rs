@@ -26,6 +26,7 @@ use crate::driver::{Redrive, Reply, Request, Ticket, TokenAnswer, read_execution
 use crate::gate::GateHandle;
 use crate::lists::{read_list, read_usage};
 use crate::rows::{self, NameRow, SummaryRow};
+use crate::same::started_with;
 use crate::shell::event_loop::LoopGate;
 use crate::shell::{Shared, shard_for};
 use crate::{Error, Executions};
@@ -116,7 +117,10 @@ impl Orchestrator {
             },
         };
         let ended = match answer {
-            Ok(Reply::Ended(Some(execution))) => return Ok((execution.id, Some(*execution))),
+            Ok(Reply::Ended(Some(mut execution))) => {
+                self.name_parent(&mut execution)?;
+                return Ok((execution.id, Some(*execution)));
+            }
             Ok(_) => true,
             Err(Error::Stopping) => false,
             Err(e) => return Err(e),
@@ -127,7 +131,10 @@ impl Orchestrator {
             None => id,
         };
         match self.read(id) {
-            Ok(found) => Ok((id, Some(found).filter(|_| ended))),
+            Ok(mut found) => {
+                self.name_parent(&mut found)?;
+                Ok((id, Some(found).filter(|_| ended)))
+            }
             Err(Error::NoExecution(_)) if !ended => Err(Error::Stopping),
             Err(e) => Err(e),
         }
@@ -143,18 +150,12 @@ impl Orchestrator {
         let watch = self.shared.watchers.follow(id);
         let named = named.map(|(flow, name, input)| {
             let (flow, name) = (flow.clone(), name.clone());
-            (
-                Key::Name { flow, name },
-                Digest::of(input.text().as_bytes()),
-            )
+            (Key::Name { flow, name }, input)
         });
         loop {
             let found = match &named {
                 None => self.read(id).map(|_| Some(id)),
-                Some((key, digest)) => self.named(key).map(|row| {
-                    let row = row.filter(|row| row.input == *digest)?;
-                    Some(row.execution)
-                }),
+                Some((key, input)) => self.started_as(key, input),
             };
             match found {
                 Ok(Some(id)) => return Ok(id),
@@ -232,6 +233,15 @@ impl Orchestrator {
         Ok(self.named(&key)?.map(|row| row.execution))
     }
 
+    /// The execution of this name, if it had this input.
+    fn started_as(&self, key: &Key, input: &Data) -> Result<Option<ExecutionId>, Error> {
+        let Some(row) = self.named(key)? else {
+            return Ok(None);
+        };
+        let same = started_with(&*self.shared.reader, &row, input)?;
+        Ok(same.then_some(row.execution))
+    }
+
     fn named(&self, key: &Key) -> Result<Option<NameRow>, Error> {
         let row = self.shared.reader.get(key)?;
         row.map(|row| rows::decode(&row)).transpose()
@@ -245,11 +255,7 @@ impl Orchestrator {
         let now = crate::history::progress(self, id, &found).await?;
         found.input = now.input;
         found.flow_gone = self.shared.catalog.newest(&found.flow).is_err();
-        if let Some(execution) = found.parent {
-            let row = self.shared.reader.get(&Key::Summary { execution })?;
-            let row: Option<SummaryRow> = row.map(|row| rows::decode(&row)).transpose()?;
-            found.parent_name = row.and_then(|row| row.name);
-        }
+        self.name_parent(&mut found)?;
         if found.status == Status::Running {
             found.waiting = self.shared.outward.waiting(id);
             if let Ok(Reply::Queued(queued)) = self.shared.ask(id, Request::Queued(id)).await {
@@ -271,6 +277,16 @@ impl Orchestrator {
             found.fuel = now.fuel;
         }
         Ok(found)
+    }
+
+    /// Says by which name the execution was started that started this one.
+    fn name_parent(&self, found: &mut Execution) -> Result<(), Error> {
+        if let Some(execution) = found.parent {
+            let row = self.shared.reader.get(&Key::Summary { execution })?;
+            let row: Option<SummaryRow> = row.map(|row| rows::decode(&row)).transpose()?;
+            found.parent_name = row.and_then(|row| row.name);
+        }
+        Ok(())
     }
 
     /// Every target outside that was called lately.
@@ -675,6 +691,8 @@ impl Shared {
             sum.open += m.open;
             sum.steps_running += m.steps_running;
         }
+        // One loop may have told of an end before another told of the beginning.
+        sum.open = sum.open.max(0);
         let counts = &self.committer.counts;
         sum.commits = counts.commits.load(Ordering::Relaxed);
         sum.commit_bytes = counts.bytes.load(Ordering::Relaxed);

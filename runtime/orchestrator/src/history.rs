@@ -283,7 +283,7 @@ pub(crate) async fn progress(
 }
 
 /// The first record of every log holds the input.
-fn first_input(reader: &dyn Reader, id: ExecutionId) -> Result<Option<Data>, Error> {
+pub(crate) fn first_input(reader: &dyn Reader, id: ExecutionId) -> Result<Option<Data>, Error> {
     let key = Key::Log {
         execution: id,
         seq: 0,

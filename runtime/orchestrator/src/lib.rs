@@ -20,6 +20,7 @@ pub mod oneshot;
 pub mod ports;
 mod ready;
 mod rows;
+mod same;
 pub mod shell;
 pub mod suspects;
 pub mod trace;

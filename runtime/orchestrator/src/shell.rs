@@ -128,6 +128,7 @@ impl Shell {
         let last = ports.black_box.last();
         let suspects = suspects::count(&*ports.reader, &last, &mut begin)?;
         driver::count_open_once(&*ports.reader, &mut begin)?;
+        driver::gather_open(&*ports.reader, &mut begin)?;
         ports.writer.commit(&[begin])?;
         if !last.steps.is_empty() {
             tracing::warn!(

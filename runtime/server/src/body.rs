@@ -53,13 +53,16 @@ impl Bounds {
 }
 
 impl Chunks {
-    /// Refuses at once when the announced length is above `max` bytes.
+    /// Refuses at once when it is packed, or when the announced length is above `max` bytes.
     pub(crate) fn open(
         headers: &HeaderMap,
         body: Body,
         max: u64,
         bounds: &Bounds,
     ) -> Result<Chunks, Problem> {
+        if let Some(coding) = packed(headers).filter(|_| !body.is_end_stream()) {
+            return Err(Error::BodyPacked { coding }.into());
+        }
         let announced = headers
             .get(header::CONTENT_LENGTH)
             .and_then(|v| v.to_str().ok())
@@ -111,6 +114,15 @@ impl Chunks {
     fn too_large(&self) -> Problem {
         Error::BodyTooLarge { max: self.max }.into()
     }
+}
+
+/// How a body is packed, if its headers say so.
+fn packed(headers: &HeaderMap) -> Option<String> {
+    let mut codings = headers.get_all(header::CONTENT_ENCODING).iter();
+    let packs = |coding: &[u8]| !coding.is_empty() && !coding.eq_ignore_ascii_case(b"identity");
+    let coding = codings.find(|value| packs(value.as_bytes().trim_ascii()))?;
+    let text = String::from_utf8_lossy(coding.as_bytes());
+    Some(text.chars().take(40).collect())
 }
 
 /// The whole body, at most `max` bytes.
@@ -173,17 +185,21 @@ pub(crate) async fn over<T: Send + 'static>(
         .map_err(|_| Error::Internal.into())
 }
 
-/// The body as JSON, checked and kept as it came; `{}` when it is empty.
+/// The body as JSON, checked and kept as it came but for blanks around it: a file ends with a line, and
+/// says the same as what was typed. `{}` when it is empty.
 pub(crate) async fn data(body: Bytes) -> Result<Data, Problem> {
     over(body.len(), move || checked(&body)).await?
 }
 
 fn checked(body: &Bytes) -> Result<Data, Problem> {
     let text = text(body)?;
-    if text.trim_ascii().is_empty() {
+    let said = text.trim_ascii();
+    if said.is_empty() {
         return Ok(Data::empty_object());
     }
-    Data::parse(text).map_err(|e| Error::BadJson(e.to_string()).into())
+    // With all of it, so that the place of what is wrong is right.
+    Data::check(text).map_err(|e| Problem::from(Error::BadJson(e.to_string())))?;
+    Ok(Data::from_valid_text(said))
 }
 
 /// The body as one of our shapes; its default when it is empty.
@@ -303,6 +319,7 @@ mod tests {
         check(b"", Ok("{}"));
         check(b" \n", Ok("{}"));
         check(b"{\"b\":1.10,\"a\":2}", Ok("{\"b\":1.10,\"a\":2}"));
+        check(b"\n[ 1 ]\r\n", Ok("[ 1 ]"));
         check(b"{} {}", Err("API0005"));
         check(b"nul", Err("API0005"));
         check(b"\xff", Err("API0010"));

@@ -133,7 +133,7 @@ struct Refusal {
 }
 
 /// By status; where a status has several, every operation lists its own.
-const REFUSALS: [Refusal; 11] = [
+const REFUSALS: [Refusal; 12] = [
     Refusal {
         status: "400",
         code: "API0004",
@@ -174,6 +174,12 @@ const REFUSALS: [Refusal; 11] = [
         status: "413",
         code: "API0006",
         text: "the body is too large",
+        when: |t| t.body,
+    },
+    Refusal {
+        status: "415",
+        code: "API0021",
+        text: "the body is packed",
         when: |t| t.body,
     },
     Refusal {
@@ -244,6 +250,7 @@ impl Refusal {
 fn add_headers(status: &str, response: &mut Response) {
     let (name, header) = match status {
         "401" => ("WWW-Authenticate", header(Type::String, "`Bearer`")),
+        "415" => ("Accept-Encoding", header(Type::String, "`identity`")),
         "429" | "503" => (
             "Retry-After",
             header(Type::Integer, "Seconds after which another try makes sense"),

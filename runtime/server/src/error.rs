@@ -26,6 +26,14 @@ pub enum Error {
         /// The bound.
         max: u64,
     },
+    /// The body is packed.
+    #[error(
+        "API0021: the body is packed ({coding}), and bodies are taken as they are: unpack it, and send it without Content-Encoding"
+    )]
+    BodyPacked {
+        /// How, cut.
+        coding: String,
+    },
     /// The client broke off, or sent malformed framing.
     #[error("API0007: the body could not be read to its end: {0}")]
     BodyBroken(String),
@@ -126,6 +134,7 @@ impl Error {
             Error::BodySlow { .. } => "API0014",
             Error::BodiesFull => "API0018",
             Error::AnswersFull => "API0020",
+            Error::BodyPacked { .. } => "API0021",
             Error::TwoNames { .. } => "API0019",
             Error::BadFields(_) => "API0015",
             Error::WeakToken => "API0016",

@@ -166,7 +166,7 @@ impl Snapshot {
             (
                 "executions_open",
                 "Executions accepted and not ended",
-                run.open,
+                u64::try_from(run.open).unwrap_or(0),
             ),
             (
                 "steps_running",

@@ -117,7 +117,7 @@ pub(crate) trait Id: FromStr {
 }
 
 impl Id for ExecutionId {
-    const FORM: &'static str = "it has 26 characters of 0-9 a-z without i l o u, as `stepwell list` shows; by its name an execution is at /v1/flows/FLOW/executions/NAME";
+    const FORM: &'static str = "it has 26 characters of 0-9 a-z without i l o u, as `stepwell list` shows; `stepwell describe NAME --flow FLOW` finds it by its name, over HTTP /v1/flows/FLOW/executions/NAME";
 }
 
 impl Id for TaskToken {

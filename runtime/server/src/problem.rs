@@ -76,6 +76,10 @@ impl IntoResponse for Problem {
             let challenge = HeaderValue::from_static("Bearer realm=\"stepwell\"");
             headers.insert(header::WWW_AUTHENTICATE, challenge);
         }
+        if self.status == StatusCode::UNSUPPORTED_MEDIA_TYPE {
+            let taken = HeaderValue::from_static("identity");
+            headers.insert(header::ACCEPT_ENCODING, taken);
+        }
         response.extensions_mut().insert(self);
         response
     }
@@ -89,6 +93,7 @@ impl From<Error> for Problem {
             Error::Unauthorized => StatusCode::UNAUTHORIZED,
             Error::CrossSite => StatusCode::FORBIDDEN,
             Error::BodyTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            Error::BodyPacked { .. } => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Error::BodiesFull | Error::AnswersFull => StatusCode::SERVICE_UNAVAILABLE,
             Error::BodySlow { .. } => StatusCode::REQUEST_TIMEOUT,
             Error::BadQuery(_)

@@ -40,6 +40,8 @@ mod gate;
 mod gauges;
 #[path = "api/keeper.rs"]
 mod keeper;
+#[path = "api/lists.rs"]
+mod lists;
 #[path = "api/no_vault.rs"]
 mod no_vault;
 #[path = "api/objects.rs"]
@@ -291,6 +293,7 @@ fn refusals_are_problems_with_a_status_and_a_code() {
         ("GET", "/v1/executions?after=x", "", 400, "API0008"),
         ("GET", "/v1/executions/nope", "", 400, "API0008"),
         ("GET", "/v1/executions/nope", "", 400, "26 characters"),
+        ("GET", "/v1/executions/nope", "", 400, "NAME --flow FLOW"),
         ("GET", &format!("/v1/executions/{id}"), "", 404, "RUN0001"),
         (
             "GET",
@@ -428,16 +431,21 @@ fn an_idempotency_key_is_the_name_of_a_start() {
     check("?name=k1", &[], "[1]", 202, id);
     check("?name=k1&wait=9", &["k1"], "[1]", 200, id);
     check("", &["k1"], "[2]", 409, "RUN0004");
-    // The same value in other bytes is another input, wherever the execution is.
-    check("", &["k1"], "[ 1 ]", 409, "RUN0004");
+    // The same value in other bytes is the same input, wherever the execution is.
+    check("", &["k1"], "[ 1 ]", 202, id);
+    check("?wait=9", &["k1"], "[ 1 ]", 200, id);
+    check("", &["k1"], "[1.0]", 409, "RUN0004");
     check("?name=k2", &["k1"], "[1]", 400, "API0019");
     check("", &["k 1"], "[1]", 400, "API0101");
     check("", &["k1", "k1"], "[1]", 400, "API0101");
     h.check("PUT", "/v1/flows/ask", ASK, 201, r#""version":1"#);
     let ask = "/v1/flows/ask/executions?name=a";
-    h.check("POST", ask, "[1]", 202, r#""new":true"#);
-    h.check("POST", ask, "[1]", 202, r#""new":false"#);
-    h.check("POST", ask, "[ 1 ]", 409, "RUN0004");
+    h.check("POST", ask, r#"{"a":1,"b":2}"#, 202, r#""new":true"#);
+    h.check("POST", ask, r#"{"a":1,"b":2}"#, 202, r#""new":false"#);
+    h.check("POST", ask, r#"{"b": 2, "a": 1}"#, 202, r#""new":false"#);
+    let patient = format!("{ask}&wait=0");
+    h.check("POST", &patient, r#"{"b": 2, "a": 1}"#, 202, "RUNNING");
+    h.check("POST", ask, r#"{"b": 1, "a": 2}"#, 409, "RUN0004");
 }
 
 #[test]

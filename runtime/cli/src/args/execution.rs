@@ -43,6 +43,8 @@ pub struct Start {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Where there are more than --limit, the last line says how to ask for the next ones.
+The items of a distributed Map are listed with --parent, by the execution that maps, and not with
+--flow.
 
 Examples:
   stepwell list

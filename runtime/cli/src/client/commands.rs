@@ -11,7 +11,7 @@ use super::{Remote, follow, parse, show};
 use crate::args::{Flow, List, Module, Redrive, Signal, Start, Token, Which};
 use crate::exit::{Exit, Trouble};
 use crate::system::SystemClock;
-use crate::{args, input, output};
+use crate::{args, input, output, written};
 
 /// Rows asked for at a time.
 const PAGE: &str = "1000";
@@ -389,8 +389,8 @@ fn ended(remote: &Remote, id: &str, text: &str, execution: &Value) -> Exit {
         output::print_json(text);
         return exit;
     }
-    match (exit, execution.get("output")) {
-        (Exit::Ok, Some(result)) => output::print_json(&result.to_string()),
+    match (exit, written::member(text, "output")) {
+        (Exit::Ok, Some(result)) => output::print_json(&written::compact(result)),
         (Exit::StillRunning, _) => {
             output::print(id);
             output::remark(&format!(
@@ -417,10 +417,10 @@ pub fn describe(remote: &Remote, which: &Which, wait: Option<u64>) -> Result<Exi
     let id = &remote.id_of(&which.id, which.flow.as_ref())?;
     let Some(wait) = wait else {
         let text = remote.text(remote.get(&["executions", id]), &["id", "status"])?;
-        return one(remote, &text, show::execution);
+        return one(remote, &text, |e| show::execution(e, &text));
     };
     let (text, execution) = awaited(remote, id, wait, false)?;
-    one(remote, &text, show::execution)?;
+    one(remote, &text, |e| show::execution(e, &text))?;
     Ok(how_it_ended(&execution))
 }
 
@@ -587,10 +587,13 @@ pub fn poll(
         let text = remote.whole(request)?;
         if !text.is_empty() {
             remote.expect(&text, &["token", "input"])?;
-            return one(remote, &text, show::activity_task);
+            return one(remote, &text, |task| show::activity_task(task, &text));
         }
         if left == 0 {
-            output::remark("no task came in time");
+            match remote.json {
+                true => output::print_json_line("null"),
+                false => output::remark("no task came in time"),
+            }
             return Ok(Exit::StillRunning);
         }
     }

@@ -4,12 +4,15 @@ mod event;
 
 use serde_json::Value;
 
+use super::tasks::Task;
 use crate::output::{bytes, card, field, print, table};
+use crate::written;
 pub use event::event;
 
-/// One execution.
-pub fn execution(e: &Value) {
-    let payload = |name: &str| e.get(name).map(|value| one_line(&value.to_string()));
+/// One execution, and as it is written.
+pub fn execution(e: &Value, text: &str) {
+    let payload =
+        |name: &str| written::member(text, name).map(|value| one_line(&written::compact(value)));
     let failure = match (field(e, "error"), field(e, "cause")) {
         (Some(error), Some(cause)) if !cause.is_empty() => Some(format!("{error}: {cause}")),
         (error, _) => error,
@@ -445,15 +448,15 @@ pub fn diagnostic(d: &Value) -> String {
 }
 
 /// Open tasks, of several executions with whose they are.
-pub fn tasks(list: &[Value]) {
-    for task in list {
+pub fn tasks(list: &[Task]) {
+    for Task { text, value: task } in list {
         let mut pairs = Vec::new();
         if let Some(id) = field(task, "execution") {
             let execution = named(&id, field(task, "name"));
             pairs.push(("execution", Some(execution)));
             pairs.push(("flow", flow_version(task)));
         }
-        let input = task.get("input").map(|input| one_line(&input.to_string()));
+        let input = written::member(text, "input").map(|input| one_line(&written::compact(input)));
         pairs.extend([
             ("state", field(task, "state")),
             ("token", field(task, "token")),
@@ -468,13 +471,16 @@ pub fn tasks(list: &[Value]) {
     }
 }
 
-/// A task that a worker took.
-pub fn activity_task(task: &Value) {
+/// A task that a worker took, and as it is written.
+pub fn activity_task(task: &Value, text: &str) {
     card(&[
         ("token", field(task, "token")),
         ("execution", field(task, "execution")),
         ("flow", field(task, "flow")),
-        ("input", task.get("input").map(ToString::to_string)),
+        (
+            "input",
+            written::member(text, "input").map(written::compact),
+        ),
     ]);
 }
 

@@ -4,10 +4,25 @@ use reqwest::RequestBuilder;
 use serde_json::{Value, json};
 
 use super::commands::pages;
-use super::{Remote, show};
+use super::{Remote, parse, show};
 use crate::args::Tasks;
 use crate::exit::{Exit, Trouble};
-use crate::output;
+use crate::{output, written};
+
+/// One that waits.
+pub struct Task {
+    /// As it is written, with whose it is where that was not asked for.
+    pub text: String,
+    /// The same, parsed.
+    pub value: Value,
+}
+
+impl Task {
+    fn new(text: String) -> Result<Task, Trouble> {
+        let value = parse(&text)?;
+        Ok(Task { text, value })
+    }
+}
 
 /// `tasks`
 pub fn tasks(remote: &Remote, args: &Tasks) -> Result<Exit, Trouble> {
@@ -28,16 +43,17 @@ pub fn tasks(remote: &Remote, args: &Tasks) -> Result<Exit, Trouble> {
         }
     };
     if remote.json {
-        output::print_json(&json!({ "tasks": found }).to_string());
+        let texts: Vec<&str> = found.iter().map(|task| &*task.text).collect();
+        output::print_json(&format!("{{\"tasks\":[{}]}}", texts.join(",")));
     } else {
         show::tasks(&found);
     }
     Ok(exit)
 }
 
-fn wanted(mut tasks: Vec<Value>, args: &Tasks) -> Vec<Value> {
+fn wanted(mut tasks: Vec<Task>, args: &Tasks) -> Vec<Task> {
     if let Some(state) = &args.state {
-        tasks.retain(|task| output::field(task, "state").as_ref() == Some(state));
+        tasks.retain(|task| output::field(&task.value, "state").as_ref() == Some(state));
     }
     tasks
 }
@@ -46,14 +62,15 @@ fn asked(remote: &Remote, id: &str) -> RequestBuilder {
     remote.get(&["executions", id, "tasks"])
 }
 
-fn of(remote: &Remote, id: &str) -> Result<Vec<Value>, Trouble> {
-    let answer = remote.value(asked(remote, id), &["tasks"])?;
-    Ok(show::items(&answer, "tasks").cloned().collect())
+fn of(remote: &Remote, id: &str) -> Result<Vec<Task>, Trouble> {
+    let answer = remote.text(asked(remote, id), &["tasks"])?;
+    let texts = written::items(&answer, "tasks").into_iter();
+    texts.map(|text| Task::new(text.to_owned())).collect()
 }
 
 /// Those of all executions that run, or of this flow's, with whose they are: of the oldest first; and
 /// whether each could be asked.
-fn of_all(remote: &Remote, args: &Tasks) -> Result<(Vec<Value>, bool), Trouble> {
+fn of_all(remote: &Remote, args: &Tasks) -> Result<(Vec<Task>, bool), Trouble> {
     // The items of a distributed Map run in executions of the flow, too: its own list has not those.
     let mut running = pages(remote, "executions", || {
         remote.get(&["executions"]).query(&[("status", "RUNNING")])
@@ -76,12 +93,13 @@ fn of_all(remote: &Remote, args: &Tasks) -> Result<(Vec<Value>, bool), Trouble> 
             }
             Err(trouble) => return Err(trouble),
         };
-        for mut task in tasks {
-            task["execution"] = id.as_str().into();
-            for name in ["name", "flow", "version"] {
-                task[name] = execution.get(name).cloned().unwrap_or_default();
-            }
-            found.push(task);
+        let mut whose = json!({"execution": id});
+        for name in ["name", "flow", "version"] {
+            whose[name] = execution.get(name).cloned().unwrap_or_default();
+        }
+        let whose = whose.to_string();
+        for task in tasks {
+            found.push(Task::new(written::joined(&task.text, &whose))?);
         }
     }
     Ok((found, all))

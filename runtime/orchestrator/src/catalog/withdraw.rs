@@ -79,7 +79,11 @@ impl Catalog {
     ) -> Result<(), Error> {
         self.newest(&name)?;
         // Nobody is held up by a wish that is refused anyway.
-        let before = self.unused(&name, None).await?;
+        let before = {
+            let one_at_a_time = self.0.looking.acquire().await;
+            let _one_at_a_time = one_at_a_time.map_err(|_| Error::Stopping)?;
+            self.unused(&name, None).await?
+        };
         let _one_at_a_time = self.0.changing.lock().await;
         let last = self.newest(&name)?;
         // A start that looked the flow up before is refused by its loop from here on, or was let

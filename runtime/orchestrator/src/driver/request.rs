@@ -20,6 +20,7 @@ use crate::Error;
 use crate::api::{ActivityTask, Execution, Redriven, Started};
 use crate::gate::Verdict;
 use crate::rows::{self, NameRow};
+use crate::same::{same_input, started_with};
 
 /// Steps of one execution that wait for a place, as far as they are told of.
 const QUEUED_SHOWN: usize = 100;
@@ -333,9 +334,9 @@ impl Driver {
         if let Some(id) = self.names.get(&key).copied()
             && let Some(hot) = self.hot.get(&id)
         {
-            // By its text, as the row tells it once the execution has left memory: the
-            // answer must not depend on where it is.
-            if hot.state.input().map(Data::text) != Some(input.text()) {
+            // As the row tells it once the execution has left memory: the answer must not depend on
+            // where it is.
+            if !hot.state.input().is_some_and(|had| same_input(had, input)) {
                 return Err(taken(id));
             }
             let started = Started {
@@ -361,7 +362,7 @@ impl Driver {
             return Ok(false);
         };
         let row: NameRow = rows::decode(&row)?;
-        if row.input != Digest::of(input.text().as_bytes()) {
+        if !started_with(&*self.reader, &row, input)? {
             return Err(taken(row.execution));
         }
         if wait {

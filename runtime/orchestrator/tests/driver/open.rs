@@ -4,11 +4,13 @@
 use std::sync::Arc;
 
 use stepwell_flow::program::Keep;
-use stepwell_orchestrator::driver::{Driver, Redrive, Request, count_open_once, open_by_flow};
+use stepwell_orchestrator::driver::{
+    Driver, Redrive, Request, count_open_once, gather_open, open_by_flow,
+};
 use stepwell_store::{Batch, Key, Writer};
 use stepwell_types::{Data, ExecutionId, Failure, ShardId};
 
-use super::world::{NOW, World, compiled, flows, options, start};
+use super::world::{Flows, NOW, World, compiled, flows, options, start};
 
 const STEP: &str =
     r#"{"StartAt": "S", "States": {"S": {"Type": "Task", "Resource": "wasm:t", "End": true}}}"#;
@@ -23,6 +25,30 @@ fn begin(world: &mut World, flow: &str, wait: bool) -> ExecutionId {
 fn open(world: &World) -> (i64, i64) {
     let of = |flow| open_by_flow(&world.memory, flow).expect("memory");
     (of("f"), of("g"))
+}
+
+/// All of it becomes this loop's.
+fn on_loop(world: &mut World, index: u8, flows: &Arc<Flows>) {
+    let shards: Vec<_> = (0..64).map(ShardId).collect();
+    let reader = Arc::new(world.memory.clone());
+    let mut driver = Driver::new(index, &shards, options(), reader, flows.clone());
+    driver.recover(false, NOW).expect("memory");
+    world.driver = driver;
+    world.steps.clear();
+    world.run();
+}
+
+/// The same, as a start of the engine begins it.
+fn gathered(world: &mut World, index: u8, flows: &Arc<Flows>) {
+    let mut batch = Batch::default();
+    gather_open(&world.memory, &mut batch).expect("memory");
+    commit(world, batch);
+    on_loop(world, index, flows);
+}
+
+fn commit(world: &World, batch: Batch) {
+    let mut writer = world.memory.writer();
+    writer.commit(&[batch]).expect("memory");
 }
 
 fn end(world: &mut World, id: ExecutionId, result: Result<&str, &str>) {
@@ -58,13 +84,7 @@ fn what_has_not_ended_is_counted_by_flow() {
     assert_eq!(open(&world), (2, 1));
 
     // What began on one loop ends on another.
-    let shards: Vec<_> = (0..64).map(ShardId).collect();
-    let reader = Arc::new(world.memory.clone());
-    let mut driver = Driver::new(1, &shards, options(), reader, flows);
-    driver.recover(false, NOW).expect("memory");
-    world.driver = driver;
-    world.steps.clear();
-    world.run();
+    on_loop(&mut world, 1, &flows);
     for id in [first, second] {
         world.ask(Request::Cancel(id, Failure::new("Mine", "")));
     }
@@ -74,6 +94,31 @@ fn what_has_not_ended_is_counted_by_flow() {
     begin(&mut world, "f", false);
     world.commit();
     assert_eq!(open(&world), (1, 1));
+}
+
+#[test]
+fn the_gauge_is_right_whichever_loops_there_are() {
+    let flows = flows([("f", compiled(STEP))]);
+    let mut world = World::new(flows.clone(), options());
+    let ids = [(); 3].map(|()| begin(&mut world, "f", false));
+    world.commit();
+    // Another loop does all of it, and a third one the rest.
+    for (index, id, open) in [(1, ids[0], 2), (2, ids[1], 1)] {
+        gathered(&mut world, index, &flows);
+        world.ask(Request::Cancel(id, Failure::new("Mine", "")));
+        world.commit();
+        assert_eq!(
+            world.driver.metrics().open,
+            -1,
+            "of three on the first loop"
+        );
+        gathered(&mut world, 0, &flows);
+        assert_eq!(world.driver.metrics().open, open);
+    }
+    begin(&mut world, "f", false);
+    world.commit();
+    gathered(&mut world, 0, &flows);
+    assert_eq!(world.driver.metrics().open, 2);
 }
 
 #[test]
@@ -105,10 +150,6 @@ fn a_store_without_counts_is_counted_once() {
     world.commit();
     end(&mut world, first, Err("Mine"));
     assert_eq!(open(&world), (1, 1));
-    let commit = |world: &World, batch: Batch| {
-        let mut writer = world.memory.writer();
-        writer.commit(&[batch]).expect("memory");
-    };
     let without = || {
         let mut without = Batch::default();
         for name in ["open/0/f", "open/0/g"] {

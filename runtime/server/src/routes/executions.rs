@@ -21,7 +21,7 @@ use crate::wire::{self, execution};
     path = "/v1/executions",
     tag = "executions",
     params(
-        ("flow" = Option<String>, Query, description = "Only this flow's"),
+        ("flow" = Option<String>, Query, description = "Only this flow's, without the items of distributed Maps: `parent` lists those"),
         ("status" = Option<execution::Status>, Query, description = "Only in this status"),
         ("parent" = Option<String>, Query, description = "Only those that the execution with this id started"),
         Page

@@ -17,7 +17,7 @@ use crate::wire::{self, execution};
 ///
 /// The body is the input (JSON; empty means `{}`). Answers when the start is durable.
 /// With `wait` it answers when the execution has ended, whichever way: look at `status`.
-/// A second start of the same `name` and input, byte for byte, is the same execution (`new` is false).
+/// A second start of the same `name` and input is the same execution (`new` is false): blanks and the order of keys do not count.
 /// An `Idempotency-Key` header is such a name.
 #[utoipa::path(
     post,

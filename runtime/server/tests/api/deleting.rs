@@ -20,6 +20,8 @@ struct Slow {
     /// Whether it is so, and whether somebody reads it.
     reading: Mutex<(bool, bool)>,
     changed: Condvar,
+    /// How many read it now, and the most that ever did at once.
+    readers: Mutex<(u32, u32)>,
     /// Rows that tell of executions, as often as they were read.
     told: AtomicU64,
 }
@@ -33,6 +35,12 @@ impl Slow {
     fn is_read(&self) -> bool {
         self.reading.lock().unwrap().1
     }
+
+    fn reads(&self, begins: bool) {
+        let mut readers = self.readers.lock().unwrap();
+        readers.0 = if begins { readers.0 + 1 } else { readers.0 - 1 };
+        readers.1 = readers.1.max(readers.0);
+    }
 }
 
 impl Reader for Slow {
@@ -42,11 +50,13 @@ impl Reader for Slow {
                 self.told.fetch_add(1, Ordering::Relaxed);
             }
             Key::Flow { name, .. } if &**name == "slow" => {
+                self.reads(true);
                 let mut reading = self.reading.lock().unwrap();
                 while reading.0 {
                     reading.1 = true;
                     reading = self.changed.wait(reading).unwrap();
                 }
+                self.reads(false);
             }
             _ => {}
         }
@@ -102,6 +112,34 @@ fn flows_are_published_while_one_is_being_deleted() {
     assert_eq!(status, 201, "{said}");
     house.check("GET", "/v1/flows/gone", "", 404, "RUN0002");
     house.check("GET", "/v1/flows/other", "", 200, "");
+}
+
+/// Each deletion looks through all definitions, on a thread that may block.
+#[test]
+fn many_deletions_take_one_thread() {
+    let (store, house) = house();
+    house.check("PUT", "/v1/flows/slow", PASS, 201, "");
+    let paths: Vec<_> = (0..20).map(|n| format!("/v1/flows/gone-{n}")).collect();
+    for path in &paths {
+        house.check("PUT", path, PASS, 201, "");
+    }
+    store.hold(true);
+    block(async {
+        let deletions = paths.iter().map(|path| house.ask("DELETE", path, ""));
+        let release = async {
+            while !store.is_read() {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            // Time for the others to come as far.
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            store.hold(false);
+        };
+        let (deleted, ()) = tokio::join!(futures_util::future::join_all(deletions), release);
+        for (status, said) in deleted {
+            assert_eq!(status, 204, "{said}");
+        }
+    });
+    assert_eq!(store.readers.lock().unwrap().1, 1);
 }
 
 #[test]

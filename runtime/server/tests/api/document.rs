@@ -135,7 +135,7 @@ fn an_operation_has_the_refusals_that_the_document_gives_to_all() {
             assert!(one.says("400"), "{about}");
         }
         if let Some(body) = one.about.get("requestBody") {
-            for status in ["400", "408", "413"] {
+            for status in ["400", "408", "413", "415"] {
                 assert!(one.says(status), "{about} {status}");
             }
             let json = body["content"].get("application/json").is_some();
