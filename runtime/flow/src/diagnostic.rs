@@ -145,6 +145,8 @@ pub mod code {
     pub const WRONG_LANGUAGE: &str = "FLOW0034";
     /// A Task starts a flow that is not there.
     pub const UNKNOWN_FLOW: &str = "FLOW0035";
+    /// `$states.result` or `$states.errorOutput` where the state has none.
+    pub const NOT_HERE: &str = "FLOW0037";
     /// A text that cannot be laid out without a loss.
     pub const NOT_FORMATTED: &str = "FLOW0041";
     /// A variable that nothing has set where it is read (warning).

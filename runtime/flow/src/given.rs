@@ -1,8 +1,8 @@
 //! The names that the engine itself gives to expressions: `$states`, the Context object, and
 //! functions; and what is said where an expression names something that is not among them.
 //!
-//! Refuses to stop a flow for it: Step Functions publishes such a flow, and fails it or reads
-//! nothing when it gets there.
+//! Refuses to stop a flow for it, but for `$states.result` and `$states.errorOutput` where they
+//! are not: Step Functions publishes the others, and fails or reads nothing when it gets there.
 
 use crate::diagnostic::{Report, code};
 use crate::document::{At, Tree};
@@ -151,17 +151,18 @@ pub(crate) fn check_unqualified(at: &At<'_, '_>, name: &str, report: &mut Report
 }
 
 /// Warns of a path below `$states` that meets nothing; `location`: the field of the state.
+/// A result or an error where there is none is refused, as Step Functions refuses it.
 pub(crate) fn check_states(at: &At<'_, '_>, names: &[&str], location: &str, report: &mut Report) {
     let within = |field: &str| location.strip_prefix(field).is_some_and(ends_name);
     match names {
         ["context", rest @ ..] => check_context(at, "$states.context", rest, report),
         ["result", ..] if !(report.here.result && (within("Output") || within("Assign"))) => {
             let hint = "the result of a Task, Parallel or Map is there in its own Output and Assign, but not in its Catch";
-            absent(at, "$states.result", hint, report);
+            misplaced(at, "$states.result", hint, report);
         }
         ["errorOutput", ..] if !location.starts_with("Catch[") => {
             let hint = "an error is there in the Output and Assign of a rule of Catch";
-            absent(at, "$states.errorOutput", hint, report);
+            misplaced(at, "$states.errorOutput", hint, report);
         }
         [name, ..] if !STATES.contains(name) => {
             let what = format!("$states has no {:?}", clip(name));
@@ -175,6 +176,13 @@ pub(crate) fn check_states(at: &At<'_, '_>, names: &[&str], location: &str, repo
 /// Whether a name that is followed by this ends there: `/`, `[` or nothing.
 fn ends_name(rest: &str) -> bool {
     rest.is_empty() || rest.starts_with(['/', '['])
+}
+
+/// Refuses what the engine knows, and what has no value at this place.
+fn misplaced(at: &At<'_, '_>, name: &str, hint: &str, report: &mut Report) {
+    let what = format!("{name} has no value here");
+    let hint = Some(hint.to_owned());
+    report.error_inside(at, offset(at, name), code::NOT_HERE, what, hint);
 }
 
 /// Warns of what the engine knows, and what has no value at this place.
@@ -305,11 +313,15 @@ fn nearest(name: &str, known: &[&str], before: &str) -> Option<String> {
 
 /// Warns where `name` stands in the string.
 fn unknown(at: &At<'_, '_>, name: &str, what: String, hint: Option<String>, report: &mut Report) {
-    let offset = match &at.node.tree {
+    report.warning_inside(at, offset(at, name), code::UNKNOWN_NAME, what, hint);
+}
+
+/// The character of the string at which `name` stands.
+fn offset(at: &At<'_, '_>, name: &str) -> Option<usize> {
+    match &at.node.tree {
         Tree::Text(text) => place(text, name),
         _ => None,
-    };
-    report.warning_inside(at, offset, code::UNKNOWN_NAME, what, hint);
+    }
 }
 
 /// The character at which `name` stands in a text as whole words.

@@ -15,7 +15,7 @@ mod walk;
 use std::sync::OnceLock;
 
 use jsonata_core::ast::AstNode;
-use jsonata_core::parser;
+use jsonata_core::parser::{self, ParserError};
 
 use crate::diagnostic::{Report, code};
 use crate::document::At;
@@ -88,11 +88,7 @@ pub(crate) fn compile(
                     format!(
                         "the JSONata expression {:?} cannot be read: {}",
                         crate::path::clip(source),
-                        error
-                            .display_message()
-                            .chars()
-                            .take(300)
-                            .collect::<String>()
+                        said(&error).chars().take(300).collect::<String>()
                     ),
                     hint(source),
                 );
@@ -137,6 +133,14 @@ impl Jsonata {
             Some(meter::instrument(tree))
         });
         made.as_ref()
+    }
+}
+
+/// What the parser says, with the code and words of JSONata's own where it has none.
+fn said(error: &ParserError) -> String {
+    match error {
+        ParserError::UnclosedComment => "S0106: Comment has no closing tag".to_owned(),
+        other => other.display_message(),
     }
 }
 

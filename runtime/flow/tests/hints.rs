@@ -313,7 +313,7 @@ fn names_in_jsonata_have_their_place() {
     check(
         &flow("    Output: \"{% $states.result %}\""),
         "6:17",
-        "FLOW0045",
+        "FLOW0037",
         "no value here",
     );
     let context = "    Output: \"{% $states.context.Execution.Nme %}\"";

@@ -73,6 +73,17 @@ fn an_express_flow_is_told_at_the_field() {
         places.contains(&"FLOW0036 WaitForC".to_owned()),
         "{places:?}"
     );
+    // A step's end is waited for here in any mode; CloudFlow has one mode for these.
+    let text = text.replace("Custom", "System");
+    let checked = compile(&text, &Express);
+    let places = self::places(&text, &checked.diagnostics);
+    assert!(checked.program.is_some(), "{places:?}");
+    assert!(
+        places.contains(&"FLOW0104 WaitForS".to_owned()),
+        "{places:?}"
+    );
+    let said = compile(&text, &AnyModule).diagnostics;
+    assert!(said.iter().all(|d| d.code != "FLOW0104"), "{said:?}");
 }
 
 /// A JSONPath flow; states as JSON without the braces around.

@@ -102,6 +102,19 @@ impl<'t> Compiler<'_> {
         let said = at.get("TaskMode").filter(|_| wait_for_token);
         let said = said.as_ref().unwrap_or(&field);
         check::express(self.report, self.resolve, said, &target, wait_for_token);
+        let here = !wait_for_token && !target.is_outside() && !target.is_between();
+        if let Some(field) = at.get("TaskMode")
+            && mode == "WaitForSystemCallback"
+            && here
+            && target != StepTarget::Http
+            && (self.resolve.express() || self.report.express_children)
+        {
+            self.report.note(
+                &field,
+                code::BEYOND_CLOUDFLOW,
+                "CloudFlow has only RequestComplete in an Express execution".to_owned(),
+            );
+        }
         Some(Task {
             resource: Arc::from(action),
             wait_for_token: wait_for_token || target.is_outside(),

@@ -62,9 +62,13 @@ pub(super) fn calls(tree: &AstNode) -> BTreeSet<String> {
     calls
 }
 
-/// The paths `$states.name.name…` of an expression, as far as they are plain names, each once.
+/// The paths `$states.name.name…` of an expression, as far as they are plain names, each once;
+/// none, if it gives `$states` a meaning of its own.
 pub(super) fn below_states(tree: &AstNode) -> BTreeSet<Vec<String>> {
     let mut paths = BTreeSet::new();
+    if bound(tree).contains("states") {
+        return paths;
+    }
     let mut open = vec![tree];
     while let Some(node) = open.pop() {
         if let AstNode::Path { steps } = node

@@ -470,7 +470,13 @@ fn function(name: &mut String, args: &mut Vec<AstNode>, piped: Option<&mut AstNo
         "replace" => 3,
         _ => 0,
     };
-    if piped.is_none() && args.len() + 1 == takes {
+    // Where the last argument cannot be the last, it is not the first that is missing.
+    let fits = match (name.as_str(), args.last()) {
+        ("pad", Some(AstNode::String(_))) => false,
+        ("replace", Some(last)) => !scalar(last) || matches!(last, AstNode::String(_)),
+        _ => true,
+    };
+    if piped.is_none() && fits && args.len() + 1 == takes {
         args.insert(0, AstNode::Variable(String::new()));
     }
     let given = PICTURES.iter().chain(&URLS);

@@ -9,7 +9,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 
 use jsonata_core::ast::AstNode;
-use jsonata_core::evaluator::{Context, Evaluator, EvaluatorError, EvaluatorOptions};
+use jsonata_core::evaluator::{
+    Context, Evaluator, EvaluatorError, EvaluatorOptions, error_code_prefix,
+};
 use jsonata_core::value::JValue;
 use serde_json::{Map, Number, Value};
 use stepwell_flow::expression::meter::{BOUNDED, PICTURES, URLS};
@@ -105,7 +107,8 @@ fn worded(
     if let Some(said) = words::without_code(error.message()) {
         return said;
     }
-    let code = error.code().unwrap_or_default();
+    let message = words::coded(error.message());
+    let code = error_code_prefix(message).unwrap_or_default();
     let again = || {
         if !words::lacking(code) || kit.meter.exceeded() {
             return None;
@@ -121,7 +124,7 @@ fn worded(
         noting.notes.clone().filter(|_| same)
     };
     let notes = again();
-    let said = words::words(error.message(), notes.as_deref());
+    let said = words::words(message, notes.as_deref());
     (code.to_owned(), said.into_owned())
 }
 

@@ -11,7 +11,7 @@ use jsonata_core::value::JValue;
 use stepwell_types::Timestamp;
 
 use super::super::hash;
-use super::meter::Meter;
+use super::meter::{Meter, miscounted};
 use super::pictures;
 use crate::{random, time};
 
@@ -54,8 +54,9 @@ pub(super) fn register(evaluator: &mut Evaluator, at: Timestamp, draws: &Draws, 
     set(evaluator, "eval", |_| {
         Err(error("the function $eval does not exist here"))
     });
-    set(evaluator, "millis", move |_| {
-        Ok(JValue::Number(at.0 as f64))
+    set(evaluator, "millis", move |args| match args {
+        [] => Ok(JValue::Number(at.0 as f64)),
+        args => Err(miscounted(0, args.len())),
     });
     let own = Rc::clone(meter);
     set(evaluator, "now", move |args| now(&own, at, args));
@@ -71,14 +72,14 @@ pub(super) fn register(evaluator: &mut Evaluator, at: Timestamp, draws: &Draws, 
     let own = draws.clone();
     set(evaluator, "shuffle", move |args| match args {
         [_] => Ok(shuffle(&own, args)),
-        args => Err(error(format!(
-            "T0410: Argument count mismatch: expected 1, got {}",
-            args.len()
-        ))),
+        args => Err(miscounted(1, args.len())),
     });
     // Values do not change: a copy is the value.
-    set(evaluator, "clone", |args| {
-        Ok(args.first().cloned().unwrap_or(JValue::Undefined))
+    set(evaluator, "clone", |args| match args {
+        [] => Ok(JValue::Undefined),
+        [value @ (JValue::Undefined | JValue::Array(_) | JValue::Object(_))] => Ok(value.clone()),
+        [_] => Err(unfit("clone", 1)),
+        args => Err(miscounted(1, args.len())),
     });
     set(evaluator, "uuid", move |_| {
         Ok(JValue::from(random::uuid(draws.bytes())))
@@ -103,8 +104,20 @@ pub(super) fn error(message: impl Into<String>) -> EvaluatorError {
     EvaluatorError::EvaluationError(message.into())
 }
 
+/// An argument of a kind that the function does not take.
+fn unfit(name: &str, argument: usize) -> EvaluatorError {
+    error(format!(
+        "T0410: Argument {argument} of function {name} does not match function signature"
+    ))
+}
+
 /// As `$fromMillis` formats the event's time; without a picture ISO 8601.
 fn now(meter: &Meter, at: Timestamp, args: &[JValue]) -> Result<JValue, EvaluatorError> {
+    let text = |arg: &JValue| matches!(arg, JValue::Undefined | JValue::String(_));
+    let wrong = args.iter().take(2).position(|arg| !text(arg));
+    if let Some(wrong) = wrong.or((args.len() > 2).then_some(2)) {
+        return Err(unfit("now", wrong + 1));
+    }
     if args.iter().all(|a| matches!(a, JValue::Undefined)) {
         return Ok(JValue::from(time::print(at)));
     }

@@ -408,10 +408,7 @@ pub(super) fn register(evaluator: &mut Evaluator, kit: &Rc<Kit>) {
             Ok(found)
         }
         [value] => Ok(value.clone()),
-        args => Err(error(format!(
-            "T0410: Argument count mismatch: expected 1, got {}",
-            args.len()
-        ))),
+        args => Err(miscounted(1, args.len())),
     });
     bounded(evaluator, kit, meter::JOIN, "$join($a0, $a1)", |args| {
         let items = args.first().and_then(JValue::as_array);
@@ -482,12 +479,23 @@ fn bounded(
     });
 }
 
+/// Too many or too few arguments, as the library says it.
+pub(super) fn miscounted(expected: usize, given: usize) -> EvaluatorError {
+    error(format!(
+        "T0410: Argument count mismatch: expected {expected}, got {given}"
+    ))
+}
+
 /// The library's own function, called as `source` says.
 pub(super) fn native(
     kit: &Rc<Kit>,
     source: &str,
     args: &[JValue],
 ) -> Result<JValue, EvaluatorError> {
+    let most = source.matches("$a").count();
+    if args.len() > most {
+        return Err(miscounted(most, args.len()));
+    }
     // As many arguments as were given: the library tells undefined ones from none.
     let end = match args.len() {
         0 => source.find("$a0"),

@@ -153,6 +153,14 @@ pub(super) fn without_code(message: &str) -> Option<(String, String)> {
     })
 }
 
+/// An error's text from its code on: where a function of the expression's own has a signature,
+/// the library says first what it did.
+pub(super) fn coded(message: &str) -> &str {
+    message
+        .strip_prefix("Signature validation failed: ")
+        .unwrap_or(message)
+}
+
 /// Whether the library's text lacks what the words of a code need.
 pub(super) fn lacking(code: &str) -> bool {
     matches!(
@@ -247,6 +255,8 @@ fn compared(code: &str, notes: &Notes) -> Option<String> {
 
 /// An argument that a function does not take. The library names the function at times only.
 fn argument(code: &str, text: &str, notes: Option<&Notes>) -> Option<String> {
+    let called = notes.and_then(Notes::called);
+    let most = called.as_deref().and_then(most);
     let named = |notes: &Notes| notes.within().or_else(|| notes.called());
     let name = match notes.and_then(named) {
         // A call by a value that has no name.
@@ -262,7 +272,7 @@ fn argument(code: &str, text: &str, notes: Option<&Notes>) -> Option<String> {
             }
         }
     };
-    let index = index(text);
+    let index = index(text, most);
     match code {
         "T0410" => Some(format!(
             "Argument {} of function {name} does not match function signature",
@@ -284,11 +294,17 @@ fn argument(code: &str, text: &str, notes: Option<&Notes>) -> Option<String> {
     }
 }
 
-/// Which argument it is: the first that is wrong, missing, or too many.
-fn index(text: &str) -> Option<usize> {
-    if let Some((_, counts, given)) = between(text, "mismatch: expected ", ", got ") {
-        let (expected, given): (usize, usize) = (counts.parse().ok()?, given.parse().ok()?);
-        return Some(expected.min(given) + 1);
+/// Which argument it is: the first that is wrong, missing, or too many for a function that
+/// takes `most`.
+fn index(text: &str, most: Option<usize>) -> Option<usize> {
+    if let Some((_, needed, given)) = between(text, "mismatch: expected ", ", got ") {
+        let (needed, given): (usize, usize) = (needed.parse().ok()?, given.parse().ok()?);
+        return Some(match most {
+            _ if given < needed => given + 1,
+            Some(most) => most.min(given) + 1,
+            // How many it takes is not told: as a rule it is given one more.
+            None => given,
+        });
     }
     let at = text.find("rgument ")? + "rgument ".len();
     let digits = text
@@ -296,6 +312,24 @@ fn index(text: &str) -> Option<usize> {
         .split(|c: char| !c.is_ascii_digit())
         .next()?;
     digits.parse().ok()
+}
+
+/// Most arguments of a function, by its signature in JSONata's own implementation.
+fn most(name: &str) -> Option<usize> {
+    Some(match name {
+        "millis" => 0,
+        "abs" | "average" | "base64decode" | "base64encode" | "boolean" | "ceil" | "clone"
+        | "count" | "decodeUrl" | "decodeUrlComponent" | "distinct" | "encodeUrl"
+        | "encodeUrlComponent" | "error" | "exists" | "floor" | "keys" | "length" | "lowercase"
+        | "max" | "merge" | "min" | "not" | "number" | "reverse" | "shuffle" | "spread"
+        | "sqrt" | "sum" | "trim" | "type" | "uppercase" => 1,
+        "append" | "assert" | "contains" | "each" | "filter" | "formatBase" | "formatInteger"
+        | "join" | "lookup" | "map" | "now" | "parseInteger" | "power" | "round" | "sift"
+        | "single" | "sort" | "string" | "substringAfter" | "substringBefore" | "toMillis" => 2,
+        "formatNumber" | "fromMillis" | "match" | "pad" | "reduce" | "split" | "substring" => 3,
+        "replace" => 4,
+        _ => return None,
+    })
 }
 
 /// `The right side of the "+" operator must evaluate to a number`.
