@@ -33,7 +33,7 @@ pub enum Error {
     },
     /// The bucket may only be read.
     #[error(
-        "BUCKET0004: bucket {bucket} is granted for reading; `write = true` in the configuration lets flows and clients change it"
+        "BUCKET0004: bucket {bucket} is granted for reading; `write = true` in the configuration, or `stepwell run --bucket-write`, lets flows and clients change it"
     )]
     ReadOnly {
         /// The bucket.

@@ -257,13 +257,9 @@ impl Programs for Catalog {
             name: flow.name.clone(),
             version: flow.version,
         };
-        let row = self.0.reader.get(&key)?.ok_or_else(|| {
-            Error::NoFlow(format!(
-                "named {} with version {}",
-                shown(&flow.name),
-                flow.version
-            ))
-        })?;
+        let row = self.0.reader.get(&key)?;
+        let absent = || self.0.index.read().no_flow(&flow.name, Some(flow.version));
+        let row = row.ok_or_else(absent)?;
         let row: FlowRow = rows::decode(&row)?;
         let Compiled { program, .. } = flows::compile_pinned(&row)?;
         let bytes = flows::text_bytes(&row.definition, &row.substitutions);

@@ -1,5 +1,6 @@
 //! The handle that the edges hold: asks the loops, reads the store, changes the catalog.
 
+mod named;
 mod state;
 
 use std::pin::pin;
@@ -25,8 +26,6 @@ use crate::catalog::{Upload, check_name};
 use crate::driver::{Redrive, Reply, Request, Ticket, TokenAnswer, read_execution};
 use crate::gate::GateHandle;
 use crate::lists::{read_list, read_usage};
-use crate::rows::{self, NameRow, SummaryRow};
-use crate::same::started_with;
 use crate::shell::event_loop::LoopGate;
 use crate::shell::{Shared, shard_for};
 use crate::{Error, Executions};
@@ -222,31 +221,6 @@ impl Orchestrator {
         Ok((id, request))
     }
 
-    /// The execution of this name.
-    /// # Errors
-    /// `RUN0012`.
-    pub fn find(&self, flow: &str, name: &str) -> Result<Option<ExecutionId>, Error> {
-        let key = Key::Name {
-            flow: flow.into(),
-            name: name.into(),
-        };
-        Ok(self.named(&key)?.map(|row| row.execution))
-    }
-
-    /// The execution of this name, if it had this input.
-    fn started_as(&self, key: &Key, input: &Data) -> Result<Option<ExecutionId>, Error> {
-        let Some(row) = self.named(key)? else {
-            return Ok(None);
-        };
-        let same = started_with(&*self.shared.reader, &row, input)?;
-        Ok(same.then_some(row.execution))
-    }
-
-    fn named(&self, key: &Key) -> Result<Option<NameRow>, Error> {
-        let row = self.shared.reader.get(key)?;
-        row.map(|row| rows::decode(&row)).transpose()
-    }
-
     /// Everything about one execution, with input and output.
     /// # Errors
     /// `RUN0001`.
@@ -277,16 +251,6 @@ impl Orchestrator {
             found.fuel = now.fuel;
         }
         Ok(found)
-    }
-
-    /// Says by which name the execution was started that started this one.
-    fn name_parent(&self, found: &mut Execution) -> Result<(), Error> {
-        if let Some(execution) = found.parent {
-            let row = self.shared.reader.get(&Key::Summary { execution })?;
-            let row: Option<SummaryRow> = row.map(|row| rows::decode(&row)).transpose()?;
-            found.parent_name = row.and_then(|row| row.name);
-        }
-        Ok(())
     }
 
     /// Every target outside that was called lately.

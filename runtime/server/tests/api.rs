@@ -359,7 +359,7 @@ fn refusals_are_problems_with_a_status_and_a_code() {
             "/v1/flows/pass/executions?version=9",
             "{}",
             404,
-            "RUN0002",
+            "its newest version is 1",
         ),
         ("POST", "/v1/flows/pass/executions", "{", 400, "API0005"),
         ("POST", "/v1/flows/pass/executions", &deep, 400, "API0005"),

@@ -74,7 +74,7 @@ pub struct Execution {
     /// That one's name, if it was given one; left out of lists.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub parent_name: Option<String>,
-    /// Input; left out of lists.
+    /// Input; left out of lists, and of the answer to a start.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub input: Option<Value>,
     /// Output of a success; left out of lists.

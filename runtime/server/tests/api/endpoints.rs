@@ -80,7 +80,7 @@ fn a_request_sent_again_by_another_client_is_the_same() {
         for (name, value) in [
             ("idempotency-key", "order-7"),
             ("content-type", "application/json"),
-            ("content-length", &length),
+            ("content-length", length.as_str()),
             ("user-agent", agent),
             ("x-forwarded-for", agent),
             ("x-tenant", tenant),
