@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bollard::container::LogOutput;
 use bollard::errors::Error as Trouble;
@@ -33,6 +34,11 @@ use crate::job::Fault;
 const ANSWER_SECONDS: u64 = 120;
 /// Seconds that it may take to tell what it has.
 const LOOK_SECONDS: u64 = 20;
+
+/// How often an engine is asked again that lost a program from sight while it looked at it.
+const LOOKS_MAX: u32 = 20;
+/// Between two of these looks.
+const LOOK_PAUSE: Duration = Duration::from_millis(50);
 
 /// Bound of a container's output on the engine's disk: more than all that may be written
 /// before it is killed, however short its lines are.
@@ -83,6 +89,16 @@ fn note<T>(heard: &Mutex<Option<Instant>>, answer: &Result<T, Trouble>) {
     if answered {
         *heard.lock() = Some(Instant::now());
     }
+}
+
+/// Podman looks at a running program's `/proc`. Where that ends in this very moment, it answers with the
+/// system's word for it (`read /proc/7/cgroup: no such process`), and a moment later as it should.
+fn ended_meanwhile(trouble: &Trouble) -> bool {
+    matches!(
+        trouble,
+        Trouble::DockerResponseServerError { status_code: 500, message }
+            if message.contains("/proc/") && message.contains("no such process")
+    )
 }
 
 fn chain(error: &dyn std::error::Error) -> String {
@@ -142,13 +158,25 @@ impl Engine {
         answer
     }
 
+    /// Asks what the engine has, again where a program ended while it looked.
+    async fn look<T, F>(&self, ask: impl Fn() -> F) -> Result<T, Trouble>
+    where
+        F: Future<Output = Result<T, Trouble>>,
+    {
+        for _ in 1..LOOKS_MAX {
+            match self.hear(ask().await) {
+                Err(trouble) if ended_meanwhile(&trouble) => tokio::time::sleep(LOOK_PAUSE).await,
+                answer => return answer,
+            }
+        }
+        self.hear(ask().await)
+    }
+
     /// The container of this name, if there is one.
     pub(crate) async fn stage(&self, name: &str) -> Result<Option<Stage>, Fault> {
         let docker = self.docker_within(LOOK_SECONDS)?;
-        let about = docker
-            .inspect_container(name, None::<InspectContainerOptions>)
-            .await;
-        let about = match self.hear(about) {
+        let inspect = || docker.inspect_container(name, None::<InspectContainerOptions>);
+        let about = match self.look(inspect).await {
             Ok(about) => about,
             Err(Trouble::DockerResponseServerError {
                 status_code: 404, ..
@@ -178,7 +206,8 @@ impl Engine {
             .filters(&filters)
             .build();
         let docker = self.docker_within(LOOK_SECONDS)?;
-        let all = self.hear(docker.list_containers(Some(options)).await)?;
+        let list = || docker.list_containers(Some(options.clone()));
+        let all = self.look(list).await?;
         let listed = all.into_iter().filter_map(|one| {
             Some(Listed {
                 id: one.id?,
@@ -383,5 +412,44 @@ impl Engine {
             }) => Ok(()),
             other => Ok(other?),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use super::*;
+
+    fn refusal(status_code: u16, message: &str) -> Trouble {
+        Trouble::DockerResponseServerError {
+            status_code,
+            message: message.to_owned(),
+        }
+    }
+
+    /// Asks where the first `many` answers are this one: what comes of it, and how often it was asked.
+    async fn asked(many: u32, status: u16, message: &str) -> (bool, u32) {
+        let engine = Engine::new("/nowhere".into());
+        let times = AtomicU32::new(0);
+        let answered = engine.look(|| {
+            let before = times.fetch_add(1, Ordering::Relaxed);
+            let answer = (before >= many)
+                .then_some(7)
+                .ok_or_else(|| refusal(status, message));
+            std::future::ready(answer)
+        });
+        (answered.await.is_ok(), times.load(Ordering::Relaxed))
+    }
+
+    #[tokio::test]
+    async fn an_engine_is_asked_again_where_a_program_ended_while_it_looked() {
+        let lost = "read /proc/28006/cgroup: no such process";
+        assert_eq!(asked(2, 500, lost).await, (true, 3));
+        assert_eq!(asked(LOOKS_MAX, 500, lost).await, (false, LOOKS_MAX));
+        // Any other word is an answer.
+        assert_eq!(asked(1, 404, lost).await, (false, 1));
+        assert_eq!(asked(1, 500, "no such process").await, (false, 1));
+        assert_eq!(asked(1, 409, "it has that name").await, (false, 1));
     }
 }
