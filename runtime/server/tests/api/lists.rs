@@ -24,7 +24,7 @@ fn items_are_listed_by_the_execution_that_maps() {
     let (_, ended) = block(h.ask("POST", start, "[1,2]"));
     assert_eq!(ended["status"], "SUCCEEDED", "{ended}");
     let id = ended["id"].as_str().unwrap().to_owned();
-    assert_eq!(ids(&h, "?flow=each"), [id.clone()]);
+    assert_eq!(ids(&h, "?flow=each"), std::slice::from_ref(&id));
     let items = ids(&h, &format!("?parent={id}"));
     assert_eq!(items.len(), 2);
     assert!(!items.contains(&id));
