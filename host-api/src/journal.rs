@@ -486,9 +486,10 @@ impl Call {
     /// The next piece of the answer that was recorded before a crash.
     pub fn recorded(&mut self) -> Option<Vec<u8>> {
         let known = self.journal.recorded()?.calls.get(&self.number)?;
-        let part = self.opened(known.parts.get(self.next)?);
+        let kept = known.parts.get(self.next)?;
+        let part = self.opened(kept);
+        self.journal.weigh(part.len().max(kept.len()));
         self.next += 1;
-        self.journal.weigh(part.len());
         Some(part)
     }
 
@@ -508,12 +509,14 @@ impl Call {
     /// The same of a piece whose last `streamed` bytes go on where those of the piece before end: a value
     /// may be in both.
     pub(crate) fn record_streamed(&self, part: Vec<u8>, streamed: usize) {
-        self.journal.weigh(part.len());
+        let came = part.len();
         let masked = self.journal.masked(part, streamed, &mut self.seam.lock());
         let part = match masked {
             Ok(part) => part,
             Err(failure) => return self.journal.break_off(failure),
         };
+        // Names may be longer than what they stand for.
+        self.journal.weigh(part.len().max(came));
         let _in_order = self.journal.in_order.lock();
         self.journal.asker.gate.answered(BridgeAnswer {
             by: self.journal.asker.by(),

@@ -105,6 +105,23 @@ fn a_call_leaves_when_its_intent_is_durable_and_all_before_it() {
 }
 
 #[test]
+fn an_attempt_of_an_earlier_life_says_when_its_state_was_entered() {
+    check(|mut world| {
+        assert_eq!(world.step("Calls").entered, None, "in this life");
+        world.now = NOW.plus_ms(1_000);
+        world.crash_and_commit();
+        assert_eq!(world.step("Calls").entered, Some(NOW));
+        world.succeed("A");
+        world.commit();
+        assert_eq!(world.step("B").entered, None, "in this life");
+        world.now = NOW.plus_ms(2_000);
+        world.crash_and_commit();
+        assert_eq!(world.step("Calls").entered, Some(NOW));
+        assert_eq!(world.step("B").entered, Some(NOW.plus_ms(1_000)));
+    });
+}
+
+#[test]
 fn a_journal_outlives_checkpoints_and_crashes_and_ends_with_its_attempt() {
     check(|mut world| {
         world.call(0, b"a");
