@@ -6,6 +6,7 @@ pub(crate) mod event_loop;
 mod inbox;
 mod marked;
 mod processors;
+mod slow;
 
 use std::future::Future;
 use std::pin::Pin;

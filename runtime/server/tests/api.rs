@@ -21,7 +21,7 @@ use stepwell_orchestrator::{Error, Orchestrator, driver};
 use stepwell_server::{Options, Router, Token, app};
 use stepwell_store::Reader;
 use stepwell_store::memory::Memory;
-use stepwell_types::{Digest, Failure, Spent, StepOutcome, StepRequest, Timestamp};
+use stepwell_types::{Data, Digest, Failure, Spent, StepOutcome, StepRequest, Timestamp};
 use tower::ServiceExt as _;
 
 #[path = "api/busy.rs"]
@@ -50,6 +50,8 @@ mod objects;
 mod polls;
 #[path = "api/publish.rs"]
 mod publish;
+#[path = "api/slow_steps.rs"]
+mod slow_steps;
 
 /// Time that the test alone moves forward, a millisecond a look.
 struct Ticks(AtomicU64);
@@ -74,13 +76,27 @@ impl Entropy for Counter {
 }
 
 /// No flow of these tests runs a step; one that does sees it fail, or hang if its state is
-/// named so.
-struct NoSteps;
+/// named so. One whose state is named `Tells` takes long and tells on which thread it began.
+struct NoSteps(Arc<Ticks>);
 
 impl StepRunner for NoSteps {
     fn run(&self, request: StepRequest, _gate: GateHandle) -> StepFuture {
         if &*request.state == "Hangs" {
             return Box::pin(std::future::pending());
+        }
+        if &*request.state == "Tells" {
+            let clock = Arc::clone(&self.0);
+            return Box::pin(async move {
+                clock.0.fetch_add(100, Ordering::Relaxed);
+                let thread = std::thread::current();
+                StepOutcome {
+                    result: Ok(Data::from_value(json!(thread.name()))),
+                    spent: Spent::default(),
+                    logs: Vec::new(),
+                    effects: None,
+                    notes: None,
+                }
+            });
         }
         Box::pin(std::future::ready(StepOutcome {
             result: Err(Failure::new("Test.NoSteps", "")),
@@ -175,7 +191,7 @@ fn house_reading(
     let ports = Ports {
         reader,
         writer: Box::new(memory.writer()),
-        runner: Arc::new(NoSteps),
+        runner: Arc::new(NoSteps(Arc::clone(&clock))),
         outward: Arc::new(stepwell_orchestrator::ports::Boundless),
         modules: Arc::new(Shelf),
         vault: Arc::new(no_vault::NoVault),

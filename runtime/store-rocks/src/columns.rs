@@ -56,7 +56,8 @@ pub(crate) fn database(options: &Options, create: bool) -> Result<Rocks, rocksdb
     // needs no room on a full disk.
     let mut db = Rocks::default().get_options_from_string("avoid_flush_during_recovery=true")?;
     db.create_if_missing(create);
-    db.create_missing_column_families(true);
+    // One that is missing later was lost, with all its rows.
+    db.create_missing_column_families(create);
 
     // After a power cut the log's tail may be torn: replay up to it. That this loses
     // no more than a tail is checked against the sizes of synced logs in the manifest.

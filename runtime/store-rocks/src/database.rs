@@ -52,10 +52,13 @@ struct Shared {
 pub(crate) fn open(dir: &Path, options: &Options) -> Result<(RocksReader, RocksWriter), Error> {
     let mut directory = Directory::claim(dir)?;
     directory.check_frames()?;
-    // Before RocksDB needs room.
-    let mut ballast = Ballast::open(&directory, options.ballast_bytes)?;
     let settings =
         columns::database(options, !directory.complete).map_err(|e| error::rocks("set up", &e))?;
+    if directory.complete {
+        check_columns(&settings, &directory)?;
+    }
+    // Before RocksDB needs room.
+    let mut ballast = Ballast::open(&directory, options.ballast_bytes)?;
     if options.sync {
         directory.sync_logs()?;
     }
@@ -87,6 +90,26 @@ pub(crate) fn open(dir: &Path, options: &Options) -> Result<(RocksReader, RocksW
         failed: false,
     };
     Ok((reader, writer))
+}
+
+/// Whether the manifest knows every column. One that was cut short may not, and RocksDB takes what
+/// it does not tell for what never was.
+fn check_columns(settings: &rocksdb::Options, directory: &Directory) -> Result<(), Error> {
+    let known = DB::list_cf(settings, directory.rows())
+        .map_err(|e| error::rocks("list its columns", &e))?;
+    let missing = Column::ALL
+        .into_iter()
+        .find(|column| !known.iter().any(|name| name == column.name()));
+    match missing {
+        Some(column) => Err(Error::Damaged {
+            detail: format!(
+                "the manifest in {} does not know the column `{}`: it is damaged or cut short; restore a backup",
+                directory.rows().display(),
+                column.name(),
+            ),
+        }),
+        None => Ok(()),
+    }
 }
 
 /// Whether all is there that was on the disk once. The logs stay as they are when it is not:

@@ -143,6 +143,26 @@ fn a_lost_log_is_noticed() {
     assert_eq!(error.code(), "STORE0002", "{error}");
 }
 
+#[test]
+fn a_manifest_that_was_cut_short_is_noticed() {
+    // The columns are in it in the order in which they were made; the first is always there.
+    for column in ["log", "state", "queue", "blob"] {
+        let dir = used();
+        let rows = dir.path().join("rows");
+        let current = fs::read_to_string(rows.join("CURRENT")).expect("read");
+        let manifest = rows.join(current.trim_end());
+        let bytes = fs::read(&manifest).expect("read");
+        let name = column.as_bytes();
+        let at = bytes.windows(name.len()).position(|part| part == name);
+        let at = at.unwrap_or_else(|| panic!("no {column} in {}", manifest.display()));
+        // In the middle of a record, as a power cut or a copy that was broken off leaves it.
+        fs::write(&manifest, &bytes[..at]).expect("write");
+        check_untouched(dir.path(), "STORE0002");
+        let said = error(dir.path()).to_string();
+        assert!(said.contains(&format!("column `{column}`")), "{said}");
+    }
+}
+
 /// A store that was closed, and has more in its log than a few rows.
 fn filled() -> TempDir {
     let dir = TempDir::new().expect("a temporary directory");

@@ -13,11 +13,12 @@ use futures_util::FutureExt as _;
 use stepwell_interpreter::codec::Logged;
 use stepwell_types::{
     AttemptId, BridgeAnswer, BridgeCall, EntryId, ExecutionId, Failure, LogLine, Spent,
-    StepOutcome, StepRequest,
+    StepOutcome, StepRequest, StepTarget,
 };
 use tokio::sync::{mpsc, oneshot};
 
 use super::processors::{OnRecord, Processors};
+use super::slow::Slow;
 use super::{Message, ReplyTo, Shared};
 use crate::Error;
 use crate::driver::{Driver, Output, Reply, Request, Ticket, Turn, each_row};
@@ -58,6 +59,7 @@ pub(super) struct EventLoop {
     /// When the oldest unsealed record came, in monotonic microseconds.
     unsealed_since: Option<u64>,
     stop_at_us: Option<u64>,
+    slow: Slow,
 }
 
 impl EventLoop {
@@ -92,6 +94,7 @@ impl EventLoop {
             tasks: HashMap::new(),
             unsealed_since: None,
             stop_at_us: None,
+            slow: Slow::default(),
         }
     }
 
@@ -286,20 +289,28 @@ impl EventLoop {
         }
     }
 
-    /// Polls a module's step once right here; moves it to the pool if it needs longer.
+    /// Polls a module's step once right here, unless its module held the loop up lately; moves it
+    /// to the pool if it needs longer.
     fn run_step(&mut self, request: StepRequest, alone: bool) {
         let (id, entry, attempt) = (request.execution, request.entry, request.attempt);
-        let leaves = request.target.leaves();
+        let module = match &request.target {
+            StepTarget::Wasm { digest, .. } => Some(*digest),
+            _ => None,
+        };
         let future = self.runner.run(request, self.gate.clone());
         let mut future = OnRecord {
             inner: AssertUnwindSafe(future).catch_unwind(),
             step: (id, entry, attempt),
             alone,
-            processors: (!leaves).then(|| self.processors.clone()),
+            processors: module.map(|_| self.processors.clone()),
         };
-        if !leaves {
+        let began = self.shared.clock.monotonic_us();
+        if let Some(module) = module.filter(|m| self.slow.may_begin_here(m, began)) {
             let mut context = Context::from_waker(Waker::noop());
-            if let Poll::Ready(outcome) = Pin::new(&mut future).poll(&mut context) {
+            let polled = Pin::new(&mut future).poll(&mut context);
+            let ended = self.shared.clock.monotonic_us();
+            self.slow.took(module, began, ended);
+            if let Poll::Ready(outcome) = polled {
                 let now = self.shared.clock.now();
                 let outcome = outcome.unwrap_or_else(|_| panicked());
                 self.driver.step_ended(id, entry, attempt, outcome, now);
