@@ -17,6 +17,7 @@ use crate::expression::meter::{
     RANGE_TO, ROUND, SPLIT, SUBJECT, TICK, URLS, WEIGH, WEIGH_DEEP, WEIGH_EACH, WEIGH_KEYS,
     WEIGH_LINES, WEIGH_SHARED, WEIGH_SORT, WEIGH_TREE, WEIGH_TRUTH,
 };
+use crate::expression::notes::CALL;
 use steps::{path, tuples, weigh_path};
 
 /// Instruments a whole tree.
@@ -471,7 +472,7 @@ fn function(name: &mut String, args: &mut Vec<AstNode>, piped: Option<&mut AstNo
         _ => 0,
     };
     // Where the last argument cannot be the last, it is not the first that is missing.
-    let fits = match (name.as_str(), args.last()) {
+    let fits = match (name.as_str(), args.last().map(unnoted)) {
         ("pad", Some(AstNode::String(_))) => false,
         ("replace", Some(last)) => !scalar(last) || matches!(last, AstNode::String(_)),
         _ => true,
@@ -536,6 +537,14 @@ fn function(name: &mut String, args: &mut Vec<AstNode>, piped: Option<&mut AstNo
     };
     if let Some(bounded) = bounded {
         bounded.clone_into(name);
+    }
+}
+
+/// An argument without the note of its call around it.
+fn unnoted(node: &AstNode) -> &AstNode {
+    match node {
+        AstNode::Function { name, args, .. } if name == CALL => args.last().unwrap_or(node),
+        _ => node,
     }
 }
 
