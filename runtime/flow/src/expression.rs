@@ -214,14 +214,22 @@ pub mod meter {
     pub const FILLED: &str = "check filled";
     /// `$split` by what may be a regular expression that tracks back.
     pub const SPLIT: &str = "bounded split";
+    /// The order of two values as a number that is compared with 0.
+    pub const ORDER: &str = "meter order";
+    /// As [`WEIGH`], for what is sorted by: gives for a text one that is ordered as that is in
+    /// UTF-16.
+    pub const ORDER_KEY: &str = "meter order key";
+    /// `$sort` without a function.
+    pub const SORT: &str = "bounded sort";
     /// Functions of the library, and the names under which there are bounded forms.
-    pub const BOUNDED: [(&str, &str); 6] = [
+    pub const BOUNDED: [(&str, &str); 7] = [
         ("distinct", DISTINCT),
         ("formatBase", FORMAT_BASE),
         ("join", JOIN),
         ("pad", PAD),
         ("replace", REPLACE),
         ("round", ROUND),
+        ("sort", SORT),
     ];
     /// Functions that take a picture, and their forms that are given `$` before their
     /// own arguments.

@@ -13,10 +13,11 @@ use std::collections::BTreeSet;
 
 use super::{free, value, walk};
 use crate::expression::meter::{
-    BACKTRACKS, BOUNDED, CHECK_NUMBER, FILLED, LISTED, PATTERN, PATTERN_ALL, PICTURES, RANGE_FROM,
-    RANGE_TO, ROUND, SPLIT, SUBJECT, TICK, URLS, WEIGH, WEIGH_DEEP, WEIGH_EACH, WEIGH_KEYS,
-    WEIGH_LINES, WEIGH_SHARED, WEIGH_SORT, WEIGH_TREE, WEIGH_TRUTH,
+    BACKTRACKS, BOUNDED, CHECK_NUMBER, FILLED, LISTED, ORDER, ORDER_KEY, PATTERN, PATTERN_ALL,
+    PICTURES, RANGE_FROM, RANGE_TO, ROUND, SPLIT, SUBJECT, TICK, URLS, WEIGH, WEIGH_DEEP,
+    WEIGH_EACH, WEIGH_KEYS, WEIGH_LINES, WEIGH_SHARED, WEIGH_SORT, WEIGH_TREE, WEIGH_TRUTH,
 };
+use crate::expression::notes::{CALL, LEFT, RIGHT};
 use steps::{path, tuples, weigh_path};
 
 /// Instruments a whole tree.
@@ -180,7 +181,7 @@ fn visit(node: &mut AstNode, at: Place<'_>) {
             BinaryOp::LessThan
             | BinaryOp::LessThanOrEqual
             | BinaryOp::GreaterThan
-            | BinaryOp::GreaterThanOrEqual => compared(lhs, rhs, WEIGH),
+            | BinaryOp::GreaterThanOrEqual => ordered(lhs, rhs),
             BinaryOp::And | BinaryOp::Or => {
                 condition(lhs, WEIGH_TRUTH);
                 condition(rhs, WEIGH_TRUTH);
@@ -200,7 +201,7 @@ fn visit(node: &mut AstNode, at: Place<'_>) {
         AstNode::Sort { terms, .. } => {
             for (term, _) in terms {
                 if plain_value(term) {
-                    wrap(term, WEIGH);
+                    wrap(term, ORDER_KEY);
                 }
                 prepend_tick(term);
             }
@@ -411,6 +412,30 @@ fn compared(lhs: &mut AstNode, rhs: &mut AstNode, weighing: &str) {
     }
 }
 
+/// Compares by order, of texts that of UTF-16: a number has but one order, and so has a text
+/// that no such character is in.
+fn ordered(lhs: &mut AstNode, rhs: &mut AstNode) {
+    let plain = |side: &AstNode| scalar(unnoted(side)) && !late(unnoted(side));
+    if plain(&*lhs) || plain(&*rhs) {
+        return;
+    }
+    if ![&*lhs, &*rhs].into_iter().all(|s| scalar(s) || argument(s)) {
+        return;
+    }
+    let left = std::mem::replace(lhs, AstNode::Number(0.0));
+    let right = std::mem::replace(rhs, AstNode::Number(0.0));
+    *lhs = call(ORDER, vec![left, right]);
+}
+
+/// Whether a literal has a character that UTF-16 orders otherwise than by its code point.
+fn late(node: &AstNode) -> bool {
+    match node {
+        AstNode::String(text) => text.chars().any(|c| c >= '\u{E000}'),
+        AstNode::Block(items) => items.last().is_some_and(late),
+        _ => false,
+    }
+}
+
 /// What decides is gone through until something in it is true.
 fn condition(node: &mut AstNode, weighing: &str) {
     if !scalar(node) && plain_value(node) {
@@ -471,7 +496,7 @@ fn function(name: &mut String, args: &mut Vec<AstNode>, piped: Option<&mut AstNo
         _ => 0,
     };
     // Where the last argument cannot be the last, it is not the first that is missing.
-    let fits = match (name.as_str(), args.last()) {
+    let fits = match (name.as_str(), args.last().map(unnoted)) {
         ("pad", Some(AstNode::String(_))) => false,
         ("replace", Some(last)) => !scalar(last) || matches!(last, AstNode::String(_)),
         _ => true,
@@ -532,10 +557,22 @@ fn function(name: &mut String, args: &mut Vec<AstNode>, piped: Option<&mut AstNo
     }
     let bounded = match splits {
         true => Some(SPLIT),
+        // By a function, which the library calls.
+        false if name == "sort" && count > 1 => None,
         false => (BOUNDED.iter().find(|(plain, _)| plain == name)).map(|(_, bounded)| *bounded),
     };
     if let Some(bounded) = bounded {
         bounded.clone_into(name);
+    }
+}
+
+/// An argument or a side of a comparison without the note around it.
+fn unnoted(node: &AstNode) -> &AstNode {
+    match node {
+        AstNode::Function { name, args, .. } if [CALL, LEFT, RIGHT].contains(&&**name) => {
+            args.last().unwrap_or(node)
+        }
+        _ => node,
     }
 }
 

@@ -26,6 +26,7 @@ mod functions;
 mod matcher;
 mod meter;
 mod notes;
+mod order;
 mod pictures;
 mod strict;
 mod urls;
@@ -167,6 +168,7 @@ impl Kit {
         meter::register(evaluator, self);
         matcher::register(evaluator, self);
         strict::register(evaluator, self);
+        order::register(evaluator, self);
         if let Some(kept) = &self.notes {
             notes::register(evaluator, kept);
         }

@@ -12,6 +12,7 @@ use jsonata_core::value::JValue;
 use stepwell_flow::expression::notes;
 
 use super::functions::set;
+use super::order;
 
 /// The last of each kind.
 #[derive(Default)]
@@ -113,7 +114,7 @@ fn compare<'v>(a: &'v [JValue], b: &'v [JValue], ways: &str) -> Result<Ordering,
             (JValue::Undefined, _) => return Ok(Ordering::Greater),
             (_, JValue::Undefined) => return Ok(Ordering::Less),
             (JValue::Number(x), JValue::Number(y)) => x.partial_cmp(y).unwrap_or(Ordering::Equal),
-            (JValue::String(x), JValue::String(y)) => x.cmp(y),
+            (JValue::String(x), JValue::String(y)) => order::texts(x, y),
             _ => return Err((a, b)),
         };
         match (order, way) {
