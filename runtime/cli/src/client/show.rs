@@ -219,9 +219,18 @@ pub fn module(m: &Value) {
         ),
         ("imports", names(m, "imports")),
         ("may reach", Some(reaches(m))),
+        ("configuration", configuration(m)),
         ("exports", names(m, "exports")),
         ("used by", names(m, "used_by")),
     ]);
+}
+
+/// What a module reads as its configuration, by key.
+fn configuration(m: &Value) -> Option<String> {
+    let config = m.get("grants")?.get("config")?.as_object()?;
+    let pairs = config.iter().map(|(key, value)| format!("{key} = {value}"));
+    let pairs: Vec<String> = pairs.collect();
+    (!pairs.is_empty()).then(|| one_line(&pairs.join(", ")))
 }
 
 /// What a module may reach, and what it imports for nothing.
