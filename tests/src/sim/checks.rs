@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use stepwell_flow::program::{ChildKind, Kind};
-use stepwell_interpreter::codec::Logged;
+use stepwell_interpreter::codec::{self, Logged};
 use stepwell_interpreter::{Command, Event, Outcome, State, Timer};
 use stepwell_orchestrator::api::Status;
 use stepwell_orchestrator::driver::{Answer, Parcel, Post, open_by_flow, read_log, read_state};
@@ -27,10 +27,7 @@ pub(super) fn log(world: &World, id: ExecutionId) -> Result<Vec<Logged>, String>
     read_log(&world.memory, id, 0).map_err(|e| e.to_string())
 }
 
-pub(super) fn state(
-    world: &World,
-    id: ExecutionId,
-) -> Result<Option<stepwell_interpreter::State>, String> {
+pub(super) fn state(world: &World, id: ExecutionId) -> Result<Option<State>, String> {
     if flow_of(world, id)?.is_none() {
         return Ok(None);
     }
@@ -266,7 +263,7 @@ pub(super) fn wishes(world: &World, id: ExecutionId) -> Result<Wishes, String> {
         return Ok(Wishes::default());
     };
     let program = world.flows.program(&flow).map_err(|e| e.to_string())?;
-    let mut state = stepwell_interpreter::State::new(id);
+    let mut state = State::new(id);
     let mut commands = Vec::new();
     for logged in log(world, id)? {
         walk(&program, &mut state, &logged, &mut commands)?;
@@ -529,6 +526,7 @@ pub fn at_the_end(world: &World) -> Result<(), String> {
         if state.outcome().is_none() {
             return Err(format!("{id}: started by an execution, and never ended"));
         }
+        its_log_leads_there(world, id, &state)?;
         if let Some(flow) = state.flow() {
             *transitions.entry(flow.name.clone()).or_default() += state.transitions();
         }
@@ -541,6 +539,27 @@ pub fn at_the_end(world: &World) -> Result<(), String> {
     kept::is_exact(world)?;
     none_is_counted_open(world)?;
     usage_is_exact(world, &transitions)
+}
+
+/// What is read from a checkpoint on is what the whole log leads to.
+fn its_log_leads_there(world: &World, id: ExecutionId, read: &State) -> Result<(), String> {
+    let key = Key::Checkpoint { execution: id };
+    let row = world.memory.get(&key).map_err(|e| e.to_string())?;
+    let Some(flow) = flow_of(world, id)?.filter(|_| row.is_some()) else {
+        return Ok(());
+    };
+    let program = world.flows.program(&flow).map_err(|e| e.to_string())?;
+    let mut walked = State::new(id);
+    for logged in log(world, id)? {
+        walk(&program, &mut walked, &logged, &mut Vec::new())?;
+    }
+    let written = |state: &State| codec::encode_state(state, &mut |_| None);
+    if written(&walked) == written(read) {
+        return Ok(());
+    }
+    Err(format!(
+        "{id}: its checkpoint is of another state than its log leads to"
+    ))
 }
 
 fn timers_fired_once(world: &World, id: ExecutionId) -> Result<(), String> {
