@@ -3,7 +3,7 @@
 //! Refuses to touch what has no order.
 
 use super::{AstNode, argument, call, far, scalar, wrap};
-use crate::expression::meter::ORDER;
+use crate::expression::meter::{ORDER, WEIGH};
 use crate::expression::notes::{CALL, LEFT, RIGHT};
 
 /// Compares cost no more than the smaller side: a literal is small, and what is at hand
@@ -45,12 +45,15 @@ fn late(node: &AstNode) -> bool {
     }
 }
 
-/// An argument or a side of a comparison without the note around it.
+/// An argument or a side of a comparison without the note around it, and what counts it there.
 pub(super) fn unnoted(node: &AstNode) -> &AstNode {
-    match node {
-        AstNode::Function { name, args, .. } if [CALL, LEFT, RIGHT].contains(&&**name) => {
-            args.last().unwrap_or(node)
-        }
-        _ => node,
+    let AstNode::Function { name, args, .. } = node else {
+        return node;
+    };
+    let noted = [CALL, LEFT, RIGHT].contains(&&**name);
+    match args.last().filter(|_| noted) {
+        Some(AstNode::Function { name, args, .. }) if name == WEIGH => args.last().unwrap_or(node),
+        Some(inner) => inner,
+        None => node,
     }
 }
