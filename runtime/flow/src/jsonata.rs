@@ -9,6 +9,7 @@ mod needs;
 mod notes;
 mod place;
 mod regex;
+mod sorted;
 mod value;
 mod walk;
 
@@ -74,6 +75,7 @@ pub(crate) fn compile(
     } else {
         match parser::parse(source) {
             Ok(mut tree) => {
+                sorted::rebind(&mut tree);
                 for fault in regex::translate(&mut tree, &report.patterns) {
                     report.error_hint(at, code::BAD_JSONATA, fault.said, fault.hint);
                 }
@@ -127,6 +129,7 @@ impl Jsonata {
     pub fn noting(&self) -> Option<&AstNode> {
         let made = self.noted.get_or_init(|| {
             let mut tree = parser::parse(&self.source).ok()?;
+            sorted::rebind(&mut tree);
             // What could be said of them was said when it was compiled.
             let _ = regex::translate(&mut tree, &Patterns::default());
             notes::add(&mut tree);

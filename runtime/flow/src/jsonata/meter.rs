@@ -7,17 +7,18 @@
 
 use jsonata_core::ast::{AstNode, BinaryOp, PathStep, Stage};
 
+mod sides;
 mod steps;
 
 use std::collections::BTreeSet;
 
 use super::{free, value, walk};
 use crate::expression::meter::{
-    BACKTRACKS, BOUNDED, CHECK_NUMBER, FILLED, LISTED, ORDER, ORDER_KEY, PATTERN, PATTERN_ALL,
-    PICTURES, RANGE_FROM, RANGE_TO, ROUND, SPLIT, SUBJECT, TICK, URLS, WEIGH, WEIGH_DEEP,
-    WEIGH_EACH, WEIGH_KEYS, WEIGH_LINES, WEIGH_SHARED, WEIGH_SORT, WEIGH_TREE, WEIGH_TRUTH,
+    BACKTRACKS, BOUNDED, CHECK_NUMBER, FILLED, LISTED, ORDER_KEY, PATTERN, PATTERN_ALL, PICTURES,
+    RANGE_FROM, RANGE_TO, ROUND, SPLIT, SUBJECT, TICK, URLS, WEIGH, WEIGH_DEEP, WEIGH_EACH,
+    WEIGH_KEYS, WEIGH_LINES, WEIGH_SHARED, WEIGH_SORT, WEIGH_TREE, WEIGH_TRUTH,
 };
-use crate::expression::notes::{CALL, LEFT, RIGHT};
+use sides::{compared, ordered, unnoted};
 use steps::{path, tuples, weigh_path};
 
 /// Instruments a whole tree.
@@ -397,45 +398,6 @@ fn weigh_context(node: &mut AstNode) {
     *node = AstNode::Block(vec![context, inner]);
 }
 
-/// Compares cost no more than the smaller side: a literal is small, and what is at hand
-/// is mostly smaller than what is not.
-fn compared(lhs: &mut AstNode, rhs: &mut AstNode, weighing: &str) {
-    if scalar(lhs) || scalar(rhs) {
-        return;
-    }
-    let side = match far(lhs) && !far(rhs) {
-        true => rhs,
-        false => lhs,
-    };
-    if argument(side) {
-        wrap(side, weighing);
-    }
-}
-
-/// Compares by order, of texts that of UTF-16: a number has but one order, and so has a text
-/// that no such character is in.
-fn ordered(lhs: &mut AstNode, rhs: &mut AstNode) {
-    let plain = |side: &AstNode| scalar(unnoted(side)) && !late(unnoted(side));
-    if plain(&*lhs) || plain(&*rhs) {
-        return;
-    }
-    if ![&*lhs, &*rhs].into_iter().all(|s| scalar(s) || argument(s)) {
-        return;
-    }
-    let left = std::mem::replace(lhs, AstNode::Number(0.0));
-    let right = std::mem::replace(rhs, AstNode::Number(0.0));
-    *lhs = call(ORDER, vec![left, right]);
-}
-
-/// Whether a literal has a character that UTF-16 orders otherwise than by its code point.
-fn late(node: &AstNode) -> bool {
-    match node {
-        AstNode::String(text) => text.chars().any(|c| c >= '\u{E000}'),
-        AstNode::Block(items) => items.last().is_some_and(late),
-        _ => false,
-    }
-}
-
 /// What decides is gone through until something in it is true.
 fn condition(node: &mut AstNode, weighing: &str) {
     if !scalar(node) && plain_value(node) {
@@ -563,16 +525,6 @@ fn function(name: &mut String, args: &mut Vec<AstNode>, piped: Option<&mut AstNo
     };
     if let Some(bounded) = bounded {
         bounded.clone_into(name);
-    }
-}
-
-/// An argument or a side of a comparison without the note around it.
-fn unnoted(node: &AstNode) -> &AstNode {
-    match node {
-        AstNode::Function { name, args, .. } if [CALL, LEFT, RIGHT].contains(&&**name) => {
-            args.last().unwrap_or(node)
-        }
-        _ => node,
     }
 }
 
