@@ -25,6 +25,9 @@ use crate::{Journal, Outside};
 
 /// Longest line that standard output gathers before it becomes a log line, in bytes.
 const LINE_BYTES_MAX: usize = 8 << 10;
+/// Most random bytes that one call gives. They are made in one piece, which no deadline interrupts
+/// and which costs no fuel: 64 MiB, that wasmtime-wasi allows, are seconds on a thread of others too.
+const RANDOM_BYTES_MAX: u64 = 256 << 10;
 /// How far each reading moves the clocks, in nanoseconds: time never stands still,
 /// and never depends on how fast the machine is.
 pub(crate) const TICK_NS: u64 = 1_000;
@@ -92,6 +95,7 @@ impl Wasi {
             .secure_random(Randomness::new(seed, b"secure"))
             .insecure_random(Randomness::new(seed, b"insecure"))
             .insecure_random_seed(u128::from(seed) << 64 | u128::from(!seed))
+            .max_random_size(RANDOM_BYTES_MAX)
             .wall_clock(Wall {
                 journal: outside.journal.clone(),
                 time: time.clone(),

@@ -51,7 +51,7 @@ pub use outbox::{Answer, Delivery, Parcel, Post};
 pub use recover::{
     Recovered, is_parked, read_execution, read_log, read_some, read_state, usage_transitions,
 };
-pub(crate) use recover::{TURN_KILLS, blob, each_row, execution_of, moved};
+pub(crate) use recover::{TURN_KILLS, blob, each_row, execution_of, moved, read_counted};
 pub use redrive::Redrive;
 pub use request::{Reply, Request, Ticket, TokenAnswer};
 

@@ -12,13 +12,13 @@ use stepwell_flow::Program;
 use stepwell_interpreter::codec::{Logged, Record};
 use stepwell_interpreter::history::HistoryEvent;
 use stepwell_interpreter::{Command, Event, Observer, State, troubled};
-use stepwell_store::{Key, Reader};
+use stepwell_store::{Key, Range, Reader};
 use stepwell_types::{Data, EntryId, ExecutionId, Timestamp};
 use tokio::sync::Semaphore;
 
 use crate::api::{Active, Execution, HistoryLine, KeptSignal, OpenTask, Page, Status};
 use crate::bookmarks::Bookmarks;
-use crate::driver::{Recovered, TURN_KILLS, moved, read_some, read_state};
+use crate::driver::{Recovered, TURN_KILLS, moved, read_counted, read_state};
 use crate::ports::Programs;
 use crate::rows::{self, SummaryRow};
 use crate::trace::{self, Trace, Wanted as WantedAttempt};
@@ -53,6 +53,8 @@ pub(crate) struct Cursor {
     /// Records read so far, and those of them that are not walked yet.
     pub read: u64,
     pub pending: VecDeque<Logged>,
+    /// Bytes of the large payloads that were read with those.
+    pending_bytes: usize,
     /// Why it cannot go on.
     pub fault: Option<Error>,
 }
@@ -68,6 +70,7 @@ impl Cursor {
             state: State::new(id),
             read: 0,
             pending: VecDeque::new(),
+            pending_bytes: 0,
             fault: None,
         }
     }
@@ -134,7 +137,11 @@ impl Cursor {
         }
         loop {
             if self.pending.is_empty() {
-                self.pending = read_some(&*self.reader, self.id, self.read, ROWS)?.into();
+                if bytes_left == 0 && self.has_more()? {
+                    return Ok(Walked::Paused);
+                }
+                let (records, bytes) = read_counted(&*self.reader, self.id, self.read, ROWS)?;
+                (self.pending, self.pending_bytes) = (records.into(), bytes);
                 self.read += self.pending.len() as u64;
                 if self.pending.is_empty() {
                     return Ok(Walked::Whole);
@@ -187,6 +194,24 @@ impl Cursor {
 
     fn is_over(&self) -> bool {
         self.state.outcome().is_some()
+    }
+
+    /// Whether there are records beyond those that were read.
+    fn has_more(&self) -> Result<bool, Error> {
+        let range = Range::Log {
+            execution: self.id,
+            from_seq: self.read,
+        };
+        Ok(!self.reader.keys(&range, 1)?.is_empty())
+    }
+
+    /// What it holds of payloads.
+    fn memory_bytes(&self) -> usize {
+        let pending = match self.pending.is_empty() {
+            true => 0,
+            false => self.pending_bytes,
+        };
+        self.state.memory_bytes() + pending
     }
 }
 
@@ -377,7 +402,7 @@ impl Orchestrator {
             let next = lines.back().filter(|_| more).map(|l| l.id);
             if let Some(next) = next.filter(|_| walked != Walked::Cut) {
                 let ahead: usize = beyond.iter().map(|line| line.json.len_bytes()).sum();
-                let bytes = cursor.state.memory_bytes() + ahead;
+                let bytes = cursor.memory_bytes() + ahead;
                 shared.histories.put((id, next), (cursor, beyond), bytes);
             }
             Ok(Page {

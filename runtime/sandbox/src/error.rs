@@ -101,7 +101,7 @@ pub enum Refusal {
     /// It exports nothing that can be run.
     #[error(
         "the component exports no step: it needs `stepwell:step/handler@1.0.0` with `run` (see wit/step@1.0.0/step.wit); it exports {}",
-        if .exports.is_empty() { "nothing".to_owned() } else { .exports.join(", ") }
+        if .exports.is_empty() { "nothing".to_owned() } else { some(.exports) }
     )]
     NoStep {
         /// The names of what it does export.
@@ -189,5 +189,17 @@ fn list(missing: &[MissingImport]) -> String {
             None => format!("`{}`", m.name),
         })
         .collect();
-    each.join(", ")
+    some(&each)
+}
+
+/// Names that a message shows of many.
+const SHOWN: usize = 20;
+
+fn some(names: &[String]) -> String {
+    match names.split_at_checked(SHOWN) {
+        Some((first, rest)) if !rest.is_empty() => {
+            format!("{} and {} more", first.join(", "), rest.len())
+        }
+        _ => names.join(", "),
+    }
 }

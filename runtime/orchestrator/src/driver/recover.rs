@@ -1,5 +1,6 @@
 //! Brings executions back into memory: after a restart, and when a sleeper wakes.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -22,6 +23,8 @@ use crate::walk::{outstanding, walk};
 
 /// Rows read at a time.
 pub(super) const ROWS: usize = 512;
+/// Bytes of payloads above which a reader of some rows is given no further one.
+const PAYLOAD_BYTES: usize = 4 << 20;
 
 /// Why an execution is parked that is not even read any more.
 pub(crate) const TURN_KILLS: &str = "Stepwell.TurnKillsServer";
@@ -250,18 +253,29 @@ pub(crate) fn each_row(
     show: &mut dyn FnMut(u64, Vec<Logged>),
 ) -> Result<(), Error> {
     loop {
-        let rows = read_rows(reader, id, from, ROWS)?;
-        if rows.is_empty() {
-            return Ok(());
-        }
-        for (seq, records) in rows {
+        let range = Range::Log {
+            execution: id,
+            from_seq: from,
+        };
+        let before = from;
+        for (key, row) in &reader.scan(&range, ROWS)? {
+            let Key::Log { seq, .. } = key else {
+                continue;
+            };
+            // One at a time: the payloads of all may be more than fits into memory.
+            let records = codec::decode(row, &|d: &Digest| blob(reader, d))
+                .map_err(|e| Error::Store(e.to_string()))?;
             from = seq + records.len() as u64;
-            show(seq, records);
+            show(*seq, records);
+        }
+        if from == before {
+            return Ok(());
         }
     }
 }
 
-/// The durable records of at most `rows` rows, from record number `from` on.
+/// The durable records of at most `rows` rows, from record number `from` on: of fewer when their
+/// payloads are large, but of one if there is one.
 /// # Errors
 /// `RUN0012`.
 pub fn read_some(
@@ -270,29 +284,36 @@ pub fn read_some(
     from: u64,
     rows: usize,
 ) -> Result<Vec<Logged>, Error> {
-    let rows = read_rows(reader, id, from, rows)?;
-    Ok(rows.into_iter().flat_map(|(_, records)| records).collect())
+    read_counted(reader, id, from, rows).map(|(records, _)| records)
 }
 
-fn read_rows(
+/// The same, and how many bytes the payloads have that lie apart.
+pub(crate) fn read_counted(
     reader: &dyn Reader,
     id: ExecutionId,
     from: u64,
     rows: usize,
-) -> Result<Vec<(u64, Vec<Logged>)>, Error> {
+) -> Result<(Vec<Logged>, usize), Error> {
     let range = Range::Log {
         execution: id,
         from_seq: from,
     };
+    let bytes = Cell::new(0);
+    let fetch = |digest: &Digest| {
+        let found = blob(reader, digest);
+        found.inspect(|data| bytes.set(bytes.get() + data.len_bytes()))
+    };
     let mut out = Vec::new();
-    for (key, bytes) in &reader.scan(&range, rows)? {
-        if let Key::Log { seq, .. } = key {
-            let records = codec::decode(bytes, &|d: &Digest| blob(reader, d))
-                .map_err(|e| Error::Store(e.to_string()))?;
-            out.push((*seq, records));
+    for (key, row) in &reader.scan(&range, rows)? {
+        if let Key::Log { .. } = key {
+            let records = codec::decode(row, &fetch);
+            out.extend(records.map_err(|e| Error::Store(e.to_string()))?);
+        }
+        if bytes.get() >= PAYLOAD_BYTES {
+            break;
         }
     }
-    Ok(out)
+    Ok((out, bytes.get()))
 }
 
 /// Whether an execution was taken out of the race until an operator looks at it.

@@ -15,8 +15,9 @@ use stepwell_types::{
     AttemptId, BridgeAnswer, BridgeCall, EntryId, ExecutionId, Failure, LogLine, Spent,
     StepOutcome, StepRequest, StepTarget,
 };
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 
+use super::inbox::Letters;
 use super::processors::{OnRecord, Processors};
 use super::slow::Slow;
 use super::{Message, ReplyTo, Shared};
@@ -47,7 +48,7 @@ const SLEEP_MAX: Duration = Duration::from_millis(500);
 pub(super) struct EventLoop {
     index: usize,
     driver: Driver,
-    inbox: mpsc::UnboundedReceiver<Message>,
+    inbox: Letters,
     shared: Arc<Shared>,
     runner: Arc<dyn StepRunner>,
     processors: Arc<Processors>,
@@ -70,7 +71,7 @@ impl EventLoop {
     pub fn new(
         index: usize,
         driver: Driver,
-        inbox: mpsc::UnboundedReceiver<Message>,
+        inbox: Letters,
         shared: Arc<Shared>,
         runner: Arc<dyn StepRunner>,
         processors: Arc<Processors>,
@@ -106,8 +107,8 @@ impl EventLoop {
             let begun = self.shared.clock.monotonic_us();
             for _ in 0..INBOX_TURN {
                 match self.inbox.try_recv() {
-                    Ok(message) => self.take(message),
-                    Err(_) => break,
+                    Some(message) => self.take(message),
+                    None => break,
                 }
                 if self.shared.clock.monotonic_us() - begun >= TURN_US {
                     break;

@@ -1,10 +1,10 @@
-//! Answers that come again, or too late: what is read of the log for them.
+//! What is read of a log with large payloads: for answers that come again, or too late, and by readers.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use stepwell_orchestrator::Error;
-use stepwell_orchestrator::driver::{Driver, Reply, Request, TokenAnswer};
+use stepwell_orchestrator::driver::{Driver, Reply, Request, TokenAnswer, read_log, read_some};
 use stepwell_store::memory::Memory;
 use stepwell_store::{Error as StoreError, Key, Range, Reader};
 use stepwell_types::id::SHARDS;
@@ -47,32 +47,31 @@ const TASKS: &str = r#"{"StartAt": "A", "States": {
     "B": {"Type": "Task", "Resource": "callback", "Next": "C"},
     "C": {"Type": "Task", "Resource": "callback", "End": true}}}"#;
 
-fn large(letter: &str) -> Data {
-    Data::from_valid_text(format!("\"{}\"", letter.repeat(INLINE_BYTES_MAX + 1)))
+fn large(letter: &str, bytes: usize) -> Data {
+    Data::from_valid_text(format!("\"{}\"", letter.repeat(bytes)))
 }
 
 fn ended(token: TaskToken, output: Data) -> Request {
     Request::Token(token, TokenAnswer::Ended(Ok(output)))
 }
 
-#[test]
-fn a_late_answer_reads_no_more_of_a_log_than_it_must() {
+fn token(id: ExecutionId, entry: u64) -> TaskToken {
+    TaskToken::derive(&id.0, id, EntryId(entry), 0)
+}
+
+/// An execution whose tasks were all answered, with so many bytes each, and what it is read through.
+fn answered(bytes: usize) -> (World, Arc<Counting>, ExecutionId) {
     let flows = flows([("f", compiled(TASKS))]);
     let mut world = World::new(flows.clone(), options());
     let id = ExecutionId::new(NOW, ShardId(3), 1 << 8);
     world.ask(start("f", None, Data::from_valid_text("{}"), id, false));
     world.commit();
-    let token = |entry| TaskToken::derive(&id.0, id, EntryId(entry), 0);
     for (entry, letter) in [(1, "a"), (2, "b"), (3, "c")] {
-        let ticket = world.ask(ended(token(entry), large(letter)));
+        let ticket = world.ask(ended(token(id, entry), large(letter, bytes)));
         world.commit();
-        assert!(
-            matches!(world.reply(ticket), Some(Reply::Done)),
-            "{entry}: {:?}",
-            world.reply(ticket)
-        );
+        let reply = world.reply(ticket);
+        assert!(matches!(reply, Some(Reply::Done)), "{entry}: {reply:?}");
     }
-
     // Another process: what was answered is in the log alone.
     let store = Arc::new(Counting {
         memory: world.memory.clone(),
@@ -81,6 +80,13 @@ fn a_late_answer_reads_no_more_of_a_log_than_it_must() {
     let shards: Vec<_> = (0..SHARDS).map(|s| ShardId(s as u8)).collect();
     world.driver = Driver::new(0, &shards, options(), store.clone(), flows);
     world.driver.recover(true, NOW).expect("memory");
+    (world, store, id)
+}
+
+#[test]
+fn a_late_answer_reads_no_more_of_a_log_than_it_must() {
+    const BYTES: usize = INLINE_BYTES_MAX + 1;
+    let (mut world, store, id) = answered(BYTES);
     let read = || {
         (
             store.logs.swap(0, Ordering::Relaxed),
@@ -89,9 +95,9 @@ fn a_late_answer_reads_no_more_of_a_log_than_it_must() {
     };
     read();
 
-    let mut forged = token(2);
+    let mut forged = token(id, 2);
     forged.proof[0] ^= 1;
-    let ticket = world.ask(ended(forged, large("b")));
+    let ticket = world.ask(ended(forged, large("b", BYTES)));
     let reply = world.reply(ticket);
     assert!(
         matches!(reply, Some(Reply::Refused(Error::BadToken))),
@@ -99,16 +105,35 @@ fn a_late_answer_reads_no_more_of_a_log_than_it_must() {
     );
     assert_eq!(read(), (0, 0), "of a log whose token he does not hold");
 
-    let ticket = world.ask(ended(token(2), large("b")));
+    let ticket = world.ask(ended(token(id, 2), large("b", BYTES)));
     let reply = world.reply(ticket);
     assert!(matches!(reply, Some(Reply::Done)), "{reply:?}");
     let (_, payloads) = read();
     assert_eq!(payloads, 1, "the answer's own");
 
-    let ticket = world.ask(ended(token(2), large("c")));
+    let ticket = world.ask(ended(token(id, 2), large("c", BYTES)));
     let reply = world.reply(ticket);
     assert!(
         matches!(reply, Some(Reply::Refused(Error::TaskOver))),
         "{reply:?}"
     );
+}
+
+#[test]
+fn a_reader_is_given_few_large_payloads_at_a_time() {
+    let (_world, store, id) = answered(3 << 20);
+    store.payloads.store(0, Ordering::Relaxed);
+    let (mut from, mut most) = (0, 0);
+    loop {
+        let records = read_some(&*store, id, from, 64).expect("memory");
+        if records.is_empty() {
+            break;
+        }
+        from += records.len() as u64;
+        most = most.max(store.payloads.swap(0, Ordering::Relaxed));
+    }
+    // The second goes beyond 4 MiB.
+    assert_eq!(most, 2);
+    let whole = read_log(&*store, id, 0).expect("memory");
+    assert_eq!(from, whole.len() as u64, "nothing is left out");
 }

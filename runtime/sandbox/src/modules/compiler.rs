@@ -199,6 +199,7 @@ fn child(input: &Path, output: &Path, artifact_bytes: u64) -> Report {
                 exports: surface.exports,
             }));
         }
+        inspect::check_few(&functions).map_err(Report::Refused)?;
         let artifact = component
             .serialize()
             .map_err(|e| Report::Failed(format!("{e:#}")))?;

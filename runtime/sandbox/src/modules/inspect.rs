@@ -4,7 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 use stepwell_host_api::host::{DRAFTS, OFFERED};
-use wasmparser::{Parser, Payload};
+use wasmparser::{BinaryReaderError, Parser, Payload};
 use wasmtime::Engine;
 use wasmtime::component::types::{ComponentFunc, ComponentItem};
 use wasmtime::component::{Component, Type};
@@ -23,6 +23,12 @@ const CONTEXT: [&str; 7] = [
     "idempotency-key",
     "deadline-ms",
 ];
+
+/// Most names at a component's surface, and most functions that could be run: a module's
+/// description holds them all, and a page of modules a thousand descriptions.
+const NAMES_MAX: usize = 1_000;
+/// Most bytes in all of them.
+const NAMES_BYTES_MAX: usize = 64 << 10;
 
 /// Names at the surface of a component.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -68,9 +74,7 @@ pub(crate) fn surface(bytes: &[u8]) -> Result<Surface, Refusal> {
             },
         });
     }
-    let surface = read(bytes).map_err(|e| Refusal::Invalid {
-        detail: e.to_string(),
-    })?;
+    let surface = read(bytes)?;
     let missing: Vec<MissingImport> = surface
         .imports
         .iter()
@@ -86,27 +90,67 @@ pub(crate) fn surface(bytes: &[u8]) -> Result<Surface, Refusal> {
     Ok(surface)
 }
 
-fn read(bytes: &[u8]) -> Result<Surface, wasmparser::BinaryReaderError> {
+fn read(bytes: &[u8]) -> Result<Surface, Refusal> {
+    let broken = |e: BinaryReaderError| Refusal::Invalid {
+        detail: e.to_string(),
+    };
     let mut surface = Surface::default();
+    let mut names = Names::default();
     let mut depth = 0usize;
     for payload in Parser::new(0).parse_all(bytes) {
-        match payload? {
+        match payload.map_err(broken)? {
             Payload::Version { .. } => depth += 1,
             Payload::End(_) => depth = depth.saturating_sub(1),
             Payload::ComponentImportSection(section) if depth == 1 => {
                 for import in section {
-                    surface.imports.push(import?.name.name.to_owned());
+                    let name = import.map_err(broken)?.name.name;
+                    names.add(name.len())?;
+                    surface.imports.push(name.to_owned());
                 }
             }
             Payload::ComponentExportSection(section) if depth == 1 => {
                 for export in section {
-                    surface.exports.push(export?.name.name.to_owned());
+                    let name = export.map_err(broken)?.name.name;
+                    names.add(name.len())?;
+                    surface.exports.push(name.to_owned());
                 }
             }
             _ => {}
         }
     }
     Ok(surface)
+}
+
+/// Counts names.
+#[derive(Default)]
+struct Names {
+    count: usize,
+    bytes: usize,
+}
+
+impl Names {
+    /// One more, of so many bytes.
+    fn add(&mut self, bytes: usize) -> Result<(), Refusal> {
+        self.count += 1;
+        self.bytes += bytes;
+        if self.count <= NAMES_MAX && self.bytes <= NAMES_BYTES_MAX {
+            return Ok(());
+        }
+        Err(Refusal::Invalid {
+            detail: format!(
+                "it has more than {NAMES_MAX} imports and exports, or functions, or names of more than {NAMES_BYTES_MAX} bytes together"
+            ),
+        })
+    }
+}
+
+/// Refuses more functions than a description may hold.
+pub(crate) fn check_few(functions: &[StepFunction]) -> Result<(), Refusal> {
+    let mut names = Names::default();
+    functions.iter().try_for_each(|function| {
+        let interface = function.interface.as_ref().map_or(0, String::len);
+        names.add(interface + function.name.len())
+    })
 }
 
 /// Every function of a compiled component that can be run as a generic step.
@@ -250,6 +294,34 @@ mod tests {
             }
             let _ = surface(&whole[..at]);
         }
+    }
+
+    #[test]
+    fn a_component_with_very_many_names_is_refused_briefly() {
+        let importing = |count: usize| {
+            let imports: String = (0..count)
+                .map(|n| format!(r#"(import "a:b/c{n}@1.0.0" (instance))"#))
+                .collect();
+            let whole = wat::parse_str(format!("(component {imports})")).expect("a component");
+            surface(&whole).expect_err("refused")
+        };
+        let many = importing(NAMES_MAX);
+        assert_eq!(many.code(), "BOX0003");
+        let said = many.to_string();
+        assert!(said.ends_with("and 980 more"), "{said}");
+        let more = importing(NAMES_MAX + 1);
+        assert_eq!(more.code(), "BOX0008", "{more}");
+        let long = "n".repeat(NAMES_BYTES_MAX + 1);
+        let long = format!(r#"(component (import "{long}" (func)))"#);
+        let long = surface(&wat::parse_str(long).expect("a component")).expect_err("refused");
+        assert_eq!(long.code(), "BOX0008");
+        let function = |n: usize| StepFunction {
+            interface: Some("a:b/c".to_owned()),
+            name: format!("f{n}"),
+        };
+        let functions: Vec<StepFunction> = (0..=NAMES_MAX).map(function).collect();
+        assert!(check_few(&functions).is_err());
+        assert!(check_few(&functions[1..]).is_ok());
     }
 
     #[test]

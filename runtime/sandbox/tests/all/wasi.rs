@@ -130,6 +130,37 @@ fn randomness_follows_the_seed() {
     );
 }
 
+/// A step that asks for so many random bytes, and answers `1`.
+fn asks_for_random(bytes: u64) -> Vec<u8> {
+    let outside = r#"(import "wasi:random/random@0.2.6" (instance $host
+    (export "get-random-bytes" (func (param "len" u64) (result (list u8))))))
+  (core module $m (memory (export "memory") 8)
+    (func (export "realloc") (param i32 i32 i32 i32) (result i32) (i32.const 131072)))
+  (core instance $mi (instantiate $m))
+  (core func $ask (canon lower (func $host "get-random-bytes")
+    (memory (core memory $mi "memory")) (realloc (core func $mi "realloc"))))"#;
+    let work = format!(
+        "(block (result i32) (call $ask (i64.const {bytes}) (i32.const 512)) (i32.const 1))"
+    );
+    let core = format!(
+        r#"(import "m" "memory" (memory 8)) (import "host" "ask" (func $ask (param i64 i32)))
+    (export "memory" (memory 0)) (data (i32.const 1024) "1") {}"#,
+        answer("", &work)
+    );
+    let with = r#"(with "m" (instance $mi)) (with "host" (instance (export "ask" (func $ask))))"#;
+    compile(&step(outside, with, &core))
+}
+
+#[test]
+fn one_call_gives_so_many_random_bytes_and_no_more() {
+    let sandbox = sandbox(Limits::default());
+    let ask = |bytes| sandbox.run(sandbox.upload(&asks_for_random(bytes)), "0");
+    assert_eq!(ask(256 << 10).result.expect("random bytes").text(), "1");
+    let (error, cause) = failure(ask((256 << 10) + 1));
+    assert_eq!(error, "Stepwell.Trap", "{cause}");
+    assert!(cause.contains("exceeds limit 262144"), "{cause}");
+}
+
 #[test]
 fn the_monotonic_clock_starts_anew_for_each_attempt() {
     check_same_for_seed("wasi:clocks/monotonic-clock@0.2.3", "now", false);
