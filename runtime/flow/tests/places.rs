@@ -126,6 +126,27 @@ fn variables_that_no_way_sets() {
     // To ask is no wrong way of reading.
     let asks = r#""A": {"Type": "Choice", "Choices": [{"Variable": "$x", "IsPresent": true, "Next": "B"}], "Default": "B"}, "B": {"Type": "Succeed"}"#;
     check(&flow(asks), &[]);
+    // Nor is to read behind the question.
+    let behind = |rule: &str, onward: [&str; 2], expected: &[&str]| {
+        let [next, default] = onward;
+        let b = format!(
+            r#""B": {{"Type": "Choice", "Choices": [{{{rule}, "Next": "{next}"}}], "Default": "{default}"}},
+            "C": {{"Type": "Pass", "OutputPath": "$x", "End": true}}, "D": {{"Type": "Succeed"}}"#
+        );
+        check(&flow(&format!("{choice}\n{b}")), expected);
+    };
+    let there = r#"{"Variable": "$x.y", "IsPresent": true}"#;
+    let absent = r#""Variable": "$x", "IsPresent": false"#;
+    let one = r#"{"Variable": "$x", "NumericEquals": 1}"#;
+    let and = |a, b| format!(r#""And": [{a}, {b}]"#);
+    behind(&and(there, one), ["C", "D"], &[]);
+    behind(&and(one, there), ["C", "D"], &["FLOW0043 $x\", \"Nu"]);
+    behind(&format!(r#""Not": {{{absent}}}"#), ["C", "D"], &[]);
+    behind(absent, ["D", "C"], &[]);
+    behind(absent, ["C", "D"], &["FLOW0043 $x\", \"En"]);
+    let or = format!(r#""Or": [{{{absent}}}, {{"Variable": "$.b", "IsNull": true}}]"#);
+    behind(&or, ["D", "C"], &[]);
+    behind(&or, ["C", "D"], &["FLOW0043 $x\", \"En"]);
     // A loop sets it for its next round only.
     let round = r#""A": {"Type": "Pass", "Parameters": {"v.$": "$n"}, "Next": "B"},
         "B": {"Type": "Choice", "Choices": [{"Variable": "$.a", "IsPresent": true, "Assign": {"n": 2}, "Next": "A"}], "Default": "C"}, "C": {"Type": "Succeed"}"#;
@@ -152,6 +173,7 @@ fn variables_and_graphs_within() {
         &["FLOW0042 $x + ($y"],
     );
     check(&output("'{% $exists($x) ? 1 : 2 %}'"), &[]);
+    check(&output("'{% $exists($x) ? $x + 1 : 2 %}'"), &[]);
     let said = compile(&output("'{% $state.input %}'"), &AnyModule).diagnostics;
     assert!(
         said[0]

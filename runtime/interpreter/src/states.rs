@@ -136,17 +136,14 @@ pub(crate) fn branch_failed(
     Ok(())
 }
 
-/// `ParallelStateFailed` or `MapStateFailed`, if it had started.
+/// `ParallelStateFailed` or `MapStateFailed`, if it had started and not succeeded: what its
+/// output fails by is told with the end of the execution, or by the state's exit, as a Task's.
 pub(crate) fn note_failed(turn: &mut Turn<'_>, id: EntryId, node: &Node, failure: &Failure) {
     // As recorded: a Map whose items cannot be evaluated fails without having started.
     let items = matches!(node.kind, Kind::Map(_)) && *failure.error == *QUERY_ERROR;
-    let started = items
-        || turn
-            .state
-            .core
-            .entries
-            .get(&id)
-            .is_some_and(|e| e.join().is_some() || e.is_fleet());
+    let entry = turn.state.core.entries.get(&id);
+    let going = entry.is_some_and(|e| e.join().is_some() || e.is_fleet());
+    let started = items || going && turn.joined != Some(id);
     if started {
         let map = matches!(node.kind, Kind::Map(_));
         turn.note_in(id, || {

@@ -54,6 +54,7 @@ pub fn step(
         out,
         spent: 0,
         library: Library::default(),
+        joined: None,
     };
     turn.event(event)?;
     turn.run()?;
@@ -72,6 +73,8 @@ pub(crate) struct Turn<'a> {
     /// Operations of expressions in this turn.
     pub spent: u64,
     pub library: Library,
+    /// The Parallel or Map that the history has told, in this turn, to have succeeded.
+    pub joined: Option<EntryId>,
 }
 
 impl<'a> Turn<'a> {

@@ -87,6 +87,14 @@ fn only_presence_can_be_asked_of_what_is_not_there() {
         &input,
         true,
     );
+    // Of variables too: there is none here.
+    for path in ["$x", "$x.b", "$x[0]"] {
+        check(&json!({"Variable": path, "IsPresent": true}), &input, false);
+        check(&json!({"Variable": path, "IsPresent": false}), &input, true);
+        let failure = holds(&json!({"Variable": path, "IsNull": true}), &input);
+        let failure = failure.expect_err("the variable has no value");
+        assert_eq!(&*failure.error, "States.Runtime");
+    }
     for path in ["$.c", "$.a.c", "$.a.b.c", "$.a[0]"] {
         check(&json!({"Variable": path, "IsPresent": true}), &input, false);
         check(&json!({"Variable": path, "IsPresent": false}), &input, true);

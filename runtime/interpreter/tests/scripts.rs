@@ -147,6 +147,10 @@ fn parallel_fails() {
     check("parallel-fails");
 }
 #[test]
+fn joined_output_fails() {
+    check("joined-output-fails");
+}
+#[test]
 fn map_window() {
     check("map-window");
 }

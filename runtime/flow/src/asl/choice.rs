@@ -1,5 +1,7 @@
 //! Choice: rules, their conditions and operands.
 
+use std::collections::HashSet;
+
 use serde_json::Value;
 
 use super::graph::Scope;
@@ -271,11 +273,31 @@ impl<'t> Compiler<'t, '_> {
             );
         }
         match &*condition.name {
-            "And" => Test::And(self.tests(&place)),
+            "And" => Test::And(self.all(&place)),
             "Or" => Test::Or(self.tests(&place)),
             "Not" => Test::Not(Box::new(self.test(&place, false))),
             _ => self.comparison(at, condition),
         }
+    }
+
+    /// Rules that are asked in their order, until one does not hold.
+    fn all(&mut self, at: &At<'_, 't>) -> Vec<Test> {
+        if !self.is_filled_list(at) {
+            return Vec::new();
+        }
+        let mut known = HashSet::new();
+        let mut tests = Vec::new();
+        for (i, rule) in at.elements().iter().enumerate() {
+            let rule = at.element(i, rule);
+            let before = self.report.reads.len();
+            tests.push(self.test(&rule, false));
+            // Of what an earlier one asked for there is a value.
+            let reads = self.report.reads.split_off(before);
+            let reads = reads.into_iter().filter(|r| !known.contains(&*r.name));
+            self.report.reads.extend(reads);
+            known.extend(super::ways::known(&rule, true));
+        }
+        tests
     }
 
     fn tests(&mut self, at: &At<'_, 't>) -> Vec<Test> {

@@ -17,6 +17,9 @@ use crate::suggest;
 /// Most edges times names that are looked at: beyond it, a flow is not checked for this.
 const STEPS_MAX: usize = 2_000_000;
 
+/// Most variables that an edge is known to leave with because earlier rules asked for them.
+const KNOWN_MAX: usize = 32;
+
 /// What a graph says about variables.
 #[derive(Default)]
 pub(super) struct Ways<'t> {
@@ -37,6 +40,8 @@ struct Edge<'t> {
     from: StateIdx,
     to: StateIdx,
     sets: Vec<&'t str>,
+    /// What has a value where it is taken, for its rule, or an earlier one, has asked.
+    knows: Vec<&'t str>,
 }
 
 /// Whether a name may be without a value at a place, and whether it may have one.
@@ -73,25 +78,39 @@ impl<'t> Compiler<'t, '_> {
             };
             let state = states.member(member);
             let jsonata = self.is_jsonata(&state);
-            let mut add = |at: &At<'_, 't>, field: &str| {
+            let mut add = |at: &At<'_, 't>, field: &str, knows: Vec<&'t str>| {
                 if let Some(target) = at.get(field)
                     && let Tree::Text(name) = &target.node.tree
                     && let Some(to) = scope.by_name.get(&**name).copied()
                 {
                     let sets = super::variables::names(at, jsonata).collect();
-                    edges.push(Edge { from, to, sets });
+                    edges.push(Edge {
+                        from,
+                        to,
+                        sets,
+                        knows,
+                    });
                 }
             };
-            add(&state, "Next");
-            add(&state, "Default");
-            for list in ["Choices", "Catch"] {
-                let Some(list) = state.get(list) else {
-                    continue;
-                };
+            add(&state, "Next", Vec::new());
+            if let Some(list) = state.get("Catch") {
                 for (i, rule) in list.elements().iter().enumerate() {
-                    add(&list.element(i, rule), "Next");
+                    add(&list.element(i, rule), "Next", Vec::new());
                 }
             }
+            // What has a value because no rule so far holds.
+            let mut left = Vec::new();
+            if let Some(list) = state.get("Choices") {
+                for (i, rule) in list.elements().iter().enumerate() {
+                    let rule = list.element(i, rule);
+                    let mut knows = known(&rule, true);
+                    knows.extend(&left);
+                    add(&rule, "Next", knows);
+                    left.extend(known(&rule, false));
+                    left.truncate(KNOWN_MAX);
+                }
+            }
+            add(&state, "Default", left);
         }
         if let Some(ways) = self.ways.last_mut() {
             ways.edges = edges;
@@ -185,6 +204,37 @@ impl<'t> Compiler<'t, '_> {
     }
 }
 
+/// The variables that have a value if a rule in JSONPath mode holds, or does not: it asks
+/// `IsPresent` of them.
+pub(super) fn known<'t>(rule: &At<'_, 't>, holds: bool) -> Vec<&'t str> {
+    let mut names = Vec::new();
+    // All of And hold, and of an Or that does not hold none.
+    if let Some(all) = rule.get(if holds { "And" } else { "Or" }) {
+        for (i, one) in all.elements().iter().enumerate() {
+            names.extend(known(&all.element(i, one), holds));
+        }
+    }
+    if let Some(inner) = rule.get("Not") {
+        names.extend(known(&inner, !holds));
+    }
+    if let (Some(variable), Some(asked)) = (rule.get("Variable"), rule.get("IsPresent"))
+        && let (Tree::Text(path), Tree::Bool(there)) = (&variable.node.tree, &asked.node.tree)
+        && *there == holds
+    {
+        names.extend(root(path));
+    }
+    names
+}
+
+/// The variable that a path begins at.
+fn root(path: &str) -> Option<&str> {
+    let rest = path.trim_start().strip_prefix('$')?;
+    let end = rest.find(|c: char| !(c.is_alphanumeric() || c == '_'));
+    let name = rest.get(..end.unwrap_or(rest.len()))?;
+    name.starts_with(|c: char| c.is_alphabetic() || c == '_')
+        .then_some(name)
+}
+
 impl<'t> Ways<'t> {
     pub(super) fn new(apart: bool) -> Ways<'t> {
         Ways {
@@ -240,7 +290,7 @@ impl<'w, 't> Map<'w, 't> {
         }
         let mut setting: HashMap<&str, Vec<usize>> = HashMap::new();
         for (i, edge) in ways.edges.iter().enumerate() {
-            for name in &edge.sets {
+            for name in edge.sets.iter().chain(&edge.knows) {
                 setting.entry(name).or_default().push(i);
             }
         }

@@ -10,9 +10,11 @@ use jsonata_core::ast::{AstNode, BinaryOp, Stage};
 use super::walk;
 use crate::given::FUNCTIONS;
 
-/// Each name once.
+/// Each name once. One that the expression asks `$exists` of is none: it knows that there may be
+/// no value, as in `$exists($n) ? $n + 1 : 1`.
 pub(super) fn of(tree: &AstNode) -> BTreeSet<String> {
     let mut read = BTreeSet::new();
+    let mut asked = BTreeSet::new();
     let mut open = vec![tree];
     while let Some(node) = open.pop() {
         match node {
@@ -21,15 +23,14 @@ pub(super) fn of(tree: &AstNode) -> BTreeSet<String> {
             }
             // To ask whether there is a value is no wrong way of reading it.
             AstNode::Function { name, args, .. } if name == "exists" => {
-                let asks = |arg: &AstNode| match arg {
-                    AstNode::Variable(_) => true,
-                    AstNode::Path { steps } => {
-                        let first = steps.first().map(|step| &step.node);
-                        matches!(first, Some(AstNode::Variable(_)))
+                for arg in args {
+                    match root(arg) {
+                        Some(name) => {
+                            asked.insert(name.to_owned());
+                        }
+                        None => open.push(arg),
                     }
-                    _ => false,
-                };
-                open.extend(args.iter().filter(|arg| !asks(arg)));
+                }
                 continue;
             }
             _ => {}
@@ -38,8 +39,20 @@ pub(super) fn of(tree: &AstNode) -> BTreeSet<String> {
     }
     let bound = bound(tree);
     let given = |name: &str| matches!(name, "states" | "eval") || FUNCTIONS.contains(&name);
-    read.retain(|name| !bound.contains(name) && !given(name));
+    read.retain(|name| !bound.contains(name) && !asked.contains(name) && !given(name));
     read
+}
+
+/// The variable that a node is, or that it is a path from.
+fn root(node: &AstNode) -> Option<&str> {
+    match node {
+        AstNode::Variable(name) => Some(name),
+        AstNode::Path { steps } => match steps.first().map(|step| &step.node) {
+            Some(AstNode::Variable(name)) => Some(name),
+            _ => None,
+        },
+        _ => None,
+    }
 }
 
 /// The functions that an expression calls by names that it does not bind, each once.
@@ -216,6 +229,8 @@ mod tests {
             "limit",
         );
         check("$exists($x) ? $y : 0", "y");
+        check("$exists($x) ? $x + 1 : $y", "y");
+        check("$exists($x.a) and $x.a > 1", "");
         check("$exists($x.a) ? 1 : $exists([$z])", "z");
         check("$ ~> $uppercase", "");
     }

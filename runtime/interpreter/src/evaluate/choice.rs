@@ -39,13 +39,16 @@ pub(crate) fn holds(env: &Env<'_>, test: &Test) -> Result<bool, Fault> {
             operator,
             operand,
         } => {
+            let asks = *operator == Comparison::IsPresent;
             let found = match path::read(env, variable) {
                 Ok(value) => Some(value),
                 Err(Miss::Absent(_)) => None,
+                // To ask whether there is a value is no wrong way of reading it.
+                Err(_) if asks && path::is_unset(env, variable) => None,
                 Err(Miss::Fault(fault)) => return Err(fault),
             };
             let wanted = operand_value(env, operand)?;
-            if *operator == Comparison::IsPresent {
+            if asks {
                 return Ok(wanted.as_bool() == Some(found.is_some()));
             }
             let Some(found) = found else {

@@ -104,6 +104,11 @@ pub(crate) fn variable<'e>(env: &Env<'e>, name: &str) -> Result<&'e Data, Miss> 
     })
 }
 
+/// Whether a path begins at a variable without a value.
+pub(crate) fn is_unset(env: &Env<'_>, path: &DataPath) -> bool {
+    matches!(&path.root, Root::Variable(name) if variable(env, name).is_err())
+}
+
 /// Follows names and indices.
 ///
 /// # Errors

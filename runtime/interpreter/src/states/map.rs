@@ -172,6 +172,7 @@ pub(crate) fn succeed(turn: &mut Turn<'_>, id: EntryId) -> Result<(), Error> {
     };
     let (previous, output) = (entry.previous, super::joined_output(join));
     turn.note_of(id, previous, || HistoryKind::MapSucceeded);
+    turn.joined = Some(id);
     match output {
         Ok(output) => turn.complete(id, output),
         Err(fault) => turn.fault(id, fault),

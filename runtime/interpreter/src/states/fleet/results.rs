@@ -187,6 +187,7 @@ fn succeed(turn: &mut Turn<'_>, id: EntryId, output: Result<Data, Failure>) -> R
         Ok(output) => {
             let previous = turn.state.core.entries.get(&id).map_or(0, |e| e.previous);
             turn.note_of(id, previous, || HistoryKind::MapSucceeded);
+            turn.joined = Some(id);
             turn.complete(id, output)
         }
         Err(failure) => turn.fail(id, failure),
