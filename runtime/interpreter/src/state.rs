@@ -404,14 +404,16 @@ impl State {
             .map(|run| &run.input)
     }
 
-    /// Attempts with a heartbeat limit that are under way: at recovery feed each an
-    /// [`crate::Event::Heartbeat`], so that downtime does not count against them.
-    pub fn heartbeats(&self) -> impl Iterator<Item = (EntryId, u32)> + '_ {
+    /// Attempts with a heartbeat limit that are under way, and its length in milliseconds: fed an
+    /// [`crate::Event::Heartbeat`] after a recovery, downtime does not count against them.
+    pub fn heartbeats(&self) -> impl Iterator<Item = (EntryId, u32, u64)> + '_ {
         self.core
             .entries
             .iter()
             .filter_map(|(id, entry)| match &entry.phase {
-                Phase::Running(run) if run.heartbeat.is_some() => Some((*id, entry.attempt)),
+                Phase::Running(run) if run.heartbeat.is_some() => {
+                    Some((*id, entry.attempt, run.heartbeat_ms))
+                }
                 _ => None,
             })
     }

@@ -100,10 +100,13 @@ impl Driver {
         let Some((_, entry, timer)) = before else {
             return;
         };
-        if timer == Timer::Heartbeat && at < self.up_since {
-            // Nobody could reach us while we were down: the limit starts afresh.
-            let attempt = hot.state.heartbeats().find(|(e, _)| *e == entry);
-            if let Some((entry, attempt)) = attempt {
+        if timer == Timer::Heartbeat {
+            // Nobody could reach us while we were down: a limit that began before starts afresh.
+            let up_since = self.up_since;
+            let mut limits = hot.state.heartbeats();
+            let attempt = limits.find(|(e, _, ms)| *e == entry && at < up_since.plus_ms(*ms));
+            if let Some((entry, attempt, _)) = attempt {
+                drop(limits);
                 self.apply(id, Event::Heartbeat { entry, attempt }, now);
                 return;
             }

@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use stepwell_orchestrator::Error;
-use stepwell_orchestrator::driver::{Driver, Reply, Request, TokenAnswer, read_log, read_some};
+use stepwell_orchestrator::driver::{
+    Driver, Reply, Request, TokenAnswer, read_log, read_some, read_state,
+};
 use stepwell_store::memory::Memory;
 use stepwell_store::{Error as StoreError, Key, Range, Reader};
 use stepwell_types::id::SHARDS;
@@ -136,4 +138,29 @@ fn a_reader_is_given_few_large_payloads_at_a_time() {
     assert_eq!(most, 2);
     let whole = read_log(&*store, id, 0).expect("memory");
     assert_eq!(from, whole.len() as u64, "nothing is left out");
+}
+
+/// Who beats every second must not lose its task to a server that was down for a moment.
+#[test]
+fn a_limit_that_began_before_a_death_starts_afresh() {
+    let task = r#"{"StartAt": "A", "States": {
+        "A": {"Type": "Task", "Resource": "callback", "HeartbeatSeconds": 2, "End": true}}}"#;
+    let flows = flows([("f", compiled(task))]);
+    let mut world = World::new(flows.clone(), options());
+    let id = ExecutionId::new(NOW, ShardId(3), 1 << 8);
+    world.ask(start("f", None, Data::from_valid_text("{}"), id, false));
+    world.commit();
+    let runs = |world: &mut World, after_ms: u64| {
+        world.now = world.now.plus_ms(after_ms);
+        world.driver.tick(world.now).expect("memory");
+        world.run();
+        world.commit();
+        let read = read_state(&world.memory, &*flows, id).expect("it is there");
+        read.state.outcome().is_none()
+    };
+    assert!(runs(&mut world, 1_900));
+    world.crash();
+    assert!(runs(&mut world, 200), "nobody could beat in this time");
+    assert!(runs(&mut world, 1_900));
+    assert!(!runs(&mut world, 200), "and nobody did since");
 }
