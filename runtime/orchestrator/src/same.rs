@@ -17,6 +17,9 @@ use crate::rows::NameRow;
 /// Bytes of the inputs that are compared by what they say: as many as Step Functions lets one have.
 /// Longer ones are compared byte for byte, as a loop does nothing else meanwhile.
 const BYTES_MAX: usize = 256 << 10;
+/// How often two such inputs are read: each level of nesting reads what is in it once more. Long ones
+/// that are nested deep are compared byte for byte too.
+const READS_MAX: usize = 16;
 
 type Members<'t> = BTreeMap<String, &'t RawValue>;
 
@@ -43,28 +46,36 @@ pub(crate) fn started_with(
 /// Numbers are compared as they are written.
 pub(crate) fn same_input(one: &Data, other: &Data) -> bool {
     let (one, other) = (one.text(), other.text());
-    one == other || (one.len().max(other.len()) <= BYTES_MAX && same(one, other))
+    let mut left = 2 * BYTES_MAX * READS_MAX;
+    one == other || (one.len().max(other.len()) <= BYTES_MAX && same(one, other, &mut left))
 }
 
-fn same(one: &str, other: &str) -> bool {
+/// `left`: how many bytes may still be read.
+fn same(one: &str, other: &str, left: &mut usize) -> bool {
     let (one, other) = (one.trim_ascii(), other.trim_ascii());
     if one == other {
         return true;
     }
+    let Some(rest) = left.checked_sub(one.len() + other.len()) else {
+        return false;
+    };
+    *left = rest;
     match (one.as_bytes().first(), other.as_bytes().first()) {
         (Some(b'{'), Some(b'{')) => {
             let (one, other) = (read::<Members<'_>>(one), read::<Members<'_>>(other));
             one.zip(other).is_some_and(|(one, other)| {
                 let mut pairs = one.iter().zip(&other);
                 one.len() == other.len()
-                    && pairs.all(|((a, one), (b, other))| a == b && same(one.get(), other.get()))
+                    && pairs
+                        .all(|((a, one), (b, other))| a == b && same(one.get(), other.get(), left))
             })
         }
         (Some(b'['), Some(b'[')) => {
             let (one, other) = (read::<Vec<&RawValue>>(one), read::<Vec<&RawValue>>(other));
             one.zip(other).is_some_and(|(one, other)| {
                 let mut pairs = one.iter().zip(&other);
-                one.len() == other.len() && pairs.all(|(one, other)| same(one.get(), other.get()))
+                one.len() == other.len()
+                    && pairs.all(|(one, other)| same(one.get(), other.get(), left))
             })
         }
         (Some(b'"'), Some(b'"')) => {
@@ -122,5 +133,16 @@ mod tests {
         let long = format!("[{:?}]", "x".repeat(BYTES_MAX));
         check(&long, &long, true);
         check(&long, &long.replace('[', "[ "), false);
+    }
+
+    #[test]
+    fn long_inputs_that_are_nested_deep_are_compared_byte_for_byte() {
+        let nested = |depth: usize, blank: &str| {
+            let text = "x".repeat(BYTES_MAX / 2);
+            let (open, close) = ("[".repeat(depth), "]".repeat(depth));
+            format!("{open}{blank}\"{text}\"{close}")
+        };
+        check(&nested(8, ""), &nested(8, " "), true);
+        check(&nested(100, ""), &nested(100, " "), false);
     }
 }

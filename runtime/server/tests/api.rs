@@ -52,6 +52,8 @@ mod polls;
 mod publish;
 #[path = "api/slow_steps.rs"]
 mod slow_steps;
+#[path = "api/stopping.rs"]
+mod stopping;
 
 /// Time that the test alone moves forward, a millisecond a look.
 struct Ticks(AtomicU64);
@@ -76,13 +78,17 @@ impl Entropy for Counter {
 }
 
 /// No flow of these tests runs a step; one that does sees it fail, or hang if its state is
-/// named so. One whose state is named `Tells` takes long and tells on which thread it began.
+/// named so. One whose state is named `Tells` takes long and tells on which thread it began, and
+/// `Lingers` ends a moment after its first slice.
 struct NoSteps(Arc<Ticks>);
 
 impl StepRunner for NoSteps {
     fn run(&self, request: StepRequest, _gate: GateHandle) -> StepFuture {
         if &*request.state == "Hangs" {
             return Box::pin(std::future::pending());
+        }
+        if &*request.state == "Lingers" {
+            return Box::pin(stopping::lingers());
         }
         if &*request.state == "Tells" {
             let clock = Arc::clone(&self.0);

@@ -178,6 +178,8 @@ impl Driver {
     ) {
         let day = u32::try_from(now.0.div_euclid(86_400_000)).unwrap_or(0);
         self.usage_since.get_or_insert(now);
+        // A process that stops may not see the moment when it is due.
+        self.usage_due |= self.stopping;
         let metrics = self.uncounted.entry(self.batch).or_default();
         let key = (flow.clone(), day);
         if let Some((row, changed)) = self.usage.get_mut(&key) {

@@ -393,7 +393,10 @@ impl EventLoop {
                 task.abort();
             }
         }
-        let idle = self.driver.steps_running() == 0 && self.driver.turns_away() == 0;
+        // The end of a child that is kept in memory is in its post alone.
+        let idle = self.driver.steps_running() == 0
+            && self.driver.turns_away() == 0
+            && !self.inbox.has_posts();
         (idle || late) && !self.driver.has_unsealed() && self.driver.undurable_bytes() == 0
     }
 }

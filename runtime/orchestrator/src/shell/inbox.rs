@@ -88,6 +88,11 @@ impl Letters {
         one.try_recv().or_else(|_| other.try_recv()).ok()
     }
 
+    /// Whether executions have sent one another what is not taken yet.
+    pub fn has_posts(&self) -> bool {
+        !self.posts.is_empty()
+    }
+
     /// The next message, as soon as there is one; `None`: nobody can send any more.
     pub async fn recv(&mut self) -> Option<Message> {
         tokio::select! {
@@ -134,6 +139,7 @@ mod tests {
         let first = [letters.try_recv(), letters.try_recv()];
         let asked = |m: &Option<Message>| matches!(m, Some(Message::Committed(7)));
         assert!(first.iter().any(asked), "it comes among the first two");
+        assert!(letters.has_posts());
         // Posts keep their order, however they are taken.
         for n in 1..1_000 {
             let message = match n % 2 {
@@ -142,6 +148,7 @@ mod tests {
             };
             assert_eq!(message.as_ref().and_then(number), Some(n));
         }
+        assert!(!letters.has_posts());
         assert!(letters.try_recv().is_none());
         drop(inbox);
         assert!(letters.recv().await.is_none());

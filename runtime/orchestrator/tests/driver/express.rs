@@ -104,6 +104,19 @@ fn one_that_is_waited_for_leaves_the_store_alone() {
 }
 
 #[test]
+fn usage_of_one_that_ends_while_the_server_stops_is_not_lost() {
+    let mut world = few();
+    world.start("none", true);
+    world.driver.stop();
+    world.commit();
+    assert!(!world.driver.has_unsealed());
+    world.end_step(Ok("7"));
+    assert!(world.driver.has_unsealed(), "the attempt that ended");
+    world.commit();
+    assert!(!world.driver.has_unsealed());
+}
+
+#[test]
 fn one_that_is_not_waited_for_begins_again_after_a_crash() {
     let mut world = few();
     let (ticket, id) = world.start("none", false);
