@@ -154,6 +154,25 @@ fn variables_that_no_way_sets() {
 }
 
 #[test]
+fn a_choice_may_read_what_its_rules_have_asked_for() {
+    let check = |rules: &str, expected: &[&str]| {
+        let states = format!(
+            r#""A": {{"Type": "Choice", "Choices": [{{"Variable": "$.a", "IsPresent": true, "Assign": {{"x": 1}}, "Next": "B"}}], "Default": "B"}},
+            "B": {{"Type": "Choice", "Choices": [{rules}], "Default": "C"}}, "C": {{"Type": "Succeed"}}"#
+        );
+        self::check(&flow(&states), expected);
+    };
+    let adds = r#""Assign": {"x.$": "States.MathAdd($x, 1)"}, "Next": "C""#;
+    let counts = |asks: &str| format!(r#"{{"Variable": "$x", "IsPresent": {asks}, {adds}}}"#);
+    check(&counts("true"), &[]);
+    check(&counts("false"), &["FLOW0043 $x, 1)\"}"]);
+    let absent = r#"{"Variable": "$x", "IsPresent": false, "Next": "C"}"#;
+    let one = r#"{"Variable": "$x", "NumericEquals": 1, "Next": "C"}"#;
+    check(&format!("{absent}, {one}"), &[]);
+    check(&format!("{one}, {absent}"), &["FLOW0043 $x\", \"Nu"]);
+}
+
+#[test]
 fn variables_and_graphs_within() {
     let outer = |config: &str, reads: &str| {
         flow(&format!(

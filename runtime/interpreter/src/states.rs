@@ -143,7 +143,7 @@ pub(crate) fn note_failed(turn: &mut Turn<'_>, id: EntryId, node: &Node, failure
     let items = matches!(node.kind, Kind::Map(_)) && *failure.error == *QUERY_ERROR;
     let entry = turn.state.core.entries.get(&id);
     let going = entry.is_some_and(|e| e.join().is_some() || e.is_fleet());
-    let started = items || going && turn.joined != Some(id);
+    let started = (items || going) && turn.joined != Some(id);
     if started {
         let map = matches!(node.kind, Kind::Map(_));
         turn.note_in(id, || {

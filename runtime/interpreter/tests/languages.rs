@@ -554,6 +554,17 @@ fn a_failing_output_can_be_retried_and_caught() {
 }
 
 #[test]
+fn no_failed_map_is_told_of_where_its_output_fails() {
+    let inner = json!({"StartAt": "I", "States": {"I": {"Type": "Pass", "End": true}}});
+    let state = json!({"Type": "Map", "Items": [1], "ItemProcessor": inner, "Output": "{% $states.result.missing %}"});
+    let (outcome, types) = run(&one("JSONata", &state), json!({}));
+    assert!(matches!(outcome, Outcome::Failed(_)), "{outcome:?}");
+    let end: Vec<&str> = types.iter().rev().take(3).map(String::as_str).collect();
+    let expected = ["ExecutionFailed", "EvaluationFailed", "MapStateSucceeded"];
+    assert_eq!(end, expected, "{types:?}");
+}
+
+#[test]
 fn choices_assign_and_shape() {
     let definition = |default: bool| {
         let mut choice = json!({"Type": "Choice", "Default": "B", "Assign": {"by": "default"}, "Output": "{% 'd' %}",

@@ -169,8 +169,11 @@ impl<'t> Compiler<'t, '_> {
         if let Some(list) = self.required(at, "a Choice state", "Choices")
             && self.is_filled_list(&list)
         {
+            let mut known = HashSet::new();
             for (i, rule) in list.elements().iter().enumerate() {
-                rules.push(self.rule(&list.element(i, rule), i, scope));
+                let rule = list.element(i, rule);
+                rules.push(self.behind(&known, |own| own.rule(&rule, i, scope)));
+                known.extend(super::ways::known(&rule, false));
             }
         }
         // Where they would have led is not known.
@@ -195,7 +198,8 @@ impl<'t> Compiler<'t, '_> {
             None => scope.broken = true,
         }
         let place = format!("Choices[{index}]/");
-        rule.assign = self.assign(at, &place);
+        let known = super::ways::known(at, true).into_iter().collect();
+        rule.assign = self.behind(&known, |own| own.assign(at, &place));
         if self.language == QueryLanguage::Jsonata {
             self.known_fields(at, RULE, &[RULE_FIELDS_JSONATA]);
             rule.output = self.template_at(at, "Output", &format!("{place}Output"));
@@ -289,15 +293,20 @@ impl<'t> Compiler<'t, '_> {
         let mut tests = Vec::new();
         for (i, rule) in at.elements().iter().enumerate() {
             let rule = at.element(i, rule);
-            let before = self.report.reads.len();
-            tests.push(self.test(&rule, false));
-            // Of what an earlier one asked for there is a value.
-            let reads = self.report.reads.split_off(before);
-            let reads = reads.into_iter().filter(|r| !known.contains(&*r.name));
-            self.report.reads.extend(reads);
+            tests.push(self.behind(&known, |own| own.test(&rule, false)));
             known.extend(super::ways::known(&rule, true));
         }
         tests
+    }
+
+    /// Compiles what is read only where these variables were asked for, and have a value.
+    fn behind<T>(&mut self, known: &HashSet<&'t str>, compile: impl FnOnce(&mut Self) -> T) -> T {
+        let before = self.report.reads.len();
+        let compiled = compile(self);
+        let reads = self.report.reads.split_off(before);
+        let reads = reads.into_iter().filter(|r| !known.contains(&*r.name));
+        self.report.reads.extend(reads);
+        compiled
     }
 
     fn tests(&mut self, at: &At<'_, 't>) -> Vec<Test> {

@@ -452,7 +452,7 @@ fn function(name: &mut String, args: &mut Vec<AstNode>, piped: Option<&mut AstNo
         "split" if splits => 2,
         // What is weighed must be seen.
         "keys" | "boolean" | "not" | "spread" => 1,
-        "number" | "formatBase" | "round" => 1,
+        "number" | "formatBase" | "round" | "clone" => 1,
         "pad" => 2,
         "replace" => 3,
         _ => 0,

@@ -38,6 +38,8 @@ pub(super) fn rebind(node: &mut AstNode) {
 fn begins_sorted(node: &AstNode) -> bool {
     match node {
         AstNode::Sort { .. } => true,
+        // What is sorted is its left side alone, as in `1 + n^($) * 2`.
+        AstNode::Binary { op, lhs, .. } => tighter(*op) && begins_sorted(lhs),
         AstNode::ObjectTransform { input, .. } => begins_sorted(input),
         AstNode::Path { steps } => steps.first().is_some_and(|s| begins_sorted(&s.node)),
         _ => false,
@@ -51,6 +53,7 @@ fn sorted_input(node: &mut AstNode) -> Option<&mut AstNode> {
             true => sorted_input(input),
             false => Some(input),
         },
+        AstNode::Binary { lhs, .. } => sorted_input(lhs),
         AstNode::ObjectTransform { input, .. } => sorted_input(input),
         AstNode::Path { steps } => sorted_input(&mut steps.first_mut()?.node),
         _ => None,

@@ -37,13 +37,14 @@ const fn of(
 }
 
 /// Source: docs.jsonata.org; the signatures are those of JSONata's own implementation.
-const BUILT_INS: [BuiltIn; 50] = [
+const BUILT_INS: [BuiltIn; 52] = [
     of("append", 2, 2, None),
     of("assert", 1, 2, None),
     of("average", 1, 1, None),
     of("base64decode", 1, 1, Some("<s-:s>")),
     of("base64encode", 1, 1, Some("<s-:s>")),
     of("boolean", 1, 1, Some("<x-:b>")),
+    of("clone", 1, 1, None),
     of("contains", 2, 2, Some("<s-(sf):b>")),
     of("count", 1, 1, None),
     of("decodeUrl", 1, 1, Some("<s-:s>")),
@@ -75,6 +76,7 @@ const BUILT_INS: [BuiltIn; 50] = [
     of("replace", 3, 4, Some("<s-(sf)(sf)n?:s>")),
     of("reverse", 1, 1, None),
     of("round", 1, 2, Some("<n-n?:n>")),
+    of("shuffle", 1, 1, None),
     of("sift", 2, 2, Some("<o-f?:o>")),
     of("single", 2, 2, None),
     of("sort", 1, 2, None),

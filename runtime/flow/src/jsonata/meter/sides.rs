@@ -29,6 +29,7 @@ pub(super) fn ordered(lhs: &mut AstNode, rhs: &mut AstNode) {
         return;
     }
     if ![&*lhs, &*rhs].into_iter().all(|s| scalar(s) || argument(s)) {
+        compared(lhs, rhs, WEIGH);
         return;
     }
     let left = std::mem::replace(lhs, AstNode::Number(0.0));
