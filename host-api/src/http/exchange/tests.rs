@@ -6,7 +6,7 @@ use http::{Method, Uri};
 use parking_lot::Mutex;
 use stepwell_types::{BridgeAnswer, BridgeCall, Secret, Timestamp};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
 use crate::Journal;
@@ -42,6 +42,17 @@ async fn ask(call: Call, request: Checked) -> Result<http::Response<WasiBody>, L
     .await
 }
 
+/// The next call, and what came of it up to these words.
+async fn called(listener: &TcpListener, end: &str) -> (TcpStream, String) {
+    let (mut stream, _) = listener.accept().await.expect("a call");
+    let mut got = Vec::new();
+    while !got.ends_with(end.as_bytes()) {
+        let read = stream.read_buf(&mut got).await.expect("a request");
+        assert_ne!(read, 0, "{}", String::from_utf8_lossy(&got));
+    }
+    (stream, String::from_utf8_lossy(&got).into_owned())
+}
+
 /// A gate that keeps what it would record.
 #[derive(Default)]
 struct Kept(Mutex<Vec<Vec<u8>>>);
@@ -64,12 +75,7 @@ async fn a_value_that_an_answer_spreads_over_its_pieces_is_in_no_record() {
     let (next, mut wanted) = tokio::sync::mpsc::channel::<()>(1);
     let pieces = ["you sent corr", "ect", " horse, and mo", "re"];
     let served = tokio::spawn(async move {
-        let (mut stream, _) = listener.accept().await.expect("a call");
-        let mut got = Vec::new();
-        while !got.ends_with(b"\r\n\r\n") {
-            let read = stream.read_buf(&mut got).await.expect("a request");
-            assert_ne!(read, 0, "{}", String::from_utf8_lossy(&got));
-        }
+        let (mut stream, _) = called(&listener, "\r\n\r\n").await;
         let head = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
         stream.write_all(head.as_bytes()).await.expect("answered");
         for piece in pieces {
@@ -125,16 +131,11 @@ async fn trailers_go_both_ways() {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("an address");
     let served = tokio::spawn(async move {
-        let (mut stream, _) = listener.accept().await.expect("a call");
-        let mut got = Vec::new();
-        while !got.ends_with(b"x-sum: 7\r\n\r\n") {
-            let read = stream.read_buf(&mut got).await.expect("a request");
-            assert_ne!(read, 0, "{}", String::from_utf8_lossy(&got));
-        }
+        let (mut stream, got) = called(&listener, "x-sum: 7\r\n\r\n").await;
         let answer = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\ntrailer: x-sum\r\n\r\n\
             2\r\nok\r\n0\r\nx-sum: 8\r\n\r\n";
         stream.write_all(answer).await.expect("answered");
-        String::from_utf8_lossy(&got).into_owned()
+        got
     });
     let sum = |value| {
         let name = HeaderName::from_static("x-sum");
